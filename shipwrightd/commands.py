@@ -1,0 +1,233 @@
+"""What each command does: config, one call, one print; its exit code is returned.
+
+Kept apart from `cli`, which declares how the commands are written, so that
+`status` need not load the command-line library. Each command loads the
+modules it needs, and no others, for the same reason.
+"""
+
+# ruff: noqa: PLC0415, T201 - see above; and printing is what commands are for
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from shipwrightd import __version__, config
+from shipwrightd.errors import MissingError
+from shipwrightd.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from shipwrightd.config import Config, Settings
+    from shipwrightd.migrate import Migration
+
+OK = 0
+FOUND = 1  # a check found something
+SHOWN_DIFFERENCES = 20
+NARROW = 60  # columns; below, a table is not cut any further
+
+
+def run(home: str | None, db: str | None) -> int:
+    """Follow the files until told to stop."""
+    places = _with_home(config.locate(home, db))
+    settings = config.load()
+    from shipwrightd import log
+    from shipwrightd.ingest import daemon
+
+    log.set_up(settings.log_level)
+
+    def reload() -> Settings:
+        fresh = config.load()
+        log.set_up(fresh.log_level)
+        return fresh
+
+    daemon.run(places, settings, reload)
+    return OK
+
+
+def backfill(home: str | None, db: str | None) -> int:
+    """Import all there is, once, and say what it was."""
+    places = _with_home(config.locate(home, db))
+    from shipwrightd import log
+    from shipwrightd.ingest import catchup
+    from shipwrightd.report import render
+
+    log.set_up("error")  # bar and summary say the rest
+    with _progress() as progress:
+        done = catchup.backfill(places.home, places.db, progress)
+    print(render.summary_text([render.Summary(**asdict(summary)) for summary in done], _width()))
+    return OK
+
+
+def status(home: str | None, db: str | None, *, as_json: bool, check: bool) -> int:
+    """Say how things stand; with `check`, in the exit code too."""
+    places = config.locate(home, db)
+    from shipwrightd.ingest.sources import JOURNALS
+    from shipwrightd.report import render
+    from shipwrightd.report.status import collect
+
+    found = collect(places.home, places.db, [journal.name for journal in JOURNALS], time.time())
+    print(render.status_json(found) if as_json else render.status_text(found, _width()))
+    return FOUND if check and found.problems else OK
+
+
+def migrate(home: str | None, db: str | None, *, only_show: bool) -> int:
+    """Bring the database to this release's schema, or say what that would take."""
+    path = config.locate(home, db).db
+    todo = _pending(path) if only_show else _apply(path)
+    what = "to apply" if only_show else "applied"
+    print(f"{len(todo)} {what}" if todo else "the schema is up to date")
+    for migration in todo:
+        print(f"  {migration.name}")
+    return OK
+
+
+def _pending(path: Path) -> list[Migration]:
+    from shipwrightd import migrate as migrations
+    from shipwrightd.db import open_reader
+
+    with contextlib.closing(open_reader(path)) as db:
+        return migrations.pending(db, migrations.known())
+
+
+def _apply(path: Path) -> list[Migration]:
+    from shipwrightd import db as database
+    from shipwrightd import migrate as migrations
+
+    database.prepare_folder(path)
+    lock = database.WriterLock(database.lock_path(path))
+    lock.acquire({"pid": os.getpid(), "version": __version__, "command": "migrate"})
+    try:
+        with contextlib.closing(database.open_writer(path)) as db:
+            return migrations.migrate(db)
+    finally:
+        lock.release()
+
+
+def rebuild(home: str | None, db: str | None) -> int:
+    """Derive runs, stages and metrics from the records again."""
+    path = _existing(config.locate(home, db).db)
+    from shipwrightd.ingest import maintain
+
+    for table, rows in maintain.rebuild(path).items():
+        print(f"{table}: {rows:,} rows")
+    return OK
+
+
+def verify(home: str | None, db: str | None) -> int:
+    """Compare the database with the files; exit 1 when they differ."""
+    places = _with_home(config.locate(home, db))
+    path = _existing(places.db)
+    from shipwrightd.ingest.verify import verify as compare
+
+    found = compare(places.home, path)
+    for difference in found[:SHOWN_DIFFERENCES]:
+        print(f"{visible(difference.source)}: {visible(difference.text)}")
+    more = f", the first {SHOWN_DIFFERENCES} shown" if len(found) > SHOWN_DIFFERENCES else ""
+    print(f"{len(found)} differences{more}" if found else "the database agrees with the files")
+    return FOUND if found else OK
+
+
+def version() -> int:
+    """Say which release this is, and of what it is made."""
+    import platform
+
+    import apsw
+
+    print(
+        f"shipwrightd {__version__} (Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()})"
+    )
+    return OK
+
+
+def quarantine_list(home: str | None, db: str | None, *, as_json: bool) -> int:
+    """List what could not be read."""
+    from shipwrightd.report import quarantine, render
+
+    found = quarantine.pieces(config.locate(home, db).db)
+    listed = [piece.as_json() for piece in found]
+    print(render.as_json(listed) if as_json else render.pieces_text(found, _width()))
+    return OK
+
+
+def quarantine_show(home: str | None, db: str | None, number: int, *, form: str) -> int:
+    """Show one piece: as text, as json, or raw, its bytes and nothing else."""
+    from shipwrightd.report import quarantine, render
+
+    piece = quarantine.piece(config.locate(home, db).db, number)
+    if form == "raw":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(piece.raw)
+    else:
+        print(render.as_json(piece.as_json()) if form == "json" else render.piece_text(piece))
+    return OK
+
+
+def quarantine_retry(home: str | None, db: str | None, number: int | None) -> int:
+    """Try again to read what is in quarantine, or one piece of it."""
+    path = _existing(config.locate(home, db).db)
+    from shipwrightd.ingest import maintain
+
+    recovered, kept = maintain.retry_quarantine(path, None if number is None else [number])
+    print(f"{recovered} recovered, {kept} still in quarantine")
+    return OK
+
+
+def _with_home(places: Config) -> Config:
+    """Return the places, with a word on stderr if one is unwise. MissingError without a home."""
+    if not places.home.is_dir():
+        message = f"no Shipwright home at {places.home}"
+        raise MissingError(message, hint="run Shipwright once, or name its folder with --home")
+    warning = config.warn_if_shipwrights_own(places.db, places.home)
+    if warning:
+        print(f"shipwrightd: warning: {visible(warning)}", file=sys.stderr)
+    return places
+
+
+def _existing(db: Path) -> Path:
+    """Return the path of a database that has to be there already. MissingError if it is not."""
+    if not db.exists():
+        raise MissingError(f"no database at {db}", hint="`shipwrightd backfill` makes it")
+    return db
+
+
+def _width() -> int:
+    """Return how wide a line may be: the terminal's columns, and without one as wide as it gets."""
+    if not sys.stdout.isatty():
+        from shipwrightd.report.render import ROOMY
+
+        return ROOMY
+    return max(NARROW, shutil.get_terminal_size().columns)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int, int, int], None] | None]:
+    """Show a bar on stderr while the block runs, when somebody sees it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("backfill", total=None, rate="")
+
+        def progress(done: int, total: int, records: int) -> None:
+            rate = records / max(time.monotonic() - began, 0.001)
+            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} records/s")
+
+        yield progress

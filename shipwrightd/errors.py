@@ -1,0 +1,60 @@
+"""Every error a user can cause, each with its own exit code.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | a check found something: `status --check`, `verify` |
+| 2 | the command line is wrong |
+| 65 | the database is foreign, newer, damaged, or a migration was altered |
+| 66 | the Shipwright home, a source or the database is missing |
+| 73 | a file or folder cannot be made, read or written |
+| 75 | another shipwrightd is ingesting, or the database stays locked: try again later |
+| 78 | a setting is invalid |
+"""
+
+from __future__ import annotations
+
+
+class ShipwrightdError(Exception):
+    """Something the user can mend: what is wrong, and what to do about it."""
+
+    exit_code = 70
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """One line: what is wrong and, after a dash, what to do."""
+        return f"{self.message} - {self.hint}" if self.hint else self.message
+
+
+class DatabaseError(ShipwrightdError):
+    """The database is foreign, newer than this program, damaged, or its history was altered."""
+
+    exit_code = 65
+
+
+class MissingError(ShipwrightdError):
+    """The Shipwright home, or a database that a command needs, does not exist."""
+
+    exit_code = 66
+
+
+class PathError(ShipwrightdError):
+    """A file or folder cannot be created, read or written."""
+
+    exit_code = 73
+
+
+class LockedError(ShipwrightdError):
+    """Another process holds what this one needs; trying again later is right."""
+
+    exit_code = 75
+
+
+class ConfigError(ShipwrightdError):
+    """One or more settings are invalid."""
+
+    exit_code = 78

@@ -1,0 +1,156 @@
+"""Where in a file's past its present beginning lies: sequences of line hashes in, a verdict out.
+
+Pure. A history is what was read of a file, in the file's own order; a head is
+the beginning of what now stands in its place. A trim keeps a suffix of the
+old lines, so the overlap begins at the head's first line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum, auto
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+WINDOW_LINES = 65_536  # a trim keeps 5,000; this also covers rewrites by age of any usual size
+HASH_BYTES = 8
+SURE_LINES = 8  # a run that ends before the history does is chance below this length,
+SURE_BYTES = 512  # unless its lines are this long together (no doubles in simulation)
+TAIL_LINES = 8  # how much of the history's end must come back to call a rewrite an edit
+EXTEND_LINES = 1_024  # how far equal tails are compared; bounds the work on repetitive files
+
+
+class Verdict(Enum):
+    """What to make of a file that took another's place."""
+
+    RESUME = auto()  # the first `skip` lines are known
+    LOOK_FURTHER = auto()  # the head alone does not say; search for the history's tail
+    WAIT = auto()  # it may still be being written
+    UNKNOWN = auto()  # nothing in common
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Equal lines: history[start : start + length] == head[:length]."""
+
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, the run it rests on, and how many lines of the history the file no longer holds at its end."""
+
+    verdict: Verdict
+    run: Run
+    lost: int = 0
+
+
+def line_hashes(lines: Iterable[bytes]) -> bytes:
+    """Return the hashes of physical lines, 8 bytes each, joined."""
+    return b"".join([blake2b(line, digest_size=HASH_BYTES).digest() for line in lines])
+
+
+def longest_run(history: Sequence[int], head: Sequence[int]) -> Run:
+    """Find the longest run of the head's first lines inside the history, in linear time.
+
+    Among equally long runs the latest wins, for a trim keeps the end.
+    """
+    head = head[: len(history)]
+    if not head:
+        return Run(len(history), 0)
+    best = Run(len(history), 0)
+    for start, length in enumerate(prefix_matches(history, head)):
+        if length and length >= best.length:
+            best = Run(start, length)
+    return best
+
+
+def prefix_matches(text: Sequence[int], pattern: Sequence[int]) -> list[int]:
+    """Return, for each position of text, how many elements of pattern match from there (Z-function)."""
+    joined = [*pattern, -1, *text]  # hashes are unsigned, so -1 matches nothing
+    size = len(joined)
+    reach = [0] * size
+    left = right = 0
+    for i in range(1, size):
+        length = min(right - i, reach[i - left]) if i < right else 0
+        while i + length < size and joined[length] == joined[i + length]:
+            length += 1
+        if i + length > right:
+            left, right = i, i + length
+        reach[i] = length
+    return reach[len(pattern) + 1 :]
+
+
+def decide(history: Sequence[int], head: Sequence[int], *, whole: bool, settled: bool) -> Decision:
+    """Judge a head (line hashes) against a history.
+
+    `whole`: the head is all of the file's complete lines. `settled`: nothing
+    is being written to the file, so what it holds is meant.
+    """
+    run = longest_run(history, head)
+    lost = len(history) - run.start - run.length
+    if run.length and not lost:
+        return Decision(Verdict.RESUME, run)
+    inside = whole and run.length == len(head)
+    if inside and not settled:
+        return Decision(Verdict.WAIT, run)
+    if inside and run.length:
+        return Decision(Verdict.RESUME, run, lost)
+    return Decision(Verdict.LOOK_FURTHER, run, lost)
+
+
+def is_sure(run: Run, sizes: Sequence[int]) -> bool:
+    """Tell whether a run that ends before the history does is long enough to be no chance."""
+    return run.length >= SURE_LINES or sum(sizes[: run.length]) >= SURE_BYTES
+
+
+class TailSearch:
+    """Finds the end of a history inside a longer file, fed with the file's line hashes in order."""
+
+    def __init__(self, history: Sequence[int]) -> None:
+        self._history = history
+        self._need = min(TAIL_LINES, len(history))
+        self._recent: list[int] = []
+        self._fed = 0
+        self._best = 0
+        self.known = 0  # lines of the file up to and including the history's last; 0: not found
+        self.unknown: list[int] = []  # positions before `known` of lines that the history does not have
+        self.window: list[int] = []  # hashes of the file's last lines up to `known`
+
+    def feed(self, hashes: Sequence[int]) -> None:
+        """Look at the file's next lines."""
+        last = self._history[-1]
+        self._recent.extend(hashes)
+        base = self._fed + len(hashes) - len(self._recent)
+        for i in range(len(self._recent) - len(hashes), len(self._recent)):
+            if self._recent[i] == last:
+                self._consider(i, base)
+        self._fed += len(hashes)
+        del self._recent[: max(0, len(self._recent) - WINDOW_LINES)]
+
+    def _consider(self, i: int, base: int) -> None:
+        length = self._common_tail(i)
+        if length < self._need or length < self._best:
+            return
+        self._best = length
+        self.known = base + i + 1
+        self.window = self._recent[: i + 1]
+        left = Counter(self._history)
+        self.unknown = []
+        for j in range(max(0, i + 1 - len(self._history)), i + 1):
+            if left[self._recent[j]] > 0:
+                left[self._recent[j]] -= 1
+            else:
+                self.unknown.append(base + j)
+
+    def _common_tail(self, i: int) -> int:
+        limit = min(i + 1, len(self._history), EXTEND_LINES)
+        length = 0
+        while length < limit and self._recent[i - length] == self._history[-1 - length]:
+            length += 1
+        return length

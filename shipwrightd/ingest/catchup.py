@@ -1,0 +1,279 @@
+"""One pass over all sources: what is new goes into the database. `backfill` is this, once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import apsw
+import structlog
+
+from shipwrightd import __version__, db as database, migrate
+from shipwrightd.db import transaction
+from shipwrightd.errors import MissingError, PathError
+from shipwrightd.ingest import clock, store
+from shipwrightd.ingest.documents_pass import Documents
+from shipwrightd.ingest.journal import Journal
+from shipwrightd.ingest.sources import JOURNALS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from shipwrightd.ingest.clock import Now
+
+BULK_BYTES = 16 << 20  # from here on a first load is faster without indexes, which are built at its end
+ANNOUNCED_WITHIN_S = 1.0
+WAIT_LIMIT_S = 30.0  # how long a backfill waits for a file that is being written over
+TOTALS = "SELECT source, records, salvaged, quarantined, gaps FROM checkpoints"
+BUSY = (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSummary:
+    """What a backfill did for one source; `known` were in the database before."""
+
+    source: str
+    records: int
+    known: int
+    salvaged: int
+    quarantined: int
+    gaps: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What one pass did: records stored, and seconds until it should look again, if it knows."""
+
+    records: int = 0
+    wait_s: float | None = None
+    late: tuple[str, ...] = ()  # files whose growth was found though it is over a second old
+
+
+class CatchUp:
+    """Brings the database up to the files, source by source, batch by batch."""
+
+    def __init__(self, db: apsw.Connection, home: Path, *, settle_s: float) -> None:
+        self._db = db
+        self._home = home
+        self._errors: dict[str, str] = {}
+        self.journals = [Journal(source, home, settle_s=settle_s) for source in JOURNALS]
+        self.documents = Documents(home)
+        self.seconds: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Let all files go."""
+        for journal in self.journals:
+            journal.close()
+
+    def set_settle(self, settle_s: float) -> None:
+        """Change how long a file must rest before what it holds is taken as meant."""
+        for journal in self.journals:
+            journal.settle_s = settle_s
+
+    def look(
+        self,
+        hints: set[str] | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        stop: Callable[[], bool] = bool,
+    ) -> Passed:
+        """Store what is new in the hinted files, or in all of them without hints.
+
+        Documents come first: a cost entry knows its issue, its event does not.
+        Raises apsw errors of the database itself (full, locked, read-only); an
+        error of one source is recorded and does not keep the others waiting.
+        """
+        records = 0
+        waits: list[float] = []
+        late: list[str] = []
+        names = self.documents.names(self._db) if hints is None else sorted(self.documents.known & hints)
+        for name in names:
+            with self._timed(name):
+                records += self._document(name, waits)
+        for journal in self.journals:
+            if hints is not None and not hints.intersection(journal.names):
+                continue
+            with self._timed(journal.source.name):
+                stored = self._journal(journal, waits, progress, stop)
+            records += stored
+            if stored and journal.age_s() > ANNOUNCED_WITHIN_S:
+                late.append(str(self._home / journal.source.name))
+        return Passed(records, min(waits) if waits else None, tuple(late))
+
+    @contextlib.contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+    def _document(self, name: str, waits: list[float]) -> int:
+        now = clock.now()
+        try:
+            taken = self.documents.take(self._db, name, now)
+        except OSError as error:
+            self._note(name, f"cannot read {name}: {error.strerror}", now)
+            return 0
+        if taken.wait_s is not None:
+            waits.append(taken.wait_s)
+        else:
+            self._note(name, taken.error, now)
+        if taken.records:
+            log.info("document_stored", source=name, records=taken.records)
+        return taken.records
+
+    def _journal(
+        self,
+        journal: Journal,
+        waits: list[float],
+        progress: Callable[[int, int], None] | None,
+        stop: Callable[[], bool],
+    ) -> int:
+        name = journal.source.name
+        records = 0
+        while not stop():
+            now = clock.now()
+            try:
+                polled = journal.poll(self._db, now)
+            except OSError as error:
+                self._note(name, f"cannot read {name}: {error.strerror}", now)
+                break
+            self._note(name, None, now)
+            records += polled.records
+            if polled.switched:
+                log.info("file_switched", source=name, how=polled.switched)
+            if polled.size:
+                log.debug("batch_stored", source=name, records=polled.records, bytes=polled.size)
+                if progress:
+                    progress(polled.size, polled.records)
+            if polled.wait_s is not None:
+                waits.append(polled.wait_s)
+            if not polled.more:
+                break
+        return records
+
+    def _note(self, name: str, error: str | None, now: Now) -> None:
+        """Keep in the database what stands in a source's way, when that changes."""
+        if self._errors.get(name) == error:
+            return
+        with transaction(self._db):
+            store.set_error(self._db, name, error, now.text)
+        if error is None:
+            self._errors.pop(name, None)
+            log.info("source_recovered", source=name)
+        else:
+            self._errors[name] = error
+            log.warning("source_failed", source=name, error=error)
+
+
+def open_database(path: Path, home: Path) -> tuple[apsw.Connection, database.WriterLock]:
+    """Take the writer lock and open the migrated database.
+
+    Raises MissingError without a home, LockedError beside another writer,
+    DatabaseError for a foreign or newer file.
+    """
+    if not home.is_dir():
+        raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
+    database.prepare_folder(path)
+    if path.exists():
+        database.refuse_foreign(path)
+    lock = database.WriterLock(database.lock_path(path))
+    lock.acquire({"pid": os.getpid(), "started_at": clock.now().text, "version": __version__, "home": str(home)})
+    try:
+        db = database.open_writer(path)
+        migrate.migrate(db)
+        missing = store.missing_event_indexes(db)
+        if missing:
+            with transaction(db):
+                store.create_event_indexes(db, missing)
+        with transaction(db):
+            store.clear_errors(db)
+    except apsw.BusyError as error:
+        lock.release()
+        raise database.LockedError(f"the database {path} stays locked", hint="end the program that holds it") from error
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError) as error:
+        lock.release()
+        raise PathError(f"cannot write the database {path}: {error}", hint="check space, owner and mode") from error
+    except BaseException:
+        lock.release()
+        raise
+    return db, lock
+
+
+def pending_bytes(home: Path) -> int:
+    """Return how many bytes all journals and their siblings hold."""
+    total = 0
+    for source in JOURNALS:
+        for path in source.files(home):
+            try:
+                total += path.stat().st_size
+            except OSError:
+                continue
+    return total
+
+
+class bulk_load:  # noqa: N801 - reads as the with-statement it is
+    """Without event indexes inside the block, if this is a first load of much; they are built at its end."""
+
+    def __init__(self, db: apsw.Connection, home: Path) -> None:
+        self._db = db
+        self._wanted = store.last_event_id(db) == 0 and pending_bytes(home) >= BULK_BYTES
+
+    def __enter__(self) -> None:
+        if self._wanted:
+            with transaction(self._db):
+                store.drop_event_indexes(self._db)
+
+    def __exit__(self, *_: object) -> None:
+        names = store.missing_event_indexes(self._db) if self._wanted else []
+        if names:
+            with transaction(self._db):
+                store.create_event_indexes(self._db, names)
+
+
+def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] | None = None) -> list[SourceSummary]:
+    """Import once all that the files hold; a second time there is nothing left to import.
+
+    `progress` gets bytes done, bytes in all and records, batch by batch.
+    """
+    db, lock = open_database(path, home)
+    before = totals(db)
+    total = pending_bytes(home)
+    done = [0, 0]
+
+    def step(size: int, records: int) -> None:
+        done[0] += size
+        done[1] += records
+        if progress:
+            progress(done[0], max(total, done[0]), done[1])
+
+    catch_up = CatchUp(db, home, settle_s=2.0)
+    try:
+        with bulk_load(db, home):
+            limit = time.monotonic() + WAIT_LIMIT_S
+            while (passed := catch_up.look(progress=step)).wait_s is not None and time.monotonic() < limit:
+                time.sleep(min(passed.wait_s, 0.5))
+        after = totals(db)
+    finally:
+        catch_up.close()
+        db.close()
+        lock.release()
+    return [_summary(name, before.get(name, (0, 0, 0, 0)), after[name], catch_up.seconds) for name in sorted(after)]
+
+
+def totals(db: apsw.Connection) -> dict[str, tuple[int, int, int, int]]:
+    """Return records, salvaged, quarantined and gaps of each source so far."""
+    return {source: (r, s, q, g) for source, r, s, q, g in db.execute(TOTALS)}
+
+
+def _summary(
+    name: str, before: tuple[int, int, int, int], after: tuple[int, int, int, int], seconds: dict[str, float]
+) -> SourceSummary:
+    records, salvaged, quarantined, gaps = (new - old for new, old in zip(after, before, strict=True))
+    return SourceSummary(name, records, before[0], salvaged, quarantined, gaps, seconds.get(name, 0.0))

@@ -1,0 +1,238 @@
+"""The run loop: catch up, wait for a hint, catch up again; signals end it or reload settings.
+
+The main thread owns the writing connection. Handlers and the watching thread
+only set flags and ring the bell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import apsw
+import structlog
+
+from shipwrightd import __version__
+from shipwrightd.db import transaction
+from shipwrightd.errors import ShipwrightdError
+from shipwrightd.ingest import clock, store
+from shipwrightd.ingest.catchup import CatchUp, bulk_load, open_database
+from shipwrightd.ingest.documents import DOCUMENTS
+from shipwrightd.ingest.sources import JOURNALS
+from shipwrightd.ingest.wake import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from shipwrightd.config import Config, Settings
+    from shipwrightd.ingest.catchup import Passed
+
+COALESCE_S = 0.002  # a burst of wakes becomes one batch; below what anyone can see
+DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
+DEGRADED_RESCAN_S = 0.5
+WAITS = (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
+DAEMON = ""  # the name under which the daemon's own trouble stands in source_errors
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger()
+
+
+class Flags:
+    """What signals asked for."""
+
+    def __init__(self, bell: threading.Event) -> None:
+        self._bell = bell
+        self.stopping = False
+        self.reloading = False
+
+    def stop(self, *_: object) -> None:
+        """Ask for the end; a batch in progress is finished or rolled back first."""
+        self.stopping = True
+        self._bell.set()
+
+    def reload(self, *_: object) -> None:
+        """Ask for the settings to be read again."""
+        self.reloading = True
+        self._bell.set()
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take over the signals for a while."""
+        wanted = {number: self.stop for number in STOP_SIGNALS} | {signal.SIGHUP: self.reload}
+        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run(config: Config, settings: Settings, reload: Callable[[], Settings]) -> None:
+    """Follow the home until a signal ends it. Raises what open_database raises, before following."""
+    bell = threading.Event()
+    flags = Flags(bell)
+    with flags.installed():
+        db, lock = open_database(config.db, config.home)
+        try:
+            Loop(db, config.home, settings, bell, flags).run(reload)
+        finally:
+            with contextlib.suppress(apsw.Error):
+                db.close()
+            lock.release()
+
+
+class Loop:
+    """The daemon between its start and its end."""
+
+    def __init__(self, db: apsw.Connection, home: Path, settings: Settings, bell: threading.Event, flags: Flags) -> None:
+        self._db = db
+        self._home = home
+        self._settings = settings
+        self._bell = bell
+        self._flags = flags
+        self._catch_up = CatchUp(db, home, settle_s=settings.settle_s)
+        self._watch: Watch | None = None
+        self._trouble: list[str] = []
+        self._failures = 0
+        self._next_look = 0.0  # monotonic seconds: when to look at everything
+        self._real_home = str(home)
+
+    def run(self, reload: Callable[[], Settings]) -> None:
+        """Catch up and follow until asked to stop."""
+        started = time.monotonic()
+        log.info("daemon_started", version=__version__, home=str(self._home))
+        self._set_watch()
+        try:
+            with bulk_load(self._db, self._home):
+                self._pass(rung=False)
+            log.info("daemon_following", seconds=round(time.monotonic() - started, 3))
+            while not self._flags.stopping:
+                rung = self._bell.wait(max(0.0, self._next_look - time.monotonic()))
+                self._bell.clear()
+                if self._flags.reloading:
+                    self._reload(reload)
+                self._pass(rung=rung)
+                if rung:
+                    time.sleep(COALESCE_S)
+        finally:
+            if self._watch is not None:
+                self._watch.stop()
+            self._catch_up.close()
+            log.info("daemon_stopped")
+
+    def _pass(self, *, rung: bool) -> None:
+        """Look at what hints name, or at everything when its time has come, and set the time of the next look."""
+        started = time.monotonic()
+        try:
+            hints = self._hints() if rung and started < self._next_look else None
+            if hints is None:
+                self._check_watch()
+            passed = self._catch_up.look(hints, stop=lambda: self._flags.stopping)
+        except WAITS as error:
+            self._wait_for_database(error)
+            return
+        if self._failures:
+            log.info("database_recovered", failures=self._failures)
+            self._failures = 0
+        self._plan_next(passed, full=hints is None, started=started)
+
+    def _plan_next(self, passed: Passed, *, full: bool, started: float) -> None:
+        rescan_s = min(self._settings.rescan_s, DEGRADED_RESCAN_S) if self._trouble else self._settings.rescan_s
+        if full:
+            self._next_look = started + rescan_s
+            for path in passed.late if self._watch is not None else ():
+                self._watch.note_unannounced(path)  # type: ignore[union-attr]
+        if passed.wait_s is not None:
+            self._next_look = min(self._next_look, time.monotonic() + passed.wait_s)
+
+    def _wait_for_database(self, error: apsw.Error) -> None:
+        """Try again later: the disk is full, or another process holds the database."""
+        wait_s = DATABASE_RETRY_S[min(self._failures, len(DATABASE_RETRY_S) - 1)]
+        self._failures += 1
+        self._next_look = time.monotonic() + wait_s
+        log.warning("database_waiting", error=str(error), retry_s=wait_s)
+
+    def _hints(self) -> set[str] | None:
+        """Return the sources that file-system events named, or None to look at all."""
+        changed = self._watch.changed() if self._watch is not None else None
+        if changed is None:
+            return None
+        cut = len(self._real_home) + 1
+        return {path[cut:] for path in changed}
+
+    def _set_watch(self) -> None:
+        if not self._settings.watch:
+            return
+        self._watch = Watch(self._bell, self._is_source)
+        self._watch.start(self._folders())
+
+    def _folders(self) -> list[Path]:
+        """Return the folders that hold sources, with symlinks resolved, for watching delivers nothing through them."""
+        home = self._home.resolve()
+        self._real_home = str(home)
+        return [home, home / "heartbeats", home / "memory", *self._memory_folders(home / "memory")]
+
+    def _memory_folders(self, memory: Path) -> list[Path]:
+        try:
+            with os.scandir(memory) as entries:
+                return [memory / entry.name for entry in entries if entry.is_dir()]
+        except OSError:
+            return []
+
+    def _is_source(self, path: str) -> bool:
+        return path.startswith(self._real_home) and bool(SOURCE.fullmatch(path[len(self._real_home) + 1 :]))
+
+    def _check_watch(self) -> None:
+        """Keep watching alive, and say in the database when it cannot be relied on."""
+        if self._watch is None:
+            return
+        self._note_trouble(self._watch.check(self._folders()))
+
+    def _note_trouble(self, trouble: list[str]) -> None:
+        if trouble == self._trouble:
+            return
+        error = f"watching is degraded: {'; '.join(trouble)}" if trouble else None
+        with transaction(self._db):
+            store.set_error(self._db, DAEMON, None, clock.now().text)
+            if error:
+                store.set_error(self._db, DAEMON, error, clock.now().text)
+        self._trouble = trouble
+        if error:
+            log.warning("watching_degraded", reasons=trouble, rescan_s=DEGRADED_RESCAN_S)
+        else:
+            log.info("watching_restored")
+
+    def _reload(self, reload: Callable[[], Settings]) -> None:
+        """Take over changed settings; bad ones are refused and the old ones stay."""
+        self._flags.reloading = False
+        try:
+            settings = reload()
+        except ShipwrightdError as error:
+            log.error("settings_refused", error=str(error))  # noqa: TRY400 - a user's mistake has no traceback
+            return
+        if settings.watch != self._settings.watch and self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+            self._note_trouble([])
+        self._settings = settings
+        self._catch_up.set_settle(settings.settle_s)
+        if self._watch is None:
+            self._set_watch()
+        self._next_look = 0.0
+        log.info("settings_reloaded")
+
+
+def source_pattern() -> re.Pattern[str]:
+    """Return a pattern that matches exactly the relative paths of sources."""
+    names = [re.escape(name) for source in JOURNALS for name in (source.name, *source.siblings)]
+    names += [re.escape(spec.pattern).replace(r"\*", r"[^/.][^/]*") for spec in DOCUMENTS]
+    return re.compile("|".join(names))
+
+
+SOURCE = source_pattern()

@@ -1,0 +1,398 @@
+"""One journal, followed through appends, rotations, truncation and replacement.
+
+What is stored is decided here, in batches; `store` writes it. A file that is
+no longer at the path stays open for a while: a writer may still append to it,
+and as long as it is open its inode number cannot be given to another file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipwrightd.db import transaction
+from shipwrightd.ingest import locate, store
+from shipwrightd.ingest.align import WINDOW_LINES
+from shipwrightd.ingest.decode import decode_lines
+from shipwrightd.ingest.locate import START, How, Plan
+from shipwrightd.ingest.project import project
+from shipwrightd.ingest.store import Counts, Quarantined
+from shipwrightd.ingest.stream import Stream
+from shipwrightd.ingest.tail import ChangedError, open_journal, pick, resume_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import apsw
+
+    from shipwrightd.ingest.clock import Now
+    from shipwrightd.ingest.sources import JournalSource
+    from shipwrightd.ingest.stream import Chunk
+    from shipwrightd.ingest.tail import Place
+
+BATCH_RECORDS = 50_000 - 16_384  # a last chunk comes on top
+BATCH_BYTES = 15 << 20  # likewise a last chunk of up to 17 MiB: 32 MiB at most in one transaction
+GRACE_S = 600.0  # how long a file that left the path is still read for late writers
+MAX_DRAINING = 8  # descriptors; the oldest goes first
+PATIENCE = 5  # times settle_s: how long a file that never rests is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one look at a journal did: `more` asks for another look now, `wait_s` for one then."""
+
+    records: int = 0
+    size: int = 0
+    more: bool = False
+    wait_s: float | None = None
+    switched: str = ""  # how reading went over to another file, for the log
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a file's taking over brings with it: the last event before it, totals, known line hashes."""
+
+    before: int
+    counts: Counts
+    window: bytes = b""
+
+
+class Journal:
+    """Follows one journal. Not thread-safe; one per source and process."""
+
+    def __init__(self, source: JournalSource, home: Path, *, settle_s: float) -> None:
+        self.source = source
+        self.names = frozenset((source.name, *source.siblings))
+        self._paths = source.files(home)
+        self.settle_s = settle_s
+        self._queue: list[Stream] = []  # read in this order; the last one is, or was, at the path
+        self._draining: list[Stream] = []
+        self._seen: tuple[int, ...] | None = None  # signature of the path when all was read
+        self._changed = False  # the open file's bytes are not what was read
+        self._still: tuple[tuple[int, ...], float, float] | None = None  # signature, since, first look
+        self._at_path = False  # the last of the opened files is the one at the path
+
+    def close(self) -> None:
+        """Let all files go."""
+        for stream in (*self._queue, *self._draining):
+            stream.close()
+        self._queue = []
+        self._draining = []
+
+    def poll(self, db: apsw.Connection, now: Now) -> Polled:
+        """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
+        info = self._look()
+        signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) if info else None
+        if signature == self._seen and self._queue and not self._queue[-1].undecided:
+            return self._drain(db, now)
+        if self._queue and not self._changed:
+            polled = self._read_queue(db, now)
+            if polled is not None:
+                return polled
+        if info is None and self._queue:
+            return self._drain(db, now)
+        here = self._queue[-1].identity if self._queue else None
+        if here is None or self._changed or (info and here != (info.st_dev, info.st_ino)):
+            return self._resolve(db, now)
+        if not self._queue[-1].undecided:
+            self._seen = signature
+            return self._drain(db, now)
+        return Polled(wait_s=self.settle_s)
+
+    def age_s(self) -> float:
+        """Return how long ago the file at the path was written to, 0 when it is missing."""
+        info = self._look()
+        return time.time() - info.st_mtime if info else 0.0
+
+    def _look(self) -> os.stat_result | None:
+        try:
+            return self._paths[-1].stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    # -- reading what is open
+
+    def _read_queue(self, db: apsw.Connection, now: Now) -> Polled | None:
+        """Read one batch from the first open file; None when all of them are read to the end."""
+        stream = self._queue[0]
+        last = len(self._queue) == 1
+        final = not last or (stream.undecided and self._is_settled(now, os.fstat(stream.fd)))
+        try:
+            polled = self._commit(db, stream, now, final=final)
+        except ChangedError:
+            self._changed = True
+            return None
+        if polled is not None:
+            return polled
+        if last:
+            return None
+        self._advance(db, now)
+        return Polled(more=True)
+
+    def _drain(self, db: apsw.Connection, now: Now) -> Polled:
+        """Read what late writers put into files that left the path."""
+        for stream in list(self._draining):
+            with contextlib.suppress(ChangedError):
+                polled = self._commit(db, stream, now, final=True, late=True)
+                if polled is not None:
+                    return polled
+            if now.monotonic >= stream.retire_at:
+                self._retire(db, stream, now)
+        return Polled()
+
+    def _commit(self, db: apsw.Connection, stream: Stream, now: Now, *, final: bool, late: bool = False) -> Polled | None:
+        """Store one batch from a stream, with the position behind it; None when there is nothing."""
+        mark = stream.mark()
+        chunk = stream.pull(final=final)
+        if chunk is None:
+            return None
+        try:
+            with transaction(db):
+                return self._store(db, stream, chunk, now, late=late)
+        except BaseException:
+            stream.restore(mark)
+            raise
+
+    def _store(self, db: apsw.Connection, stream: Stream, chunk: Chunk | None, now: Now, *, late: bool) -> Polled:
+        counts = Counts()
+        before = store.last_event_id(db)
+        hashes: list[bytes] = []
+        size = lines = 0
+        while chunk is not None:
+            self._store_chunk(db, stream, chunk, counts, now)
+            hashes.append(chunk.hashes)
+            size += chunk.size
+            lines += chunk.lines
+            if lines > BATCH_RECORDS or size > BATCH_BYTES:
+                break
+            try:
+                chunk = stream.pull(final=False)
+            except ChangedError:
+                break  # what was read is whole; the next look finds the change again
+        assert stream.generation is not None  # noqa: S101 - set when the stream was made
+        store.move_generation(db, stream.generation, stream.position, stream.lines)
+        if not late:
+            store.add_history(db, self.source.name, stream.lines - lines, b"".join(hashes))
+        self._finish(db, before, counts, now)
+        return Polled(counts.records, size, more=True)
+
+    def _store_chunk(self, db: apsw.Connection, stream: Stream, chunk: Chunk, counts: Counts, now: Now) -> None:
+        store.add_events(db, chunk.rows)
+        if chunk.quarantined:
+            store.add_quarantine(db, self.source.name, stream.generation, chunk.quarantined, now.text)
+        counts.records += len(chunk.rows)
+        counts.salvaged += chunk.salvaged
+        counts.quarantined += len(chunk.quarantined)
+
+    def _finish(self, db: apsw.Connection, before: int, counts: Counts, now: Now, generation: int | None = None) -> None:
+        """Bring projections and totals up to the events that were added after `before`."""
+        last = store.last_event_id(db)
+        if last > before:
+            counts.newest_epoch = store.newest_epoch(db, before + 1, last)
+            if self.source.projected:
+                project(db, before + 1, last)
+        store.move_checkpoint(db, self.source.name, generation, counts, now.text)
+
+    # -- going from one file to another
+
+    def _advance(self, db: apsw.Connection, now: Now) -> None:
+        """Go on to the next open file: the first is read to its end and no longer at the path."""
+        old, new = self._queue[0], self._queue[1]
+        with transaction(db):
+            self._end(db, old)
+            self._begin(db, new, Entry(store.last_event_id(db), Counts()), now)
+        self._queue.pop(0)
+        self._keep_draining(db, old, now)
+
+    def _begin(self, db: apsw.Connection, stream: Stream, entry: Entry, now: Now) -> None:
+        """Record a stream as the current one, with the history its file begins with."""
+        name = self.source.name
+        stream.generation = store.add_generation(db, name, stream.identity, stream.position, stream.lines)
+        store.replace_history(db, name, stream.lines, entry.window)
+        self._finish(db, entry.before, entry.counts, now, stream.generation)
+
+    def _end(self, db: apsw.Connection, stream: Stream) -> None:
+        if stream.generation is not None:
+            store.end_generation(db, stream.generation, draining=True)
+
+    def _keep_draining(self, db: apsw.Connection, stream: Stream, now: Now) -> None:
+        stream.retire_at = now.monotonic + GRACE_S
+        self._draining.append(stream)
+        while len(self._draining) > MAX_DRAINING:
+            self._retire(db, self._draining[0], now)
+
+    def _retire(self, db: apsw.Connection, stream: Stream, now: Now) -> None:
+        """Close a file nobody writes to any more; half a line at its end is kept in quarantine."""
+        rest = stream.unfinished()
+        with transaction(db):
+            if stream.generation is not None:
+                store.end_generation(db, stream.generation, draining=False)
+            if rest.strip():
+                kept = Quarantined(stream.position.offset, len(rest), "unterminated", rest)
+                store.add_quarantine(db, self.source.name, stream.generation, [kept], now.text)
+                store.move_checkpoint(db, self.source.name, None, Counts(quarantined=1), now.text)
+        self._draining.remove(stream)
+        stream.close()
+
+    # -- finding the place again
+
+    def _resolve(self, db: apsw.Connection, now: Now) -> Polled:
+        """Find out where to go on after a start or a change, and take it up."""
+        files = self._open_files()
+        used: list[int] = []
+        try:
+            plan = self._plan(db, files, now)
+            if plan is None:
+                return Polled()
+            if plan.how in {How.WAIT, How.EMPTY}:
+                return Polled(wait_s=self.settle_s / 4 if plan.how is How.WAIT else None)
+            first_time = not self._queue and not self._draining
+            if first_time:
+                used += self._reopen(db, files[: plan.first], now)
+            self._adopt(db, plan, files, now)
+            used += files[plan.first :]
+        finally:
+            for fd in set(files) - set(used):
+                os.close(fd)
+        self._changed = False
+        self._still = None
+        self._seen = None
+        return Polled(more=True, switched=plan.how.name.lower())
+
+    def _open_files(self) -> list[int]:
+        """Open the siblings that exist, oldest first, and the file itself, which must exist to be last."""
+        found: list[int] = []
+        self._at_path = False
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found.append(open_journal(path))
+                self._at_path = path is self._paths[-1]
+        return found
+
+    def _plan(self, db: apsw.Connection, files: list[int], now: Now) -> Plan | None:
+        """Decide what to read next; None when there is nothing but what was read before."""
+        if not files:
+            return None
+        name = self.source.name
+        here = store.current_generation(db, name)
+        if here is None:
+            return Plan(How.FRESH)
+        plan = locate.find_anchor(files, here.place)
+        if plan is not None:
+            return plan
+        siblings = files[:-1] if self._at_path else files
+        known = [other.place for other in store.other_generations(db, name)]
+        start = locate.first_unknown(siblings, [*known, here.place])
+        if start == len(files):
+            return None
+        history = store.load_history(db, name)
+        if not history:
+            return Plan(How.FRESH, start)
+        settled = not self._at_path or self._is_whole(files[-1], here.place, now)
+        return locate.find_overlap(files, start, history, here.place, settled=settled)
+
+    def _is_whole(self, fd: int, place: Place, now: Now) -> bool:
+        """Tell whether the file at the path is all that it is meant to be.
+
+        A rename changes ctime only, so another inode with mtime < ctime was
+        renamed into place and not written to since (measured on ext4, tmpfs).
+        """
+        info = os.fstat(fd)
+        other = (info.st_dev, info.st_ino) != (place.device, place.inode)
+        return (other and info.st_mtime_ns < info.st_ctime_ns) or self._is_settled(now, info)
+
+    def _is_settled(self, now: Now, info: os.stat_result) -> bool:
+        """Tell whether a file has been left alone for settle_s, or was waited for long enough."""
+        if now.wall - info.st_mtime > self.settle_s:
+            return True
+        signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+        if self._still is None:
+            self._still = (signature, now.monotonic, now.monotonic)
+        elif self._still[0] != signature:
+            self._still = (signature, now.monotonic, self._still[2])
+        _, since, first = self._still
+        return now.monotonic - since >= self.settle_s or now.monotonic - first >= PATIENCE * self.settle_s
+
+    def _reopen(self, db: apsw.Connection, siblings: list[int], now: Now) -> list[int]:
+        """After a start, watch finished siblings for lines that came late; returns the descriptors in use."""
+        used = []
+        for other in store.other_generations(db, self.source.name):
+            for fd in siblings:
+                position = resume_at(fd, other.place) if other.place.offset and fd not in used else None
+                if position is not None:
+                    stream = Stream(fd, position, origin=self.source.origin, lines=other.lines)
+                    stream.generation = other.id
+                    self._keep_draining(db, stream, now)
+                    used.append(fd)
+        return used
+
+    def _adopt(self, db: apsw.Connection, plan: Plan, files: list[int], now: Now) -> None:
+        """Queue the planned files and record where reading stands now."""
+        old = self._queue[0] if self._queue else None
+        first = Stream(files[plan.first], plan.position, origin=self.source.origin)
+        if plan.how is How.ANCHOR:
+            self._go_on(db, first)
+        else:
+            self._take_over(db, plan, first, old, now)
+        if old is not None and (plan.how is How.ANCHOR or old.identity == first.identity):
+            old.close()
+        elif old is not None:
+            old.forget()
+            self._keep_draining(db, old, now)
+        for unread in self._queue[1:]:
+            unread.close()
+        later = [Stream(fd, START, origin=self.source.origin) for fd in files[plan.first + 1 :]]
+        self._queue = [first, *later]
+
+    def _go_on(self, db: apsw.Connection, stream: Stream) -> None:
+        here = store.current_generation(db, self.source.name)
+        assert here is not None  # noqa: S101 - its anchor was found
+        stream.generation = here.id
+        stream.lines = here.lines
+        if stream.identity != (here.place.device, here.place.inode):
+            with transaction(db):
+                store.identify_generation(db, here.id, stream.identity)
+
+    def _take_over(self, db: apsw.Connection, plan: Plan, stream: Stream, old: Stream | None, now: Now) -> None:
+        """Begin with a file that took another's place, in one transaction."""
+        overlap = plan.overlap
+        here = store.current_generation(db, self.source.name)
+        with transaction(db):
+            before = store.last_event_id(db)
+            counts = Counts()
+            if here is not None:
+                store.end_generation(db, here.id, draining=True)
+            if old is not None:
+                self._rescue(db, old, stream, counts, now)
+            if overlap is not None:
+                stream.lines = overlap.known
+                self._decode_extra(db, pick(stream.fd, overlap.unknown), counts)
+            if plan.how is How.NOTHING and here is not None:
+                detail = {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size}
+                store.add_gap(db, self.source.name, "no_overlap", detail, now.text)
+                counts.gaps += 1
+            window = overlap.window[-WINDOW_LINES:].tobytes() if overlap else b""
+            self._begin(db, stream, Entry(before, counts, window), now)
+
+    def _rescue(self, db: apsw.Connection, old: Stream, new: Stream, counts: Counts, now: Now) -> None:
+        """Store what was read of the old file and not decided, unless it stands in the new one."""
+        left = old.leftover()
+        if not left or os.pread(new.fd, len(left), new.position.offset) == left:
+            return
+        whole, _, half = left.rpartition(b"\n")
+        if whole:
+            self._decode_extra(db, whole.split(b"\n"), counts)
+        if half.strip():
+            kept = Quarantined(old.position.offset + len(left) - len(half), len(half), "unterminated", half)
+            store.add_quarantine(db, self.source.name, old.generation, [kept], now.text)
+            counts.quarantined += 1
+
+    def _decode_extra(self, db: apsw.Connection, lines: list[bytes], counts: Counts) -> None:
+        """Store lines that stand outside the order of reading, each on its own."""
+        decoded = decode_lines(lines, origin=self.source.origin, final=True)
+        store.add_events(db, decoded.rows)
+        counts.records += len(decoded.rows)
+        counts.salvaged += decoded.salvaged

@@ -1,0 +1,168 @@
+"""Where to go on in a journal whose file was replaced, trimmed, rotated or left alone for a while.
+
+Reads files, writes nothing. The anchor decides first, because it costs one
+read; line hashes are compared only when no file holds the anchor in its place.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from shipwrightd.ingest.align import TailSearch, Verdict, decide, is_sure
+from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Place, Position, resume_at, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from shipwrightd.ingest.align import Run
+
+START = Position(0, b"")
+
+
+class How(Enum):
+    """What the plan rests on."""
+
+    FRESH = auto()  # nothing of this source was read before
+    ANCHOR = auto()  # a file holds the anchor in its place: go on as if nothing happened
+    OVERLAP = auto()  # a file begins with, or contains, the end of what was read
+    NOTHING = auto()  # no file has anything in common with what was read
+    WAIT = auto()  # a file may still be being written: look again
+    EMPTY = auto()  # no whole line is there yet; what it will become cannot be known
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How much of a file is known, and its line hashes up to there."""
+
+    known: int  # lines
+    offset: int  # bytes
+    window: array[int]
+    lost: int = 0  # lines read that the file no longer holds at its end
+    unknown: list[int] = field(default_factory=list)  # positions of edited lines before `known`
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which of the files to read, oldest first, and where in the first of them to begin."""
+
+    how: How
+    first: int = 0  # index into the files
+    position: Position = START
+    overlap: Overlap | None = None
+
+
+def find_anchor(files: Sequence[int], place: Place) -> Plan | None:
+    """Return where the checkpoint's anchor stands in its place, if any file still has it.
+
+    `files` are open descriptors, the oldest sibling first, the file at the path last.
+    A place at offset 0 has no anchor, and an inode number alone proves nothing.
+    """
+    if not place.offset:
+        return None
+    for index in [len(files) - 1, *range(len(files) - 1)]:
+        position = resume_at(files[index], place)
+        if position is not None:
+            return Plan(How.ANCHOR, index, position)
+    return None
+
+
+def first_unknown(siblings: Sequence[int], known: Sequence[Place]) -> int:
+    """Return the index behind the newest sibling that was read before."""
+    for index in reversed(range(len(siblings))):
+        if any(place.offset and resume_at(siblings[index], place) for place in known):
+            return index + 1
+    return 0
+
+
+def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place: Place, *, settled: bool) -> Plan:
+    """Compare the files from index `start` on with the history; the oldest that overlaps is where to go on.
+
+    `settled` speaks of the last file, the one at the path; siblings are at rest.
+    """
+    answer = How.NOTHING
+    for index in range(start, len(files)):
+        rest = settled or index < len(files) - 1
+        in_place = _same_file(files[index], place)
+        try:
+            found = overlap_of(files[index], history, settled=rest, in_place=in_place)
+        except ChangedError:
+            found = How.WAIT
+        if isinstance(found, Overlap):
+            return Plan(How.OVERLAP, index, _position(files[index], found.offset), found)
+        if index == len(files) - 1:
+            answer = found
+    if answer is How.EMPTY and start < len(files) - 1:
+        answer = How.NOTHING  # a rotation left it empty: what came before stands in the siblings
+    return Plan(answer, start)
+
+
+def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool) -> Overlap | How:
+    """Return what a file has in common with a history, or How.NOTHING, or How.WAIT.
+
+    `in_place`: the file is the one that was read, written over; what replaces
+    it may come piece by piece, while a renamed file is whole when it appears.
+    """
+    blocks = scan(fd)
+    head: array[int] = array("Q")
+    sizes: list[int] = []
+    for block in blocks:
+        head.extend(block.hashes)
+        sizes.extend(block.sizes)
+        if len(head) > len(history):
+            break
+    whole = len(head) <= len(history)
+    if not head:
+        return How.EMPTY
+    decision = decide(history, head, whole=whole, settled=settled)
+    if decision.verdict is Verdict.WAIT:
+        return How.WAIT
+    if decision.verdict is Verdict.LOOK_FURTHER:
+        edited = _find_tail(fd, history, chain([head], (block.hashes for block in blocks)))
+        if edited is not None:
+            return edited
+        sure = is_sure(decision.run, sizes)
+        if not settled and (in_place or not sure):
+            return How.WAIT
+        if not sure:
+            return How.NOTHING
+    return _head_overlap(history, decision.run, sizes, decision.lost)
+
+
+def _head_overlap(history: Sequence[int], run: Run, sizes: Sequence[int], lost: int) -> Overlap:
+    window = array("Q", history[run.start : run.start + run.length])
+    return Overlap(run.length, sum(sizes[: run.length]), window, lost)
+
+
+def _find_tail(fd: int, history: Sequence[int], parts: Iterable[Sequence[int]]) -> Overlap | None:
+    search = TailSearch(history)
+    for hashes in parts:
+        search.feed(hashes)
+    if not search.known:
+        return None
+    return Overlap(search.known, _offset_of(fd, search.known), array("Q", search.window), 0, search.unknown)
+
+
+def _offset_of(fd: int, lines: int) -> int:
+    offset = seen = 0
+    for block in scan(fd):
+        sizes = block.sizes[: lines - seen]
+        offset += sum(sizes)
+        seen += len(sizes)
+        if seen == lines:
+            break
+    return offset
+
+
+def _position(fd: int, offset: int) -> Position:
+    size = min(offset, ANCHOR_BYTES)
+    return Position(offset, os.pread(fd, size, offset - size))
+
+
+def _same_file(fd: int, place: Place) -> bool:
+    info = os.fstat(fd)
+    return (info.st_dev, info.st_ino) == (place.device, place.inode)

@@ -1,0 +1,455 @@
+"""Events in the order of the journal to runs and attempts at stages; pure.
+
+One event changes at most its run, that run's attempt at a stage, and the run
+before it. State lives in Run and Attempt, whose fields are columns, so a fold
+can stop after any event and go on from the tables: batches make no difference.
+These two are changed in place, because a backfill folds hundreds of thousands.
+
+To which run an event belongs: to the newest of its issue. Runs without an
+issue may overlap, and their events do not say which is meant; see _loose_*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from shipwrightd.ingest.project_payload import Issue, Payload, fields_of, integer, number, payload_of, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+STARTED, OPEN, COMPLETED, REAPED = "started", "open", "completed", "reaped"  # phases of a run
+OVER = frozenset((COMPLETED, REAPED))
+BEGUN, PAYLOAD, OWN, SKIPPED = 1, 2, 3, 4  # slots of an attempt
+STAGE, FAILURE, KILL = "stage", "failure", "kill"  # last sign of a run
+RUNNING, SUCCESS, FAILED, LEFT_OUT = "running", "success", "failed", "skipped"  # status of an attempt
+
+DAY_S = 86_400  # a run without an issue is forgotten after as long without an event
+LOOSE_RUNS = 32  # at most so many runs without an issue are looked at
+OWN_SPAWN_S = 60  # a daemon.spawn so soon after a start is written late and means that start
+
+# type, id, issue, stage, ts_epoch, duration_s, extra, ts, result, model
+Event = tuple[str, int, Issue, Any, int | None, Any, str | None, Any, Any, Any]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A row of pipeline_stages."""
+
+    id: int
+    run_id: int
+    stage: str
+    attempt: int
+    status: str
+    slot: int
+    started_epoch: int | None
+    ended_epoch: int | None = None
+    duration_s: float | None = None
+    reason: str | None = None
+    error: str | None = None
+    error_class: str | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """The facts of a row of pipeline_runs, in the order of its columns."""
+
+    id: int
+    issue: Issue
+    template: str | None = None
+    model: str | None = None
+    goal: str | None = None
+    machine: str | None = None
+    complexity: object = None
+    start_seen: int = 0
+    started_ts: str | None = None
+    started_epoch: int | None = None
+    phase: str = OPEN
+    doubles_due: int = 0
+    spawn_id: int | None = None
+    spawn_epoch: int | None = None
+    completed_id: int | None = None
+    completed_epoch: int | None = None
+    result: str | None = None
+    reported_duration_s: float | None = None
+    iterations: object = None
+    stages_passed: object = None
+    slowest_stage: str | None = None
+    reported_failed_stage: str | None = None
+    reported_error_class: str | None = None
+    pr_url: str | None = None
+    agent_id: str | None = None
+    self_heal_count: object = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reported_cost_usd: float | None = None
+    reap_id: int | None = None
+    reap_epoch: int | None = None
+    reap_result: str | None = None
+    kill_id: int | None = None
+    kill_epoch: int | None = None
+    paused_stage: str | None = None
+    last_sign: str | None = None
+    failed_epoch: int | None = None
+    last_failed_stage: str | None = None
+    last_error_class: str | None = None
+    next_run_id: int | None = None
+    last_event_id: int = 0
+    last_epoch: int | None = None
+    aged: int = 0
+    entries_cost_usd: float | None = None
+    # not a column: the last attempt at each stage, None until it is needed
+    stages: dict[str, Attempt] | None = field(default=None, repr=False)
+
+
+class Past(Protocol):
+    """What earlier batches left behind."""
+
+    def latest(self, issue: Issue) -> Run | None:
+        """Return the newest run of an issue."""
+
+    def loose(self, limit: int) -> list[Run]:
+        """Return the newest runs without an issue, oldest first."""
+
+    def stages(self, run_id: int) -> dict[str, Attempt]:
+        """Return the last attempt at each stage of a run."""
+
+
+class Fold:
+    """Takes events one after the other; keeps what they changed in `runs`, `opened` and `attempts`."""
+
+    def __init__(self, past: Past) -> None:
+        self._past = past
+        self._latest: dict[Issue, Run | None] = {}
+        self._loose: list[Run] | None = None
+        self.runs: dict[int, Run] = {}  # opened or looked at
+        self.opened: list[Run] = []
+        self.attempts: dict[int, Attempt] = {}  # opened or changed
+        self._handlers: dict[str, Callable[[Event], None]] = {
+            "pipeline.started": self._pipeline_started,
+            "pipeline.completed": self._pipeline_completed,
+            "pipeline.budget_paused": self._budget_paused,
+            "stage.started": self._stage_started,
+            "stage.completed": self._stage_completed,
+            "stage.complete": self._stage_complete,
+            "stage.failed": self._stage_failed,
+            "stage.skipped": self._stage_skipped,
+            "daemon.spawn": self._spawn,
+            "daemon.reap": self._reap,
+            "daemon.stale_kill": self._kill,
+            "daemon.stuck_kill": self._kill,
+            "daemon.hard_limit": self._kill,
+            "daemon.stale_dead": self._kill,
+        }
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Take events, in order."""
+        handlers = self._handlers
+        for event in events:
+            handlers[event[0]](event)
+
+    # -- beginnings
+
+    def _pipeline_started(self, event: Event) -> None:
+        _, id_, issue, _, epoch, _, extra, ts, _, model = event
+        payload = payload_of(extra)
+        if payload is not None:
+            self._start_doubled(event, payload)
+            return
+        before = self._newest(issue)
+        run = self._open(id_, issue, epoch, before)
+        fields = fields_of(extra)
+        run.template = text(fields.get("template")) or text(fields.get("pipeline"))
+        run.model = text(model)
+        run.goal = text(fields.get("goal"))
+        run.machine = text(fields.get("machine"))
+        run.complexity = number(fields.get("complexity"))
+        run.start_seen = 1
+        run.started_ts = text(ts)
+        run.phase = STARTED
+        # Two starts side by side are followed by two doubled ones; any other run in between has had its own.
+        run.doubles_due = 1 + (before.doubles_due if before is not None and before.phase == STARTED else 0)
+
+    def _start_doubled(self, event: Event, payload: Payload) -> None:
+        """The same start once more, or, if the first was never seen, the only word of it."""
+        id_, epoch, ts = event[1], event[4], event[7]
+        if payload.issue is None:
+            run = self._loose_start(payload.template, epoch)
+        else:
+            run = self._newest(payload.issue)
+            if run is not None and (run.doubles_due == 0 or run.phase in OVER):
+                run = None
+        if run is not None:
+            run.doubles_due -= 1
+            self._touch(run, id_, epoch)
+            return
+        run = self._open(id_, payload.issue, epoch, self._newest(payload.issue))
+        run.template = payload.template
+        run.goal = payload.goal
+        run.start_seen = 1
+        run.started_ts = text(ts)
+
+    def _open(self, id_: int, issue: Issue, epoch: int | None, before: Run | None) -> Run:
+        run = Run(id_, issue, started_epoch=epoch, last_event_id=id_, last_epoch=epoch, stages={})
+        self.runs[id_] = run
+        self.opened.append(run)
+        if issue is None:
+            self._loose_runs().append(run)
+            return run
+        self._latest[issue] = run
+        if before is not None:
+            before.next_run_id = id_
+        return run
+
+    def _open_unseen(self, id_: int, issue: Issue, epoch: int | None, before_s: float | None) -> Run:
+        """Open a run whose start was not seen; it began `before_s` earlier, if known."""
+        began = epoch
+        if epoch is not None and before_s is not None and 0 < before_s <= epoch:
+            began = epoch - round(before_s)
+        run = self._open(id_, issue, began, self._newest(issue))
+        run.last_epoch = epoch
+        return run
+
+    def _newest(self, issue: Issue) -> Run | None:
+        if issue is None:
+            return None
+        try:
+            return self._latest[issue]
+        except KeyError:
+            run = self._latest[issue] = self._past.latest(issue)
+            if run is not None:
+                self._take_up(run)
+            return run
+
+    def _take_up(self, run: Run) -> None:
+        run.aged = 0  # decided anew for every run that is written
+        self.runs[run.id] = run
+
+    def _touch(self, run: Run, id_: int, epoch: int | None) -> None:
+        run.last_event_id = id_
+        if epoch is not None and (run.last_epoch is None or epoch > run.last_epoch):
+            run.last_epoch = epoch
+
+    # -- ends
+
+    def _pipeline_completed(self, event: Event) -> None:
+        _, id_, issue, _, epoch, duration, extra, _, result, _ = event
+        fields = fields_of(extra)
+        seconds = number(duration)
+        template = text(fields.get("template"))
+        run = self._newest(issue) if issue is not None else self._loose_completed(template, epoch, seconds)
+        if run is None or run.phase in OVER:
+            run = self._open_unseen(id_, issue, epoch, seconds)
+        else:
+            self._touch(run, id_, epoch)
+        run.phase = COMPLETED
+        run.completed_id = id_
+        run.completed_epoch = epoch
+        run.result = text(result)
+        run.reported_duration_s = seconds
+        run.template = run.template or template
+        run.complexity = number(fields.get("complexity")) if run.complexity is None else run.complexity
+        run.iterations = number(fields.get("iterations"))
+        run.stages_passed = number(fields.get("stages_passed"))
+        run.slowest_stage = text(fields.get("slowest_stage")) or None
+        run.reported_failed_stage = text(fields.get("failed_stage")) or None
+        run.reported_error_class = text(fields.get("error_class")) or None
+        run.pr_url = text(fields.get("pr_url")) or None
+        run.agent_id = text(fields.get("agent_id")) or None
+        run.self_heal_count = number(fields.get("self_heal_count"))
+        run.input_tokens = integer(fields.get("input_tokens"))
+        run.output_tokens = integer(fields.get("output_tokens"))
+        run.reported_cost_usd = number(fields.get("total_cost"))
+
+    def _budget_paused(self, event: Event) -> None:
+        _, id_, issue, stage, epoch = event[:5]
+        run = self._newest(issue) if issue is not None else next(iter(self._loose_open(epoch)), None)
+        if run is not None and run.phase not in OVER:
+            run.paused_stage = text(stage)
+            self._touch(run, id_, epoch)
+
+    # -- the daemon. All its jobs have an issue.
+
+    def _spawn(self, event: Event) -> None:
+        """Remember that a newer job begins, in case it ends before it starts a run."""
+        _, id_, issue, _, epoch = event[:5]
+        run = self._newest(issue)
+        if run is None:
+            return
+        if (
+            run.phase in {STARTED, OPEN}
+            and run.started_epoch is not None
+            and epoch is not None
+            and epoch - run.started_epoch < OWN_SPAWN_S
+        ):
+            return
+        run.spawn_id = id_
+        run.spawn_epoch = epoch
+
+    def _reap(self, event: Event) -> None:
+        _, id_, issue, _, epoch, duration, _, _, result, _ = event
+        if issue is None:
+            return
+        run = self._newest(issue)
+        if run is None or run.phase == REAPED or run.spawn_id is not None:
+            seconds = number(duration)
+            if not seconds and run is not None and run.spawn_epoch is not None and epoch is not None:
+                seconds = epoch - run.spawn_epoch
+            run = self._open_unseen(id_, issue, epoch, seconds)
+        else:
+            self._touch(run, id_, epoch)
+        run.phase = REAPED
+        run.reap_id = id_
+        run.reap_epoch = epoch
+        run.reap_result = text(result)
+
+    def _kill(self, event: Event) -> None:
+        _, id_, issue, _, epoch, _, extra, *_ = event
+        if issue is None:
+            return
+        run = self._newest(issue)
+        if run is None:
+            run = self._open_unseen(id_, issue, epoch, number(fields_of(extra).get("elapsed_s")))
+        elif run.phase in OVER:
+            return  # that run is over; the job that was killed left no other trace
+        else:
+            self._touch(run, id_, epoch)
+        run.kill_id = id_
+        run.kill_epoch = epoch
+        run.last_sign = KILL
+
+    # -- stages
+
+    def _stage_started(self, event: Event) -> None:
+        self._stage(event, BEGUN, RUNNING)
+
+    def _stage_completed(self, event: Event) -> None:
+        self._stage(event, OWN, SUCCESS)
+
+    def _stage_complete(self, event: Event) -> None:
+        payload = payload_of(event[6])
+        if payload is not None:
+            self._stage(_with_payload(event, payload), PAYLOAD, SUCCESS)
+
+    def _stage_failed(self, event: Event) -> None:
+        payload = payload_of(event[6])
+        if payload is not None:
+            self._stage(_with_payload(event, payload), PAYLOAD, FAILED)
+            return
+        run, attempt = self._stage(event, OWN, FAILED)
+        fields = fields_of(event[6])
+        run.last_error_class = text(fields.get("error_class")) or run.last_error_class
+        if attempt is not None:
+            attempt.error = text(fields.get("error"))
+            attempt.error_class = text(fields.get("error_class"))
+
+    def _stage_skipped(self, event: Event) -> None:
+        _, attempt = self._stage(event, SKIPPED, LEFT_OUT)
+        if attempt is not None:
+            attempt.reason = text(fields_of(event[6]).get("reason"))
+
+    def _stage(self, event: Event, slot: int, status: str) -> tuple[Run, Attempt | None]:
+        """Note a stage event with its run, opening one where there is none."""
+        _, id_, issue, stage, epoch, duration, *_ = event
+        run = self._newest(issue) if issue is not None else self._loose_stage(stage, slot, status, epoch)
+        if run is None or (slot == BEGUN and run.phase in OVER):
+            run = self._open_unseen(id_, issue, epoch, duration)
+        else:
+            run.last_event_id = id_
+            if epoch is not None and (run.last_epoch is None or epoch > run.last_epoch):
+                run.last_epoch = epoch
+        if run.phase == STARTED:
+            run.phase = OPEN
+        if status != FAILED:
+            run.last_sign = STAGE
+        else:
+            run.last_sign = FAILURE
+            run.failed_epoch = epoch
+            run.last_failed_stage = stage
+        if not stage:
+            return run, None
+        stages = run.stages
+        if stages is None:
+            stages = self._stages(run)
+        attempt = stages.get(stage)
+        if attempt is None or attempt.slot >= slot or (attempt.slot == PAYLOAD and attempt.status != status):
+            ordinal = 1 if attempt is None else attempt.attempt + 1
+            attempt = Attempt(id_, run.id, stage, ordinal, status, slot, epoch if slot == BEGUN else None)
+            stages[stage] = attempt
+        else:
+            attempt.status = status
+            attempt.slot = slot
+        self.attempts[attempt.id] = attempt
+        if slot != BEGUN:
+            attempt.ended_epoch = epoch
+            if duration is not None:
+                attempt.duration_s = duration
+                if attempt.started_epoch is None and epoch is not None and 0 <= duration <= epoch:
+                    attempt.started_epoch = epoch - round(duration)
+        return run, attempt
+
+    # -- runs without an issue. Nothing in an event tells them apart, so these are guesses, the same ones every time.
+
+    def _loose_runs(self) -> list[Run]:
+        if self._loose is None:
+            self._loose = self._past.loose(LOOSE_RUNS)
+            for run in self._loose:
+                self._take_up(run)
+        return self._loose
+
+    def _loose_open(self, epoch: int | None) -> list[Run]:
+        """Return runs without an issue that go on, newest first."""
+        return [
+            run
+            for run in reversed(self._loose_runs()[-LOOSE_RUNS:])
+            if run.phase != COMPLETED
+            and (epoch is None or run.last_epoch is None or epoch - run.last_epoch <= DAY_S)
+        ]
+
+    def _loose_start(self, template: str | None, epoch: int | None) -> Run | None:
+        """Return the newest run whose doubled start is still due."""
+        for run in self._loose_open(epoch):
+            if run.doubles_due and run.template == template:
+                return run
+        return None
+
+    def _loose_completed(self, template: str | None, epoch: int | None, seconds: float | None) -> Run | None:
+        """Return the run of that template whose start and duration come nearest to this end."""
+        fitting = [
+            run
+            for run in self._loose_open(epoch)
+            if template is None or run.template is None or run.template == template
+        ]
+        if epoch is None or seconds is None:
+            return fitting[0] if fitting else None
+        began = epoch - seconds
+        return min(
+            fitting,
+            key=lambda run: abs(run.started_epoch - began) if run.started_epoch is not None else float("inf"),
+            default=None,
+        )
+
+    def _loose_stage(self, stage: str | None, slot: int, status: str, epoch: int | None) -> Run | None:
+        """Return the newest run whose stage is waiting for this, else one between two stages, else the newest."""
+        candidates = self._loose_open(epoch)
+        for run in candidates:
+            attempt = self._stages(run).get(stage) if stage is not None else None
+            if attempt is None or slot not in {PAYLOAD, OWN}:
+                continue
+            if attempt.slot == BEGUN or (attempt.slot == PAYLOAD and slot == OWN and attempt.status == status):
+                return run
+        for run in candidates:
+            if all(attempt.status != RUNNING for attempt in self._stages(run).values()):
+                return run
+        return candidates[0] if candidates else None
+
+    def _stages(self, run: Run) -> dict[str, Attempt]:
+        if run.stages is None:
+            run.stages = self._past.stages(run.id)
+        return run.stages
+
+
+def _with_payload(event: Event, payload: Payload) -> Event:
+    """Return an event with issue, stage and duration as its payload says."""
+    return (event[0], event[1], payload.issue, payload.stage, event[4], payload.seconds, None, None, None, None)

@@ -1,0 +1,56 @@
+"""What the write side hands to the store: rows, and the bytes that could not become one.
+
+Only shapes live here. How a line becomes a row is decided in decode and parse.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+EVENT_COLUMNS: Final = (
+    "ts",
+    "ts_epoch",
+    "type",
+    "issue",
+    "stage",
+    "result",
+    "duration_s",
+    "cost_usd",
+    "model",
+    "origin",
+    "salvaged",
+    "extra",
+)
+
+# One event, in the order of EVENT_COLUMNS. A plain tuple: a hundred million of them are built.
+EventRow = tuple[
+    str | None,
+    int | None,
+    str | None,
+    int | str | None,
+    str | None,
+    str | None,
+    float | None,
+    float | None,
+    str | None,
+    str,
+    int,
+    str | None,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Bytes of a journal that are no event; they go to quarantine as they are."""
+
+    first: int  # index of the first physical line
+    count: int  # physical lines it touches
+    start: int  # [start, end) within b"\n".join(lines[first : first + count])
+    end: int
+    reason: str  # one of the REJECTED_* terms
+
+
+REJECTED_NOT_JSON: Final = "not_json"  # no record begins here
+REJECTED_NOT_AN_OBJECT: Final = "not_an_object"  # valid JSON, but a number, string or list
+REJECTED_CUT_RECORD: Final = "cut_record"  # begins like a record and never ends
+REJECTED_NUL_BYTES: Final = "nul_bytes"  # what a power loss leaves in place of data
+REJECTED_NO_TYPE_OR_TIME: Final = "no_type_or_time"  # readable, but nothing says it is an event

@@ -1,0 +1,147 @@
+"""JSON read so that nothing in it is lost: repeated keys, long numbers, odd escapes.
+
+The fast parser keeps the last of two equal keys and rounds long numbers; this one is slower and does neither.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+INT64_MIN: Final = -(1 << 63)
+INT64_MAX: Final = (1 << 63) - 1
+_INT64_DIGITS: Final = 20  # longest text an INT64 can have, with its sign
+_EXACT_DIGITS: Final = 15  # a double holds that many, whatever they are
+_NOT_ZERO: Final = re.compile("-?[0.]*[1-9]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class JsonText(str):
+    """A list or object, as compact JSON text."""
+
+    __slots__ = ()
+
+
+class Pairs(tuple[tuple[str, Any], ...]):
+    """An object as its pairs in file order, repeated keys included."""
+
+    __slots__ = ()
+
+
+Scalar = str | int | float | None  # bool is an int
+Fields = list[tuple[str, Scalar]]  # a value that is a list or object is JsonText
+
+
+def whole(text: str) -> int | str:
+    """Read the integer these digits say, or the digits where 64 bits cannot hold it."""
+    if len(text) > _INT64_DIGITS:
+        return text
+    value = int(text)
+    return value if INT64_MIN <= value <= INT64_MAX else text
+
+
+def real(text: str) -> float | str:
+    """Read the double these digits say, or the digits where it would say another number."""
+    value = float(text)
+    if math.isinf(value):
+        return text
+    if value == 0:
+        return text if _NOT_ZERO.match(text) else value
+    return value if len(text) <= _EXACT_DIGITS or Decimal(repr(value)) == Decimal(text) else text
+
+
+def storable(text: str) -> str:
+    """Write halves of surrogate pairs out as their escape: they are no characters, SQLite refuses them."""
+    if text.isascii():
+        return text
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def render(value: object) -> str:
+    """Write the value as compact JSON text."""
+    match value:
+        case JsonText():
+            return value
+        case str():
+            return orjson.dumps(storable(value)).decode()
+        case Pairs():
+            return render_pairs(value)
+        case list():
+            return "[" + ",".join([render(item) for item in value]) + "]"
+        case _:
+            return orjson.dumps(value).decode()
+
+
+def render_pairs(pairs: Iterable[tuple[str, Any]]) -> str:
+    """Write the pairs as one JSON object; a repeated key comes as often as it came."""
+    return "{" + ",".join([f"{render(key)}:{render(value)}" for key, value in pairs]) + "}"
+
+
+def _refuse(constant: str) -> str:
+    msg = f"{constant} is no JSON"
+    raise ValueError(msg)
+
+
+def _decoder(*, strict: bool, constant: Callable[[str], str] = str) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        strict=strict, object_pairs_hook=Pairs, parse_int=whole, parse_float=real, parse_constant=constant
+    )
+
+
+_STANDARD: Final = _decoder(strict=True, constant=_refuse)
+_STRICT: Final = _decoder(strict=True)
+_LENIENT: Final = _decoder(strict=False)
+_LARGE_NUMBER: Final = re.compile(rb"[0-9]{300}|[0-9][eE]\+?[0-9]{3}")
+
+
+def prefix(text: str, start: int, *, strict: bool = False) -> tuple[Any, int]:
+    """Read the JSON value that begins at start, and where it ends; an end of -1 when none does.
+
+    Raw control characters inside strings are taken as they are unless strict.
+    """
+    try:
+        value, end = (_STRICT if strict else _LENIENT).raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None, -1
+    return value, end
+
+
+def flatten(pairs: Iterable[tuple[str, Any]]) -> Fields | None:
+    """Make the pairs ready for a row, None when they are nested too deep to be written."""
+    try:
+        return [
+            (storable(key), JsonText(render(value)) if isinstance(value, (list, tuple)) else _scalar(value))
+            for key, value in pairs
+        ]
+    except RecursionError:
+        return None
+
+
+def _scalar(value: Any) -> Scalar:  # noqa: ANN401 - whatever the JSON decoder made
+    return storable(value) if isinstance(value, str) else value
+
+
+def exact_fields(text: str) -> Fields | None:
+    """Read the fields of a JSON object, None when the text is not exactly one.
+
+    Raw control characters in strings are understood, but newline and tab are not: an emitter that escapes
+    backslashes escapes both, so one that did not meant its backslashes as such (see salvage_text).
+    """
+    body = text.strip(" \t\r\n")
+    value, end = prefix(body, 0, strict="\n" in body or "\t" in body)
+    return flatten(value) if end == len(body) and isinstance(value, Pairs) else None
+
+
+def standard_fields(line: bytes) -> Fields | None:
+    """Read a valid JSON object whose only fault is a number too large for the fast parser; else None."""
+    if not (_LARGE_NUMBER.search(line) and line.endswith(b"}")) or b"\\ud" in line.lower():
+        return None
+    try:
+        value, end = _STANDARD.raw_decode(text := line.decode())
+        return flatten(value) if end == len(text) and isinstance(value, Pairs) else None
+    except (ValueError, RecursionError):
+        return None

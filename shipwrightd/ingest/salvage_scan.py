@@ -1,0 +1,212 @@
+"""Reads a record the way its writers shape it, where JSON's own rules give up.
+
+The shape is flat and compact: {"key":value,"key":value}. Values may hold bare quotes, so it is not a quote that
+ends a string but what follows it. Where a text looks exactly like that, the earliest end is taken:
+
+    a string ends at the first quote followed by  ,"key":  or by the closing braces that end the record.
+
+Two exceptions keep quoted JSON whole: an object of valid JSON inside a string is stepped over, and a string that
+starts with an unescaped object or list ends, if it can, only behind a closing bracket.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from shipwrightd.ingest.salvage_exact import (
+    Fields,
+    JsonText,
+    Pairs,
+    Scalar,
+    flatten,
+    prefix,
+    render_pairs,
+    storable,
+)
+from shipwrightd.ingest.salvage_text import Escaping, bare_value, escaping_of, unescape
+
+# Keys are identifiers, possibly with stray quotes; any other text counts as a key only if a value follows it.
+_KEY_TEXT: Final = (
+    r'"(?P<key>[\w.\-"]{1,64}(?=":)|(?:[^"\\\x00-\x09\x0b-\x1f]|\\["\\]){0,200}(?=":["\-0-9{\[,}tfn]))":'
+)
+_KEY: Final = re.compile(_KEY_TEXT)
+_NEXT_KEY: Final = re.compile("," + _KEY_TEXT)
+_QUOTE: Final = re.compile(r'"(?=[,}])')
+_BARE_END: Final = re.compile(r"[,}]")
+_JSON_OPENS: Final = re.compile(r'[{\[]\s*["{\[]')
+_MAX_DEPTH: Final = 16  # writers nest two deep
+_DECODE_TRIES: Final = 16  # keeps the time linear in the length
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A string's text as written; what it means is judged when the whole record is known."""
+
+    text: str
+
+
+_Found = list[tuple[str, "Scalar | _Body | _Found"]]
+
+
+def scan_fields(text: str, *, lax: bool = False) -> Fields | None:
+    """Read the fields of the record that fills the text, None when it does not end with the text.
+
+    lax also lets a string end in a backslash at the very end of the record; elsewhere that may be an escaped
+    quote inside a text that goes on in the next line.
+    """
+    if not text.startswith("{"):
+        return None
+    found = _Scan(text.rstrip(), lax=lax).fields()
+    return None if found is None else _settle(found, escaping_of(_bodies(found, top=True)), top=True)
+
+
+@dataclass(slots=True)
+class _Scan:
+    text: str
+    lax: bool
+    tries: int = field(default=_DECODE_TRIES)
+
+    def fields(self) -> _Found | None:
+        """Read all fields in order, None when the record does not close at the end of the text."""
+        stack: list[_Found] = [[]]
+        position = 1
+        while key := _KEY.match(self.text, position):
+            name, start = key["key"], key.end()
+            if self._nests(start, len(stack)):
+                inner: _Found = []
+                stack[-1].append((name, inner))
+                stack.append(inner)
+                position = start + 1
+                continue
+            value, stop = self._value(start, len(stack))
+            if stop < 0:
+                return None
+            stack[-1].append((name, value))
+            after = self._after_braces(stop, len(stack))
+            if after == len(self.text):
+                return stack[0]
+            del stack[len(stack) - (after - stop) :]
+            position = after + 1
+        return None
+
+    def _nests(self, start: int, depth: int) -> bool:
+        """Whether a damaged object begins here, to be read field by field."""
+        if (
+            not self.text.startswith("{", start)
+            or depth >= _MAX_DEPTH
+            or not _KEY.match(self.text, start + 1)
+        ):
+            return False
+        _, end = self._decode(start)
+        return end < 0 or not self._is_end(end, depth)
+
+    def _value(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
+        """Read the value that begins at start; the position behind it is -1 when it does not end."""
+        if self.text.startswith('"', start):
+            return self._string(start + 1, depth)
+        if self.text.startswith(("{", "["), start):
+            value, end = self._decode(start)
+            flat = flatten([("", value)]) if end >= 0 and self._is_end(end, depth) else None
+            if flat:
+                return flat[0][1], end
+        for mark in _BARE_END.finditer(self.text, start):
+            if self._is_end(mark.start(), depth):
+                return bare_value(storable(self.text[start : mark.start()])), mark.start()
+        return None, -1
+
+    def _string(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
+        stop = -1
+        if _JSON_OPENS.match(self.text, start):
+            _, end = self._decode(start)
+            if end >= 0 and self.text.startswith('"', end) and self._ends_string(end, depth):
+                stop = end
+            else:
+                stop = self._string_end(start, depth, behind="}]")
+        if stop < 0:
+            stop = self._string_end(start, depth)
+        return (None, -1) if stop < 0 else (_Body(self.text[start:stop]), stop + 1)
+
+    def _string_end(self, start: int, depth: int, *, behind: str = "") -> int:
+        """Find the quote that ends the string, only `behind` one of these characters; -1 for none."""
+        seen = start
+        mark = _QUOTE.search(self.text, start)
+        while mark:
+            quote = mark.start()
+            if (not behind or self.text[quote - 1] in behind) and self._ends_string(quote, depth):
+                past = self._past_object(seen, quote)
+                if past < 0:
+                    return quote
+                seen = past
+            mark = _QUOTE.search(self.text, max(quote + 1, seen))
+        return -1
+
+    def _ends_string(self, quote: int, depth: int) -> bool:
+        if not self._is_end(quote + 1, depth):
+            return False
+        closes_record = self._after_braces(quote + 1, depth) == len(self.text)
+        return self.lax or not closes_record or not _is_escaped(self.text, quote)
+
+    def _past_object(self, start: int, quote: int) -> int:
+        """Where an object inside this string that the quote is part of ends; -1 for none."""
+        opening = self.text.find('{"', start, quote)
+        if opening < 0:
+            return -1
+        _, end = self._decode(opening)
+        return end if end > quote else -1
+
+    def _decode(self, start: int) -> tuple[Pairs | list[object] | None, int]:
+        self.tries -= 1
+        return prefix(self.text, start) if self.tries >= 0 else (None, -1)
+
+    def _is_end(self, position: int, depth: int) -> bool:
+        """Whether a value may end here: the next key follows, or the end of the record."""
+        after = self._after_braces(position, depth)
+        closed = after - position
+        if after == len(self.text):
+            return closed == depth
+        return closed < depth and _NEXT_KEY.match(self.text, after) is not None
+
+    def _after_braces(self, position: int, depth: int) -> int:
+        last = position + depth
+        while position < last and self.text.startswith("}", position):
+            position += 1
+        return position
+
+
+def _is_escaped(text: str, quote: int) -> bool:
+    before = quote
+    while before > 0 and text[before - 1] == "\\":
+        before -= 1
+    return (quote - before) % 2 == 1
+
+
+def _bodies(found: _Found, *, top: bool) -> list[str]:
+    """List the strings that tell how the emitter escapes: all but the type, which no version ever escaped."""
+    texts: list[str] = []
+    typed = not top
+    for key, value in found:
+        if key == "type" and not typed:
+            typed = True
+        elif isinstance(value, _Body):
+            texts.append(value.text)
+        elif isinstance(value, list):
+            texts += _bodies(value, top=False)
+    return texts
+
+
+def _settle(found: _Found, escaping: Escaping, *, top: bool) -> Fields:
+    """Give every string its meaning; nested objects become JSON text."""
+    fields: Fields = []
+    typed = not top
+    for key, value in found:
+        name = storable(key)
+        own = not typed and key == "type" and isinstance(value, _Body)
+        typed = typed or key == "type"
+        if isinstance(value, list):
+            fields.append((name, JsonText(render_pairs(_settle(value, escaping, top=False)))))
+        elif isinstance(value, _Body):
+            how = escaping_of([value.text]) if own else escaping
+            fields.append((name, unescape(value.text, how)))
+        else:
+            fields.append((name, value))
+    return fields

@@ -1,0 +1,243 @@
+"""Rows and checkpoint of a journal: what is written, in whole statements.
+
+Every function that writes expects the caller's transaction, so that rows and
+the checkpoint that accounts for them commit together or not at all.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from shipwrightd.ingest.align import HASH_BYTES, WINDOW_LINES
+from shipwrightd.ingest.tail import Place, Position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from shipwrightd.ingest.rows import EventRow
+
+INSERT_EVENT = """
+INSERT INTO events (ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+LAST_EVENT = "SELECT max(id) FROM events"
+NEWEST_BETWEEN = "SELECT max(ts_epoch) FROM events WHERE id BETWEEN ? AND ?"
+
+CURRENT = """
+SELECT g.id, g.state, g.device, g.inode, g.offset, g.anchor, g.anchor_bytes, g.lines
+FROM checkpoints AS c JOIN generations AS g ON g.id = c.generation WHERE c.source = ?"""
+OTHERS = """
+SELECT id, state, device, inode, offset, anchor, anchor_bytes, lines
+FROM generations WHERE source = ? AND state <> 'current' ORDER BY id DESC"""
+ADD_GENERATION = """
+INSERT INTO generations (source, state, device, inode, offset, anchor, anchor_bytes, lines)
+VALUES (?, 'current', ?, ?, ?, ?, ?, ?)"""
+MOVE_GENERATION = "UPDATE generations SET offset = ?, anchor = ?, anchor_bytes = ?, lines = ? WHERE id = ?"
+END_GENERATION = "UPDATE generations SET state = ? WHERE id = ?"
+IDENTIFY_GENERATION = "UPDATE generations SET device = ?, inode = ? WHERE id = ?"
+PRUNE_GENERATIONS = """
+DELETE FROM generations WHERE source = ?1 AND state = 'done'
+AND id < (SELECT min(id) FROM (SELECT id FROM generations WHERE source = ?1 ORDER BY id DESC LIMIT 16))"""
+MOVE_CHECKPOINT = """
+INSERT INTO checkpoints (source, kind, generation, records, salvaged, quarantined, gaps, newest_epoch, committed_at)
+VALUES (?1, 'journal', ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (source) DO UPDATE SET
+    generation   = coalesce(excluded.generation, generation),
+    records      = records + excluded.records,
+    salvaged     = salvaged + excluded.salvaged,
+    quarantined  = quarantined + excluded.quarantined,
+    gaps         = gaps + excluded.gaps,
+    newest_epoch = max(coalesce(newest_epoch, excluded.newest_epoch), coalesce(excluded.newest_epoch, newest_epoch)),
+    committed_at = excluded.committed_at"""
+
+LOAD_HISTORY = "SELECT hashes FROM history WHERE source = ? ORDER BY first"
+ADD_HISTORY = "INSERT INTO history (source, first, hashes) VALUES (?, ?, ?)"
+PRUNE_HISTORY = "DELETE FROM history WHERE source = ? AND first + length(hashes) / 8 <= ?"
+CLEAR_HISTORY = "DELETE FROM history WHERE source = ?"
+
+ADD_QUARANTINE = """
+INSERT INTO quarantine (source, generation, offset, length, reason, raw, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+ADD_GAP = """
+INSERT INTO gaps (source, reason, detected_at, after_event, old_offset, detail) VALUES (?, ?, ?, ?, ?, ?)"""
+SET_ERROR = """
+INSERT INTO source_errors (source, error, since) VALUES (?, ?, ?)
+ON CONFLICT (source) DO UPDATE SET error = excluded.error WHERE error <> excluded.error"""
+CLEAR_ERROR = "DELETE FROM source_errors WHERE source = ?"
+CLEAR_ERRORS = "DELETE FROM source_errors"
+
+EVENT_INDEXES = {
+    "events_type": "CREATE INDEX events_type       ON events (type)",
+    "events_ts_epoch": "CREATE INDEX events_ts_epoch   ON events (ts_epoch)",
+    "events_issue": "CREATE INDEX events_issue      ON events (issue)",
+    "events_type_epoch": "CREATE INDEX events_type_epoch ON events (type, ts_epoch)",
+}
+PRESENT_INDEXES = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'events'"
+DROP_EVENT_INDEXES = """
+DROP INDEX events_type; DROP INDEX events_ts_epoch; DROP INDEX events_issue; DROP INDEX events_type_epoch"""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One row of generations: where reading stands in one physical file."""
+
+    id: int
+    state: str
+    place: Place
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Bytes that could not become a row, and where they stood in their file."""
+
+    offset: int
+    length: int
+    reason: str
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a batch adds to a source's totals."""
+
+    records: int = 0
+    salvaged: int = 0
+    quarantined: int = 0
+    gaps: int = 0
+    newest_epoch: int | None = None
+
+
+def current_generation(db: apsw.Connection, source: str) -> Generation | None:
+    """Return where reading stands, or None if the source was never read."""
+    row = db.execute(CURRENT, (source,)).fetchone()
+    return _generation(row) if row else None
+
+
+def other_generations(db: apsw.Connection, source: str) -> list[Generation]:
+    """Return the files this source was read from before, newest first."""
+    return [_generation(row) for row in db.execute(OTHERS, (source,))]
+
+
+def _generation(row: Sequence[object]) -> Generation:
+    number, state, device, inode, offset, anchor, anchor_bytes, lines = row
+    place = Place(device, inode, offset, anchor, anchor_bytes)  # type: ignore[arg-type]
+    return Generation(number, state, place, lines)  # type: ignore[arg-type]
+
+
+def load_history(db: apsw.Connection, source: str) -> array[int]:
+    """Return the hashes of the current file's last lines, at most WINDOW_LINES, in its order."""
+    hashes = array("Q")
+    for (chunk,) in db.execute(LOAD_HISTORY, (source,)):
+        hashes.frombytes(chunk)
+    return hashes[-WINDOW_LINES:]
+
+
+def last_event_id(db: apsw.Connection) -> int:
+    """Return the id of the newest event, 0 when there is none."""
+    found: int | None = db.execute(LAST_EVENT).get
+    return found or 0
+
+
+def newest_epoch(db: apsw.Connection, first: int, last: int) -> int | None:
+    """Return the largest ts_epoch among events first..last."""
+    found: int | None = db.execute(NEWEST_BETWEEN, (first, last)).get
+    return found
+
+
+def add_events(db: apsw.Connection, rows: Sequence[EventRow]) -> None:
+    """Insert event rows in order."""
+    db.executemany(INSERT_EVENT, rows)
+
+
+def add_history(db: apsw.Connection, source: str, first: int, hashes: bytes) -> None:
+    """Append line hashes that begin at position `first`, and forget what left the window."""
+    kept = hashes[-WINDOW_LINES * HASH_BYTES :]
+    end = first + len(hashes) // HASH_BYTES
+    db.execute(ADD_HISTORY, (source, end - len(kept) // HASH_BYTES, kept))
+    db.execute(PRUNE_HISTORY, (source, end - WINDOW_LINES))
+
+
+def replace_history(db: apsw.Connection, source: str, end: int, hashes: bytes) -> None:
+    """Set the history of a file to the hashes of the lines before position `end`; empty for none."""
+    db.execute(CLEAR_HISTORY, (source,))
+    if hashes:
+        add_history(db, source, end - len(hashes) // HASH_BYTES, hashes)
+
+
+def add_generation(db: apsw.Connection, source: str, identity: tuple[int, int], position: Position, lines: int) -> int:
+    """Record a file as the one that is read now, and return its number."""
+    device, inode = identity
+    values = (source, device, inode, position.offset, position.anchor, len(position.before), lines)
+    db.execute(ADD_GENERATION, values)
+    number = db.last_insert_rowid()
+    db.execute(PRUNE_GENERATIONS, (source,))
+    return number
+
+
+def move_generation(db: apsw.Connection, number: int, position: Position, lines: int) -> None:
+    """Advance the reading position of one file."""
+    db.execute(MOVE_GENERATION, (position.offset, position.anchor, len(position.before), lines, number))
+
+
+def identify_generation(db: apsw.Connection, number: int, identity: tuple[int, int]) -> None:
+    """Note under which device and inode a file was found again."""
+    db.execute(IDENTIFY_GENERATION, (*identity, number))
+
+
+def end_generation(db: apsw.Connection, number: int, *, draining: bool) -> None:
+    """Say that a file is no longer the current one."""
+    db.execute(END_GENERATION, ("draining" if draining else "done", number))
+
+
+def move_checkpoint(db: apsw.Connection, source: str, generation: int | None, counts: Counts, now: str) -> None:
+    """Add a batch to the source's totals; generation None leaves the current one."""
+    values = (counts.records, counts.salvaged, counts.quarantined, counts.gaps, counts.newest_epoch)
+    db.execute(MOVE_CHECKPOINT, (source, generation, *values, now))
+
+
+def add_quarantine(
+    db: apsw.Connection, source: str, generation: int | None, found: Sequence[Quarantined], now: str
+) -> None:
+    """Keep bytes that could not become rows."""
+    db.executemany(ADD_QUARANTINE, [(source, generation, q.offset, q.length, q.reason, q.raw, now) for q in found])
+
+
+def add_gap(db: apsw.Connection, source: str, reason: str, detail: dict[str, int], now: str) -> None:
+    """Record that a stretch of the source passed unseen."""
+    values = (source, reason, now, last_event_id(db), detail.get("old_offset"), orjson.dumps(detail).decode())
+    db.execute(ADD_GAP, values)
+
+
+def set_error(db: apsw.Connection, source: str, error: str | None, now: str) -> None:
+    """Say what stands in a source's way, or None when nothing does."""
+    if error is None:
+        db.execute(CLEAR_ERROR, (source,))
+    else:
+        db.execute(SET_ERROR, (source, error, now))
+
+
+def clear_errors(db: apsw.Connection) -> None:
+    """Forget the errors of an earlier process."""
+    db.execute(CLEAR_ERRORS)
+
+
+def drop_event_indexes(db: apsw.Connection) -> None:
+    """Take the event indexes away for a first bulk load: sorting once is far cheaper than inserting in order."""
+    db.execute(DROP_EVENT_INDEXES)
+
+
+def missing_event_indexes(db: apsw.Connection) -> list[str]:
+    """Return the names of event indexes that a bulk load took away."""
+    present = {name for (name,) in db.execute(PRESENT_INDEXES)}
+    return [name for name in EVENT_INDEXES if name not in present]
+
+
+def create_event_indexes(db: apsw.Connection, names: Sequence[str]) -> None:
+    """Build event indexes again."""
+    for name in names:
+        db.execute(EVENT_INDEXES[name])

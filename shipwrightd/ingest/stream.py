@@ -1,0 +1,161 @@
+"""One file of a journal while it is read: lines in, decided chunks out, with the position behind each.
+
+A stream's position moves only over lines that are decided: rows, quarantine or
+blank. An open record at the end (a raw newline inside a string) stays undecided
+until more lines come or the caller says that none will.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipwrightd.ingest.align import line_hashes
+from shipwrightd.ingest.decode import decode_lines
+from shipwrightd.ingest.store import Quarantined
+from shipwrightd.ingest.tail import ANCHOR_BYTES, Giant, Position, Reader, last_bytes
+
+if TYPE_CHECKING:
+    from shipwrightd.ingest.decode import Decoded, Origin
+    from shipwrightd.ingest.rows import EventRow
+
+CHUNK_LINES = 16_384  # a block of very short lines would otherwise exceed a batch
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What some lines came to."""
+
+    rows: list[EventRow]
+    salvaged: int
+    quarantined: list[Quarantined]
+    hashes: bytes
+    lines: int
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """All that has to come back when a transaction fails."""
+
+    position: Position
+    lines: int
+
+
+class Stream:
+    """Reads one file from a position on and decodes what it finds."""
+
+    def __init__(self, fd: int, position: Position, *, origin: Origin, lines: int = 0) -> None:
+        info = os.fstat(fd)
+        self.fd = fd
+        self.identity = (info.st_dev, info.st_ino)
+        self.generation: int | None = None
+        self.position = position
+        self.lines = lines
+        self.retire_at = float("inf")  # monotonic seconds; set when the file is no longer the current one
+        self._origin = origin
+        self._reader = Reader(fd, position)
+        self._undecided: list[bytes] = []
+        self._ahead: list[bytes] = []
+        self._giant: Giant | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Tell whether whole lines wait for more."""
+        return bool(self._undecided)
+
+    def leftover(self) -> bytes:
+        """Return all bytes read but not decided: open records and the unfinished line."""
+        whole = [line + b"\n" for line in (*self._undecided, *self._ahead)]
+        return b"".join([*whole, self._reader.unfinished()])
+
+    def unfinished(self) -> bytes:
+        """Return the bytes behind the last newline."""
+        return self._reader.unfinished()
+
+    def mark(self) -> Mark:
+        """Remember the position before a transaction."""
+        return Mark(self.position, self.lines)
+
+    def restore(self, mark: Mark) -> None:
+        """Go back to where a transaction began that did not commit."""
+        self.position = mark.position
+        self.lines = mark.lines
+        self._reader = Reader(self.fd, mark.position)
+        self._undecided = []
+        self._ahead = []
+        self._giant = None
+
+    def pull(self, *, final: bool) -> Chunk | None:
+        """Return the next decided chunk, or None when nothing more can be decided now.
+
+        `final`: no more lines will come, so open records are decided as they are.
+        Raises ChangedError when the file is no longer the one that was read.
+        """
+        while True:
+            got = self._next()
+            if isinstance(got, Giant):
+                self._giant = got
+                chunk = self._decide(self._undecided, final=True) if self._undecided else self._swallow(got)
+                if chunk.lines:
+                    return chunk
+            elif got is None:
+                return self._decide(self._undecided, final=True) if final and self._undecided else None
+            else:
+                chunk = self._decide([*self._undecided, *got] if self._undecided else got, final=False)
+                if chunk.lines:
+                    return chunk
+
+    def forget(self) -> None:
+        """Drop what was read and not decided; it is accounted for elsewhere."""
+        self.position = self._reader.end
+        self._reader = Reader(self.fd, self.position)
+        self._undecided = []
+        self._ahead = []
+
+    def _next(self) -> list[bytes] | Giant | None:
+        if self._giant is not None:
+            return self._giant
+        got: list[bytes] | Giant | None = self._ahead or self._reader.read()
+        if isinstance(got, list):
+            got, self._ahead = got[:CHUNK_LINES], got[CHUNK_LINES:]
+        return got
+
+    def close(self) -> None:
+        """Let the file go."""
+        os.close(self.fd)
+
+    def _decide(self, lines: list[bytes], *, final: bool) -> Chunk:
+        decoded = decode_lines(lines, origin=self._origin, final=final)
+        done = lines[: decoded.consumed] if decoded.consumed < len(lines) else lines
+        self._undecided = lines[decoded.consumed :]
+        size = sum(map(len, done)) + len(done)
+        kept = _quarantined(decoded, lines, self.position.offset) if decoded.rejected else []
+        self._advance(size, last_bytes(self.position.before, done) if done else self.position.before, len(done))
+        return Chunk(decoded.rows, decoded.salvaged, kept, line_hashes(done), len(done), size)
+
+    def _swallow(self, giant: Giant) -> Chunk:
+        offset = self.position.offset
+        size = giant.length + 1
+        before = os.pread(self.fd, ANCHOR_BYTES, offset + size - ANCHOR_BYTES)
+        kept = [Quarantined(offset, giant.length, "line_too_long", giant.head)]
+        self._giant = None
+        self._advance(size, before, 1)
+        return Chunk([], 0, kept, giant.digest, 1, size)
+
+    def _advance(self, size: int, before: bytes, lines: int) -> None:
+        self.position = Position(self.position.offset + size, before)
+        self.lines += lines
+
+
+def _quarantined(decoded: Decoded, lines: list[bytes], offset: int) -> list[Quarantined]:
+    """Give each rejected range its place in the file and its bytes."""
+    found = []
+    line = 0
+    for bad in decoded.rejected:
+        offset += sum(map(len, lines[line : bad.first])) + bad.first - line
+        line = bad.first
+        raw = b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end]
+        found.append(Quarantined(offset + bad.start, len(raw), bad.reason, raw))
+    return found

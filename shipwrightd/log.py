@@ -1,0 +1,55 @@
+"""structlog set-up: events to stderr, JSON unless somebody looks on. Called by the command line only."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shipwrightd.text import visible
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+class _Forward(logging.Handler):
+    """Hands what libraries log the standard way to structlog, so that stderr speaks one language."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log the message under the name of who said it."""
+        log = structlog.get_logger()
+        log.log(record.levelno, "library_reported", library=record.name, message=record.getMessage())
+
+
+def set_up(level: str) -> None:
+    """Log from `level` on: debug, info, warning or error. May be called again to change it."""
+    terminal = sys.stderr.isatty()
+    shown: list[Processor] = (
+        [_make_visible, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if terminal
+        else [structlog.processors.format_exc_info, _in_order, structlog.processors.JSONRenderer()]
+    )
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *shown,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,  # a later call changes the level of loggers in use
+    )
+    logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[_Forward()], force=True)
+
+
+def _make_visible(_log: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Escape control characters in values; JSON does so by itself, and repr() for what is no text."""
+    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _in_order(_log: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Put first what a reader of the lines looks for first."""
+    return {key: event[key] for key in ("timestamp", "level", "event")} | dict(event)

@@ -1,0 +1,1 @@
+"""The read side: opens the database read-only. Imports nothing of ingest."""

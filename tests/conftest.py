@@ -1,0 +1,67 @@
+"""Only what several folders share."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from shipwrightd.db import open_writer
+from shipwrightd.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parent.parent
+
+
+class Eventually(Protocol):
+    """Waits until a condition holds, and fails when it does not in time."""
+
+    def __call__(self, condition: Callable[[], object], within_s: float = 5.0) -> None: ...
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Return a function that calls a condition until it is true."""
+
+    def wait(condition: Callable[[], object], within_s: float = 5.0) -> None:
+        end = time.monotonic() + within_s
+        pause = Event()
+        while not condition():
+            assert time.monotonic() < end, f"not within {within_s} s"
+            pause.wait(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return an empty Shipwright home; its path holds no symlink."""
+    folder = tmp_path.resolve() / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def database(home: Path) -> Path:
+    """Return the path of a migrated database without a row, at its default place below `home`."""
+    path = home / "shipwrightd" / "shipwright.db"
+    db = open_writer(path)
+    migrate(db)
+    db.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def fixtures_dir() -> Path:
+    """Return the folder of real Shipwright files, or skip the test where there is none."""
+    named = os.environ.get("SHIPWRIGHTD_FIXTURES")
+    folder = Path(named) if named else ROOT.parent / "shared" / "fixtures"
+    if not folder.is_dir():
+        pytest.skip(f"no real Shipwright files at {folder}: set SHIPWRIGHTD_FIXTURES")
+    return folder

@@ -1,0 +1,130 @@
+"""The whole journal engine on real files against a model that only counts: random writers, rotations, stops."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from world import Follower, World, doubles, line, seq_of
+
+COUNTS = st.integers(1, 40)
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """What writers and rotations do to a journal, and a follower that may stop at any time.
+
+    Promise with truncation and replacement: a line that a look could have seen
+    is stored once; what came and went between two looks may be missing. A trim
+    that loses lines must keep eight, and an edit must leave eight lines as they
+    were before the last one read: below that, a match could be chance.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.world = World(self.folder)
+        self.follower: Follower | None = Follower(self.world)
+        self.half = b""
+
+    def teardown(self) -> None:
+        self._finish_half()
+        if self.follower is None:
+            self.follower = Follower(self.world)
+        self.follower.settle()
+        stored = self.world.stored()
+        self.follower.close()
+        assert doubles(stored) == []
+        assert set(self.world.in_files()) <= set(stored)
+        shutil.rmtree(self.folder)
+
+    def _finish_half(self) -> None:
+        if self.half and self.world.events.exists():
+            with self.world.events.open("ab") as file:
+                file.write(self.half)
+        self.half = b""
+
+    @rule(count=COUNTS)
+    def append(self, count: int) -> None:
+        self._finish_half()
+        self.world.append(count)
+
+    @rule(cut=st.integers(1, 60))
+    def append_half_a_line(self, cut: int) -> None:
+        self._finish_half()
+        self.world.written += 1
+        whole = line(self.world.written)
+        with self.world.events.open("ab") as file:
+            file.write(whole[:cut])
+        self.half = whole[cut:]
+
+    @rule(keep=st.integers(1, 60), late=st.integers(0, 5))
+    @precondition(lambda self: self.world.events.exists() and not self.half)
+    def trim(self, keep: int, late: int) -> None:
+        enough = min(keep, len(self.world.in_file())) >= 10
+        self.world.trim(keep, late=late if enough else 0)
+
+    @rule(keep=st.integers(10, 60), looks=st.booleans())
+    @precondition(lambda self: self.world.events.exists() and not self.half)
+    def trim_in_place(self, keep: int, looks: bool) -> None:
+        kept = self.world.tail(keep)
+        with self.world.events.open("r+b") as file:
+            file.truncate(0)
+            if looks and self.follower is not None:
+                self.follower.look()
+            file.write(kept)
+
+    @rule()
+    @precondition(lambda self: self.world.events.exists() and not self.half)
+    def rotate(self) -> None:
+        self.world.rotate()
+
+    @rule()
+    @precondition(lambda self: self.world.events.exists() and not self.half)
+    def copy_and_replace(self) -> None:
+        self.world.replace(self.world.events.read_bytes() + b"".join(self.world.lines(3)))
+
+    @rule(at=st.integers(0, 100))
+    @precondition(lambda self: self.world.events.exists() and not self.half)
+    def edit_one_line(self, at: int) -> None:
+        lines = self.world.events.read_bytes().splitlines(keepends=True)
+        stored = set(self.world.stored())
+        read = [i for i, text in enumerate(lines) if seq_of(text) in stored]
+        if read and at < read[-1] - 10:
+            lines[at] = self.world.lines(1)[0]
+            self.world.replace(b"".join(lines))
+
+    @rule()
+    @precondition(lambda self: self.world.events.exists() and not self.half)
+    def delete_and_recreate(self) -> None:
+        self.world.events.unlink()
+        self.world.append(2)
+
+    @rule()
+    @precondition(lambda self: self.follower is not None)
+    def look(self) -> None:
+        assert self.follower is not None
+        self.follower.look()
+
+    @rule()
+    @precondition(lambda self: self.follower is not None)
+    def stop(self) -> None:
+        assert self.follower is not None
+        self.follower.close()
+        self.follower = None
+
+    @rule()
+    @precondition(lambda self: self.follower is None)
+    def start(self) -> None:
+        self.follower = Follower(self.world)
+        self.follower.look()
+
+    @invariant()
+    def nothing_is_doubled(self) -> None:
+        assert doubles(self.world.stored()) == []
+
+
+TestJournal = JournalMachine.TestCase
+TestJournal.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -1,0 +1,306 @@
+"""The ways a journal changes under its reader, each live, while nobody reads, and with a killed daemon.
+
+The oracle: every line has a number; afterwards each number that a reader could
+have seen is in the database once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from world import Daemon, Follower, World, doubles, eventually, line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Scenario = Callable[[World, Callable[[], None]], None]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+# Each scenario writes, calls `look` where a reader may look, and changes the file.
+
+
+def head_trim(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    world.trim(300)
+    look()
+    world.append(50)
+
+
+def head_trim_with_unread_lines(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    world.append(90)
+    world.trim(300)
+    world.append(50)
+
+
+def trim_with_lines_between_tail_and_mv(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    kept = world.tail(300)
+    world.append(20)
+    look()
+    world.replace(kept)
+    world.append(30)
+    look()
+    world.append(5)
+
+
+def two_trims_that_bring_the_inode_back(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    world.trim(300)
+    world.append(10)
+    world.trim(290)
+    world.append(1600)
+
+
+def three_trims_in_a_row(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    for _ in range(3):
+        world.append(100)
+        world.trim(500)
+    world.append(7)
+
+
+def trim_in_place(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    kept = world.tail(300)
+    with world.events.open("r+b") as file:
+        file.truncate(0)
+        look()
+        file.write(kept[: len(kept) // 2])
+        file.flush()
+        look()
+        file.write(kept[len(kept) // 2 :])
+    look()
+    world.append(50)
+
+
+def truncate_and_refill_beyond(world: World, look: Callable[[], None]) -> None:
+    world.append(500)
+    look()
+    world.events.write_bytes(b"".join(world.lines(900)))
+    world.append(3)
+
+
+def full_copy_and_mv(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    world.replace(world.events.read_bytes() + b"".join(world.lines(20)))
+    world.append(30)
+
+
+def delete_old_lines(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    kept = world.events.read_bytes().splitlines(keepends=True)
+    world.replace(b"".join(kept[:400] + kept[501:]))
+    world.append(30)
+
+
+def late_writer(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    with world.events.open("ab", buffering=0) as old:
+        world.trim(300)
+        look()
+        old.write(b"".join(world.lines(40)))
+        look()
+        world.append(10)
+
+
+def late_writer_after_a_rename(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    with world.events.open("ab", buffering=0) as old:
+        world.rotate()
+        look()
+        world.append(10)
+        old.write(b"".join(world.lines(40)))
+        look()
+    world.append(10)
+
+
+def rename_chain(world: World, look: Callable[[], None]) -> None:
+    world.append(300)
+    look()
+    world.append(20)
+    world.rotate()
+    world.append(200)
+    look()
+    world.rotate()
+    world.append(5)
+
+
+def two_rotations_between_looks(world: World, look: Callable[[], None]) -> None:
+    world.append(300)
+    look()
+    world.append(20)
+    world.rotate()
+    world.append(200)
+    world.rotate()
+    world.append(100)
+
+
+def trim_then_rename(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    look()
+    world.append(60)
+    world.trim(500)
+    world.append(70)
+    world.rotate()
+    world.append(80)
+
+
+def delete_and_recreate(world: World, look: Callable[[], None]) -> None:
+    world.append(500)
+    look()
+    world.events.unlink()
+    look()
+    world.append(900)
+
+
+def half_a_line_across_a_trim(world: World, look: Callable[[], None]) -> None:
+    world.append(1000)
+    whole = world.lines(1)[0]
+    with world.events.open("ab") as file:
+        file.write(whole[:40])
+    look()
+    world.replace(world.tail(301))
+    look()
+    with world.events.open("ab") as file:
+        file.write(whole[40:])
+    look()
+    world.append(3)
+
+
+def half_a_line_inside_a_character(world: World, look: Callable[[], None]) -> None:
+    world.append(3)
+    whole = line(world.written + 1, note="日本語")
+    world.written += 1
+    cut = whole.index("本".encode()) + 1
+    with world.events.open("ab", buffering=0) as file:
+        file.write(whole[:cut])
+        look()
+        file.write(whole[cut:])
+
+
+def crlf_and_bom(world: World, look: Callable[[], None]) -> None:
+    world.events.write_bytes(b"\xef\xbb\xbf" + b"".join(world.lines(3)))
+    look()
+    with world.events.open("ab") as file:
+        file.write(b"".join(text.replace(b"\n", b"\r\n") for text in world.lines(5)))
+
+
+def replaced_by_itself(world: World, look: Callable[[], None]) -> None:
+    world.append(400)
+    look()
+    copy = world.events.with_name("copy")
+    shutil.copy2(world.events, copy)
+    copy.rename(world.events)
+    look()
+    world.append(5)
+
+
+def symlinked_to_another_file(world: World, look: Callable[[], None]) -> None:
+    world.append(300)
+    look()
+    target = world.events.with_name("elsewhere")
+    shutil.copy(world.events, target)
+    world.events.unlink()
+    world.events.symlink_to(target)
+    look()
+    world.append(20)
+
+
+SCENARIOS = [
+    head_trim,
+    head_trim_with_unread_lines,
+    trim_with_lines_between_tail_and_mv,
+    two_trims_that_bring_the_inode_back,
+    three_trims_in_a_row,
+    trim_in_place,
+    truncate_and_refill_beyond,
+    full_copy_and_mv,
+    delete_old_lines,
+    late_writer,
+    late_writer_after_a_rename,
+    rename_chain,
+    two_rotations_between_looks,
+    trim_then_rename,
+    delete_and_recreate,
+    half_a_line_across_a_trim,
+    half_a_line_inside_a_character,
+    crlf_and_bom,
+    replaced_by_itself,
+    symlinked_to_another_file,
+]
+
+
+@pytest.fixture
+def follower(world: World) -> Iterator[Follower]:
+    follower = Follower(world)
+    yield follower
+    follower.close()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+def test_live_every_written_line_is_stored_once(world: World, follower: Follower, scenario: Scenario) -> None:
+    scenario(world, follower.look)
+    follower.settle()
+    stored = world.stored()
+    assert doubles(stored) == []
+    assert set(range(1, world.written + 1)) - set(stored) == set()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+def test_after_being_down_every_line_still_there_is_stored_once(world: World, scenario: Scenario) -> None:
+    looks = 0
+
+    def look_once() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            follower = Follower(world)
+            follower.settle()
+            follower.close()
+
+    scenario(world, look_once)
+    before = set(world.stored())
+    follower = Follower(world)
+    follower.settle()
+    follower.close()
+    stored = world.stored()
+    assert doubles(stored) == []
+    assert set(stored) == before | set(world.in_files())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+def test_with_a_restart_at_every_look_nothing_is_doubled_or_lost(world: World, scenario: Scenario) -> None:
+    follower = Follower(world)
+
+    def look_and_restart() -> None:
+        follower.look()
+        follower.restart()
+
+    scenario(world, look_and_restart)
+    before = set(world.stored())
+    follower.settle()
+    follower.close()
+    stored = world.stored()
+    assert doubles(stored) == []
+    assert set(stored) >= before | set(world.in_files())

@@ -1,0 +1,518 @@
+"""Documents into the database: what is new, what changed, what is gone, what is bad, and nothing twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from shipwrightd.db import open_writer, transaction
+from shipwrightd.ingest.documents_store import Outcome, ingest_document, known_documents
+from shipwrightd.ingest.documents_verify import verify_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+    import apsw
+
+NOW = "2026-01-14T17:02:00Z"
+MEMORY = "SELECT pattern, frequency, seen_count, present FROM memory_entries ORDER BY id"
+FAILURES = "memory/0123456789ab/failures.json"
+PATTERNS = "memory/0123456789ab/patterns.json"
+
+
+@pytest.fixture
+def db(database: Path) -> Iterator[apsw.Connection]:
+    connection = open_writer(database)
+    yield connection
+    connection.close()
+
+
+def take(db: apsw.Connection, path: str, value: object) -> Outcome:
+    """Ingest a document, given as a value, as bytes, or as None for a file that is gone."""
+    raw = value if isinstance(value, bytes) or value is None else orjson.dumps(value)
+    with transaction(db):
+        return ingest_document(db, path, raw, now=NOW, confirmed_missing=raw is None)
+
+
+def cost(number: int, **fields: object) -> dict[str, object]:
+    epoch = 1_767_600_000 + number
+    entry: dict[str, object] = {"input_tokens": number, "output_tokens": 1, "model": "opus", "stage": "build"}
+    return entry | {"issue": "42", "cost_usd": 0.25, "ts": "2026-01-05T08:00:00Z", "ts_epoch": epoch} | fields
+
+
+def costs(*numbers: int) -> dict[str, object]:
+    return {"entries": [cost(number) for number in numbers], "summary": {}}
+
+
+def stored_costs(db: apsw.Connection) -> list[int]:
+    return [number for (number,) in db.execute("SELECT input_tokens FROM cost_entries ORDER BY id")]
+
+
+def failure(pattern: str, count: int, second: int, **fields: object) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "stage": "test",
+        "pattern": pattern,
+        "root_cause": "",
+        "fix": "",
+        "seen_count": count,
+    }
+    return entry | {"last_seen": f"2026-01-14T16:00:{second:02}Z"} | fields
+
+
+def failures(*entries: dict[str, object]) -> dict[str, object]:
+    return {"failures": list(entries)}
+
+
+def memory(db: apsw.Connection) -> dict[str, tuple[Any, ...]]:
+    """Return frequency, seen_count and present by pattern."""
+    rows: list[Any] = db.execute(MEMORY).fetchall()
+    return {pattern: tuple(rest) for pattern, *rest in rows}
+
+
+def quarantine(db: apsw.Connection) -> list[tuple[Any, ...]]:
+    return db.execute("SELECT source, reason, raw FROM quarantine ORDER BY id").fetchall()
+
+
+def gaps(db: apsw.Connection) -> int:
+    found: int = db.execute("SELECT count(*) FROM gaps").get
+    return found
+
+
+def checkpoint(db: apsw.Connection, path: str) -> tuple[Any, ...] | None:
+    return db.execute(
+        "SELECT records, quarantined, gaps, newest_epoch FROM checkpoints WHERE source = ?", (path,)
+    ).fetchone()
+
+
+# -- appended lists
+
+
+def test_identical_bytes_write_nothing(db: apsw.Connection) -> None:
+    assert take(db, "costs.json", costs(1, 2)) == Outcome(records=2)
+    before = db.total_changes()
+    assert take(db, "costs.json", costs(1, 2)) == Outcome()
+    assert db.total_changes() == before
+
+
+def test_only_what_follows_the_known_entries_is_stored(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1, 2, 3))
+    assert take(db, "costs.json", costs(2, 3, 4)) == Outcome(records=1, known=2)
+    assert stored_costs(db) == [1, 2, 3, 4]
+    assert checkpoint(db, "costs.json") == (4, 0, 0, 1_767_600_004)
+
+
+def test_two_identical_entries_are_two_rows(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1, 1))
+    take(db, "costs.json", costs(1, 1, 2, 2))
+    take(db, "costs.json", costs(1, 1, 2, 2, 2))
+    assert stored_costs(db) == [1, 1, 2, 2, 2]
+
+
+def test_the_second_of_an_identical_pair_may_come_in_the_next_look(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1))
+    take(db, "costs.json", costs(1, 1))
+    assert stored_costs(db) == [1, 1]
+
+
+def test_without_an_overlap_all_is_stored_and_a_gap_recorded(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1, 2))
+    assert take(db, "costs.json", costs(5, 6)) == Outcome(records=2, gaps=1)
+    assert stored_costs(db) == [1, 2, 5, 6]
+    assert db.execute("SELECT detail FROM gaps").get == '{"known":2,"found":2}'
+    assert checkpoint(db, "costs.json") == (4, 0, 1, 1_767_600_006)
+
+
+@pytest.mark.parametrize("emptied", [None, {"entries": []}])
+def test_a_list_seen_empty_or_gone_begins_anew_without_a_gap(db: apsw.Connection, emptied: object) -> None:
+    take(db, "costs.json", costs(1, 2))
+    take(db, "costs.json", emptied)
+    assert take(db, "costs.json", costs(5, 6)) == Outcome(records=2)
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [None, {"entries": []}, {}, costs(1), costs(1, 2), costs(3), costs(1, 3), costs(0)]
+)
+def test_a_list_put_back_as_it_was_is_not_stored_again(db: apsw.Connection, meanwhile: object) -> None:
+    take(db, "costs.json", costs(1, 2, 3))
+    take(db, "costs.json", meanwhile)
+    assert take(db, "costs.json", costs(1, 2, 3)).records == 0
+    assert gaps(db) == (1 if meanwhile == costs(0) else 0)
+
+
+def test_an_entry_edited_in_the_middle_stores_only_its_new_form(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1, 2, 3, 4, 5))
+    assert take(db, "costs.json", costs(1, 2, 9, 4, 5)) == Outcome(records=1, known=4)
+    assert take(db, "costs.json", costs(1, 2, 9, 4, 5, 6)) == Outcome(records=1, known=5)
+    assert stored_costs(db) == [1, 2, 3, 4, 5, 9, 6]
+
+
+def test_entries_removed_anywhere_store_nothing_and_the_next_one_is_still_found(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1, 2, 3, 4, 5))
+    for left in (costs(1, 2, 4, 5), costs(2, 4), costs(2)):
+        assert take(db, "costs.json", left).records == 0
+    take(db, "costs.json", costs(2, 6))
+    assert stored_costs(db) == [1, 2, 3, 4, 5, 6]
+    assert gaps(db) == 0
+
+
+def test_the_same_entries_written_by_another_jq_are_the_same(db: apsw.Connection) -> None:
+    take(db, "costs.json", b'{"entries":[{"cost_usd":0.0300,"issue":""},{"cost_usd":0.0000,"issue":"7"}]}')
+    again = b'{"entries":\r\n[{"issue":"","cost_usd":0.03},{"cost_usd":0,"issue":"7"},{"cost_usd":2}]}'
+    assert take(db, "costs.json", again) == Outcome(records=1, known=2)
+
+
+def test_issues_and_numbers_become_numbers_and_the_rest_is_kept(db: apsw.Connection) -> None:
+    issues = ["0", "", 0, None, "42", 42, "owner/repo:58", True]
+    take(
+        db,
+        "costs.json",
+        {"entries": [{"issue": issue, "cost_usd": "0.0060", "input_tokens": "many"} for issue in issues]},
+    )
+    rows = db.execute("SELECT issue, cost_usd, input_tokens, extra FROM cost_entries ORDER BY id").fetchall()
+    assert [row[0] for row in rows] == [None, None, None, None, 42, 42, "owner/repo:58", None]
+    assert {row[1:3] for row in rows} == {(0.006, None)}
+    assert rows[0][3] == '{"input_tokens":"many"}'
+    assert rows[-1][3] == '{"issue":true,"input_tokens":"many"}'
+
+
+def test_a_missing_epoch_is_derived_from_the_text(db: apsw.Connection) -> None:
+    take(db, "costs.json", {"entries": [{"ts": "1970-01-02T00:00:00Z"}, {"ts": "soon"}]})
+    assert db.execute("SELECT ts_epoch FROM cost_entries ORDER BY id").fetchall() == [(86_400,), (None,)]
+
+
+@pytest.mark.parametrize(
+    "number", [b"1e999", b"NaN", b"-Infinity", b"18446744073709551616", b"9223372036854775808"]
+)
+def test_numbers_that_no_column_holds_do_no_harm(db: apsw.Connection, number: bytes) -> None:
+    raw = b'{"entries":[{"input_tokens":' + number + b',"issue":' + number + b',"ts_epoch":' + number + b"}]}"
+    assert take(db, "costs.json", raw).records == 1
+    assert verify_document(db, "costs.json", raw) == []
+
+
+def test_bytes_that_are_no_utf8_become_replacement_characters(db: apsw.Connection) -> None:
+    take(
+        db,
+        "costs.json",
+        b'\xef\xbb\xbf{"entries":[{"model":"op\xffus"},{"model":"\\ud800"},{"model":"a\x1b[0m"}]}\r\n',
+    )
+    assert db.execute("SELECT model FROM cost_entries ORDER BY id").fetchall() == [
+        ("op\ufffdus",),
+        ("\ufffd",),
+        ("a\x1b[0m",),
+    ]
+
+
+# -- bytes that are no document
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b" \n", b'{"entries":[{"in', b"[" * 100_000, b'{"entries":[' + b"[" * 300 + b"]" * 300 + b"]}"],
+)
+def test_what_does_not_parse_is_an_error_and_changes_nothing(db: apsw.Connection, raw: bytes) -> None:
+    take(db, "costs.json", costs(1, 2))
+    before = db.total_changes()
+    assert take(db, "costs.json", raw).error
+    assert db.total_changes() == before
+    assert take(db, "costs.json", costs(1, 2, 3)).records == 1
+
+
+@pytest.mark.parametrize("value", [[], "text", 7, [1, 2]])
+def test_a_document_of_the_wrong_shape_is_quarantined_once_and_what_was_stored_stays(
+    db: apsw.Connection, value: object
+) -> None:
+    take(db, FAILURES, failures(failure("a", 1, 1)))
+    assert take(db, FAILURES, value).quarantined == 1
+    assert quarantine(db) == [(FAILURES, "the document is not an object", orjson.dumps(value))]
+    assert memory(db) == {"a": (1, 1, 1)}
+
+
+def test_null_is_the_document_of_the_wrong_shape_too(db: apsw.Connection) -> None:
+    assert take(db, "budget.json", b"null").quarantined == 1
+
+
+def test_bad_entries_of_a_list_are_quarantined_once_and_the_good_ones_stored(db: apsw.Connection) -> None:
+    entries = [cost(1), "oops", cost(2), 7, None]
+    outcome = take(db, "costs.json", {"entries": entries})
+    assert (outcome.records, outcome.quarantined) == (2, 3)
+    assert take(db, "costs.json", {"entries": [*entries, cost(3)]}) == Outcome(records=1, known=5)
+    assert [raw for _, _, raw in quarantine(db)] == [b'"oops"', b"7", b"null"]
+    assert checkpoint(db, "costs.json") == (3, 3, 0, 1_767_600_003)
+
+
+def test_bad_keyed_entries_are_quarantined_once_and_the_good_ones_stored(db: apsw.Connection) -> None:
+    bad = ["oops", {"stage": "test"}]
+    first = take(db, FAILURES, {"failures": [failure("a", 1, 1), *bad]})
+    assert (first.records, first.quarantined) == (1, 2)
+    again = take(db, FAILURES, {"failures": [failure("a", 2, 2), *reversed(bad)]})
+    assert (again.changed, again.quarantined) == (1, 0)
+    assert len(quarantine(db)) == 2
+
+
+def test_a_part_of_the_wrong_shape_leaves_its_rows_alone(db: apsw.Connection) -> None:
+    take(db, FAILURES, failures(failure("a", 1, 1)))
+    assert take(db, FAILURES, {"failures": "none"}).quarantined == 1
+    take(db, FAILURES, {})
+    take(db, FAILURES, {"failures": None})
+    assert memory(db) == {"a": (1, 1, 1)}
+
+
+def test_of_two_entries_with_one_key_the_last_counts_and_the_other_is_kept_aside_once(
+    db: apsw.Connection,
+) -> None:
+    take(db, FAILURES, failures(failure("a", 1, 1), failure("a", 5, 2)))
+    take(db, FAILURES, failures(failure("a", 2, 3), failure("a", 6, 3)))
+    assert memory(db) == {"a": (6, 6, 1)}
+    assert [reason for _, reason, _ in quarantine(db)] == ["failures: same key again"]
+
+
+# -- keyed entries
+
+
+def test_what_vanishes_stays_and_what_returns_is_present_again(db: apsw.Connection) -> None:
+    registry = [{"developer_id": "Ada", "machine_name": "b1"}, {"developer_id": "Bo", "machine_name": "b2"}]
+    present = "SELECT id, present FROM sessions ORDER BY id"
+    take(db, "developer-registry.json", registry)
+    assert take(db, "developer-registry.json", registry[:1]) == Outcome(changed=1, known=1)
+    assert db.execute(present).fetchall() == [("Ada@b1", 1), ("Bo@b2", 0)]
+    take(db, "developer-registry.json", registry)
+    assert db.execute(present).fetchall() == [("Ada@b1", 1), ("Bo@b2", 1)]
+
+
+def test_a_changed_entry_is_updated_and_its_unknown_fields_are_kept(db: apsw.Connection) -> None:
+    entry = {
+        "developer_id": "Ada",
+        "machine_name": "b1",
+        "last_heartbeat": 1_768_410_105_000,
+        "events_since": 0,
+    }
+    take(db, "developer-registry.json", [entry])
+    take(
+        db, "developer-registry.json", [entry | {"last_heartbeat": 0, "daemon_running": True, "mood": ["x"]}]
+    )
+    row = db.execute(
+        "SELECT developer, machine, last_heartbeat_ms, daemon_running, extra FROM sessions"
+    ).fetchone()
+    assert row == ("Ada", "b1", 0, 1, '{"events_since":0,"mood":["x"]}')
+    assert checkpoint(db, "developer-registry.json") == (1, 0, 0, 1_768_410_105)
+
+
+def test_a_file_that_is_gone_counts_only_when_confirmed(db: apsw.Connection) -> None:
+    take(db, "heartbeats/fast.json", {"pid": 1, "issue": 59})
+    with transaction(db):
+        assert ingest_document(db, "heartbeats/fast.json", None, now=NOW) == Outcome()
+    assert known_documents(db) == ["heartbeats/fast.json"]
+    assert take(db, "heartbeats/fast.json", None) == Outcome(changed=1)
+    assert take(db, "heartbeats/fast.json", None) == Outcome()
+    assert known_documents(db) == []
+    assert db.execute("SELECT id, issue, present FROM heartbeats").fetchall() == [("fast", 59, 0)]
+
+
+def test_a_file_never_seen_that_is_missing_leaves_no_trace(db: apsw.Connection) -> None:
+    before = db.total_changes()
+    assert take(db, "budget.json", None) == Outcome()
+    assert db.total_changes() == before
+
+
+def test_one_heartbeat_gone_leaves_the_others(db: apsw.Connection) -> None:
+    take(db, "heartbeats/fast.json", {"pid": 1})
+    take(db, "heartbeats/job-5.json", {"pid": 2})
+    take(db, "heartbeats/fast.json", None)
+    assert db.execute("SELECT id FROM heartbeats WHERE present").fetchall() == [("job-5",)]
+
+
+def test_repositories_do_not_touch_each_other(db: apsw.Connection) -> None:
+    take(db, "memory/aaa/failures.json", failures(failure("x", 1, 1)))
+    take(db, "memory/bbb/failures.json", failures(failure("x", 4, 1)))
+    take(db, "memory/aaa/failures.json", None)
+    rows = db.execute(
+        "SELECT repo_hash, frequency, present FROM memory_entries ORDER BY repo_hash"
+    ).fetchall()
+    assert rows == [("aaa", 1, 0), ("bbb", 4, 1)]
+
+
+def test_a_finished_job_stays_as_one_that_ran(db: apsw.Connection) -> None:
+    job = {"issue": 51, "pid": 7, "started_at": "2026-01-12T09:28:10Z", "repo": "", "title": "T", "goal": "G"}
+    again = job | {"started_at": "2026-01-12T10:00:00Z"}
+    take(db, "daemon-state.json", {"active_jobs": [job], "queued": ["56"], "completed": []})
+    take(db, "daemon-state.json", {"active_jobs": [again], "queued": [], "completed": [{"issue": 51}]})
+    assert db.execute("SELECT issue, present FROM daemon_jobs ORDER BY started_at").fetchall() == [
+        (51, 0),
+        (51, 1),
+    ]
+    assert db.execute("SELECT id, present FROM daemon_queue").fetchall() == [("56", 0)]
+    assert db.execute("SELECT issue FROM daemon_completed").fetchall() == [(51,)]
+
+
+# -- failures
+
+
+def test_a_sighting_more_is_the_file_count(db: apsw.Connection) -> None:
+    for count in (1, 2, 7):
+        take(db, FAILURES, failures(failure("a", count, count)))
+    assert memory(db) == {"a": (7, 7, 1)}
+
+
+def test_a_failure_that_was_pruned_and_returns_keeps_its_earlier_sightings(db: apsw.Connection) -> None:
+    take(db, FAILURES, failures(failure("a", 5, 1), failure("b", 1, 1)))
+    take(db, FAILURES, failures(failure("b", 1, 1)))
+    take(db, FAILURES, failures(failure("b", 1, 1), failure("a", 1, 9)))
+    assert memory(db) == {"a": (6, 1, 1), "b": (1, 1, 1)}
+    take(db, FAILURES, failures(failure("b", 1, 1), failure("a", 2, 10)))
+    assert memory(db)["a"] == (7, 2, 1)
+
+
+def test_a_failure_pruned_and_seen_again_between_two_looks_is_counted(db: apsw.Connection) -> None:
+    take(db, FAILURES, failures(failure("a", 1, 1)))
+    take(db, FAILURES, failures(failure("a", 1, 2)))
+    assert memory(db) == {"a": (2, 1, 1)}
+
+
+@pytest.mark.parametrize("meanwhile", [None, failures(), failures(failure("a", 2, 1))])
+def test_a_failure_put_back_as_it_was_counts_as_before(db: apsw.Connection, meanwhile: object) -> None:
+    take(db, FAILURES, failures(failure("a", 5, 3)))
+    take(db, FAILURES, meanwhile)
+    take(db, FAILURES, failures(failure("a", 5, 3)))
+    assert memory(db) == {"a": (5, 5, 1)}
+
+
+def test_a_note_on_a_fix_is_no_sighting(db: apsw.Connection) -> None:
+    take(db, FAILURES, failures(failure("a", 2, 3)))
+    take(db, FAILURES, failures(failure("a", 2, 3, fix="restart", times_fix_applied=1)))
+    assert memory(db) == {"a": (2, 2, 1)}
+    assert db.execute("SELECT fix, first_seen, extra FROM memory_entries").fetchone() == (
+        "restart",
+        "2026-01-14T16:00:03Z",
+        '{"times_fix_applied":1}',
+    )
+
+
+def test_a_count_that_is_no_number_is_kept_and_harmless(db: apsw.Connection) -> None:
+    take(db, FAILURES, failures(failure("a", 3, 1)))
+    take(db, FAILURES, failures(failure("a", 3, 2) | {"seen_count": "often"}))
+    take(db, FAILURES, failures(failure("a", 4, 3)))
+    assert memory(db) == {"a": (4, 4, 1)}
+
+
+# -- the rest of memory
+
+
+def test_known_issues_are_patterns_by_their_text(db: apsw.Connection) -> None:
+    document = {"repo": "acme/rocket", "captured_at": "2026-01-05T08:30:00Z", "project": {"type": "node"}}
+    take(db, PATTERNS, document | {"known_issues": ["project", "leaks", 7]})
+    rows = db.execute("SELECT section, pattern, first_seen, extra FROM memory_entries ORDER BY id").fetchall()
+    assert rows == [
+        ("", "repo", "2026-01-05T08:30:00Z", '{"value":"acme/rocket"}'),
+        ("", "project", "2026-01-05T08:30:00Z", '{"type":"node"}'),
+        ("known_issues", "project", None, None),
+        ("known_issues", "leaks", None, None),
+    ]
+    assert [raw for _, _, raw in quarantine(db)] == [b"7"]
+
+
+def test_baselines_architecture_and_learnings_are_rows(db: apsw.Connection) -> None:
+    take(
+        db,
+        "memory/aaa/metrics.json",
+        {"baselines": {"build_duration_s": 655}, "last_updated": "2026-01-14T09:28:29Z"},
+    )
+    take(db, "memory/aaa/architecture.json", {"layers": ["a"], "patterns": {"x": 1}})
+    take(
+        db,
+        "memory/global.json",
+        {"cross_repo_learnings": [{"repo": "r", "type": "review", "captured_at": "t"}]},
+    )
+    rows = db.execute(
+        "SELECT repo_hash, entry_type, pattern, last_seen, extra FROM memory_entries ORDER BY id"
+    ).fetchall()
+    assert rows == [
+        ("aaa", "baseline", "build_duration_s", "2026-01-14T09:28:29Z", '{"value":655}'),
+        ("aaa", "architecture", "layers", None, '{"value":["a"]}'),
+        ("aaa", "architecture", "patterns", None, '{"value":{"x":1}}'),
+        ("global", "learning", "review", "t", '{"repo":"r"}'),
+    ]
+
+
+# -- cost-outcomes.json, a sequence
+
+
+def outcomes(*numbers: int) -> dict[str, object]:
+    return {"outcomes": [{"pipeline_id": f"p{number}", "success": True} for number in numbers], "summary": {}}
+
+
+def appended(number: int) -> dict[str, object]:
+    return {"ts": f"2026-01-05T09:14:{number:02}Z", "issue": f'"#{number}"', "template": '"fast"', "cost": 0}
+
+
+def sequence(*values: dict[str, object]) -> bytes:
+    return b"".join(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n" for value in values)
+
+
+def stored_outcomes(db: apsw.Connection) -> list[tuple[Any, ...]]:
+    return db.execute(
+        "SELECT kind, coalesce(pipeline_id, issue) FROM cost_outcomes ORDER BY kind, id"
+    ).fetchall()
+
+
+def test_an_outcome_added_to_every_value_is_one_row_and_the_values_do_not_change(db: apsw.Connection) -> None:
+    take(db, "cost-outcomes.json", sequence(appended(1), appended(2)))
+    take(db, "cost-outcomes.json", sequence(appended(1) | outcomes(1), appended(2) | outcomes(1)))
+    take(
+        db, "cost-outcomes.json", sequence(appended(1) | outcomes(1), appended(2) | outcomes(1), appended(3))
+    )
+    more = sequence(appended(1) | outcomes(1, 2), appended(2) | outcomes(1, 2), appended(3) | outcomes(2))
+    take(db, "cost-outcomes.json", more)
+    assert stored_outcomes(db) == [
+        ("outcome", "p1"),
+        ("outcome", "p2"),
+        ("pipeline", 1),
+        ("pipeline", 2),
+        ("pipeline", 3),
+    ]
+    assert verify_document(db, "cost-outcomes.json", more) == []
+    extra = db.execute("SELECT template, extra FROM cost_outcomes WHERE issue = 1").fetchone()
+    assert extra == ("fast", '{"issue":"\\"#1\\"","template":"\\"fast\\""}')
+
+
+def test_a_sequence_whose_first_value_was_cut_off_keeps_the_rest(db: apsw.Connection) -> None:
+    take(
+        db,
+        "cost-outcomes.json",
+        sequence(appended(1) | outcomes(1, 2), appended(2) | outcomes(2), appended(3)),
+    )
+    cut = sequence(appended(1) | outcomes(1, 2), appended(2) | outcomes(2), appended(3), appended(4))[9:]
+    assert take(db, "cost-outcomes.json", cut) == Outcome(records=1, known=3, quarantined=1)
+    assert [number for kind, number in stored_outcomes(db) if kind == "pipeline"] == [1, 2, 3, 4]
+
+
+def test_a_sequence_with_an_unfinished_end_is_an_error(db: apsw.Connection) -> None:
+    assert take(db, "cost-outcomes.json", sequence(appended(1)) + b'{"ts":"2026').error
+
+
+# -- verify
+
+
+def test_verify_sees_what_is_missing_added_or_altered(db: apsw.Connection) -> None:
+    raw = orjson.dumps(costs(1, 2, 3))
+    take(db, "costs.json", raw)
+    take(db, FAILURES, failures(failure("a", 1, 1), failure("b", 1, 1)))
+    assert verify_document(db, "costs.json", raw) == []
+    db.execute("INSERT INTO cost_entries (input_tokens, origin) VALUES (4, 'costs.json')")
+    assert verify_document(db, "costs.json", raw)
+    db.execute("DELETE FROM cost_entries WHERE input_tokens IN (2, 4)")
+    assert verify_document(db, "costs.json", raw) == [
+        "costs.json: entries: 1 of 3 entries are not in the database"
+    ]
+    assert (
+        len(
+            verify_document(
+                db, FAILURES, orjson.dumps(failures(failure("a", 1, 1, fix="x"), failure("c", 1, 1)))
+            )
+        )
+        == 3
+    )
+    assert verify_document(db, FAILURES, None)
