@@ -135,7 +135,6 @@ CREATE INDEX        pipeline_stages_stage ON pipeline_stages (stage);
 --   input_tokens, output_tokens   likewise
 -- Left out as impossible: an entry above 1,000,000 USD or 10^12 tokens.
 CREATE TABLE metrics (
-    id           INTEGER PRIMARY KEY,
     name         TEXT    NOT NULL,
     period       TEXT    NOT NULL,     -- day | week
     period_start TEXT    NOT NULL,     -- YYYY-MM-DD, UTC; of a week its Monday
@@ -152,13 +151,16 @@ CREATE UNIQUE INDEX metrics_name_period ON metrics (name, period, period_start, 
 -- How far the projections have come; one row.
 CREATE TABLE projection_state (
     id              INTEGER PRIMARY KEY CHECK (id = 1),
-    watermark_epoch INTEGER            -- largest ts_epoch among the journal's events, seconds: "now" in event time
+    watermark_epoch INTEGER,                    -- largest ts_epoch among the journal's events: "now" in event time
+    entries_waiting INTEGER NOT NULL DEFAULT 0  -- entries of costs.json whose cost.record was not seen
 );
 INSERT INTO projection_state (id) VALUES (1);
 
--- cost_entries, money of events: an event cost.record and an entry of
+-- Money of events, in cost_entries: an event cost.record and an entry of
 -- costs.json are the same money when tokens, model, stage and cost to four
 -- decimals agree and their times differ by 120 s at most. Each event, in order
--- of id, takes the first entry that is free. One that finds none becomes an
--- entry itself, with id = -event_id, and gives way when its twin arrives.
+-- of id, takes the first such entry that is free. One that finds none becomes
+-- an entry itself, origin 'events.jsonl', until its twin arrives. Its issue is
+-- that of the last pipeline.completed, within 1,000 events, with the same
+-- tokens, if it is the cost of a whole pipeline; else it is not known.
 -- pipeline.cost is the same money once more and is never counted.

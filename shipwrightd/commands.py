@@ -59,7 +59,7 @@ def backfill(home: str | None, db: str | None) -> int:
     from shipwrightd.ingest import catchup
     from shipwrightd.report import render
 
-    log.set_up("error")  # bar and summary say the rest
+    log.set_up("warning")  # bar and summary say the rest
     with _progress() as progress:
         done = catchup.backfill(places.home, places.db, progress)
     print(render.summary_text([render.Summary(**asdict(summary)) for summary in done], _width()))

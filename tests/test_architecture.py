@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE = {"apsw", "orjson", "rich", "structlog", "typer", "watchdog"}
 PURE_OF_CLOCK = {"tail.py", "snapshot.py", "rows.py", "parse.py", "decode.py", "salvage.py", "align.py"}
 PURE_OF_FILES = {"rows.py", "parse.py", "decode.py", "salvage.py", "align.py"}
-WRITERS = re.compile(r"ingest/(store|documents_store|project\w*)\.py")
+WRITERS = re.compile(r"ingest/(store|documents_store|documents_sql|project\w*)\.py")
 WRITES = re.compile(
     r"\b(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE (OR \w+ )?\w+\s+(AS \w+\s+)?SET|DELETE FROM)\b"
 )

@@ -15,6 +15,7 @@ import apsw
 import orjson
 
 from shipwrightd import db as database
+from shipwrightd.errors import ShipwrightdError
 from shipwrightd.ingest.catchup import CatchUp, open_database
 
 if TYPE_CHECKING:
@@ -109,6 +110,13 @@ class World:
             return [seq for (seq,) in db.execute(SEQS) if seq is not None]
         finally:
             db.close()
+
+    def count(self) -> int:
+        """Return how many events are in the database, 0 before there is one."""
+        try:
+            return int(self.query("SELECT count(*) FROM events")[0][0])  # type: ignore[call-overload]
+        except (ShipwrightdError, apsw.SQLError):
+            return 0
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """Ask the database."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from shipwrightd.ingest.clock import Now
 
-BULK_BYTES = 16 << 20  # from here on a first load is faster without indexes, which are built at its end
 ANNOUNCED_WITHIN_S = 1.0
 WAIT_LIMIT_S = 30.0  # how long a backfill waits for a file that is being written over
 TOTALS = "SELECT source, records, salvaged, quarantined, gaps FROM checkpoints"
@@ -172,26 +171,23 @@ class CatchUp:
             log.warning("source_failed", source=name, error=error)
 
 
-def open_database(path: Path, home: Path) -> tuple[apsw.Connection, database.WriterLock]:
-    """Take the writer lock and open the migrated database.
+def open_database(path: Path, home: Path | None, command: str = "") -> tuple[apsw.Connection, database.WriterLock]:
+    """Take the writer lock and open the migrated database; no home is needed for work inside it.
 
-    Raises MissingError without a home, LockedError beside another writer,
+    Raises MissingError without the home, LockedError beside another writer,
     DatabaseError for a foreign or newer file.
     """
-    if not home.is_dir():
+    if home is not None and not home.is_dir():
         raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
     database.prepare_folder(path)
     if path.exists():
         database.refuse_foreign(path)
     lock = database.WriterLock(database.lock_path(path))
-    lock.acquire({"pid": os.getpid(), "started_at": clock.now().text, "version": __version__, "home": str(home)})
+    about = {"command": command, "pid": os.getpid(), "started_at": clock.now().text, "version": __version__}
+    lock.acquire({**about, "home": str(home or "")})
     try:
         db = database.open_writer(path)
         migrate.migrate(db)
-        missing = store.missing_event_indexes(db)
-        if missing:
-            with transaction(db):
-                store.create_event_indexes(db, missing)
         with transaction(db):
             store.clear_errors(db)
     except apsw.BusyError as error:
@@ -218,31 +214,12 @@ def pending_bytes(home: Path) -> int:
     return total
 
 
-class bulk_load:  # noqa: N801 - reads as the with-statement it is
-    """Without event indexes inside the block, if this is a first load of much; they are built at its end."""
-
-    def __init__(self, db: apsw.Connection, home: Path) -> None:
-        self._db = db
-        self._wanted = store.last_event_id(db) == 0 and pending_bytes(home) >= BULK_BYTES
-
-    def __enter__(self) -> None:
-        if self._wanted:
-            with transaction(self._db):
-                store.drop_event_indexes(self._db)
-
-    def __exit__(self, *_: object) -> None:
-        names = store.missing_event_indexes(self._db) if self._wanted else []
-        if names:
-            with transaction(self._db):
-                store.create_event_indexes(self._db, names)
-
-
 def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] | None = None) -> list[SourceSummary]:
     """Import once all that the files hold; a second time there is nothing left to import.
 
     `progress` gets bytes done, bytes in all and records, batch by batch.
     """
-    db, lock = open_database(path, home)
+    db, lock = open_database(path, home, "backfill")
     before = totals(db)
     total = pending_bytes(home)
     done = [0, 0]
@@ -255,10 +232,9 @@ def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] |
 
     catch_up = CatchUp(db, home, settle_s=2.0)
     try:
-        with bulk_load(db, home):
-            limit = time.monotonic() + WAIT_LIMIT_S
-            while (passed := catch_up.look(progress=step)).wait_s is not None and time.monotonic() < limit:
-                time.sleep(min(passed.wait_s, 0.5))
+        limit = time.monotonic() + WAIT_LIMIT_S
+        while (passed := catch_up.look(progress=step)).wait_s is not None and time.monotonic() < limit:
+            time.sleep(min(passed.wait_s, 0.5))
         after = totals(db)
     finally:
         catch_up.close()

@@ -21,7 +21,7 @@ from shipwrightd import __version__
 from shipwrightd.db import transaction
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.ingest import clock, store
-from shipwrightd.ingest.catchup import CatchUp, bulk_load, open_database
+from shipwrightd.ingest.catchup import CatchUp, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.wake import Watch
@@ -78,7 +78,7 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings]) -> N
     bell = threading.Event()
     flags = Flags(bell)
     with flags.installed():
-        db, lock = open_database(config.db, config.home)
+        db, lock = open_database(config.db, config.home, "run")
         try:
             Loop(db, config.home, settings, bell, flags).run(reload)
         finally:
@@ -109,8 +109,7 @@ class Loop:
         log.info("daemon_started", version=__version__, home=str(self._home))
         self._set_watch()
         try:
-            with bulk_load(self._db, self._home):
-                self._pass(rung=False)
+            self._pass(rung=False)
             log.info("daemon_following", seconds=round(time.monotonic() - started, 3))
             while not self._flags.stopping:
                 rung = self._bell.wait(max(0.0, self._next_look - time.monotonic()))

@@ -281,10 +281,8 @@ def _extra(fields: list[tuple[str, Any]]) -> str:
 
 
 def _team_origin(label: str, extra: list[tuple[str, Any]]) -> str:
-    sender = dict(reversed(extra))
-    who, where = sender.get("from_developer"), sender.get("from_machine")
-    developer = who if isinstance(who, str) and who else "unknown"
-    machine = where if isinstance(where, str) and where else "unknown"
+    sender = {key: value for key, value in reversed(extra) if value and value.__class__ is str}
+    developer, machine = sender.get("from_developer", "unknown"), sender.get("from_machine", "unknown")
     return f"{label}/{developer}@{machine}".replace("\0", "\u2400")
 
 

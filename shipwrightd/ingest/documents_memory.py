@@ -46,7 +46,8 @@ def failure(value: Json, _position: int) -> Item:
     if pattern is None:
         return "entry without a pattern"
     seen = f.number("seen_count")
-    head = (f.text("root_cause"), f.text("fix"), f.text("stage"), seen, seen, 0)
+    times = seen if isinstance(seen, int) else None
+    head = (f.text("root_cause"), f.text("fix"), f.text("stage"), times, seen, 0)
     return KeyedRow(("", pattern), (*head, last_seen, last_seen, f.extra()), epoch_of(last_seen))
 
 
@@ -66,7 +67,7 @@ def follow(known: Row, found: Row) -> Row:
         if 0 < now <= was and is_later(known[LAST_SEEN], found[LAST_SEEN]):
             base += was
         row[BASE] = base
-        row[FREQUENCY] = max(total if isinstance(total, int) else 0, base + now)
+        row[FREQUENCY] = max(total, base + now) if isinstance(total, int) else base + now or None
     return tuple(row)
 
 

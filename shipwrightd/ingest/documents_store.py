@@ -22,20 +22,13 @@ from shipwrightd.ingest.documents_sql import (
     PRESENT_DOCUMENTS,
 )
 from shipwrightd.ingest.overlap import Added, Remembered, added, remember
+from shipwrightd.ingest.project import project_costs
 from shipwrightd.ingest.store import Quarantined, add_gap, add_quarantine
 
 if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.ingest.documents_parts import Key, Keyed, List, Parsed, Scope
-
-try:
-    from shipwrightd.ingest.project import project_costs
-except ImportError:  # GUARD
-
-    def project_costs(db: apsw.Connection, first: int, last: int) -> None:
-        """Do nothing."""
-
 
 COSTS = "cost_entries"
 BAD = "!"  # under this name the marks of a document's bad elements are remembered

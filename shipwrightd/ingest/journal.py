@@ -88,7 +88,7 @@ class Journal:
         signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) if info else None
         if signature == self._seen and self._queue and not self._queue[-1].undecided:
             return self._drain(db, now)
-        if self._queue and not self._changed:
+        if self._queue:
             polled = self._read_queue(db, now)
             if polled is not None:
                 return polled
@@ -120,6 +120,7 @@ class Journal:
         stream = self._queue[0]
         last = len(self._queue) == 1
         final = not last or (stream.undecided and self._is_settled(now, os.fstat(stream.fd)))
+        self._changed = False  # what was written over may have been written back since
         try:
             polled = self._commit(db, stream, now, final=final)
         except ChangedError:
@@ -319,6 +320,8 @@ class Journal:
     def _reopen(self, db: apsw.Connection, siblings: list[int], now: Now) -> list[int]:
         """After a start, watch finished siblings for lines that came late; returns the descriptors in use."""
         used = []
+        with transaction(db):
+            store.finish_generations(db, self.source.name)
         for other in store.other_generations(db, self.source.name):
             for fd in siblings:
                 position = resume_at(fd, other.place) if other.place.offset and fd not in used else None
@@ -337,7 +340,7 @@ class Journal:
             self._go_on(db, first)
         else:
             self._take_over(db, plan, first, old, now)
-        if old is not None and (plan.how is How.ANCHOR or old.identity == first.identity):
+        if old is not None and (plan.how is How.ANCHOR or self._changed):
             old.close()
         elif old is not None:
             old.forget()

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest import project_costs as costs, project_metrics as metrics, project_runs as runs
+from shipwrightd.ingest import project_costs as costs
+from shipwrightd.ingest import project_metrics as metrics
+from shipwrightd.ingest import project_runs as runs
 from shipwrightd.ingest.project_fold import Fold
 
 if TYPE_CHECKING:
     import apsw
 
 REBUILD_EVENTS = 50_000  # events folded at once: bounds memory
-ORIGIN = "events.jsonl"
 
 # All that says something about runs and money, in order. By range of id alone:
 # a first load has no other index on events.
@@ -27,14 +28,16 @@ FROM events
 WHERE id BETWEEN ? AND ? AND +origin = 'events.jsonl' AND +type IN (
     'pipeline.started', 'pipeline.completed', 'pipeline.budget_paused',
     'stage.started', 'stage.completed', 'stage.complete', 'stage.failed', 'stage.skipped',
-    'daemon.spawn', 'daemon.reap', 'daemon.stale_kill', 'daemon.stuck_kill', 'daemon.hard_limit', 'daemon.stale_dead')
+    'daemon.spawn', 'daemon.reap',
+    'daemon.stale_kill', 'daemon.stuck_kill', 'daemon.hard_limit', 'daemon.stale_dead')
 ORDER BY id"""
 NEWEST = "SELECT max(ts_epoch) FROM events WHERE id BETWEEN ? AND ? AND +origin = 'events.jsonl'"
-LAST_EVENT = "SELECT max(id) FROM events"
+LAST_EVENT = "SELECT coalesce(max(id), 0) FROM events"
+ENTRIES = "SELECT id FROM cost_entries"
 
 
 def project(db: apsw.Connection, first_id: int, last_id: int) -> None:
-    """Take in the new events first_id to last_id; those of team journals tell of other machines and are passed over.
+    """Take in the new events first_id to last_id; those of team journals, of other machines, do not count.
 
     Expects the caller's transaction.
     """
@@ -42,8 +45,32 @@ def project(db: apsw.Connection, first_id: int, last_id: int) -> None:
     fold = Fold(stored)
     fold.take(db.execute(LIFECYCLE, (first_id, last_id)))
     if fold.runs:
-        known = list(stored.runs.intersection(fold.runs))
-        metrics.take_out_runs(db, known)
+        metrics.take_out_runs(db, stored.runs.intersection(fold.runs))
         runs.write(db, fold, stored)
-        metrics.add_runs(db, list(fold.runs))
+        metrics.add_runs(db, fold.runs)
+    costs.take_events(db, first_id, last_id, fold)
     runs.age(db, db.execute(NEWEST, (first_id, last_id)).get)
+
+
+def project_costs(db: apsw.Connection, first_cost_id: int, last_cost_id: int) -> None:
+    """Take in the entries first_cost_id to last_cost_id of costs.json, which were just stored.
+
+    Expects the caller's transaction.
+    """
+    if last_cost_id >= first_cost_id:
+        costs.take_entries(db, first_cost_id, last_cost_id)
+
+
+def rebuild(db: apsw.Connection) -> None:
+    """Derive everything anew from events and the entries of costs.json.
+
+    Expects the caller's transaction. The rows are those that were there, but
+    for cost_entries.id of entries taken from events.
+    """
+    runs.clear(db)
+    metrics.clear(db)
+    costs.clear(db)
+    metrics.add_entries(db, [id_ for (id_,) in db.execute(ENTRIES)])
+    last: int = db.execute(LAST_EVENT).get
+    for first in range(1, last + 1, REBUILD_EVENTS):
+        project(db, first, min(last, first + REBUILD_EVENTS - 1))

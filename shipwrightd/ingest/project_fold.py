@@ -1,106 +1,49 @@
 """Events in the order of the journal to runs and attempts at stages; pure.
 
 One event changes at most its run, that run's attempt at a stage, and the run
-before it. State lives in Run and Attempt, whose fields are columns, so a fold
-can stop after any event and go on from the tables: batches make no difference.
-These two are changed in place, because a backfill folds hundreds of thousands.
+before it. All state lives in Run and Attempt, whose fields are columns, so a
+fold can stop after any event and go on from the tables: batches make no
+difference.
 
 To which run an event belongs: to the newest of its issue. Runs without an
-issue may overlap, and their events do not say which is meant; see _loose_*.
+issue may overlap, and their events do not say which is meant: project_loose.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shipwrightd.ingest import project_loose as loose
 from shipwrightd.ingest.project_payload import Issue, Payload, fields_of, integer, number, payload_of, text
+from shipwrightd.ingest.project_rows import (
+    BEGUN,
+    COMPLETED,
+    FAILED,
+    FAILURE,
+    KILL,
+    LEFT_OUT,
+    OPEN,
+    OVER,
+    OWN,
+    PAYLOAD,
+    REAPED,
+    RUNNING,
+    SKIPPED,
+    STAGE,
+    STARTED,
+    SUCCESS,
+    Attempt,
+    Completion,
+    Run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-STARTED, OPEN, COMPLETED, REAPED = "started", "open", "completed", "reaped"  # phases of a run
-OVER = frozenset((COMPLETED, REAPED))
-BEGUN, PAYLOAD, OWN, SKIPPED = 1, 2, 3, 4  # slots of an attempt
-STAGE, FAILURE, KILL = "stage", "failure", "kill"  # last sign of a run
-RUNNING, SUCCESS, FAILED, LEFT_OUT = "running", "success", "failed", "skipped"  # status of an attempt
-
-DAY_S = 86_400  # a run without an issue is forgotten after as long without an event
-LOOSE_RUNS = 32  # at most so many runs without an issue are looked at
 OWN_SPAWN_S = 60  # a daemon.spawn so soon after a start is written late and means that start
 
 # type, id, issue, stage, ts_epoch, duration_s, extra, ts, result, model
 Event = tuple[str, int, Issue, Any, int | None, Any, str | None, Any, Any, Any]
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A row of pipeline_stages."""
-
-    id: int
-    run_id: int
-    stage: str
-    attempt: int
-    status: str
-    slot: int
-    started_epoch: int | None
-    ended_epoch: int | None = None
-    duration_s: float | None = None
-    reason: str | None = None
-    error: str | None = None
-    error_class: str | None = None
-
-
-@dataclass(slots=True)
-class Run:
-    """The facts of a row of pipeline_runs, in the order of its columns."""
-
-    id: int
-    issue: Issue
-    template: str | None = None
-    model: str | None = None
-    goal: str | None = None
-    machine: str | None = None
-    complexity: object = None
-    start_seen: int = 0
-    started_ts: str | None = None
-    started_epoch: int | None = None
-    phase: str = OPEN
-    doubles_due: int = 0
-    spawn_id: int | None = None
-    spawn_epoch: int | None = None
-    completed_id: int | None = None
-    completed_epoch: int | None = None
-    result: str | None = None
-    reported_duration_s: float | None = None
-    iterations: object = None
-    stages_passed: object = None
-    slowest_stage: str | None = None
-    reported_failed_stage: str | None = None
-    reported_error_class: str | None = None
-    pr_url: str | None = None
-    agent_id: str | None = None
-    self_heal_count: object = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    reported_cost_usd: float | None = None
-    reap_id: int | None = None
-    reap_epoch: int | None = None
-    reap_result: str | None = None
-    kill_id: int | None = None
-    kill_epoch: int | None = None
-    paused_stage: str | None = None
-    last_sign: str | None = None
-    failed_epoch: int | None = None
-    last_failed_stage: str | None = None
-    last_error_class: str | None = None
-    next_run_id: int | None = None
-    last_event_id: int = 0
-    last_epoch: int | None = None
-    aged: int = 0
-    entries_cost_usd: float | None = None
-    # not a column: the last attempt at each stage, None until it is needed
-    stages: dict[str, Attempt] | None = field(default=None, repr=False)
 
 
 class Past(Protocol):
@@ -120,12 +63,14 @@ class Fold:
     """Takes events one after the other; keeps what they changed in `runs`, `opened` and `attempts`."""
 
     def __init__(self, past: Past) -> None:
+        """Go on from what is past."""
         self._past = past
         self._latest: dict[Issue, Run | None] = {}
         self._loose: list[Run] | None = None
         self.runs: dict[int, Run] = {}  # opened or looked at
         self.opened: list[Run] = []
         self.attempts: dict[int, Attempt] = {}  # opened or changed
+        self.completions: list[Completion] = []
         self._handlers: dict[str, Callable[[Event], None]] = {
             "pipeline.started": self._pipeline_started,
             "pipeline.completed": self._pipeline_completed,
@@ -172,10 +117,10 @@ class Fold:
         run.doubles_due = 1 + (before.doubles_due if before is not None and before.phase == STARTED else 0)
 
     def _start_doubled(self, event: Event, payload: Payload) -> None:
-        """The same start once more, or, if the first was never seen, the only word of it."""
+        """Take the same start once more, or, if the first was never seen, the only word of it."""
         id_, epoch, ts = event[1], event[4], event[7]
         if payload.issue is None:
-            run = self._loose_start(payload.template, epoch)
+            run = self._take_up(loose.of_doubled_start(self._loose_open(epoch), payload.template))
         else:
             run = self._newest(payload.issue)
             if run is not None and (run.doubles_due == 0 or run.phase in OVER):
@@ -217,14 +162,15 @@ class Fold:
         try:
             return self._latest[issue]
         except KeyError:
-            run = self._latest[issue] = self._past.latest(issue)
-            if run is not None:
-                self._take_up(run)
+            run = self._latest[issue] = self._take_up(self._past.latest(issue))
             return run
 
-    def _take_up(self, run: Run) -> None:
-        run.aged = 0  # decided anew for every run that is written
-        self.runs[run.id] = run
+    def _take_up(self, run: Run | None) -> Run | None:
+        """Have a run written in the end."""
+        if run is not None:
+            run.aged = 0  # decided anew for every run that is written
+            self.runs[run.id] = run
+        return run
 
     def _touch(self, run: Run, id_: int, epoch: int | None) -> None:
         run.last_event_id = id_
@@ -238,7 +184,10 @@ class Fold:
         fields = fields_of(extra)
         seconds = number(duration)
         template = text(fields.get("template"))
-        run = self._newest(issue) if issue is not None else self._loose_completed(template, epoch, seconds)
+        if issue is not None:
+            run = self._newest(issue)
+        else:
+            run = self._take_up(loose.of_completion(self._loose_open(epoch), template, epoch, seconds))
         if run is None or run.phase in OVER:
             run = self._open_unseen(id_, issue, epoch, seconds)
         else:
@@ -260,11 +209,15 @@ class Fold:
         run.self_heal_count = number(fields.get("self_heal_count"))
         run.input_tokens = integer(fields.get("input_tokens"))
         run.output_tokens = integer(fields.get("output_tokens"))
+        self.completions.append(Completion(id_, issue, run.input_tokens, run.output_tokens))
         run.reported_cost_usd = number(fields.get("total_cost"))
 
     def _budget_paused(self, event: Event) -> None:
         _, id_, issue, stage, epoch = event[:5]
-        run = self._newest(issue) if issue is not None else next(iter(self._loose_open(epoch)), None)
+        if issue is not None:
+            run = self._newest(issue)
+        else:
+            run = self._take_up(next(iter(self._loose_open(epoch)), None))
         if run is not None and run.phase not in OVER:
             run.paused_stage = text(stage)
             self._touch(run, id_, epoch)
@@ -382,67 +335,25 @@ class Fold:
             attempt.slot = slot
         self.attempts[attempt.id] = attempt
         if slot != BEGUN:
-            attempt.ended_epoch = epoch
-            if duration is not None:
-                attempt.duration_s = duration
-                if attempt.started_epoch is None and epoch is not None and 0 <= duration <= epoch:
-                    attempt.started_epoch = epoch - round(duration)
+            _end(attempt, epoch, duration)
         return run, attempt
 
-    # -- runs without an issue. Nothing in an event tells them apart, so these are guesses, the same ones every time.
+    # -- runs without an issue
 
     def _loose_runs(self) -> list[Run]:
         if self._loose is None:
-            self._loose = self._past.loose(LOOSE_RUNS)
-            for run in self._loose:
-                self._take_up(run)
+            self._loose = self._past.loose(loose.RUNS)
         return self._loose
 
     def _loose_open(self, epoch: int | None) -> list[Run]:
-        """Return runs without an issue that go on, newest first."""
-        return [
-            run
-            for run in reversed(self._loose_runs()[-LOOSE_RUNS:])
-            if run.phase != COMPLETED
-            and (epoch is None or run.last_epoch is None or epoch - run.last_epoch <= DAY_S)
-        ]
-
-    def _loose_start(self, template: str | None, epoch: int | None) -> Run | None:
-        """Return the newest run whose doubled start is still due."""
-        for run in self._loose_open(epoch):
-            if run.doubles_due and run.template == template:
-                return run
-        return None
-
-    def _loose_completed(self, template: str | None, epoch: int | None, seconds: float | None) -> Run | None:
-        """Return the run of that template whose start and duration come nearest to this end."""
-        fitting = [
-            run
-            for run in self._loose_open(epoch)
-            if template is None or run.template is None or run.template == template
-        ]
-        if epoch is None or seconds is None:
-            return fitting[0] if fitting else None
-        began = epoch - seconds
-        return min(
-            fitting,
-            key=lambda run: abs(run.started_epoch - began) if run.started_epoch is not None else float("inf"),
-            default=None,
-        )
+        """Return the runs without an issue that go on, newest first."""
+        return loose.going_on(self._loose_runs(), epoch)
 
     def _loose_stage(self, stage: str | None, slot: int, status: str, epoch: int | None) -> Run | None:
-        """Return the newest run whose stage is waiting for this, else one between two stages, else the newest."""
         candidates = self._loose_open(epoch)
         for run in candidates:
-            attempt = self._stages(run).get(stage) if stage is not None else None
-            if attempt is None or slot not in {PAYLOAD, OWN}:
-                continue
-            if attempt.slot == BEGUN or (attempt.slot == PAYLOAD and slot == OWN and attempt.status == status):
-                return run
-        for run in candidates:
-            if all(attempt.status != RUNNING for attempt in self._stages(run).values()):
-                return run
-        return candidates[0] if candidates else None
+            self._stages(run)
+        return self._take_up(loose.of_stage(candidates, stage, slot, status))
 
     def _stages(self, run: Run) -> dict[str, Attempt]:
         if run.stages is None:
@@ -450,6 +361,25 @@ class Fold:
         return run.stages
 
 
+def _end(attempt: Attempt, epoch: int | None, duration: float | None) -> None:
+    attempt.ended_epoch = epoch
+    if duration is not None:
+        attempt.duration_s = duration
+        if attempt.started_epoch is None and epoch is not None and 0 <= duration <= epoch:
+            attempt.started_epoch = epoch - round(duration)
+
+
 def _with_payload(event: Event, payload: Payload) -> Event:
     """Return an event with issue, stage and duration as its payload says."""
-    return (event[0], event[1], payload.issue, payload.stage, event[4], payload.seconds, None, None, None, None)
+    return (
+        event[0],
+        event[1],
+        payload.issue,
+        payload.stage,
+        event[4],
+        payload.seconds,
+        None,
+        None,
+        None,
+        None,
+    )

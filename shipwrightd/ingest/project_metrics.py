@@ -1,2 +1,126 @@
-def take_out_runs(db,x): pass
-def add_runs(db,x): pass
+"""Figures for days and weeks: what a run or an entry adds is added, and taken out before either changes.
+
+What each figure means stands in the migration that makes the table. All sums
+are integers, so they come out the same in any order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import apsw
+
+# What the finished ones among some runs (?1, as JSON) add, times ?2.
+# `since` is the last success of the issue before a run. A run older than the
+# newest of its issue never changes, so what it adds to a later one stays.
+ADD_RUNS = """
+WITH finished AS MATERIALIZED (
+    SELECT r.id, r.issue, r.status = 'success' AS good, r.started_epoch, r.ended_epoch,
+        date(r.ended_epoch, 'unixepoch') AS day,
+        coalesce((SELECT p.id FROM pipeline_runs AS p
+                  WHERE p.issue = r.issue AND p.id < r.id AND +p.status = 'success'
+                  ORDER BY p.id DESC LIMIT 1), 0) AS since
+    FROM pipeline_runs AS r
+    WHERE r.id IN (SELECT value FROM json_each(?1)) AND +r.status IN ('success', 'failed')
+), lead AS (
+    SELECT day, ended_epoch - coalesce((
+        SELECT p.started_epoch FROM pipeline_runs AS p
+        WHERE p.issue = f.issue AND p.id > f.since ORDER BY p.id LIMIT 1), started_epoch) AS seconds
+    FROM finished AS f WHERE good
+), recovery AS (
+    SELECT f.day, f.ended_epoch - p.ended_epoch AS seconds
+    FROM finished AS f CROSS JOIN pipeline_runs AS p
+        ON p.issue = f.issue AND p.id > f.since AND p.id < f.id AND +p.status = 'failed'
+    WHERE f.good
+), figures (name, day, total, samples) AS (
+    SELECT 'deploys', day, count(*), count(*) FROM finished WHERE good GROUP BY day
+    UNION ALL SELECT 'failures', day, count(*), count(*) FROM finished WHERE NOT good GROUP BY day
+    UNION ALL SELECT 'throughput', day, count(*), count(*) FROM finished GROUP BY day
+    UNION ALL SELECT 'change_failure_rate', day, sum(NOT good), count(*) FROM finished GROUP BY day
+    UNION ALL SELECT 'lead_time_s', day, sum(seconds), count(*) FROM lead
+        WHERE seconds BETWEEN 0 AND 1000000000 GROUP BY day
+    UNION ALL SELECT 'time_to_recovery_s', day, sum(seconds), count(*) FROM recovery
+        WHERE seconds BETWEEN 0 AND 1000000000 GROUP BY day
+)
+INSERT INTO metrics (name, period, period_start, dimension, total, samples)
+SELECT name, 'day', day, '', ?2 * total, ?2 * samples FROM figures WHERE day IS NOT NULL
+UNION ALL
+SELECT name, 'week', date(day, 'weekday 0', '-6 days') AS monday, '', ?2 * sum(total), ?2 * sum(samples)
+FROM figures WHERE day IS NOT NULL GROUP BY name, monday
+ON CONFLICT (name, period, period_start, dimension) DO UPDATE
+SET total = total + excluded.total, samples = samples + excluded.samples
+RETURNING rowid, samples"""
+
+# What some entries of cost_entries (?1, as JSON) add, times ?2. Money counts in millionths of a dollar.
+ADD_ENTRIES = """
+WITH daily AS MATERIALIZED (
+    SELECT date(ts_epoch, 'unixepoch') AS day, model, stage, count(*) AS samples,
+        sum(iif(abs(cost_usd) <= 1e6, CAST(round(cost_usd * 1e6) AS INTEGER), 0)) AS cost,
+        sum(iif(input_tokens BETWEEN 0 AND 1000000000000, input_tokens, 0)) AS tokens_in,
+        sum(iif(output_tokens BETWEEN 0 AND 1000000000000, output_tokens, 0)) AS tokens_out
+    FROM cost_entries WHERE id IN (SELECT value FROM json_each(?1))
+    GROUP BY day, model, stage HAVING day IS NOT NULL
+), periods (period, start, model, stage, samples, cost, tokens_in, tokens_out) AS MATERIALIZED (
+    SELECT 'day', day, model, stage, samples, cost, tokens_in, tokens_out FROM daily
+    UNION ALL
+    SELECT 'week', date(day, 'weekday 0', '-6 days') AS monday, model, stage,
+        sum(samples), sum(cost), sum(tokens_in), sum(tokens_out)
+    FROM daily GROUP BY monday, model, stage
+), dimensions (dimension, period, start, samples, cost, tokens_in, tokens_out) AS MATERIALIZED (
+    SELECT '', period, start, sum(samples), sum(cost), sum(tokens_in), sum(tokens_out)
+    FROM periods GROUP BY period, start
+    UNION ALL
+    SELECT 'model:' || model, period, start, sum(samples), sum(cost), sum(tokens_in), sum(tokens_out)
+    FROM periods WHERE model <> '' GROUP BY period, start, model
+    UNION ALL
+    SELECT 'stage:' || stage, period, start, sum(samples), sum(cost), sum(tokens_in), sum(tokens_out)
+    FROM periods WHERE stage <> '' GROUP BY period, start, stage
+)
+INSERT INTO metrics (name, period, period_start, dimension, total, samples)
+SELECT 'cost_usd', period, start, dimension, ?2 * cost, ?2 * samples FROM dimensions
+UNION ALL SELECT 'input_tokens', period, start, dimension, ?2 * tokens_in, ?2 * samples FROM dimensions
+UNION ALL SELECT 'output_tokens', period, start, dimension, ?2 * tokens_out, ?2 * samples FROM dimensions
+WHERE true -- else ON would begin a join
+ON CONFLICT (name, period, period_start, dimension) DO UPDATE
+SET total = total + excluded.total, samples = samples + excluded.samples
+RETURNING rowid, samples"""
+
+DROP = "DELETE FROM metrics WHERE rowid = ?"
+CLEAR = "DELETE FROM metrics"
+
+
+def add_runs(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Count what is finished among some runs, as they are now."""
+    _count(db, ADD_RUNS, ids, 1)
+
+
+def take_out_runs(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Undo add_runs; comes before the runs change."""
+    _count(db, ADD_RUNS, ids, -1)
+
+
+def add_entries(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Count some entries of cost_entries."""
+    _count(db, ADD_ENTRIES, ids, 1)
+
+
+def take_out_entries(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Undo add_entries; comes before the entries go."""
+    _count(db, ADD_ENTRIES, ids, -1)
+
+
+def _count(db: apsw.Connection, statement: str, ids: Collection[int], sign: int) -> None:
+    if not ids:
+        return
+    rows = db.execute(statement, (orjson.dumps(list(ids)).decode(), sign)).fetchall()
+    db.executemany(DROP, [(rowid,) for rowid, samples in rows if samples == 0])
+
+
+def clear(db: apsw.Connection) -> None:
+    """Forget all figures."""
+    db.execute(CLEAR)

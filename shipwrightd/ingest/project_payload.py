@@ -16,7 +16,8 @@ Issue = int | str | None
 
 # How a stage's payload stands in `extra` unless something about it is odd: nothing escaped within its values.
 STAGE_PAYLOAD: Final = re.compile(
-    r'"payload":"{\\"stage\\":\\"([^"\\]+)\\",\\"issue\\":\\"(\d{1,18})\\",\\"timing\\":\\"([^"\\]*)\\"}"', re.ASCII
+    r'"payload":"{\\"stage\\":\\"([^"\\]+)\\",\\"issue\\":\\"(\d{1,18})\\",\\"timing\\":\\"([^"\\]*)\\"}"',
+    re.ASCII,
 )
 INT64: Final = 1 << 63
 NOTHING: Final[dict[str, Any]] = {}
@@ -62,7 +63,11 @@ def _read(raw: str) -> dict[str, Any]:
     try:
         value = orjson.loads(raw)
     except ValueError:
-        return {key: found for key in ("issue", "stage", "timing", "pipeline", "goal") if (found := _between(raw, key))}
+        return {
+            key: found
+            for key in ("issue", "stage", "timing", "pipeline", "goal")
+            if (found := _between(raw, key))
+        }
     return value if isinstance(value, dict) else {}
 
 

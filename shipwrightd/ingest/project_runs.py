@@ -9,7 +9,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest.project_fold import Attempt, Run
+from shipwrightd.ingest.project_rows import Attempt, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,8 +59,8 @@ INSERT INTO pipeline_runs (
     reap_id, reap_epoch, reap_result, kill_id, kill_epoch, paused_stage,
     last_sign, failed_epoch, last_failed_stage, last_error_class,
     next_run_id, last_event_id, last_epoch, aged, entries_cost_usd)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 WRITE_ATTEMPT = """
 INSERT INTO pipeline_stages (
@@ -68,7 +68,7 @@ INSERT INTO pipeline_stages (
     reason, error, error_class)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
-# Event time has passed 24 h beyond the last event of a run that seemed to go on.
+# More than 24 h of event time have passed since the last event of a run that seemed to go on.
 AGE_RUNS = """
 UPDATE pipeline_runs SET aged = 1
 WHERE status = 'running' AND last_epoch < (SELECT watermark_epoch FROM projection_state) - 86400"""
@@ -93,6 +93,7 @@ class Stored:
     """What earlier batches left in the tables, as the fold asks for it."""
 
     def __init__(self, db: apsw.Connection) -> None:
+        """Read from this database."""
         self._db = db
         self.runs: set[int] = set()  # read from there, so they are there
         self.attempts: set[int] = set()
@@ -119,7 +120,7 @@ class Stored:
 
 
 def write(db: apsw.Connection, fold: Fold, stored: Stored) -> None:
-    """Write what a fold changed. Rows that are there already are removed first: quicker than to replace each."""
+    """Write what a fold changed. Rows that are there are removed first: quicker than to replace each."""
     db.executemany(DROP_RUN, [(id_,) for id_ in stored.runs.intersection(fold.runs)])
     db.executemany(WRITE_RUN, map(_run_row, fold.runs.values()))
     db.executemany(DROP_ATTEMPT, [(id_,) for id_ in stored.attempts.intersection(fold.attempts)])

@@ -1,8 +1,8 @@
 """What the strict parser refuses: which bytes are a record after all, and which are none.
 
 Works on physical lines, beginning with one that is not valid JSON, and accounts for every byte up to the end
-of a line: each belongs to a record or is rejected. One line can hold several pieces (a cut record and the next
-one glued to it, NUL bytes of a power loss), and one record can take several lines (a raw newline in a value).
+of a line: each belongs to a record or is rejected. One line can hold several pieces (a cut record with one
+glued to it, NUL bytes of a power loss), and one record can take several lines (a raw newline in a value).
 """
 
 import base64
@@ -163,8 +163,7 @@ class _Walk:
             if end < bound and not self.final:
                 return None
         last = (end - 1, len(self.lines[end - 1]))
-        escaped = len(parts) == 1 and _ends_escaped(parts[0].rstrip(BLANK))
-        if escaped and (fields := read_record(parts[0], lax=True)):
+        if fields := read_record(b"\n".join(parts), lax=True):
             self._take(fields, (line, at), last)
         else:
             self._lose((line, at), last, rows.REJECTED_CUT_RECORD)

@@ -1,12 +1,12 @@
 """Reads a record the way its writers shape it, where JSON's own rules give up.
 
-The shape is flat and compact: {"key":value,"key":value}. Values may hold bare quotes, so it is not a quote that
-ends a string but what follows it. Where a text looks exactly like that, the earliest end is taken:
+The shape is flat and compact: {"key":value,"key":value}. Values may hold bare quotes, so a quote alone ends
+no string, what follows it does. Where a text looks exactly like that, the earliest end is taken:
 
     a string ends at the first quote followed by  ,"key":  or by the closing braces that end the record.
 
-Two exceptions keep quoted JSON whole: an object of valid JSON inside a string is stepped over, and a string that
-starts with an unescaped object or list ends, if it can, only behind a closing bracket.
+Two exceptions keep quoted JSON whole: an object of valid JSON inside a string is stepped over, and a string
+beginning with an unescaped object or list ends only behind a closing bracket.
 """
 
 import re
@@ -51,8 +51,8 @@ _Found = list[tuple[str, "Scalar | _Body | _Found"]]
 def scan_fields(text: str, *, lax: bool = False) -> Fields | None:
     """Read the fields of the record that fills the text, None when it does not end with the text.
 
-    lax also lets a string end in a backslash at the very end of the record; elsewhere that may be an escaped
-    quote inside a text that goes on in the next line.
+    lax lets a string end where a text that goes on in a later line could look so, too: in a backslash at the
+    end of the record, or before a list or object inside it is complete.
     """
     if not text.startswith("{"):
         return None
@@ -97,8 +97,7 @@ class _Scan:
             or not _KEY.match(self.text, start + 1)
         ):
             return False
-        _, end = self._decode(start)
-        return end < 0 or not self._is_end(end, depth)
+        return self._decode(start)[1] < 0
 
     def _value(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
         """Read the value that begins at start; the position behind it is -1 when it does not end."""
@@ -110,25 +109,25 @@ class _Scan:
             if flat:
                 return flat[0][1], end
         for mark in _BARE_END.finditer(self.text, start):
-            if self._is_end(mark.start(), depth):
-                return bare_value(storable(self.text[start : mark.start()])), mark.start()
+            stop = mark.start()
+            if self._is_end(stop, depth):
+                token = self.text[start:stop]
+                surplus = token.count("}") > token.count("{")  # of a record that ended before
+                return (None, -1) if surplus else (bare_value(storable(token)), stop)
         return None, -1
 
     def _string(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
-        stop = -1
-        if _JSON_OPENS.match(self.text, start):
-            _, end = self._decode(start)
-            if end >= 0 and self.text.startswith('"', end) and self._ends_string(end, depth):
-                stop = end
-            else:
-                stop = self._string_end(start, depth, behind="}]")
-        if stop < 0:
+        quotes_json = _JSON_OPENS.match(self.text, start) is not None
+        stop = self._decode(start)[1] if quotes_json else -1
+        if not (stop >= 0 and self.text.startswith('"', stop) and self._ends_string(stop, depth)):
+            stop = self._string_end(start, depth, behind="}]" if quotes_json else "")
+        if stop < 0 and quotes_json and self.lax:
             stop = self._string_end(start, depth)
         return (None, -1) if stop < 0 else (_Body(self.text[start:stop]), stop + 1)
 
     def _string_end(self, start: int, depth: int, *, behind: str = "") -> int:
         """Find the quote that ends the string, only `behind` one of these characters; -1 for none."""
-        seen = start
+        seen, passed = start, -1
         mark = _QUOTE.search(self.text, start)
         while mark:
             quote = mark.start()
@@ -137,8 +136,9 @@ class _Scan:
                 if past < 0:
                     return quote
                 seen = past
+                passed = quote if passed < 0 else passed
             mark = _QUOTE.search(self.text, max(quote + 1, seen))
-        return -1
+        return passed if self.lax else -1
 
     def _ends_string(self, quote: int, depth: int) -> bool:
         if not self._is_end(quote + 1, depth):

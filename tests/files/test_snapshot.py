@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from shipwrightd.db import open_writer, transaction
 from shipwrightd.ingest import snapshot
+from shipwrightd.ingest.documents_store import ingest_document
 from shipwrightd.ingest.snapshot import Document, Missing, Signature, Torn, Unchanged, look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LATER_NS = 3_600 * 10**9  # an hour after now: whatever was just written is old by then
 WRITER = """
@@ -27,6 +34,19 @@ for i in range(10**9):
         with open(path + ".tmp", "wb") as file:
             file.write(text)
         os.rename(path + ".tmp", path)
+"""
+
+LIST_WRITER = """
+import json, os, sys
+path, way = sys.argv[1:]
+entries = []
+for number in range(600):
+    entries.append({"input_tokens": number, "model": "opus"})
+    target = path if way == "truncate" else path + ".tmp"
+    with open(target, "w") as file:
+        json.dump({"entries": entries, "summary": {}}, file, indent=2)
+    if way == "rename":
+        os.rename(target, path)
 """
 
 
@@ -147,13 +167,24 @@ def test_a_path_through_a_file_and_a_loop_of_symlinks_are_errors_not_missing(tmp
         look(loop, None, now_ns=later())
 
 
-def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root reads everything")
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """Give up root's right to read everything for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_an_unreadable_file_is_an_error_not_missing(tmp_path: Path) -> None:
     path = tmp_path / "costs.json"
     path.write_bytes(b"{}")
     path.chmod(0)
-    with pytest.raises(PermissionError, match="Permission denied"):
+    with unprivileged(), pytest.raises(PermissionError, match="Permission denied"):
         look(path, None, now_ns=later())
 
 
@@ -165,7 +196,7 @@ def test_a_file_beyond_the_bound_is_an_error_before_it_is_read(tmp_path: Path) -
         look(path, None, now_ns=later())
 
 
-def test_a_file_that_grows_or_is_replaced_while_read_is_torn(tmp_path: Path) -> None:
+def test_a_file_that_is_moved_away_or_replaced_while_read_is_torn(tmp_path: Path) -> None:
     path = tmp_path / "costs.json"
     path.write_bytes(b"{}")
     fd = os.open(path, os.O_RDONLY)
@@ -173,6 +204,7 @@ def test_a_file_that_grows_or_is_replaced_while_read_is_torn(tmp_path: Path) -> 
         path.rename(tmp_path / "old")
         assert snapshot.read_whole(path, fd, now_ns=later()) == Torn()
         path.write_bytes(b"{}")
+        os.lseek(fd, 0, os.SEEK_SET)
         assert snapshot.read_whole(path, fd, now_ns=later()) == Torn()
     finally:
         os.close(fd)
@@ -197,3 +229,24 @@ def test_beside_a_writer_no_mixture_of_two_versions_is_read(tmp_path: Path, way:
     assert all(len(set(raw)) == 1 for raw in seen)
     if way == "rename":
         assert seen == {letter * 200_000 for letter in (b"a", b"b", b"c")}
+
+
+@pytest.mark.parametrize("way", ["truncate", "rename"])
+def test_a_list_rewritten_without_pause_is_stored_once_and_in_order(
+    tmp_path: Path, database: Path, way: str
+) -> None:
+    path = tmp_path / "costs.json"
+    db = open_writer(database)
+    with subprocess.Popen([sys.executable, "-c", LIST_WRITER, str(path), way]) as writer:
+        running = True
+        while running:
+            running = writer.poll() is None  # one more look after its end
+            seen = look(path, None, now_ns=later())
+            if isinstance(seen, Document):
+                with transaction(db):
+                    ingest_document(db, "costs.json", seen.raw, now="2026-01-14T17:02:00Z")
+    stored = [number for (number,) in db.execute("SELECT input_tokens FROM cost_entries ORDER BY id")]
+    gaps = db.execute("SELECT count(*) FROM gaps").get
+    db.close()
+    assert stored == list(range(600))
+    assert gaps == 0

@@ -28,6 +28,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.world = World(self.folder)
         self.follower: Follower | None = Follower(self.world)
         self.half = b""
+        self.raced = 0  # the first line that a race took out of the file since the last look
 
     def teardown(self) -> None:
         self._finish_half()
@@ -63,12 +64,20 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(keep=st.integers(1, 60), late=st.integers(0, 5))
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def trim(self, keep: int, late: int) -> None:
-        enough = min(keep, len(self.world.in_file())) >= 10
-        self.world.trim(keep, late=late if enough else 0)
+        late = 0 if self.raced else late
+        first = self.raced or self.world.written + 1
+        kept = [seq_of(text) or 0 for text in self.world.in_file()[-keep:]]
+        if (self.raced or late) and sum(seq < first for seq in kept) < 10:
+            return  # what is left would be too little to tell from chance
+        if late:
+            self.raced = first
+        self.world.trim(keep, late=late)
 
     @rule(keep=st.integers(10, 60), looks=st.booleans())
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def trim_in_place(self, keep: int, looks: bool) -> None:
+        if self.raced:
+            return
         kept = self.world.tail(keep)
         with self.world.events.open("r+b") as file:
             file.truncate(0)
@@ -89,6 +98,8 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(at=st.integers(0, 100))
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def edit_one_line(self, at: int) -> None:
+        if self.raced:
+            return
         lines = self.world.events.read_bytes().splitlines(keepends=True)
         stored = set(self.world.stored())
         read = [i for i, text in enumerate(lines) if seq_of(text) in stored]
@@ -107,6 +118,7 @@ class JournalMachine(RuleBasedStateMachine):
     def look(self) -> None:
         assert self.follower is not None
         self.follower.look()
+        self.raced = 0
 
     @rule()
     @precondition(lambda self: self.follower is not None)
@@ -120,6 +132,7 @@ class JournalMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.follower = Follower(self.world)
         self.follower.look()
+        self.raced = 0
 
     @invariant()
     def nothing_is_doubled(self) -> None:

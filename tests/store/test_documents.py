@@ -8,8 +8,10 @@ import orjson
 import pytest
 
 from shipwrightd.db import open_writer, transaction
+from shipwrightd.ingest.documents_json import decode, entry_hash
 from shipwrightd.ingest.documents_store import Outcome, ingest_document, known_documents
 from shipwrightd.ingest.documents_verify import verify_document
+from shipwrightd.ingest.overlap import Added, added
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,6 +165,21 @@ def test_the_same_entries_written_by_another_jq_are_the_same(db: apsw.Connection
     take(db, "costs.json", b'{"entries":[{"cost_usd":0.0300,"issue":""},{"cost_usd":0.0000,"issue":"7"}]}')
     again = b'{"entries":\r\n[{"issue":"","cost_usd":0.03},{"cost_usd":0,"issue":"7"},{"cost_usd":2}]}'
     assert take(db, "costs.json", again) == Outcome(records=1, known=2)
+
+
+def test_the_hash_of_an_entry_is_that_of_its_content() -> None:
+    written = [
+        b'{"a":0.0300,"b":0.0000,"c":"x"}',
+        b'{ "c":"x", "b":0, "a":0.03 }',
+        b'{"a":3e-2,"b":-0.0,"c":"\\u0078"}',
+    ]
+    assert len({entry_hash(decode(raw)) for raw in written}) == 1
+    assert entry_hash(decode(b'{"a":"0"}')) != entry_hash(decode(b'{"a":0}'))
+
+
+def test_an_entry_repeated_at_the_end_of_a_full_list_is_new() -> None:
+    assert added([b"a", b"b", b"c"], [b"b", b"c", b"a"], cap=3) == Added((2,))
+    assert added([b"a", b"b", b"c"], [b"b", b"c", b"a"], cap=4) == Added((), sure=False)
 
 
 def test_issues_and_numbers_become_numbers_and_the_rest_is_kept(db: apsw.Connection) -> None:
@@ -376,6 +393,7 @@ def test_a_failure_pruned_and_seen_again_between_two_looks_is_counted(db: apsw.C
 def test_a_failure_put_back_as_it_was_counts_as_before(db: apsw.Connection, meanwhile: object) -> None:
     take(db, FAILURES, failures(failure("a", 5, 3)))
     take(db, FAILURES, meanwhile)
+    assert memory(db)["a"][0] == 5
     take(db, FAILURES, failures(failure("a", 5, 3)))
     assert memory(db) == {"a": (5, 5, 1)}
 

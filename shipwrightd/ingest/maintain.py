@@ -1,0 +1,82 @@
+"""What an operator asks of the database: derive the projections anew, try quarantined bytes again."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from shipwrightd.db import transaction
+from shipwrightd.ingest import clock, project, store
+from shipwrightd.ingest.catchup import open_database
+from shipwrightd.ingest.decode import decode_lines
+from shipwrightd.ingest.sources import JOURNALS
+from shipwrightd.ingest.store import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import apsw
+
+COUNTS = {
+    "pipeline_runs": "SELECT count(*) FROM pipeline_runs",
+    "pipeline_stages": "SELECT count(*) FROM pipeline_stages",
+    "metrics": "SELECT count(*) FROM metrics",
+}
+
+
+@contextmanager
+def _writer(path: Path) -> Iterator[apsw.Connection]:
+    db, lock = open_database(path, None, "maintenance")
+    try:
+        yield db
+    finally:
+        db.close()
+        lock.release()
+
+
+def rebuild(path: Path) -> dict[str, int]:
+    """Derive runs, stages and metrics anew in one transaction; returns the rows of each table.
+
+    Raises LockedError while a daemon runs.
+    """
+    with _writer(path) as db:
+        with transaction(db):
+            project.rebuild(db)
+        return {table: db.execute(sql).get for table, sql in COUNTS.items()}
+
+
+def retry_quarantine(path: Path, ids: list[int] | None) -> tuple[int, int]:
+    """Decode quarantined bytes of journals again, all or those named; returns (recovered, still kept).
+
+    What becomes rows now is stored as new events and marked as recovered; the
+    bytes stay. Raises LockedError while a daemon runs.
+    """
+    recovered = still = 0
+    with _writer(path) as db, transaction(db):
+        for number, source, raw, length in store.kept_in_quarantine(db):
+            if ids is not None and number not in ids:
+                continue
+            if len(raw) == length and _retry(db, number, source, raw):
+                recovered += 1
+            else:
+                still += 1
+    return recovered, still
+
+
+def _retry(db: apsw.Connection, number: int, name: str, raw: bytes) -> bool:
+    source = next((journal for journal in JOURNALS if journal.name == name), None)
+    if source is None:
+        return False
+    decoded = decode_lines(raw.split(b"\n"), origin=source.origin, final=True)
+    if not decoded.rows or decoded.rejected:
+        return False
+    before = store.last_event_id(db)
+    store.add_events(db, decoded.rows)
+    last = store.last_event_id(db)
+    if source.projected:
+        project.project(db, before + 1, last)
+    counts = Counts(len(decoded.rows), decoded.salvaged, newest_epoch=store.newest_epoch(db, before + 1, last))
+    store.move_checkpoint(db, name, None, counts, clock.now().text)
+    store.mark_recovered(db, number)
+    return True

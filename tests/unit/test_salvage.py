@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+import pytest
+
+from shipwrightd.ingest.decode import JOURNAL, Decoded, Rejected, decode_lines
+from shipwrightd.ingest.rows import EVENT_COLUMNS
+
+START = '{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"t"'
+GOOD = (START + ',"issue":7}').encode()
+
+
+def decode(*lines: bytes, final: bool = True) -> Decoded:
+    return decode_lines(lines, origin=JOURNAL, final=final)
+
+
+def salvaged(text: str | bytes) -> dict[str, Any]:
+    """Return columns and extra fields of the one salvaged row in a text of one or more physical lines."""
+    raw = text.encode() if isinstance(text, str) else text
+    decoded = decode(*raw.split(b"\n"))
+    assert (decoded.rejected, decoded.salvaged) == ([], 1)
+    (row,) = decoded.rows
+    columns: dict[str, Any] = dict(zip(EVENT_COLUMNS[:-1], row[:-1], strict=True))
+    columns.update(json.loads(row[-1] or "{}"))
+    return columns
+
+
+def fields(text: str) -> dict[str, Any]:
+    return salvaged(START + "," + text + "}")
+
+
+def test_raw_control_characters_are_kept() -> None:
+    assert fields('"e":"\x1b[31mFAIL\x1b[0m\r\\n50%\x07\x08"')["e"] == "\x1b[31mFAIL\x1b[0m\r\n50%\x07\x08"
+
+
+@pytest.mark.parametrize("digits", ["007", "-01.50", "0123456", "85.", "00."])
+def test_digits_that_are_no_json_number_keep_their_text(digits: str) -> None:
+    assert fields(f'"n":{digits},"m":5')["n"] == digits
+
+
+def test_duration_with_leading_zeros_is_a_number_and_keeps_its_text() -> None:
+    (row,) = decode((START + ',"duration_s":007,"error":"x"}').encode()).rows
+
+    assert (row[6], row[-1]) == (7, '{"duration_s":"007","error":"x"}')
+
+
+def test_invalid_bytes_become_replacement_characters_and_stay_recoverable() -> None:
+    raw = START.encode() + b',"m":"a\xed\xa0\x80b\xc3(c\xff"}'
+    found = salvaged(raw)
+
+    assert found["m"] == raw.decode(errors="replace")[len(START) + 6 : -2]
+    assert base64.b64decode(found["_bytes"]) == raw
+
+
+def test_quote_in_the_type_does_not_change_how_values_are_read() -> None:
+    found = salvaged(
+        '{"ts":"2026-01-20T10:00:00Z","type":"deploy "prod"","payload":"{\\"a\\":\\"b\\\\\\"c\\"}}"}'
+    )
+
+    assert (found["type"], found["payload"]) == ('deploy "prod"', '{"a":"b\\"c"}}')
+
+
+def test_quote_in_a_key_is_part_of_the_key() -> None:
+    assert fields('"a":"1","b"c":"2","d":"3"')['b"c'] == "2"
+
+
+def test_newline_in_the_type_or_a_key_is_part_of_it() -> None:
+    found = salvaged('{"ts":"2026-01-20T10:00:00Z","type":"a\nb","x":"say \\"hi\\"","k\ney":"v"}')
+
+    assert (found["type"], found["x"], found["k\ney"]) == ("a\nb", 'say "hi"', "v")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('run "nightly" 7', 'run "nightly" 7'),  # nothing escaped
+        ('"quoted"', '"quoted"'),
+        ("Path C:\\Users\\ada", "Path C:\\Users\\ada"),  # backslash not escaped
+        ('Say \\"hi\\" \\ there', 'Say "hi" \\ there'),  # only the quote escaped
+        ('say \\\\"hi\\\\"', 'say \\"hi\\"'),
+        ("a\tb", "a\tb"),
+        ("C:\\new\tx", "C:\\new\tx"),  # a raw tab tells that the backslash is one, too
+        ('first\nsecond, "quoted"', 'first\nsecond, "quoted"'),
+        ("first\n\nthird \\n", "first\n\nthird \\n"),
+        ("C:\\dir\\", "C:\\dir\\"),
+        ("a}\nb}", "a}\nb}"),
+        ('got {"a":"x","b":1} from "api"', 'got {"a":"x","b":1} from "api"'),
+        ('{"a":"x","b":{"c":1}}', '{"a":"x","b":{"c":1}}'),
+        ('{\n  "d": 1,\n  "a": {"b":"c"}\n}', '{\n  "d": 1,\n  "a": {"b":"c"}\n}'),
+        ('{\n  "a": { "b":"c"}\n}', '{\n  "a": { "b":"c"}\n}'),
+        ('{"cut": "off', '{"cut": "off'),
+        ('a "b" and \\"c\\"', 'a "b" and \\"c\\"'),
+    ],
+)
+def test_what_old_emitters_did_not_escape_is_read_as_meant(written: str, meant: str) -> None:
+    assert fields(f'"goal":"{written}","after":1')["goal"] == meant
+    assert fields(f'"before":"x","goal":"{written}"')["goal"] == meant
+
+
+def test_evidence_in_one_value_counts_for_the_whole_record() -> None:
+    assert fields('"a":"C:\\new","b":"x\ty"')["a"] == "C:\\new"
+
+
+def test_record_over_several_lines_is_one_event() -> None:
+    lines = [
+        START.encode() + b',"recommended":"{',
+        b'  \\"model\\": \\"haiku\\",',
+        b'  \\"deep\\": {\\"a\\": \\"b\\"}',
+        b'}","applied":"opus","ab_ratio":20}',
+    ]
+    decoded = decode(*lines, GOOD)
+
+    extra = json.loads(decoded.rows[0][-1] or "")
+    assert (len(decoded.rows), decoded.salvaged, decoded.rejected) == (2, 1, [])
+    assert extra["recommended"] == '{\n  "model": "haiku",\n  "deep": {"a": "b"}\n}'
+    assert (extra["applied"], extra["ab_ratio"]) == ("opus", 20)
+
+
+def test_pretty_printed_record_is_one_event() -> None:
+    found = salvaged(json.dumps({"ts": "2026-01-20T10:00:00Z", "type": "t", "x": {"y": [1]}}, indent=2))
+
+    assert (found["type"], found["x"]) == ("t", {"y": [1]})
+
+
+def test_empty_values_are_null() -> None:
+    found = salvaged('{"ts":"","ts_epoch":,"type":"daemon.poll","n":,"m":0}')
+
+    assert (found["ts"], found["ts_epoch"], found["type"], found["n"]) == (None, None, "daemon.poll", None)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('{"k":"v"}', {"k": "v"}),
+        ('{"k":"v"}junk', '{"k":"v"}junk'),
+        ("hello", "hello"),
+        ("[1,2", "[1,2"),
+        ('{"goal":"a "dry run" in C:\\temp","n":1}', {"goal": 'a "dry run" in C:\\temp', "n": 1}),
+        ('{"a":{"b":"say "x""},"c":007}', {"a": {"b": 'say "x"'}, "c": "007"}),
+    ],
+)
+def test_raw_metadata_is_read_as_far_as_it_is_json(written: str, meant: object) -> None:
+    assert fields(f'"job_id":"job "7"","metadata":{written}')["metadata"] == meant
+    assert fields(f'"metadata":{written},"job_id":"job "7""')["metadata"] == meant
+
+
+def test_good_record_glued_to_a_cut_one_is_recovered() -> None:
+    cut = START.encode() + b',"error":"kkkk'
+    decoded = decode(cut + GOOD)
+
+    assert [row[3] for row in decoded.rows] == [7]
+    assert decoded.rejected == [Rejected(0, 1, 0, len(cut), "cut_record")]
+
+
+def test_record_glued_to_a_cut_one_can_itself_be_faulty_or_long() -> None:
+    cut = START.encode() + b',"err'
+    decoded = decode(cut + START.encode() + b',"goal":"a', b'b "c""}' + GOOD, GOOD)
+
+    assert [json.loads(row[-1] or "{}").get("goal") for row in decoded.rows] == ['a\nb "c"', None, None]
+    assert [piece.reason for piece in decoded.rejected] == ["cut_record"]
+
+
+def test_records_without_a_newline_between_them_are_two() -> None:
+    assert len(decode(GOOD + GOOD).rows) == 2
+    assert len(decode(GOOD + b'{"type":"x"}').rows) == 2
+
+
+def test_event_quoted_inside_a_message_is_no_event() -> None:
+    found = fields('"pattern":"bad line: {"ts":"2026-01-20T10:00:00Z","type":"x"} in file"')
+
+    assert found["pattern"] == 'bad line: {"ts":"2026-01-20T10:00:00Z","type":"x"} in file'
+
+
+def test_interleaved_pieces_give_the_whole_records_and_reject_the_rest() -> None:
+    piece = START.encode() + b',"error":"' + b"1" * 100
+    decoded = decode(piece + START.encode() + b',"error":"3', b"333" + GOOD, b'11","error_class":"unknown"}')
+
+    assert len(decoded.rows) == 1
+    assert [(gone.first, gone.count, gone.reason) for gone in decoded.rejected] == [
+        (0, 1, "cut_record"),
+        (0, 2, "cut_record"),
+        (2, 1, "not_json"),
+    ]
+
+
+def test_nul_bytes_are_rejected_and_the_records_around_them_kept() -> None:
+    decoded = decode(b"\0" * 8 + GOOD + b"\0\0", START.encode() + b',"x":"\0\0', b'"}')
+
+    assert len(decoded.rows) == 1
+    assert decoded.rejected == [
+        Rejected(0, 1, 0, 8, "nul_bytes"),
+        Rejected(0, 1, 8 + len(GOOD), 10 + len(GOOD), "nul_bytes"),
+        Rejected(1, 1, 0, len(START) + 6, "cut_record"),
+        Rejected(1, 1, len(START) + 6, len(START) + 8, "nul_bytes"),
+        Rejected(2, 1, 0, 2, "not_json"),
+    ]
+
+
+def test_rubbish_behind_a_record_is_rejected_alone() -> None:
+    decoded = decode(GOOD + b"}")
+
+    assert len(decoded.rows) == 1
+    assert decoded.rejected == [Rejected(0, 1, len(GOOD), len(GOOD) + 1, "not_json")]
+
+
+@pytest.mark.parametrize("line", [b'{"a":007}', b'{"ts":"soon","a":007}', b'{"type":"","a":007}'])
+def test_salvage_makes_no_event_of_what_has_neither_type_nor_time(line: bytes) -> None:
+    assert decode(line).rejected == [Rejected(0, 1, 0, len(line), "no_type_or_time")]
+
+
+def test_open_record_waits_for_more_lines() -> None:
+    open_line = START.encode() + b',"goal":"a'
+
+    assert decode(GOOD, open_line, b"b", final=False) == Decoded(decode(GOOD).rows, [], 0, 1)
+    assert decode(open_line, b"b", b'c"}', final=False).consumed == 3
+
+
+def test_open_record_that_ends_the_journal_is_rejected() -> None:
+    open_line = START.encode() + b',"goal":"a'
+
+    assert decode(open_line, b"b").rejected == [Rejected(0, 2, 0, len(open_line) + 2, "cut_record")]
+
+
+def test_next_record_ends_the_wait() -> None:
+    open_line = START.encode() + b',"goal":"a'
+    decoded = decode(open_line, GOOD, final=False)
+
+    assert (len(decoded.rows), decoded.consumed) == (1, 2)
+    assert decoded.rejected == [Rejected(0, 1, 0, len(open_line), "cut_record")]
+
+
+@pytest.mark.parametrize("following", [b' {"type":"x"}', b'{"a":1,"ts":null}', b"\0"])
+def test_any_line_that_is_an_event_ends_the_wait(following: bytes) -> None:
+    assert decode(START.encode() + b',"goal":"a', following, final=False).consumed == 2
+
+
+def test_waiting_is_bounded_when_each_line_begins_another_record() -> None:
+    lines = [b"x" + START.encode() + b',"goal":"a'] * 300
+
+    assert decode(*lines, final=False).consumed == 256
+
+
+def test_waiting_is_bounded() -> None:
+    lines = [START.encode() + b',"goal":"a', *[b"text"] * 300]
+
+    assert decode(*lines, final=False).rejected[0].count == 256
+    assert decode(lines[0], b"x" * (1 << 20), b"y" * 9, final=False).consumed == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"ts":"',
+        b'{"a":"}',
+        b"{",
+        b"}",
+        b'"a","b":"}',
+        b"\0\0",
+        b'{"ts":"x"}}',
+        b'{"a":{',
+        b'\\"}',
+        b'{"a":"\\"}',
+    ],
+)
+def test_many_bad_lines_take_linear_time(line: bytes) -> None:
+    """A hundred times more lines may take three hundred times longer, not ten thousand times."""
+
+    def seconds(count: int) -> float:
+        lines = [line] * count
+        before = time.process_time()
+        decode_lines(lines, origin=JOURNAL, final=True)
+        return time.process_time() - before
+
+    assert seconds(20_000) < 300 * max(min(seconds(200) for _ in range(3)), 1e-3)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b'{"ts":"',
+        b'{"ts":"","a":',
+        b'\0{"ts":"',
+        b'{"a":"',
+        b'","',
+        b',"a',
+        b"}",
+        b"\\",
+        b'\\"}',
+        b'"}',
+        b"[",
+    ],
+)
+def test_one_long_bad_line_takes_linear_time(part: bytes) -> None:
+    def seconds(count: int) -> float:
+        before = time.process_time()
+        decode_lines([b'{"ts":"' + part * count], origin=JOURNAL, final=True)
+        return time.process_time() - before
+
+    assert seconds(50_000) < 300 * max(min(seconds(500) for _ in range(3)), 1e-3)
