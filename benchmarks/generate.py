@@ -1,4 +1,8 @@
-"""Writes a journal of mixed events with a fixed seed: python -m benchmarks.generate FILE COUNT."""
+"""Writes a journal of mixed events with a fixed seed: python -m benchmarks.generate FILE COUNT.
+
+The mix follows real runs: one line in six tells of a run or a stage, one in
+a hundred of money, most are what the intelligence and memory scripts say.
+"""
 
 from __future__ import annotations
 
@@ -46,33 +50,48 @@ def pipeline(rng: random.Random, begin: int, issue: int) -> Iterator[Event]:
     yield at, "pipeline.started", payload(at, rng, {"issue": str(issue), "pipeline": template})
     failing = rng.random() < 0.1
     for stage in STAGES:
-        yield at, "intelligence.model", {"stage": stage, "complexity": 5, "model": rng.choice(MODELS), "source": "heuristic"}
-        if stage not in {"build", "test"}:
+        yield from chatter(rng, at, issue, stage)
+        told_by_itself = stage not in {"build", "test"}
+        if told_by_itself:
             yield at, "stage.started", {"issue": issue, "stage": stage}
-        yield at, "memory.inject", {"stage": stage}
         took = rng.randrange(5, 900)
-        for step in range(rng.randrange(1, 5)):
-            yield at + took * step // 5, "pipeline.vitals_check", {"issue": issue, "health_score": rng.randrange(100)}
+        for step in range(rng.randrange(1, 6)):
+            health = {"issue": issue, "health_score": rng.randrange(100), "verdict": "continue"}
+            yield at + took * step // 6, "pipeline.vitals_check", {**health, "no_progress": 0, "repeated_errors": 0}
         at += took
-        cost = round(rng.random() * 2, 4)
-        tokens = {"input_tokens": rng.randrange(500_000), "output_tokens": rng.randrange(60_000)}
-        yield at, "cost.record", {**tokens, "model": model, "stage": stage, "cost_usd": cost}
         failed = failing and stage == "test"
         told = payload(at, rng, {"stage": stage, "issue": str(issue), "timing": f"{took}s"})
         yield at, "stage.failed" if failed else "stage.complete", told
         if failed:
             yield at + 2, "daemon.reap", {"issue": issue, "result": "failure", "duration_s": at - begin}
             return
-        if stage not in {"build", "test"}:
+        if told_by_itself:
             yield at, "stage.completed", {"issue": issue, "stage": stage, "duration_s": took, "result": "success"}
-    yield (
-        at,
-        "pipeline.completed",
-        {"issue": issue, "result": "success", "duration_s": at - begin, "iterations": 1, "template": template},
-    )
+    tokens = {"input_tokens": rng.randrange(500_000), "output_tokens": rng.randrange(60_000)}
+    done = {"issue": issue, "result": "success", "duration_s": at - begin, "iterations": 1, "template": template}
+    yield at, "pipeline.completed", {**done, "stages_passed": len(STAGES), "slowest_stage": "build", **tokens}
     for stage in STAGES:
         yield at, "model.outcome", {"issue": issue, "stage": stage, "model": model, "success": "true"}
+    for metric in ("build_duration_s", "test_duration_s", "iterations", "total_cost_usd"):
+        yield at, "memory.metric", {"metric": metric, "value": rng.randrange(900)}
+    cost = round(rng.random() * 2, 4)
+    yield at, "pipeline.cost", {**tokens, "model": model, "cost_usd": cost}
+    yield at, "cost.record", {**tokens, "model": model, "stage": "pipeline", "cost_usd": cost}
     yield at + 2, "daemon.reap", {"issue": issue, "result": "success", "duration_s": at - begin + 2}
+
+
+def chatter(rng: random.Random, at: int, issue: int, stage: str) -> Iterator[Event]:
+    """Yield what the intelligence and memory scripts say before a stage: most of a real journal."""
+    for name in ("analyze_issue", "search_memory", "predict_cost"):
+        yield at, "intelligence.cache_hit", {"cache_key": f"{name}_{rng.randbytes(16).hex()}"}
+    guess = {"complexity": rng.randrange(10), "risk_level": "high", "success_probability": rng.randrange(100)}
+    yield at, "intelligence.analysis", {**guess, "recommended_template": "fast"}
+    yield at, "intelligence.triage", {"issue": issue, "complexity": 8, "risk": "high", "score": rng.randrange(100)}
+    model = rng.choice(MODELS)
+    yield at, "intelligence.model", {"stage": stage, "complexity": 5, "model": model, "source": "heuristic"}
+    choice = {"issue": issue, "stage": stage, "recommended": model, "applied": model}
+    yield at, "intelligence.model_ab", {**choice, "ab_group": "experiment", "ab_ratio": 20}
+    yield at, "memory.inject", {"stage": stage}
 
 
 def payload(at: int, rng: random.Random, fields: dict[str, str]) -> dict[str, object]:

@@ -21,8 +21,10 @@ CREATE TABLE cost_entries (
     cost_usd      REAL,                 -- US dollars
     ts            TEXT,                 -- UTC text as written
     ts_epoch      INTEGER,              -- seconds; derived from ts where the entry lacks it
-    origin        TEXT NOT NULL,        -- 'costs.json' | 'events.jsonl' (taken from the event, no entry of costs.json was seen)
-    event_id      INTEGER,              -- the cost.record event that is the same money, NULL while none is known
+    origin        TEXT NOT NULL,        -- 'costs.json' | 'events.jsonl' (taken from the event, no entry of
+                                        -- costs.json was seen)
+    event_id      INTEGER,              -- the cost.record event that is the same money, NULL while none is
+                                        -- known
     extra         TEXT
 );
 CREATE INDEX cost_entries_ts_epoch ON cost_entries (ts_epoch);
@@ -49,21 +51,24 @@ CREATE TABLE sessions (
 CREATE TABLE memory_entries (
     id             INTEGER PRIMARY KEY,
     repo_hash      TEXT NOT NULL,  -- folder below memory/; 'global' for the files beside the folders
-    entry_type     TEXT NOT NULL,  -- failure | decision | pattern | baseline | architecture | global_pattern | learning
+    entry_type     TEXT NOT NULL,  -- failure | decision | pattern | baseline | architecture | learning |
+                                   -- global_pattern
     section        TEXT NOT NULL DEFAULT '',  -- 'known_issues' for a pattern that is one of these, else ''
-    pattern        TEXT,           -- the key: failure and global pattern their text, decision its summary, pattern
-                                   -- and architecture the name of the section or the known issue itself, baseline
-                                   -- its name, learning its type
+    pattern        TEXT,           -- the key: failure and global pattern their text, decision its summary,
+                                   -- pattern and architecture the name of the section or the known issue
+                                   -- itself, baseline its name, learning its type
     root_cause     TEXT,
     fix            TEXT,
     stage          TEXT,           -- failure: where it was first seen; the writer never changes it
     frequency      INTEGER,        -- failure: sightings in all its lives, see frequency_base; else NULL
     seen_count     INTEGER,        -- failure: seen_count as the file says now
-    frequency_base INTEGER,        -- failure: sightings in earlier lives. A life ends when the entry is pruned; the
-                                   -- next one counts from 1, which shows as a later last_seen without a higher count
-    first_seen     TEXT,           -- UTC: recorded_at, promoted_at, captured_at; failure and baseline: the earliest seen
+    frequency_base INTEGER,        -- failure: sightings in earlier lives. A life ends when the entry is pruned;
+                                   -- the next one counts from 1, which shows as a later last_seen without a
+                                   -- higher count
+    first_seen     TEXT,           -- UTC: recorded_at, promoted_at, captured_at; failure and baseline: the
+                                   -- earliest last_seen that was looked at
     last_seen      TEXT,           -- UTC
-    present        INTEGER NOT NULL DEFAULT 1,  -- 0: gone from the file (keyed types); decision and learning stay 1
+    present        INTEGER NOT NULL DEFAULT 1,  -- 0: gone from the file; decision and learning stay 1
     extra          TEXT            -- baseline, architecture: the value is under "value"
 );
 CREATE INDEX memory_entries_repo_hash_entry_type ON memory_entries (repo_hash, entry_type);

@@ -132,8 +132,9 @@ CREATE INDEX        pipeline_stages_stage ON pipeline_stages (stage);
 --                       next successful run of the same issue; counted with
 --                       that success
 --   cost_usd            sum over cost_entries: all, and by model and stage
---   input_tokens, output_tokens   likewise
--- Left out as impossible: an entry above 1,000,000 USD or 10^12 tokens.
+--   input_tokens, output_tokens   sums over cost_entries: all
+-- Left out as impossible: times before 1970 or after 9999, an entry above
+-- 1,000,000 USD or 10^12 tokens.
 CREATE TABLE metrics (
     name         TEXT    NOT NULL,
     period       TEXT    NOT NULL,     -- day | week

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -202,6 +204,17 @@ def open_database(path: Path, home: Path | None, command: str = "") -> tuple[aps
     return db, lock
 
 
+def calm_interpreter() -> None:
+    """Suit the interpreter to long batches of rows.
+
+    Rows hold no cycles, so the collector finds nothing among them and costs a
+    tenth of decoding; and two threads take turns more often than every 5 ms.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    sys.setswitchinterval(0.0005)
+
+
 def pending_bytes(home: Path) -> int:
     """Return how many bytes all journals and their siblings hold."""
     total = 0
@@ -220,6 +233,7 @@ def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] |
     `progress` gets bytes done, bytes in all and records, batch by batch.
     """
     db, lock = open_database(path, home, "backfill")
+    calm_interpreter()
     before = totals(db)
     total = pending_bytes(home)
     done = [0, 0]

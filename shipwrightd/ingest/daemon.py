@@ -21,7 +21,7 @@ from shipwrightd import __version__
 from shipwrightd.db import transaction
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.ingest import clock, store
-from shipwrightd.ingest.catchup import CatchUp, open_database
+from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.wake import Watch
@@ -75,6 +75,7 @@ class Flags:
 
 def run(config: Config, settings: Settings, reload: Callable[[], Settings]) -> None:
     """Follow the home until a signal ends it. Raises what open_database raises, before following."""
+    calm_interpreter()
     bell = threading.Event()
     flags = Flags(bell)
     with flags.installed():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 BATCH_RECORDS = 50_000 - 16_384  # a last chunk comes on top
 BATCH_BYTES = 15 << 20  # likewise a last chunk of up to 17 MiB: 32 MiB at most in one transaction
+AHEAD_BYTES = 256 << 10  # from here on the next chunk is worth a second thread
 GRACE_S = 600.0  # how long a file that left the path is still read for late writers
 MAX_DRAINING = 8  # descriptors; the oldest goes first
 PATIENCE = 5  # times settle_s: how long a file that never rests is waited for
@@ -72,6 +74,7 @@ class Journal:
         self._draining: list[Stream] = []
         self._seen: tuple[int, ...] | None = None  # signature of the path when all was read
         self._changed = False  # the open file's bytes are not what was read
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._still: tuple[tuple[int, ...], float, float] | None = None  # signature, since, first look
         self._at_path = False  # the last of the opened files is the one at the path
 
@@ -79,6 +82,7 @@ class Journal:
         """Let all files go."""
         for stream in (*self._queue, *self._draining):
             stream.close()
+        self._pool.shutdown()
         self._queue = []
         self._draining = []
 
@@ -163,6 +167,8 @@ class Journal:
         hashes: list[bytes] = []
         size = lines = 0
         while chunk is not None:
+            if chunk.size >= AHEAD_BYTES:
+                stream.pull_ahead(self._pool)
             self._store_chunk(db, stream, chunk, counts, now)
             hashes.append(chunk.hashes)
             size += chunk.size
@@ -182,6 +188,7 @@ class Journal:
 
     def _store_chunk(self, db: apsw.Connection, stream: Stream, chunk: Chunk, counts: Counts, now: Now) -> None:
         store.add_events(db, chunk.rows)
+        stream.stored(chunk)
         if chunk.quarantined:
             store.add_quarantine(db, self.source.name, stream.generation, chunk.quarantined, now.text)
         counts.records += len(chunk.rows)
@@ -283,7 +290,7 @@ class Journal:
             return Plan(How.FRESH)
         plan = locate.find_anchor(files, here.place)
         if plan is not None:
-            return plan
+            return self._with_edits(db, plan, files, here.place)
         siblings = files[:-1] if self._at_path else files
         known = [other.place for other in store.other_generations(db, name)]
         start = locate.first_unknown(siblings, [*known, here.place])
@@ -294,6 +301,17 @@ class Journal:
             return Plan(How.FRESH, start)
         settled = not self._at_path or self._is_whole(files[-1], here.place, now)
         return locate.find_overlap(files, start, history, here.place, settled=settled)
+
+    def _with_edits(self, db: apsw.Connection, plan: Plan, files: list[int], place: Place) -> Plan:
+        """Look for edited lines in a file that was replaced by one that holds the anchor in the same place."""
+        fd = files[plan.first]
+        if locate.same_file(fd, place):
+            return plan
+        with contextlib.suppress(ChangedError):
+            overlap = locate.edits_before(fd, plan.position, store.load_history(db, self.source.name))
+            if overlap is not None:
+                return Plan(How.OVERLAP, plan.first, plan.position, overlap)
+        return plan
 
     def _is_whole(self, fd: int, place: Place, now: Now) -> bool:
         """Tell whether the file at the path is all that it is meant to be.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import chain
@@ -71,6 +72,34 @@ def find_anchor(files: Sequence[int], place: Place) -> Plan | None:
     return None
 
 
+def edits_before(fd: int, position: Position, history: Sequence[int]) -> Overlap | None:
+    """Compare the lines of a replaced file up to a position with the history; None when all of them are known.
+
+    An edit far before the anchor that keeps the length leaves the anchor in its place.
+    """
+    window: deque[int] = deque(maxlen=len(history))
+    offset = lines = 0
+    for block in scan(fd):
+        for size, line in zip(block.sizes, block.hashes, strict=True):
+            if offset == position.offset:
+                break
+            offset += size
+            lines += 1
+            window.append(line)
+        if offset == position.offset:
+            break
+    left = Counter(history)
+    left.subtract(window)
+    if min(left.values(), default=0) >= 0:
+        return None
+    unknown = []
+    for at, line in enumerate(reversed(window)):
+        if left[line] < 0:
+            left[line] += 1
+            unknown.append(lines - 1 - at)
+    return Overlap(lines, offset, array("Q", window), 0, unknown[::-1])
+
+
 def first_unknown(siblings: Sequence[int], known: Sequence[Place]) -> int:
     """Return the index behind the newest sibling that was read before."""
     for index in reversed(range(len(siblings))):
@@ -87,7 +116,7 @@ def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place
     answer = How.NOTHING
     for index in range(start, len(files)):
         rest = settled or index < len(files) - 1
-        in_place = _same_file(files[index], place)
+        in_place = same_file(files[index], place)
         try:
             found = overlap_of(files[index], history, settled=rest, in_place=in_place)
         except ChangedError:
@@ -163,6 +192,7 @@ def _position(fd: int, offset: int) -> Position:
     return Position(offset, os.pread(fd, size, offset - size))
 
 
-def _same_file(fd: int, place: Place) -> bool:
+def same_file(fd: int, place: Place) -> bool:
+    """Tell whether a file has the device and inode of a place; a hint, never a proof."""
     info = os.fstat(fd)
     return (info.st_dev, info.st_ino) == (place.device, place.inode)

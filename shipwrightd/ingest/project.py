@@ -45,9 +45,10 @@ def project(db: apsw.Connection, first_id: int, last_id: int) -> None:
     fold = Fold(stored)
     fold.take(db.execute(LIFECYCLE, (first_id, last_id)))
     if fold.runs:
-        metrics.take_out_runs(db, stored.runs.intersection(fold.runs))
+        changed = runs.changed(fold, stored)
+        metrics.take_out_runs(db, changed)
         runs.write(db, fold, stored)
-        metrics.add_runs(db, fold.runs)
+        metrics.add_runs(db, changed)
     costs.take_events(db, first_id, last_id, fold)
     runs.age(db, db.execute(NEWEST, (first_id, last_id)).get)
 

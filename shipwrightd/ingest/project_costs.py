@@ -43,7 +43,7 @@ ORDER BY id"""
 # Events among entries ?1 to ?2, and the entries of costs.json that each could take: the first event first.
 ENTRIES_FOR_EVENTS = """
 SELECT f.id, c.id, f.event_id
-FROM cost_entries AS f CROSS JOIN cost_entries AS c
+FROM cost_entries AS f CROSS JOIN cost_entries AS c INDEXED BY cost_entries_ts_epoch
     ON c.ts_epoch BETWEEN f.ts_epoch - 120 AND f.ts_epoch + 120
     AND c.origin = 'costs.json' AND c.event_id IS NULL
     AND c.input_tokens IS f.input_tokens AND c.output_tokens IS f.output_tokens
@@ -54,7 +54,7 @@ ORDER BY f.event_id, c.id"""
 # Entries ?1 to ?2 of costs.json, and the events that each could take: the first entry first.
 EVENTS_FOR_ENTRIES = """
 SELECT f.id, c.id, f.event_id
-FROM cost_entries AS c CROSS JOIN cost_entries AS f
+FROM cost_entries AS c CROSS JOIN cost_entries AS f INDEXED BY cost_entries_ts_epoch
     ON f.ts_epoch BETWEEN c.ts_epoch - 120 AND c.ts_epoch + 120
     AND f.origin = 'events.jsonl'
     AND c.input_tokens IS f.input_tokens AND c.output_tokens IS f.output_tokens
@@ -122,18 +122,16 @@ class Twins:
 
 def take_events(db: apsw.Connection, first_id: int, last_id: int, fold: Fold) -> None:
     """Enter the money of new events, unless costs.json has told of it; then sum up the runs concerned."""
+    touched = _runs(db, RUNS_OF_OPENED, [run.id for run in fold.opened])
     before: int = db.execute(LAST_ENTRY).get
     db.execute(ADD_EVENTS, (first_id, last_id))
     new = range(before + 1, before + 1 + db.changes())
-    touched: set[int] = set()
     if new:
         if db.execute(WAITING).get:
             _join(db, pair_up(db.execute(ENTRIES_FOR_EVENTS, (new[0], new[-1]))))
         _link(db, new, first_id, fold.completions)
         metrics.add_entries(db, new)
         touched.update(_runs(db, RUNS_OF_ENTRIES, new))
-    if fold.opened:
-        touched.update(_runs(db, RUNS_OF_OPENED, [run.id for run in fold.opened]))
     _sum_runs(db, touched)
 
 

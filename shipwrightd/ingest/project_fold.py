@@ -14,7 +14,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shipwrightd.ingest import project_loose as loose
-from shipwrightd.ingest.project_payload import Issue, Payload, fields_of, integer, number, payload_of, text
+from shipwrightd.ingest.project_payload import (
+    Issue,
+    Payload,
+    fields_of,
+    integer,
+    number,
+    payload_of,
+    stage_of,
+    text,
+)
 from shipwrightd.ingest.project_rows import (
     BEGUN,
     COMPLETED,
@@ -44,6 +53,8 @@ OWN_SPAWN_S = 60  # a daemon.spawn so soon after a start is written late and mea
 
 # type, id, issue, stage, ts_epoch, duration_s, extra, ts, result, model
 Event = tuple[str, int, Issue, Any, int | None, Any, str | None, Any, Any, Any]
+# id, issue, stage, ts_epoch, duration_s
+StageEvent = tuple[int, Issue, Any, int | None, Any]
 
 
 class Past(Protocol):
@@ -275,22 +286,22 @@ class Fold:
     # -- stages
 
     def _stage_started(self, event: Event) -> None:
-        self._stage(event, BEGUN, RUNNING)
+        self._stage(event[1:6], BEGUN, RUNNING)
 
     def _stage_completed(self, event: Event) -> None:
-        self._stage(event, OWN, SUCCESS)
+        self._stage(event[1:6], OWN, SUCCESS)
 
     def _stage_complete(self, event: Event) -> None:
-        payload = payload_of(event[6])
-        if payload is not None:
-            self._stage(_with_payload(event, payload), PAYLOAD, SUCCESS)
+        told = stage_of(event[6])
+        if told is not None:
+            self._stage((event[1], told[0], told[1], event[4], told[2]), PAYLOAD, SUCCESS)
 
     def _stage_failed(self, event: Event) -> None:
-        payload = payload_of(event[6])
-        if payload is not None:
-            self._stage(_with_payload(event, payload), PAYLOAD, FAILED)
+        told = stage_of(event[6])
+        if told is not None:
+            self._stage((event[1], told[0], told[1], event[4], told[2]), PAYLOAD, FAILED)
             return
-        run, attempt = self._stage(event, OWN, FAILED)
+        run, attempt = self._stage(event[1:6], OWN, FAILED)
         fields = fields_of(event[6])
         run.last_error_class = text(fields.get("error_class")) or run.last_error_class
         if attempt is not None:
@@ -298,13 +309,13 @@ class Fold:
             attempt.error_class = text(fields.get("error_class"))
 
     def _stage_skipped(self, event: Event) -> None:
-        _, attempt = self._stage(event, SKIPPED, LEFT_OUT)
+        _, attempt = self._stage(event[1:6], SKIPPED, LEFT_OUT)
         if attempt is not None:
             attempt.reason = text(fields_of(event[6]).get("reason"))
 
-    def _stage(self, event: Event, slot: int, status: str) -> tuple[Run, Attempt | None]:
+    def _stage(self, of: StageEvent, slot: int, status: str) -> tuple[Run, Attempt | None]:
         """Note a stage event with its run, opening one where there is none."""
-        _, id_, issue, stage, epoch, duration, *_ = event
+        id_, issue, stage, epoch, duration = of
         run = self._newest(issue) if issue is not None else self._loose_stage(stage, slot, status, epoch)
         if run is None or (slot == BEGUN and run.phase in OVER):
             run = self._open_unseen(id_, issue, epoch, duration)
@@ -367,19 +378,3 @@ def _end(attempt: Attempt, epoch: int | None, duration: float | None) -> None:
         attempt.duration_s = duration
         if attempt.started_epoch is None and epoch is not None and 0 <= duration <= epoch:
             attempt.started_epoch = epoch - round(duration)
-
-
-def _with_payload(event: Event, payload: Payload) -> Event:
-    """Return an event with issue, stage and duration as its payload says."""
-    return (
-        event[0],
-        event[1],
-        payload.issue,
-        payload.stage,
-        event[4],
-        payload.seconds,
-        None,
-        None,
-        None,
-        None,
-    )

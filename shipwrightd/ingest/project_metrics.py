@@ -59,33 +59,29 @@ RETURNING rowid, samples"""
 # What some entries of cost_entries (?1, as JSON) add, times ?2. Money counts in millionths of a dollar.
 ADD_ENTRIES = """
 WITH daily AS MATERIALIZED (
-    SELECT date(ts_epoch, 'unixepoch') AS day, model, stage, count(*) AS samples,
+    SELECT date(ts_epoch / 86400 * 86400, 'unixepoch') AS day, model, stage, count(*) AS samples,
         sum(iif(abs(cost_usd) <= 1e6, CAST(round(cost_usd * 1e6) AS INTEGER), 0)) AS cost,
         sum(iif(input_tokens BETWEEN 0 AND 1000000000000, input_tokens, 0)) AS tokens_in,
         sum(iif(output_tokens BETWEEN 0 AND 1000000000000, output_tokens, 0)) AS tokens_out
-    FROM cost_entries WHERE id IN (SELECT value FROM json_each(?1))
-    GROUP BY day, model, stage HAVING day IS NOT NULL
-), periods (period, start, model, stage, samples, cost, tokens_in, tokens_out) AS MATERIALIZED (
+    FROM cost_entries WHERE id IN (SELECT value FROM json_each(?1)) AND +ts_epoch BETWEEN 0 AND 253402300799
+    GROUP BY ts_epoch / 86400, model, stage
+), dated (period, start, model, stage, samples, cost, tokens_in, tokens_out) AS MATERIALIZED (
     SELECT 'day', day, model, stage, samples, cost, tokens_in, tokens_out FROM daily
     UNION ALL
-    SELECT 'week', date(day, 'weekday 0', '-6 days') AS monday, model, stage,
-        sum(samples), sum(cost), sum(tokens_in), sum(tokens_out)
-    FROM daily GROUP BY monday, model, stage
-), dimensions (dimension, period, start, samples, cost, tokens_in, tokens_out) AS MATERIALIZED (
-    SELECT '', period, start, sum(samples), sum(cost), sum(tokens_in), sum(tokens_out)
-    FROM periods GROUP BY period, start
-    UNION ALL
-    SELECT 'model:' || model, period, start, sum(samples), sum(cost), sum(tokens_in), sum(tokens_out)
-    FROM periods WHERE model <> '' GROUP BY period, start, model
-    UNION ALL
-    SELECT 'stage:' || stage, period, start, sum(samples), sum(cost), sum(tokens_in), sum(tokens_out)
-    FROM periods WHERE stage <> '' GROUP BY period, start, stage
+    SELECT 'week', date(day, 'weekday 0', '-6 days'), model, stage, samples, cost, tokens_in, tokens_out FROM daily
 )
 INSERT INTO metrics (name, period, period_start, dimension, total, samples)
-SELECT 'cost_usd', period, start, dimension, ?2 * cost, ?2 * samples FROM dimensions
-UNION ALL SELECT 'input_tokens', period, start, dimension, ?2 * tokens_in, ?2 * samples FROM dimensions
-UNION ALL SELECT 'output_tokens', period, start, dimension, ?2 * tokens_out, ?2 * samples FROM dimensions
-WHERE true -- else ON would begin a join
+SELECT 'cost_usd', period, start, '', ?2 * sum(cost), ?2 * sum(samples) FROM dated GROUP BY period, start
+UNION ALL
+SELECT 'cost_usd', period, start, 'model:' || model, ?2 * sum(cost), ?2 * sum(samples)
+FROM dated WHERE model <> '' GROUP BY period, start, model
+UNION ALL
+SELECT 'cost_usd', period, start, 'stage:' || stage, ?2 * sum(cost), ?2 * sum(samples)
+FROM dated WHERE stage <> '' GROUP BY period, start, stage
+UNION ALL
+SELECT 'input_tokens', period, start, '', ?2 * sum(tokens_in), ?2 * sum(samples) FROM dated GROUP BY period, start
+UNION ALL
+SELECT 'output_tokens', period, start, '', ?2 * sum(tokens_out), ?2 * sum(samples) FROM dated GROUP BY period, start
 ON CONFLICT (name, period, period_start, dimension) DO UPDATE
 SET total = total + excluded.total, samples = samples + excluded.samples
 RETURNING rowid, samples"""

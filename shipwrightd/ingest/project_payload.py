@@ -14,18 +14,19 @@ import orjson
 
 Issue = int | str | None
 
-# How a stage's payload stands in `extra` unless something about it is odd: nothing escaped within its values.
-STAGE_PAYLOAD: Final = re.compile(
-    r'"payload":"{\\"stage\\":\\"([^"\\]+)\\",\\"issue\\":\\"(\d{1,18})\\",\\"timing\\":\\"([^"\\]*)\\"}"',
+# How the fields of a told stage stand unless something about them is odd: nothing escaped within the values.
+STAGE_FIELDS: Final = re.compile(
+    r'{"event_id":"[^"]*","payload":"{\\"stage\\":\\"([^"\\]+)\\",\\"issue\\":\\"(\d{1,18})\\",'
+    r'\\"timing\\":\\"([^"\\]*)\\"}"}',
     re.ASCII,
-)
+).fullmatch
 INT64: Final = 1 << 63
 NOTHING: Final[dict[str, Any]] = {}
 TIMING: Final = re.compile(r"\s*(?:(\d{1,9})h)?\s*(?:(\d{1,9})m)?\s*(?:(\d{1,9})s)?\s*", re.ASCII)
 DIGITS: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
-class Payload(NamedTuple):  # built a hundred thousand times in a backfill
+class Payload(NamedTuple):
     """What publish_event adds to an event of the pipeline."""
 
     issue: Issue
@@ -39,10 +40,6 @@ def payload_of(extra: str | None) -> Payload | None:
     """Return the payload in the other fields of an event, None if there is none."""
     if extra is None or '"payload":' not in extra:
         return None
-    plain = STAGE_PAYLOAD.search(extra)
-    if plain is not None:
-        stage, issue, timing = plain.groups()
-        return Payload(int(issue) or None, stage, seconds_of(timing), None, None)
     raw = fields_of(extra).get("payload")
     if isinstance(raw, dict):
         fields = raw
@@ -57,6 +54,19 @@ def payload_of(extra: str | None) -> Payload | None:
         text(fields.get("pipeline")),
         text(fields.get("goal")),
     )
+
+
+def stage_of(extra: str | None) -> tuple[Issue, str | None, float | None] | None:
+    """Return issue, stage and seconds of a stage told of in a payload, None if there is none.
+
+    A shorter way for the one event in three that is of this kind.
+    """
+    plain = STAGE_FIELDS(extra) if extra else None
+    if plain is None:
+        payload = payload_of(extra)
+        return None if payload is None else payload[:3]
+    stage, issue, timing = plain.groups()
+    return int(issue) or None, stage, seconds_of(timing)
 
 
 def _read(raw: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Stored:
     def __init__(self, db: apsw.Connection) -> None:
         """Read from this database."""
         self._db = db
-        self.runs: set[int] = set()  # read from there, so they are there
+        self.runs: dict[int, int] = {}  # read from there: the last event each had
         self.attempts: set[int] = set()
 
     def latest(self, issue: Issue) -> Run | None:
@@ -109,7 +109,7 @@ class Stored:
 
     def _run(self, row: Iterable[object]) -> Run:
         run = Run(*row)  # type: ignore[arg-type]
-        self.runs.add(run.id)
+        self.runs[run.id] = run.last_event_id
         return run
 
     def stages(self, run_id: int) -> dict[str, Attempt]:
@@ -121,10 +121,15 @@ class Stored:
 
 def write(db: apsw.Connection, fold: Fold, stored: Stored) -> None:
     """Write what a fold changed. Rows that are there are removed first: quicker than to replace each."""
-    db.executemany(DROP_RUN, [(id_,) for id_ in stored.runs.intersection(fold.runs)])
+    db.executemany(DROP_RUN, [(id_,) for id_ in stored.runs.keys() & fold.runs.keys()])
     db.executemany(WRITE_RUN, map(_run_row, fold.runs.values()))
-    db.executemany(DROP_ATTEMPT, [(id_,) for id_ in stored.attempts.intersection(fold.attempts)])
+    db.executemany(DROP_ATTEMPT, [(id_,) for id_ in stored.attempts & fold.attempts.keys()])
     db.executemany(WRITE_ATTEMPT, map(_attempt_row, fold.attempts.values()))
+
+
+def changed(fold: Fold, stored: Stored) -> list[int]:
+    """Return the runs that events were added to, new ones included."""
+    return [id_ for id_, run in fold.runs.items() if stored.runs.get(id_) != run.last_event_id]
 
 
 def age(db: apsw.Connection, newest_epoch: int | None) -> None:

@@ -8,6 +8,7 @@ until more lines come or the caller says that none will.
 from __future__ import annotations
 
 import os
+from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from shipwrightd.ingest.store import Quarantined
 from shipwrightd.ingest.tail import ANCHOR_BYTES, Giant, Position, Reader, last_bytes
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     from shipwrightd.ingest.decode import Decoded, Origin
     from shipwrightd.ingest.rows import EventRow
 
@@ -33,6 +36,7 @@ class Chunk:
     hashes: bytes
     lines: int
     size: int  # bytes
+    end: Position  # behind the chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +60,27 @@ class Stream:
         self.retire_at = float("inf")  # monotonic seconds; set when the file is no longer the current one
         self._origin = origin
         self._reader = Reader(fd, position)
+        self._at = position  # behind what was pulled; ahead of `position` until that is stored
         self._undecided: list[bytes] = []
         self._ahead: list[bytes] = []
         self._giant: Giant | None = None
+        self._next_chunk: Future[Chunk | None] | None = None
 
     @property
     def undecided(self) -> bool:
         """Tell whether whole lines wait for more."""
+        self._join()
         return bool(self._undecided)
 
     def leftover(self) -> bytes:
         """Return all bytes read but not decided: open records and the unfinished line."""
+        self._join()
         whole = [line + b"\n" for line in (*self._undecided, *self._ahead)]
         return b"".join([*whole, self._reader.unfinished()])
 
     def unfinished(self) -> bytes:
         """Return the bytes behind the last newline."""
+        self._join()
         return self._reader.unfinished()
 
     def mark(self) -> Mark:
@@ -80,7 +89,9 @@ class Stream:
 
     def restore(self, mark: Mark) -> None:
         """Go back to where a transaction began that did not commit."""
-        self.position = mark.position
+        self._join()
+        self._next_chunk = None
+        self.position = self._at = mark.position
         self.lines = mark.lines
         self._reader = Reader(self.fd, mark.position)
         self._undecided = []
@@ -93,26 +104,51 @@ class Stream:
         `final`: no more lines will come, so open records are decided as they are.
         Raises ChangedError when the file is no longer the one that was read.
         """
+        if self._next_chunk is not None:
+            coming, self._next_chunk = self._next_chunk, None
+            chunk = coming.result()
+            if chunk is not None:
+                return chunk
+        return self._pull(final=final)
+
+    def pull_ahead(self, pool: Executor) -> None:
+        """Read and decode the next chunk in another thread while the caller stores this one."""
+        self._next_chunk = pool.submit(self._pull, final=False)
+
+    def stored(self, chunk: Chunk) -> None:
+        """Move the position behind a chunk that the current transaction holds."""
+        self.position = chunk.end
+        self.lines += chunk.lines
+
+    def forget(self) -> None:
+        """Drop what was read and not decided; it is accounted for elsewhere."""
+        self._join()
+        self.position = self._at = self._reader.end
+        self._reader = Reader(self.fd, self.position)
+        self._undecided = []
+        self._ahead = []
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._join()
+        os.close(self.fd)
+
+    def _join(self) -> None:
+        if self._next_chunk is not None:
+            wait([self._next_chunk])
+
+    def _pull(self, *, final: bool) -> Chunk | None:
         while True:
             got = self._next()
             if isinstance(got, Giant):
                 self._giant = got
                 chunk = self._decide(self._undecided, final=True) if self._undecided else self._swallow(got)
-                if chunk.lines:
-                    return chunk
             elif got is None:
                 return self._decide(self._undecided, final=True) if final and self._undecided else None
             else:
                 chunk = self._decide([*self._undecided, *got] if self._undecided else got, final=False)
-                if chunk.lines:
-                    return chunk
-
-    def forget(self) -> None:
-        """Drop what was read and not decided; it is accounted for elsewhere."""
-        self.position = self._reader.end
-        self._reader = Reader(self.fd, self.position)
-        self._undecided = []
-        self._ahead = []
+            if chunk.lines:
+                return chunk
 
     def _next(self) -> list[bytes] | Giant | None:
         if self._giant is not None:
@@ -122,31 +158,22 @@ class Stream:
             got, self._ahead = got[:CHUNK_LINES], got[CHUNK_LINES:]
         return got
 
-    def close(self) -> None:
-        """Let the file go."""
-        os.close(self.fd)
-
     def _decide(self, lines: list[bytes], *, final: bool) -> Chunk:
         decoded = decode_lines(lines, origin=self._origin, final=final)
         done = lines[: decoded.consumed] if decoded.consumed < len(lines) else lines
         self._undecided = lines[decoded.consumed :]
         size = sum(map(len, done)) + len(done)
-        kept = _quarantined(decoded, lines, self.position.offset) if decoded.rejected else []
-        self._advance(size, last_bytes(self.position.before, done) if done else self.position.before, len(done))
-        return Chunk(decoded.rows, decoded.salvaged, kept, line_hashes(done), len(done), size)
+        kept = _quarantined(decoded, lines, self._at.offset) if decoded.rejected else []
+        self._at = Position(self._at.offset + size, last_bytes(self._at.before, done) if done else self._at.before)
+        return Chunk(decoded.rows, decoded.salvaged, kept, line_hashes(done), len(done), size, self._at)
 
     def _swallow(self, giant: Giant) -> Chunk:
-        offset = self.position.offset
+        offset = self._at.offset
         size = giant.length + 1
-        before = os.pread(self.fd, ANCHOR_BYTES, offset + size - ANCHOR_BYTES)
+        self._at = Position(offset + size, os.pread(self.fd, ANCHOR_BYTES, offset + size - ANCHOR_BYTES))
         kept = [Quarantined(offset, giant.length, "line_too_long", giant.head)]
         self._giant = None
-        self._advance(size, before, 1)
-        return Chunk([], 0, kept, giant.digest, 1, size)
-
-    def _advance(self, size: int, before: bytes, lines: int) -> None:
-        self.position = Position(self.position.offset + size, before)
-        self.lines += lines
+        return Chunk([], 0, kept, giant.digest, 1, size, self._at)
 
 
 def _quarantined(decoded: Decoded, lines: list[bytes], offset: int) -> list[Quarantined]:

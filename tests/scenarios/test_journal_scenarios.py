@@ -304,3 +304,14 @@ def test_with_a_restart_at_every_look_nothing_is_doubled_or_lost(world: World, s
     stored = world.stored()
     assert doubles(stored) == []
     assert set(stored) >= before | set(world.in_files())
+
+
+def test_an_edit_that_keeps_the_length_stores_only_the_edited_line(world: World, follower: Follower) -> None:
+    world.append(1000)
+    follower.settle()
+    lines = world.events.read_bytes().splitlines(keepends=True)
+    lines[400] = lines[400].replace(b"test.tick", b"test.tock")
+    world.replace(b"".join(lines))
+    follower.settle()
+    assert len(world.stored()) == 1001
+    assert world.query("SELECT count(*) FROM events WHERE type = 'test.tock'") == [(1,)]
