@@ -57,7 +57,11 @@ def pipeline(rng: random.Random, begin: int, issue: int) -> Iterator[Event]:
         took = rng.randrange(5, 900)
         for step in range(rng.randrange(1, 6)):
             health = {"issue": issue, "health_score": rng.randrange(100), "verdict": "continue"}
-            yield at + took * step // 6, "pipeline.vitals_check", {**health, "no_progress": 0, "repeated_errors": 0}
+            yield (
+                at + took * step // 6,
+                "pipeline.vitals_check",
+                {**health, "no_progress": 0, "repeated_errors": 0},
+            )
         at += took
         failed = failing and stage == "test"
         told = payload(at, rng, {"stage": stage, "issue": str(issue), "timing": f"{took}s"})
@@ -66,9 +70,19 @@ def pipeline(rng: random.Random, begin: int, issue: int) -> Iterator[Event]:
             yield at + 2, "daemon.reap", {"issue": issue, "result": "failure", "duration_s": at - begin}
             return
         if told_by_itself:
-            yield at, "stage.completed", {"issue": issue, "stage": stage, "duration_s": took, "result": "success"}
+            yield (
+                at,
+                "stage.completed",
+                {"issue": issue, "stage": stage, "duration_s": took, "result": "success"},
+            )
     tokens = {"input_tokens": rng.randrange(500_000), "output_tokens": rng.randrange(60_000)}
-    done = {"issue": issue, "result": "success", "duration_s": at - begin, "iterations": 1, "template": template}
+    done = {
+        "issue": issue,
+        "result": "success",
+        "duration_s": at - begin,
+        "iterations": 1,
+        "template": template,
+    }
     yield at, "pipeline.completed", {**done, "stages_passed": len(STAGES), "slowest_stage": "build", **tokens}
     for stage in STAGES:
         yield at, "model.outcome", {"issue": issue, "stage": stage, "model": model, "success": "true"}
@@ -86,7 +100,11 @@ def chatter(rng: random.Random, at: int, issue: int, stage: str) -> Iterator[Eve
         yield at, "intelligence.cache_hit", {"cache_key": f"{name}_{rng.randbytes(16).hex()}"}
     guess = {"complexity": rng.randrange(10), "risk_level": "high", "success_probability": rng.randrange(100)}
     yield at, "intelligence.analysis", {**guess, "recommended_template": "fast"}
-    yield at, "intelligence.triage", {"issue": issue, "complexity": 8, "risk": "high", "score": rng.randrange(100)}
+    yield (
+        at,
+        "intelligence.triage",
+        {"issue": issue, "complexity": 8, "risk": "high", "score": rng.randrange(100)},
+    )
     model = rng.choice(MODELS)
     yield at, "intelligence.model", {"stage": stage, "complexity": 5, "model": model, "source": "heuristic"}
     choice = {"issue": issue, "stage": stage, "recommended": model, "applied": model}
@@ -104,7 +122,11 @@ def polls(rng: random.Random) -> Iterator[Event]:
     at = START
     while True:
         at += rng.randrange(60, 400)
-        yield at, "daemon.poll", {"issues_found": rng.randrange(9), "active": rng.randrange(4), "mode": "repo"}
+        yield (
+            at,
+            "daemon.poll",
+            {"issues_found": rng.randrange(9), "active": rng.randrange(4), "mode": "repo"},
+        )
 
 
 def runs(rng: random.Random, numbers: Iterator[int]) -> Iterator[Iterator[Event]]:

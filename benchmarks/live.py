@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import apsw
 
@@ -31,7 +31,7 @@ class Running:
         self.db = home / "db" / "live.db"
         self.events = home / "events.jsonl"
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> Self:
         self.log = self.home / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(shipwrightd("run", self.home, self.db), stdout=log, stderr=log)

@@ -75,12 +75,12 @@ CREATE TABLE pipeline_runs (
         WHEN last_sign = 'kill' THEN 'abandoned'
         WHEN last_sign = 'failure' THEN 'failed'
         WHEN next_run_id IS NOT NULL OR aged THEN 'abandoned'
-        ELSE 'running' END),
+        ELSE 'running' END) STORED,
     -- NULL while running; of an abandoned run the kill, else its last sign of life.
     ended_epoch INTEGER AS (CASE
         WHEN status = 'success' THEN coalesce(completed_epoch, reap_epoch)
         WHEN status = 'failed' THEN coalesce(completed_epoch, iif(last_sign = 'failure', failed_epoch, NULL), reap_epoch)
-        WHEN status = 'abandoned' THEN coalesce(kill_epoch, last_epoch) END),
+        WHEN status = 'abandoned' THEN coalesce(kill_epoch, last_epoch) END) STORED,
     started_at   TEXT AS (coalesce(started_ts, strftime('%Y-%m-%dT%H:%M:%SZ', started_epoch, 'unixepoch'))),
     ended_at     TEXT AS (strftime('%Y-%m-%dT%H:%M:%SZ', ended_epoch, 'unixepoch')),
     duration_s   REAL AS (coalesce(reported_duration_s, ended_epoch - started_epoch)),

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x53575244  # "SWRD"
 BUSY_TIMEOUT_MS = 5_000
 LOCK_PATIENCE_S = 0.2
+HEADER_BYTES = 100
 PAGE_BYTES = 8_192  # measured: a fifth faster to fill than 4,096, with fewer index pages to log
-CACHE_KIB = 32_768
+CACHE_KIB = 49_152
 WAL_PAGES = 2_000  # 16 MiB between automatic checkpoints
 
 
@@ -154,13 +155,13 @@ def refuse_foreign(path: Path) -> None:
     """Raise DatabaseError unless the file carries our application id; reads its header only."""
     try:
         with path.open("rb") as file:
-            header = file.read(100)
+            header = file.read(HEADER_BYTES)
     except OSError as error:
         message = f"cannot read the database {path}: {error.strerror}"
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
     if not header:
         return
-    ours = len(header) == 100 and header.startswith(b"SQLite format 3\0")
+    ours = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
     if not ours or int.from_bytes(header[68:72]) != APPLICATION_ID:
         message = f"{path} is not a shipwrightd database"
         raise DatabaseError(message, hint="it was left untouched; choose another file with --db FILE")

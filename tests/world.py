@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import apsw
 import orjson
@@ -20,6 +19,7 @@ from shipwrightd.ingest.catchup import CatchUp, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 SETTLE_S = 0.05
 DEADLINE_S = 20.0
@@ -29,10 +29,7 @@ SEQS = "SELECT json_extract(extra, '$.seq') FROM events WHERE origin = 'events.j
 def line(seq: int, **fields: object) -> bytes:
     """Return an event as Shipwright writes it, with a sequence number of its own."""
     ts = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_767_600_000 + seq))
-    return (
-        orjson.dumps({"ts": ts, "ts_epoch": 1_767_600_000 + seq, "type": "test.tick", "seq": seq, **fields})
-        + b"\n"
-    )
+    return orjson.dumps({"ts": ts, "ts_epoch": 1_767_600_000 + seq, "type": "test.tick", "seq": seq, **fields}) + b"\n"
 
 
 class World:
@@ -80,9 +77,7 @@ class World:
         """Rotate by size as the daemon does: .2 to .3, .1 to .2, the file to .1, a new file."""
         for old, new in ((2, 3), (1, 2)):
             with contextlib.suppress(FileNotFoundError):
-                self.events.with_name(f"events.jsonl.{old}").rename(
-                    self.events.with_name(f"events.jsonl.{new}")
-                )
+                self.events.with_name(f"events.jsonl.{old}").rename(self.events.with_name(f"events.jsonl.{new}"))
         self.events.rename(self.events.with_name("events.jsonl.1"))
         self.events.touch()
 
@@ -114,9 +109,14 @@ class World:
     def count(self) -> int:
         """Return how many events are in the database, 0 before there is one."""
         try:
-            return int(self.query("SELECT count(*) FROM events")[0][0])  # type: ignore[call-overload]
+            found = self.query("SELECT count(*) FROM events")[0][0]
+            return found if isinstance(found, int) else 0
         except (ShipwrightdError, apsw.SQLError):
             return 0
+
+    def has_more_than(self, events: int) -> bool:
+        """Tell whether the database holds more events than that."""
+        return self.count() > events
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """Ask the database."""
@@ -204,8 +204,9 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE_S)
 
-    def __enter__(self) -> Daemon:
-        return self.start()
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.poll() is None:

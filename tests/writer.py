@@ -67,7 +67,7 @@ def main(home: Path, seed: int, seconds: float) -> None:
             path.rename(home / "events.jsonl.1")
             path.touch()
             in_file = 0
-    print(json.dumps({"written": written, "raced": raced}))
+    sys.stdout.write(json.dumps({"written": written, "raced": raced}))
 
 
 if __name__ == "__main__":

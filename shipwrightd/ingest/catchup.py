@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import apsw
 import structlog
 
-from shipwrightd import __version__, db as database, migrate
-from shipwrightd.db import transaction
-from shipwrightd.errors import MissingError, PathError
+from shipwrightd import __version__, migrate
+from shipwrightd import db as database
+from shipwrightd.db import WriterLock, transaction
+from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.journal import Journal
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 ANNOUNCED_WITHIN_S = 1.0
 WAIT_LIMIT_S = 30.0  # how long a backfill waits for a file that is being written over
 TOTALS = "SELECT source, records, salvaged, quarantined, gaps FROM checkpoints"
-BUSY = (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError)
 
 log = structlog.get_logger()
 
@@ -173,7 +173,7 @@ class CatchUp:
             log.warning("source_failed", source=name, error=error)
 
 
-def open_database(path: Path, home: Path | None, command: str = "") -> tuple[apsw.Connection, database.WriterLock]:
+def open_database(path: Path, home: Path | None, command: str = "") -> tuple[apsw.Connection, WriterLock]:
     """Take the writer lock and open the migrated database; no home is needed for work inside it.
 
     Raises MissingError without the home, LockedError beside another writer,
@@ -184,7 +184,7 @@ def open_database(path: Path, home: Path | None, command: str = "") -> tuple[aps
     database.prepare_folder(path)
     if path.exists():
         database.refuse_foreign(path)
-    lock = database.WriterLock(database.lock_path(path))
+    lock = WriterLock(database.lock_path(path))
     about = {"command": command, "pid": os.getpid(), "started_at": clock.now().text, "version": __version__}
     lock.acquire({**about, "home": str(home or "")})
     try:
@@ -194,7 +194,7 @@ def open_database(path: Path, home: Path | None, command: str = "") -> tuple[aps
             store.clear_errors(db)
     except apsw.BusyError as error:
         lock.release()
-        raise database.LockedError(f"the database {path} stays locked", hint="end the program that holds it") from error
+        raise LockedError(f"the database {path} stays locked", hint="end the program that holds it") from error
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError) as error:
         lock.release()
         raise PathError(f"cannot write the database {path}: {error}", hint="check space, owner and mode") from error

@@ -64,7 +64,7 @@ class Flags:
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Take over the signals for a while."""
-        wanted = {number: self.stop for number in STOP_SIGNALS} | {signal.SIGHUP: self.reload}
+        wanted = dict.fromkeys(STOP_SIGNALS, self.stop) | {signal.SIGHUP: self.reload}
         before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
         try:
             yield
@@ -91,7 +91,9 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings]) -> N
 class Loop:
     """The daemon between its start and its end."""
 
-    def __init__(self, db: apsw.Connection, home: Path, settings: Settings, bell: threading.Event, flags: Flags) -> None:
+    def __init__(
+        self, db: apsw.Connection, home: Path, settings: Settings, bell: threading.Event, flags: Flags
+    ) -> None:
         self._db = db
         self._home = home
         self._settings = settings

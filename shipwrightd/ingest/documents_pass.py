@@ -122,6 +122,7 @@ def expand(home: Path, pattern: str) -> list[str]:
 
 def _entries(folder: Path) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
     except OSError:
         return []

@@ -148,7 +148,9 @@ class Journal:
                 self._retire(db, stream, now)
         return Polled()
 
-    def _commit(self, db: apsw.Connection, stream: Stream, now: Now, *, final: bool, late: bool = False) -> Polled | None:
+    def _commit(
+        self, db: apsw.Connection, stream: Stream, now: Now, *, final: bool, late: bool = False
+    ) -> Polled | None:
         """Store one batch from a stream, with the position behind it; None when there is nothing."""
         mark = stream.mark()
         chunk = stream.pull(final=final)
@@ -195,7 +197,9 @@ class Journal:
         counts.salvaged += chunk.salvaged
         counts.quarantined += len(chunk.quarantined)
 
-    def _finish(self, db: apsw.Connection, before: int, counts: Counts, now: Now, generation: int | None = None) -> None:
+    def _finish(
+        self, db: apsw.Connection, before: int, counts: Counts, now: Now, generation: int | None = None
+    ) -> None:
         """Bring projections and totals up to the events that were added after `before`."""
         last = store.last_event_id(db)
         if last > before:

@@ -45,10 +45,10 @@ def project(db: apsw.Connection, first_id: int, last_id: int) -> None:
     fold = Fold(stored)
     fold.take(db.execute(LIFECYCLE, (first_id, last_id)))
     if fold.runs:
-        changed = runs.changed(fold, stored)
-        metrics.take_out_runs(db, changed)
+        no_longer, now = runs.recounted(fold, stored)
+        metrics.take_out_runs(db, no_longer)
         runs.write(db, fold, stored)
-        metrics.add_runs(db, changed)
+        metrics.add_runs(db, now)
     costs.take_events(db, first_id, last_id, fold)
     runs.age(db, db.execute(NEWEST, (first_id, last_id)).get)
 

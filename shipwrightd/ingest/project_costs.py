@@ -126,12 +126,14 @@ def take_events(db: apsw.Connection, first_id: int, last_id: int, fold: Fold) ->
     before: int = db.execute(LAST_ENTRY).get
     db.execute(ADD_EVENTS, (first_id, last_id))
     new = range(before + 1, before + 1 + db.changes())
-    if new:
-        if db.execute(WAITING).get:
-            _join(db, pair_up(db.execute(ENTRIES_FOR_EVENTS, (new[0], new[-1]))))
+    twins = []
+    if new and db.execute(WAITING).get:
+        twins = pair_up(db.execute(ENTRIES_FOR_EVENTS, (new[0], new[-1])))
+        _join(db, twins)
+    if len(new) > len(twins):
         _link(db, new, first_id, fold.completions)
         metrics.add_entries(db, new)
-        touched.update(_runs(db, RUNS_OF_ENTRIES, new))
+        touched |= _runs(db, RUNS_OF_ENTRIES, new)
     _sum_runs(db, touched)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # `since` is the last success of the issue before a run. A run older than the
 # newest of its issue never changes, so what it adds to a later one stays.
 ADD_RUNS = """
-WITH finished AS MATERIALIZED (
+WITH finished AS (
     SELECT r.id, r.issue, r.status = 'success' AS good, r.started_epoch, r.ended_epoch,
         date(r.ended_epoch, 'unixepoch') AS day,
         coalesce((SELECT p.id FROM pipeline_runs AS p
@@ -27,31 +27,33 @@ WITH finished AS MATERIALIZED (
                   ORDER BY p.id DESC LIMIT 1), 0) AS since
     FROM pipeline_runs AS r
     WHERE r.id IN (SELECT value FROM json_each(?1)) AND +r.status IN ('success', 'failed')
-), lead AS (
-    SELECT day, ended_epoch - coalesce((
-        SELECT p.started_epoch FROM pipeline_runs AS p
-        WHERE p.issue = f.issue AND p.id > f.since ORDER BY p.id LIMIT 1), started_epoch) AS seconds
-    FROM finished AS f WHERE good
-), recovery AS (
-    SELECT f.day, f.ended_epoch - p.ended_epoch AS seconds
-    FROM finished AS f CROSS JOIN pipeline_runs AS p
-        ON p.issue = f.issue AND p.id > f.since AND p.id < f.id AND +p.status = 'failed'
-    WHERE f.good
-), figures (name, day, total, samples) AS (
-    SELECT 'deploys', day, count(*), count(*) FROM finished WHERE good GROUP BY day
-    UNION ALL SELECT 'failures', day, count(*), count(*) FROM finished WHERE NOT good GROUP BY day
-    UNION ALL SELECT 'throughput', day, count(*), count(*) FROM finished GROUP BY day
-    UNION ALL SELECT 'change_failure_rate', day, sum(NOT good), count(*) FROM finished GROUP BY day
-    UNION ALL SELECT 'lead_time_s', day, sum(seconds), count(*) FROM lead
-        WHERE seconds BETWEEN 0 AND 1000000000 GROUP BY day
-    UNION ALL SELECT 'time_to_recovery_s', day, sum(seconds), count(*) FROM recovery
-        WHERE seconds BETWEEN 0 AND 1000000000 GROUP BY day
+), told AS MATERIALIZED (
+    SELECT good, day,
+        iif(good, ended_epoch - coalesce((
+            SELECT p.started_epoch FROM pipeline_runs AS p
+            WHERE p.issue = f.issue AND p.id > f.since ORDER BY p.id LIMIT 1), started_epoch), NULL) AS lead,
+        iif(good, (
+            SELECT json_array(sum(f.ended_epoch - p.ended_epoch), count(*)) FROM pipeline_runs AS p
+            WHERE p.issue = f.issue AND p.id > f.since AND p.id < f.id AND +p.status = 'failed'
+                AND f.ended_epoch - p.ended_epoch BETWEEN 0 AND 1000000000), NULL) AS recovery
+    FROM finished AS f WHERE day IS NOT NULL
+), figures (name, period, start, total, samples) AS (
+    SELECT name, period, iif(period = 'day', day, date(day, 'weekday 0', '-6 days')),
+        CASE name WHEN 'change_failure_rate' THEN NOT good
+            WHEN 'lead_time_s' THEN lead
+            WHEN 'time_to_recovery_s' THEN recovery ->> 0 ELSE 1 END,
+        CASE name WHEN 'deploys' THEN good
+            WHEN 'failures' THEN NOT good
+            WHEN 'lead_time_s' THEN lead BETWEEN 0 AND 1000000000
+            WHEN 'time_to_recovery_s' THEN recovery ->> 1 ELSE 1 END
+    FROM told
+        CROSS JOIN (SELECT 'day' AS period UNION ALL SELECT 'week')
+        CROSS JOIN (SELECT 'deploys' AS name UNION ALL VALUES ('failures'), ('throughput'),
+            ('change_failure_rate'), ('lead_time_s'), ('time_to_recovery_s'))
 )
 INSERT INTO metrics (name, period, period_start, dimension, total, samples)
-SELECT name, 'day', day, '', ?2 * total, ?2 * samples FROM figures WHERE day IS NOT NULL
-UNION ALL
-SELECT name, 'week', date(day, 'weekday 0', '-6 days') AS monday, '', ?2 * sum(total), ?2 * sum(samples)
-FROM figures WHERE day IS NOT NULL GROUP BY name, monday
+SELECT name, period, start, '', ?2 * sum(total), ?2 * sum(samples)
+FROM figures WHERE samples > 0 GROUP BY name, period, start
 ON CONFLICT (name, period, period_start, dimension) DO UPDATE
 SET total = total + excluded.total, samples = samples + excluded.samples
 RETURNING rowid, samples"""
@@ -68,7 +70,8 @@ WITH daily AS MATERIALIZED (
 ), dated (period, start, model, stage, samples, cost, tokens_in, tokens_out) AS MATERIALIZED (
     SELECT 'day', day, model, stage, samples, cost, tokens_in, tokens_out FROM daily
     UNION ALL
-    SELECT 'week', date(day, 'weekday 0', '-6 days'), model, stage, samples, cost, tokens_in, tokens_out FROM daily
+    SELECT 'week', date(day, 'weekday 0', '-6 days'), model, stage, samples, cost, tokens_in, tokens_out
+    FROM daily
 )
 INSERT INTO metrics (name, period, period_start, dimension, total, samples)
 SELECT 'cost_usd', period, start, '', ?2 * sum(cost), ?2 * sum(samples) FROM dated GROUP BY period, start
@@ -79,9 +82,11 @@ UNION ALL
 SELECT 'cost_usd', period, start, 'stage:' || stage, ?2 * sum(cost), ?2 * sum(samples)
 FROM dated WHERE stage <> '' GROUP BY period, start, stage
 UNION ALL
-SELECT 'input_tokens', period, start, '', ?2 * sum(tokens_in), ?2 * sum(samples) FROM dated GROUP BY period, start
+SELECT 'input_tokens', period, start, '', ?2 * sum(tokens_in), ?2 * sum(samples)
+FROM dated GROUP BY period, start
 UNION ALL
-SELECT 'output_tokens', period, start, '', ?2 * sum(tokens_out), ?2 * sum(samples) FROM dated GROUP BY period, start
+SELECT 'output_tokens', period, start, '', ?2 * sum(tokens_out), ?2 * sum(samples)
+FROM dated GROUP BY period, start
 ON CONFLICT (name, period, period_start, dimension) DO UPDATE
 SET total = total + excluded.total, samples = samples + excluded.samples
 RETURNING rowid, samples"""

@@ -9,7 +9,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest.project_rows import Attempt, Run
+from shipwrightd.ingest.project_rows import FAILURE, SUCCESS, Attempt, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,7 +95,7 @@ class Stored:
     def __init__(self, db: apsw.Connection) -> None:
         """Read from this database."""
         self._db = db
-        self.runs: dict[int, int] = {}  # read from there: the last event each had
+        self.runs: dict[int, tuple[bool, int | None] | None] = {}  # read from there, with their standing
         self.attempts: set[int] = set()
 
     def latest(self, issue: Issue) -> Run | None:
@@ -109,7 +109,7 @@ class Stored:
 
     def _run(self, row: Iterable[object]) -> Run:
         run = Run(*row)  # type: ignore[arg-type]
-        self.runs[run.id] = run.last_event_id
+        self.runs[run.id] = standing(run)
         return run
 
     def stages(self, run_id: int) -> dict[str, Attempt]:
@@ -127,9 +127,34 @@ def write(db: apsw.Connection, fold: Fold, stored: Stored) -> None:
     db.executemany(WRITE_ATTEMPT, map(_attempt_row, fold.attempts.values()))
 
 
-def changed(fold: Fold, stored: Stored) -> list[int]:
-    """Return the runs that events were added to, new ones included."""
-    return [id_ for id_, run in fold.runs.items() if stored.runs.get(id_) != run.last_event_id]
+def standing(run: Run) -> tuple[bool, int | None] | None:
+    """Return success and end of a finished run, None for others: all that figures take from its own facts.
+
+    The columns status and ended_epoch say the same.
+    """
+    said = run.result if run.result is not None else run.reap_result
+    if said is None and run.last_sign != FAILURE:
+        return None
+    if run.completed_epoch is not None:
+        return said == SUCCESS, run.completed_epoch
+    if said != SUCCESS and run.last_sign == FAILURE and run.failed_epoch is not None:
+        return False, run.failed_epoch
+    return said == SUCCESS, run.reap_epoch
+
+
+def recounted(fold: Fold, stored: Stored) -> tuple[list[int], list[int]]:
+    """Return the runs whose figures no longer hold, and those to be counted as they are now."""
+    no_longer = []
+    now = []
+    for id_, run in fold.runs.items():
+        before = stored.runs.get(id_)
+        after = standing(run)
+        if before != after:
+            if before is not None:
+                no_longer.append(id_)
+            if after is not None:
+                now.append(id_)
+    return no_longer, now
 
 
 def age(db: apsw.Connection, newest_epoch: int | None) -> None:

@@ -76,6 +76,7 @@ ON CONFLICT (source) DO UPDATE SET error = excluded.error WHERE error <> exclude
 CLEAR_ERROR = "DELETE FROM source_errors WHERE source = ?"
 CLEAR_ERRORS = "DELETE FROM source_errors"
 
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One row of generations: where reading stands in one physical file."""

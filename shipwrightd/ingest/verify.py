@@ -106,7 +106,10 @@ def _journal(db: apsw.Connection, home: Path, source: JournalSource) -> Iterator
 
 def _read_up_to(fd: int, known: list[Generation]) -> int:
     """Return how far a file is stored, in bytes."""
-    return max((place.place.offset for place in known if place.place.offset and resume_at(fd, place.place)), default=0)
+    return max(
+        (place.place.offset for place in known if place.place.offset and resume_at(fd, place.place)),
+        default=0,
+    )
 
 
 def _read(fd: int, limit: int, source: JournalSource, expected: Expected) -> None:

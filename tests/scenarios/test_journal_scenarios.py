@@ -6,13 +6,11 @@ have seen is in the database once.
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from world import Daemon, Follower, World, doubles, eventually, line
+from world import Follower, World, doubles, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

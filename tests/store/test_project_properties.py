@@ -91,6 +91,11 @@ def test_batches_make_no_difference(history: list[Event], sizes: list[int]) -> N
         books.rebuild()
         assert books.everything() == before
 
+        counted = "SELECT coalesce(sum(total), 0) FROM metrics WHERE name = ? AND period = 'day'"
+        ended = "SELECT count(*) FROM pipeline_runs WHERE status IN (?, ?) AND ended_epoch IS NOT NULL"
+        assert books.rows(counted, "deploys") == books.rows(ended, "success", "success")
+        assert books.rows(counted, "throughput") == books.rows(ended, "success", "failed")
+
         at_once = fresh(folder, "b.db")
         at_once.events(*(one for one in history if one["type"] is not None))
         entries = [one for one in history if one["type"] is None]

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,13 @@ def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     rng = random.Random(seed)
     world = World(tmp_path)
     command = [sys.executable, str(WRITER), str(world.home), str(seed), "300"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as writer, Daemon(world) as daemon:
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as writer,
+        Daemon(world) as daemon,
+    ):
         for _ in range(KILLS):
             before = world.count()
-            eventually(lambda before=before: world.count() > before, what=f"no progress, seed {seed}")
+            eventually(partial(world.has_more_than, before), what=f"no progress, seed {seed}")
             time.sleep(rng.random() * 0.2)  # the moment of the kill, not a wait for something
             daemon.kill()
             daemon.start()

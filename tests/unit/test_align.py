@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shipwrightd.ingest.align import Run, TailSearch, Verdict, decide, is_sure, longest_run, prefix_matches
 
