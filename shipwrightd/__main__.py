@@ -108,9 +108,7 @@ def run_typer(arguments: Sequence[str]) -> int:
 
     from shipwrightd.cli import app
 
-    wrong_usage: type[Exception] = typer.BadParameter.__mro__[
-        1
-    ]  # typer brings its own click, or uses click's
+    wrong_usage: type[Exception] = typer.BadParameter.__mro__[1]  # typer brings its own click, or uses click's
     try:
         code = typer.main.get_command(app).main(list(arguments), "shipwrightd", standalone_mode=False)
     except wrong_usage as error:

@@ -159,9 +159,7 @@ def quarantine_show(
 
 @quarantine.command("retry")
 def quarantine_retry(
-    number: Annotated[
-        int | None, typer.Argument(metavar="[ID]", help="only this one; all if left out")
-    ] = None,
+    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="only this one; all if left out")] = None,
     home: Home = None,
     db: Db = None,
 ) -> None:

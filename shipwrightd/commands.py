@@ -141,9 +141,7 @@ def version() -> int:
 
     import apsw
 
-    print(
-        f"shipwrightd {__version__} (Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()})"
-    )
+    print(f"shipwrightd {__version__} (Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()})")
     return OK
 
 

@@ -117,9 +117,7 @@ class _Reader:
         self._env = env
         known = [field.name for field in fields(Settings)]
         self.problems = [
-            f"unknown setting {visible(key)} in {path}, known: {', '.join(known)}"
-            for key in table
-            if key not in known
+            f"unknown setting {visible(key)} in {path}, known: {', '.join(known)}" for key in table if key not in known
         ]
 
     def choice(self, key: str, default: str) -> str:

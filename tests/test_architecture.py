@@ -31,9 +31,7 @@ OUTSIDE = {"apsw", "orjson", "rich", "structlog", "typer", "watchdog"}
 PURE_OF_CLOCK = {"tail.py", "snapshot.py", "rows.py", "parse.py", "decode.py", "salvage.py", "align.py"}
 PURE_OF_FILES = {"rows.py", "parse.py", "decode.py", "salvage.py", "align.py"}
 WRITERS = re.compile(r"ingest/(store|documents_store|documents_sql|project\w*)\.py")
-WRITES = re.compile(
-    r"\b(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE (OR \w+ )?\w+\s+(AS \w+\s+)?SET|DELETE FROM)\b"
-)
+WRITES = re.compile(r"\b(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE (OR \w+ )?\w+\s+(AS \w+\s+)?SET|DELETE FROM)\b")
 TRANSACTS = re.compile(r"^\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b", re.MULTILINE)
 
 
@@ -158,9 +156,7 @@ def test_only_the_stores_write_rows(name: str) -> None:
 def test_only_transaction_begins_and_commits(name: str) -> None:
     found = statements(name, TRANSACTS)
     if name == "db.py":
-        (function,) = [
-            n for n in tree(name).body if isinstance(n, ast.FunctionDef) and n.name == "transaction"
-        ]
+        (function,) = [n for n in tree(name).body if isinstance(n, ast.FunctionDef) and n.name == "transaction"]
         inside = {n.value for n in ast.walk(function) if isinstance(n, ast.Constant)}
         found = [sql for sql in found if sql not in inside]
 
@@ -175,9 +171,7 @@ def test_sql_is_never_put_together_from_pieces(name: str) -> None:
         for node in ast.walk(tree(name))
         if isinstance(node, ast.JoinedStr)
         and isinstance(node.values[0], ast.Constant)
-        and re.match(
-            r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|WITH|PRAGMA|ATTACH)\s", str(node.values[0].value)
-        )
+        and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|WITH|PRAGMA|ATTACH)\s", str(node.values[0].value))
     ]
     if name == "db.py":
         made = [sql for sql in made if "PRAGMA" not in sql]

@@ -18,7 +18,7 @@ import apsw
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.db import transaction
+from shipwrightd.db import relax, transaction
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
@@ -113,6 +113,7 @@ class Loop:
         self._set_watch()
         try:
             self._pass(rung=False)
+            relax(self._db)
             log.info("daemon_following", seconds=round(time.monotonic() - started, 3))
             while not self._flags.stopping:
                 rung = self._bell.wait(max(0.0, self._next_look - time.monotonic()))

@@ -110,9 +110,7 @@ class Changes:
     same: int
 
 
-def changes(
-    known: Mapping[Key, Known], found: Mapping[Key, Row], follow: Callable[[Row, Row], Row]
-) -> Changes:
+def changes(known: Mapping[Key, Known], found: Mapping[Key, Row], follow: Callable[[Row, Row], Row]) -> Changes:
     """Return how the stored entries become the found ones; `follow` says what a known row turns into."""
     insert, update, same = [], [], 0
     for key, row in found.items():

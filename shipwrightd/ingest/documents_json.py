@@ -114,9 +114,7 @@ LENIENT = json.JSONDecoder(strict=False, parse_int=_integer, parse_float=_decima
 def mended(value: Json) -> Json:
     """Return the value with lone surrogates, which no UTF-8 can hold, as U+FFFD."""
     if isinstance(value, str):
-        return (
-            value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        )
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
         return [mended(item) for item in value]
     if isinstance(value, dict):

@@ -106,9 +106,7 @@ def patterns(raw: bytes, repo: str) -> Parsed:
         return parsed
     issues = parsed.part(whole, KNOWN_ISSUES) or []
     captured = Fields(whole).text("captured_at")
-    sections: list[Json] = [
-        {key: item} for key, item in whole.items() if key not in (KNOWN_ISSUES, "captured_at")
-    ]
+    sections: list[Json] = [{key: item} for key, item in whole.items() if key not in (KNOWN_ISSUES, "captured_at")]
 
     def item(value: Json, _position: int) -> Item:
         if isinstance(value, str):
@@ -156,9 +154,7 @@ def baselines(raw: bytes, repo: str) -> Parsed:
         row = plain_row(at, at, compact({"value": inner}))
         return KeyedRow(("", key), row, epoch_of(at))
 
-    parsed.add_keyed(
-        memory(repo, "baseline"), "baselines", [{key: number} for key, number in found.items()], item
-    )
+    parsed.add_keyed(memory(repo, "baseline"), "baselines", [{key: number} for key, number in found.items()], item)
     return parsed
 
 

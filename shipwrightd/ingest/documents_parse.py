@@ -72,16 +72,10 @@ def cost_outcomes(raw: bytes, _name: str) -> Parsed:
     lists = [part for value in found.values if (part := parsed.part(value, "outcomes")) is not None]
     if lists:
         entries = merged(lists)
-        parsed.add_list(
-            "outcomes", Scope("cost_outcomes", ("outcome",)), entries, OUTCOMES_CAP, to_row=outcome
-        )
-    appended = [
-        {key: item for key, item in value.items() if key not in OF_RECORDING} for value in found.values
-    ]
+        parsed.add_list("outcomes", Scope("cost_outcomes", ("outcome",)), entries, OUTCOMES_CAP, to_row=outcome)
+    appended = [{key: item for key, item in value.items() if key not in OF_RECORDING} for value in found.values]
     pipelines: list[Json] = [rest for rest in appended if rest]
-    parsed.add_list(
-        "pipelines", Scope("cost_outcomes", ("pipeline",)), pipelines, NO_CAP, to_row=pipeline_outcome
-    )
+    parsed.add_list("pipelines", Scope("cost_outcomes", ("pipeline",)), pipelines, NO_CAP, to_row=pipeline_outcome)
     return parsed
 
 
@@ -179,9 +173,7 @@ def daemon_state(raw: bytes, _name: str) -> Parsed:
         scope = Scope("daemon_failures")
         parsed.add_list("failure_history", scope, failed, FAILURE_HISTORY_CAP, to_row=daemon_failure)
     if isinstance(titles := rest.get("titles"), dict):
-        parsed.add_keyed(
-            Scope("daemon_titles"), "titles", [{key: text} for key, text in titles.items()], title
-        )
+        parsed.add_keyed(Scope("daemon_titles"), "titles", [{key: text} for key, text in titles.items()], title)
         del rest["titles"]
     for name in ("active_jobs", "queued", "completed", "failure_history"):
         rest.pop(name, None)

@@ -119,9 +119,7 @@ class Parsed:
                 entries.append(Entry(mark, bad(f"{name}: entry is not an object", value, position), None))
         self.lists.append(List(name, scope, cap, tuple(entries)))
 
-    def add_keyed(
-        self, scope: Scope, name: str, values: list[Json], to_item: Callable[[Json, int], Item]
-    ) -> None:
+    def add_keyed(self, scope: Scope, name: str, values: list[Json], to_item: Callable[[Json, int], Item]) -> None:
         """Add keyed entries. Of several with one key the last counts; others that differ are rejected."""
         rows: dict[Key, Row] = {}
         origin: dict[Key, tuple[int, Json]] = {}

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.documents_parts import Row
 
 CHECKPOINT = "SELECT digest, entries FROM checkpoints WHERE source = ?"
-PRESENT_DOCUMENTS = (
-    "SELECT source FROM checkpoints WHERE kind = 'document' AND digest IS NOT NULL ORDER BY source"
-)
+PRESENT_DOCUMENTS = "SELECT source FROM checkpoints WHERE kind = 'document' AND digest IS NOT NULL ORDER BY source"
 MOVE_CHECKPOINT = """
 INSERT INTO checkpoints
 (source, kind, digest, entries, records, quarantined, gaps, newest_epoch, committed_at)

@@ -93,9 +93,7 @@ def ingest_document(
     memory = unpack(packed)
     if raw is None:
         parsed = without_document(path)
-        memory = Memory(
-            {name: replace(known, ended=True) for name, known in memory.lists.items()}, frozenset()
-        )
+        memory = Memory({name: replace(known, ended=True) for name, known in memory.lists.items()}, frozenset())
     else:
         try:
             parsed = parse_document(path, raw)
@@ -148,11 +146,7 @@ def unstored(db: apsw.Connection, part: List, more: Added) -> tuple[int, ...]:
     missing: dict[bytes, int] = {}
     for entry in (part.entries[i] for i in more.new):
         if entry.hash not in missing:
-            same = (
-                ()
-                if isinstance(entry.row, Bad)
-                else db.execute(table.count, (*part.scope.values, *entry.row))
-            )
+            same = () if isinstance(entry.row, Bad) else db.execute(table.count, (*part.scope.values, *entry.row))
             missing[entry.hash] = standing[entry.hash] - sum(number for (number,) in same)
     new = []
     for i in reversed(more.new):  # of equal entries the last ones are the new ones

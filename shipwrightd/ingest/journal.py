@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 from shipwrightd.db import transaction
 from shipwrightd.ingest import locate, store
 from shipwrightd.ingest.align import WINDOW_LINES
-from shipwrightd.ingest.decode import decode_lines
+from shipwrightd.ingest.filing import Filing
 from shipwrightd.ingest.locate import START, How, Plan
-from shipwrightd.ingest.project import project
-from shipwrightd.ingest.store import Counts, Quarantined
+from shipwrightd.ingest.store import Quarantined
 from shipwrightd.ingest.stream import Stream
 from shipwrightd.ingest.tail import ChangedError, open_journal, pick, resume_at
 
@@ -51,15 +50,6 @@ class Polled:
     more: bool = False
     wait_s: float | None = None
     switched: str = ""  # how reading went over to another file, for the log
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a file's taking over brings with it: the last event before it, totals, known line hashes."""
-
-    before: int
-    counts: Counts
-    window: bytes = b""
 
 
 class Journal:
@@ -164,14 +154,15 @@ class Journal:
             raise
 
     def _store(self, db: apsw.Connection, stream: Stream, chunk: Chunk | None, now: Now, *, late: bool) -> Polled:
-        counts = Counts()
-        before = store.last_event_id(db)
+        filing = Filing(db, self.source, now)
         hashes: list[bytes] = []
         size = lines = 0
         while chunk is not None:
             if chunk.size >= AHEAD_BYTES:
                 stream.pull_ahead(self._pool)
-            self._store_chunk(db, stream, chunk, counts, now)
+            filing.add_rows(chunk.rows, chunk.salvaged)
+            filing.quarantine(stream.generation, chunk.quarantined)
+            stream.stored(chunk)
             hashes.append(chunk.hashes)
             size += chunk.size
             lines += chunk.lines
@@ -185,28 +176,8 @@ class Journal:
         store.move_generation(db, stream.generation, stream.position, stream.lines)
         if not late:
             store.add_history(db, self.source.name, stream.lines - lines, b"".join(hashes))
-        self._finish(db, before, counts, now)
-        return Polled(counts.records, size, more=True)
-
-    def _store_chunk(self, db: apsw.Connection, stream: Stream, chunk: Chunk, counts: Counts, now: Now) -> None:
-        store.add_events(db, chunk.rows)
-        stream.stored(chunk)
-        if chunk.quarantined:
-            store.add_quarantine(db, self.source.name, stream.generation, chunk.quarantined, now.text)
-        counts.records += len(chunk.rows)
-        counts.salvaged += chunk.salvaged
-        counts.quarantined += len(chunk.quarantined)
-
-    def _finish(
-        self, db: apsw.Connection, before: int, counts: Counts, now: Now, generation: int | None = None
-    ) -> None:
-        """Bring projections and totals up to the events that were added after `before`."""
-        last = store.last_event_id(db)
-        if last > before:
-            counts.newest_epoch = store.newest_epoch(db, before + 1, last)
-            if self.source.projected:
-                project(db, before + 1, last)
-        store.move_checkpoint(db, self.source.name, generation, counts, now.text)
+        filing.finish()
+        return Polled(filing.counts.records, size, more=True)
 
     # -- going from one file to another
 
@@ -215,16 +186,16 @@ class Journal:
         old, new = self._queue[0], self._queue[1]
         with transaction(db):
             self._end(db, old)
-            self._begin(db, new, Entry(store.last_event_id(db), Counts()), now)
+            self._begin(db, new, Filing(db, self.source, now), b"")
         self._queue.pop(0)
         self._keep_draining(db, old, now)
 
-    def _begin(self, db: apsw.Connection, stream: Stream, entry: Entry, now: Now) -> None:
+    def _begin(self, db: apsw.Connection, stream: Stream, filing: Filing, window: bytes) -> None:
         """Record a stream as the current one, with the history its file begins with."""
         name = self.source.name
         stream.generation = store.add_generation(db, name, stream.identity, stream.position, stream.lines)
-        store.replace_history(db, name, stream.lines, entry.window)
-        self._finish(db, entry.before, entry.counts, now, stream.generation)
+        store.replace_history(db, name, stream.lines, window)
+        filing.finish(stream.generation)
 
     def _end(self, db: apsw.Connection, stream: Stream) -> None:
         if stream.generation is not None:
@@ -243,9 +214,10 @@ class Journal:
             if stream.generation is not None:
                 store.end_generation(db, stream.generation, draining=False)
             if rest.strip():
+                filing = Filing(db, self.source, now)
                 kept = Quarantined(stream.position.offset, len(rest), "unterminated", rest)
-                store.add_quarantine(db, self.source.name, stream.generation, [kept], now.text)
-                store.move_checkpoint(db, self.source.name, None, Counts(quarantined=1), now.text)
+                filing.quarantine(stream.generation, [kept])
+                filing.finish()
         self._draining.remove(stream)
         stream.close()
 
@@ -386,38 +358,28 @@ class Journal:
         overlap = plan.overlap
         here = store.current_generation(db, self.source.name)
         with transaction(db):
-            before = store.last_event_id(db)
-            counts = Counts()
+            filing = Filing(db, self.source, now)
             if here is not None:
                 store.end_generation(db, here.id, draining=True)
             if old is not None:
-                self._rescue(db, old, stream, counts, now)
+                self._rescue(filing, old, stream)
             if overlap is not None:
                 stream.lines = overlap.known
-                self._decode_extra(db, pick(stream.fd, overlap.unknown), counts)
+                filing.add_lines(pick(stream.fd, overlap.unknown), stream.position.offset)
             if plan.how is How.NOTHING and here is not None:
                 detail = {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size}
-                store.add_gap(db, self.source.name, "no_overlap", detail, now.text)
-                counts.gaps += 1
+                filing.gap("no_overlap", detail)
             window = overlap.window[-WINDOW_LINES:].tobytes() if overlap else b""
-            self._begin(db, stream, Entry(before, counts, window), now)
+            self._begin(db, stream, filing, window)
 
-    def _rescue(self, db: apsw.Connection, old: Stream, new: Stream, counts: Counts, now: Now) -> None:
+    def _rescue(self, filing: Filing, old: Stream, new: Stream) -> None:
         """Store what was read of the old file and not decided, unless it stands in the new one."""
         left = old.leftover()
         if not left or os.pread(new.fd, len(left), new.position.offset) == left:
             return
         whole, _, half = left.rpartition(b"\n")
         if whole:
-            self._decode_extra(db, whole.split(b"\n"), counts)
+            filing.add_lines(whole.split(b"\n"), old.position.offset)
         if half.strip():
-            kept = Quarantined(old.position.offset + len(left) - len(half), len(half), "unterminated", half)
-            store.add_quarantine(db, self.source.name, old.generation, [kept], now.text)
-            counts.quarantined += 1
-
-    def _decode_extra(self, db: apsw.Connection, lines: list[bytes], counts: Counts) -> None:
-        """Store lines that stand outside the order of reading, each on its own."""
-        decoded = decode_lines(lines, origin=self.source.origin, final=True)
-        store.add_events(db, decoded.rows)
-        counts.records += len(decoded.rows)
-        counts.salvaged += decoded.salvaged
+            offset = old.position.offset + len(left) - len(half)
+            filing.quarantine(old.generation, [Quarantined(offset, len(half), "unterminated", half)])

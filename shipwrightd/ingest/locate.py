@@ -101,11 +101,14 @@ def edits_before(fd: int, position: Position, history: Sequence[int]) -> Overlap
 
 
 def first_unknown(siblings: Sequence[int], known: Sequence[Place]) -> int:
-    """Return the index behind the newest sibling that was read before."""
-    for index in reversed(range(len(siblings))):
-        if any(place.offset and resume_at(siblings[index], place) for place in known):
-            return index + 1
-    return 0
+    """Return the index of the oldest sibling that is newer than all that were read before, and not empty."""
+    start = 0
+    for index, sibling in enumerate(siblings):
+        if any(place.offset and resume_at(sibling, place) for place in known):
+            start = index + 1
+    while start < len(siblings) and not os.fstat(siblings[start]).st_size:
+        start += 1
+    return start
 
 
 def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place: Place, *, settled: bool) -> Plan:

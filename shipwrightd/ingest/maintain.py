@@ -9,8 +9,8 @@ from shipwrightd.db import transaction
 from shipwrightd.ingest import clock, project, store
 from shipwrightd.ingest.catchup import open_database
 from shipwrightd.ingest.decode import decode_lines
+from shipwrightd.ingest.filing import Filing
 from shipwrightd.ingest.sources import JOURNALS
-from shipwrightd.ingest.store import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,12 +71,8 @@ def _retry(db: apsw.Connection, number: int, name: str, raw: bytes) -> bool:
     decoded = decode_lines(raw.split(b"\n"), origin=source.origin, final=True)
     if not decoded.rows or decoded.rejected:
         return False
-    before = store.last_event_id(db)
-    store.add_events(db, decoded.rows)
-    last = store.last_event_id(db)
-    if source.projected:
-        project.project(db, before + 1, last)
-    counts = Counts(len(decoded.rows), decoded.salvaged, newest_epoch=store.newest_epoch(db, before + 1, last))
-    store.move_checkpoint(db, name, None, counts, clock.now().text)
+    filing = Filing(db, source, clock.now())
+    filing.add_rows(decoded.rows, decoded.salvaged)
+    filing.finish()
     store.mark_recovered(db, number)
     return True

@@ -8,6 +8,8 @@ same; `rebuild` is nothing but the same work from the first event on.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest import project_costs as costs
@@ -16,7 +18,12 @@ from shipwrightd.ingest import project_runs as runs
 from shipwrightd.ingest.project_fold import Fold
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import apsw
+
+    from shipwrightd.ingest.project_fold import Event
+    from shipwrightd.ingest.rows import EventRow
 
 REBUILD_EVENTS = 50_000  # events folded at once: bounds memory
 
@@ -31,26 +38,59 @@ WHERE id BETWEEN ? AND ? AND +origin = 'events.jsonl' AND +type IN (
     'daemon.spawn', 'daemon.reap',
     'daemon.stale_kill', 'daemon.stuck_kill', 'daemon.hard_limit', 'daemon.stale_dead')
 ORDER BY id"""
+FOLDED = frozenset(re.findall(r"'([a-z]+\.[a-z_]+)'", LIFECYCLE))
 NEWEST = "SELECT max(ts_epoch) FROM events WHERE id BETWEEN ? AND ? AND +origin = 'events.jsonl'"
 LAST_EVENT = "SELECT coalesce(max(id), 0) FROM events"
 ENTRIES = "SELECT id FROM cost_entries"
 
 
+@dataclass(slots=True)
+class Batch:
+    """What concerns runs and money among rows that were just stored, so that they need not be read back."""
+
+    first_id: int
+    last_id: int
+    newest_epoch: int | None = None
+    events: list[Event] = field(default_factory=list)
+    has_costs: bool = False
+
+    def add(self, rows: Sequence[EventRow], first_id: int) -> None:
+        """Note rows that got ids from `first_id` on."""
+        self.last_id = first_id + len(rows) - 1
+        for id_, row in enumerate(rows, first_id):
+            kind = row[2]
+            if kind is not None and kind in FOLDED:
+                self.events.append((kind, id_, row[3], row[4], row[1], row[6], row[11], row[0], row[5], row[8]))
+            elif kind == "cost.record":
+                self.has_costs = True
+        newest = max((row[1] for row in rows if row[1] is not None), default=None)
+        if newest is not None and (self.newest_epoch is None or newest > self.newest_epoch):
+            self.newest_epoch = newest
+
+
 def project(db: apsw.Connection, first_id: int, last_id: int) -> None:
-    """Take in the new events first_id to last_id; those of team journals, of other machines, do not count.
+    """Take in the stored events first_id to last_id; those of team journals, of other machines, do not count.
 
     Expects the caller's transaction.
     """
+    batch = Batch(first_id, last_id, db.execute(NEWEST, (first_id, last_id)).get, has_costs=True)
+    batch.events = list(db.execute(LIFECYCLE, (first_id, last_id)))
+    project_batch(db, batch)
+
+
+def project_batch(db: apsw.Connection, batch: Batch) -> None:
+    """Take in a batch of this machine's events. Expects the caller's transaction."""
     stored = runs.Stored(db)
     fold = Fold(stored)
-    fold.take(db.execute(LIFECYCLE, (first_id, last_id)))
+    fold.take(batch.events)
     if fold.runs:
         no_longer, now = runs.recounted(fold, stored)
         metrics.take_out_runs(db, no_longer)
         runs.write(db, fold, stored)
         metrics.add_runs(db, now)
-    costs.take_events(db, first_id, last_id, fold)
-    runs.age(db, db.execute(NEWEST, (first_id, last_id)).get)
+    if batch.has_costs or fold.opened:
+        costs.take_events(db, batch.first_id, batch.last_id, fold)
+    runs.age(db, batch.newest_epoch)
 
 
 def project_costs(db: apsw.Connection, first_cost_id: int, last_cost_id: int) -> None:

@@ -225,10 +225,8 @@ class Fold:
 
     def _budget_paused(self, event: Event) -> None:
         _, id_, issue, stage, epoch = event[:5]
-        if issue is not None:
-            run = self._newest(issue)
-        else:
-            run = self._take_up(next(iter(self._loose_open(epoch)), None))
+        loose_run = None if issue is not None else next(iter(self._loose_open(epoch)), None)
+        run = self._newest(issue) or self._take_up(loose_run)
         if run is not None and run.phase not in OVER:
             run.paused_stage = text(stage)
             self._touch(run, id_, epoch)

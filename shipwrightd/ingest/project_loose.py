@@ -24,8 +24,7 @@ def going_on(runs: Sequence[Run], epoch: int | None) -> list[Run]:
     return [
         run
         for run in reversed(runs[-RUNS:])
-        if run.phase != COMPLETED
-        and (epoch is None or run.last_epoch is None or epoch - run.last_epoch <= SILENT_S)
+        if run.phase != COMPLETED and (epoch is None or run.last_epoch is None or epoch - run.last_epoch <= SILENT_S)
     ]
 
 
@@ -41,9 +40,7 @@ def of_completion(
     candidates: Sequence[Run], template: str | None, epoch: int | None, seconds: float | None
 ) -> Run | None:
     """Return the one of that template that began nearest to when its end says."""
-    fitting = [
-        run for run in candidates if template is None or run.template is None or run.template == template
-    ]
+    fitting = [run for run in candidates if template is None or run.template is None or run.template == template]
     if epoch is None or seconds is None:
         return fitting[0] if fitting else None
     began = epoch - seconds

@@ -73,11 +73,7 @@ def _read(raw: str) -> dict[str, Any]:
     try:
         value = orjson.loads(raw)
     except ValueError:
-        return {
-            key: found
-            for key in ("issue", "stage", "timing", "pipeline", "goal")
-            if (found := _between(raw, key))
-        }
+        return {key: found for key in ("issue", "stage", "timing", "pipeline", "goal") if (found := _between(raw, key))}
     return value if isinstance(value, dict) else {}
 
 

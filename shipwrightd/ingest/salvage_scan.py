@@ -26,9 +26,7 @@ from shipwrightd.ingest.salvage_exact import (
 from shipwrightd.ingest.salvage_text import Escaping, bare_value, escaping_of, unescape
 
 # Keys are identifiers, possibly with stray quotes; any other text counts as a key only if a value follows it.
-_KEY_TEXT: Final = (
-    r'"(?P<key>[\w.\-"]{1,64}(?=":)|(?:[^"\\\x00-\x09\x0b-\x1f]|\\["\\]){0,200}(?=":["\-0-9{\[,}tfn]))":'
-)
+_KEY_TEXT: Final = r'"(?P<key>[\w.\-"]{1,64}(?=":)|(?:[^"\\\x00-\x09\x0b-\x1f]|\\["\\]){0,200}(?=":["\-0-9{\[,}tfn]))":'
 _KEY: Final = re.compile(_KEY_TEXT)
 _NEXT_KEY: Final = re.compile("," + _KEY_TEXT)
 _QUOTE: Final = re.compile(r'"(?=[,}])')
@@ -91,11 +89,7 @@ class _Scan:
 
     def _nests(self, start: int, depth: int) -> bool:
         """Whether a damaged object begins here, to be read field by field."""
-        if (
-            not self.text.startswith("{", start)
-            or depth >= _MAX_DEPTH
-            or not _KEY.match(self.text, start + 1)
-        ):
+        if not self.text.startswith("{", start) or depth >= _MAX_DEPTH or not _KEY.match(self.text, start + 1):
             return False
         return self._decode(start)[1] < 0
 

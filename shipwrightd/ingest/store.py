@@ -29,7 +29,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 MANY = 500  # rows a statement: a third faster than one by one; apsw keeps statements below 16 KiB prepared
 INSERT_MANY_EVENTS = INSERT_EVENT + ",(?,?,?,?,?,?,?,?,?,?,?,?)" * (MANY - 1)
 LAST_EVENT = "SELECT max(id) FROM events"
-NEWEST_BETWEEN = "SELECT max(ts_epoch) FROM events WHERE id BETWEEN ? AND ?"
 
 CURRENT = """
 SELECT g.id, g.state, g.device, g.inode, g.offset, g.anchor, g.anchor_bytes, g.lines
@@ -137,12 +136,6 @@ def last_event_id(db: apsw.Connection) -> int:
     """Return the id of the newest event, 0 when there is none."""
     found: int | None = db.execute(LAST_EVENT).get
     return found or 0
-
-
-def newest_epoch(db: apsw.Connection, first: int, last: int) -> int | None:
-    """Return the largest ts_epoch among events first..last."""
-    found: int | None = db.execute(NEWEST_BETWEEN, (first, last)).get
-    return found
 
 
 def add_events(db: apsw.Connection, rows: Sequence[EventRow]) -> None:

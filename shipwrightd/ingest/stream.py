@@ -163,7 +163,7 @@ class Stream:
         done = lines[: decoded.consumed] if decoded.consumed < len(lines) else lines
         self._undecided = lines[decoded.consumed :]
         size = sum(map(len, done)) + len(done)
-        kept = _quarantined(decoded, lines, self._at.offset) if decoded.rejected else []
+        kept = quarantined(decoded, lines, self._at.offset) if decoded.rejected else []
         self._at = Position(self._at.offset + size, last_bytes(self._at.before, done) if done else self._at.before)
         return Chunk(decoded.rows, decoded.salvaged, kept, line_hashes(done), len(done), size, self._at)
 
@@ -176,7 +176,7 @@ class Stream:
         return Chunk([], 0, kept, giant.digest, 1, size, self._at)
 
 
-def _quarantined(decoded: Decoded, lines: list[bytes], offset: int) -> list[Quarantined]:
+def quarantined(decoded: Decoded, lines: list[bytes], offset: int) -> list[Quarantined]:
     """Give each rejected range its place in the file and its bytes."""
     found = []
     line = 0

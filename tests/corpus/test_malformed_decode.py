@@ -76,8 +76,7 @@ def test_cut_emissions_are_kept_byte_for_byte(malformed: Path) -> None:
     raw = (malformed / "events.jsonl").read_bytes()
     lines = physical_lines(raw)
     kept = {
-        b"\n".join(lines[gone.first : gone.first + gone.count])[gone.start : gone.end]
-        for gone in decode(raw).rejected
+        b"\n".join(lines[gone.first : gone.first + gone.count])[gone.start : gone.end] for gone in decode(raw).rejected
     }
 
     for call in records(malformed / "emissions.jsonl"):

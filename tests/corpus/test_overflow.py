@@ -65,9 +65,7 @@ def cost(entry: dict[str, object]) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 10, 19])
-def test_every_cost_ever_recorded_is_stored_once_in_order(
-    db: apsw.Connection, fixtures_dir: Path, step: int
-) -> None:
+def test_every_cost_ever_recorded_is_stored_once_in_order(db: apsw.Connection, fixtures_dir: Path, step: int) -> None:
     folder = fixtures_dir / "overflow" / "costs"
     played = snapshots(folder)
     for _, raw in [*played[::step], played[-1]]:
@@ -87,14 +85,10 @@ def test_costs_without_an_overlap_are_all_stored_and_the_hole_is_recorded(
     assert take(db, "costs.json", played[200]).records == 200
     outcome = take(db, "costs.json", played[1400])
     assert (outcome.records, outcome.gaps) == (1000, 1)
-    assert db.execute("SELECT source, reason FROM gaps").fetchall() == [
-        ("costs.json", "no overlap in entries")
-    ]
+    assert db.execute("SELECT source, reason FROM gaps").fetchall() == [("costs.json", "no overlap in entries")]
 
 
-def test_an_older_snapshot_put_back_and_taken_away_doubles_nothing(
-    db: apsw.Connection, fixtures_dir: Path
-) -> None:
+def test_an_older_snapshot_put_back_and_taken_away_doubles_nothing(db: apsw.Connection, fixtures_dir: Path) -> None:
     folder = fixtures_dir / "overflow" / "costs"
     played = dict(snapshots(folder))
     for number in (900, 1250, 700, 1250, 50, 1400, 1000, 1400):
@@ -128,13 +122,9 @@ def test_every_outcome_is_stored_once_in_order(db: apsw.Connection, fixtures_dir
         assert verify_document(db, "cost-outcomes.json", raw) == []
     stored = rows(
         db,
-        "SELECT pipeline_id, cost_usd, success, ts_epoch FROM cost_outcomes "
-        "WHERE kind = 'outcome' ORDER BY id",
+        "SELECT pipeline_id, cost_usd, success, ts_epoch FROM cost_outcomes WHERE kind = 'outcome' ORDER BY id",
     )
-    truth = [
-        (o["pipeline_id"], o["cost_usd"], o["success"], o["ts_epoch"])
-        for o in lines(folder / "truth.jsonl.gz")
-    ]
+    truth = [(o["pipeline_id"], o["cost_usd"], o["success"], o["ts_epoch"]) for o in lines(folder / "truth.jsonl.gz")]
     assert stored == truth
 
 

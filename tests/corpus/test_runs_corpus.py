@@ -238,9 +238,7 @@ def test_small_costs_the_same_without_costs_json(books: Books, fixtures_dir: Pat
     linked = books.rows("""
         SELECT DISTINCT issue FROM cost_entries
         WHERE stage = 'pipeline' AND issue IS NOT NULL""")
-    assert {str(issue) for issue in linked} == set(told) - {"", "52"}, (
-        "52 used no tokens, so nothing links it"
-    )
+    assert {str(issue) for issue in linked} == set(told) - {"", "52"}, "52 used no tokens, so nothing links it"
 
     take_costs(books, costs)
     assert money(books) == (total, usd, 0)

@@ -108,8 +108,7 @@ def test_all_of_it_gone_and_back_leaves_every_row_as_it_was(db: apsw.Connection,
 def test_costs_add_up(db: apsw.Connection, real_home: Path) -> None:
     entries = load(real_home, "costs.json")["entries"]
     stored = db.execute(
-        "SELECT count(*), sum(cost_usd), sum(input_tokens), max(ts_epoch) FROM cost_entries "
-        "WHERE origin = 'costs.json'"
+        "SELECT count(*), sum(cost_usd), sum(input_tokens), max(ts_epoch) FROM cost_entries WHERE origin = 'costs.json'"
     ).fetchone()
     assert stored == (
         len(entries),
@@ -142,9 +141,7 @@ def test_heartbeats_are_rows_by_file_name(db: apsw.Connection, real_home: Path) 
 def test_the_daemon_its_jobs_queue_and_history_are_rows(db: apsw.Connection, real_home: Path) -> None:
     state = load(real_home, "daemon-state.json")
     assert rows(db, "SELECT pid, last_poll FROM daemon_state") == [(state["pid"], state["last_poll"])]
-    jobs = db.execute(
-        "SELECT issue, pid, title FROM daemon_jobs WHERE present ORDER BY started_at"
-    ).fetchall()
+    jobs = db.execute("SELECT issue, pid, title FROM daemon_jobs WHERE present ORDER BY started_at").fetchall()
     assert jobs == [(job["issue"], job["pid"], job["title"]) for job in state["active_jobs"]]
     assert [q for (q,) in db.execute("SELECT id FROM daemon_queue ORDER BY position")] == state["queued"]
     assert dict(rows(db, "SELECT id, title FROM daemon_titles")) == state.get("titles", {})
@@ -163,13 +160,9 @@ def test_a_queue_item_of_another_repository_has_its_number_and_repository(db: ap
 def test_outcomes_repeated_in_each_value_are_stored_once(db: apsw.Connection, real_home: Path) -> None:
     values: list[Any] = list(decode_sequence((real_home / "cost-outcomes.json").read_bytes()).values)
     longest = max((value.get("outcomes", []) for value in values), key=len)
-    stored = db.execute(
-        "SELECT pipeline_id, success FROM cost_outcomes WHERE kind = 'outcome' ORDER BY id"
-    ).fetchall()
+    stored = db.execute("SELECT pipeline_id, success FROM cost_outcomes WHERE kind = 'outcome' ORDER BY id").fetchall()
     assert stored == [(outcome["pipeline_id"], outcome["success"]) for outcome in longest]
-    pipelines = db.execute(
-        "SELECT ts, issue, template FROM cost_outcomes WHERE kind = 'pipeline' ORDER BY id"
-    )
+    pipelines = db.execute("SELECT ts, issue, template FROM cost_outcomes WHERE kind = 'pipeline' ORDER BY id")
     wanted = [
         (value["ts"], int(value["issue"].strip('"#') or 0) or None, value["template"].strip('"'))
         for value in values
@@ -180,9 +173,7 @@ def test_outcomes_repeated_in_each_value_are_stored_once(db: apsw.Connection, re
 
 def test_memory_of_each_repository_is_rows(db: apsw.Connection, real_home: Path) -> None:
     for folder in sorted(path for path in (real_home / "memory").iterdir() if path.is_dir()):
-        query = (
-            "SELECT entry_type, pattern, frequency, extra FROM memory_entries WHERE repo_hash = ? ORDER BY id"
-        )
+        query = "SELECT entry_type, pattern, frequency, extra FROM memory_entries WHERE repo_hash = ? ORDER BY id"
         stored = rows(db, query, folder.name)
         failures = {f["pattern"]: f["seen_count"] for f in load(folder, "failures.json").get("failures", [])}
         assert {p: n for kind, p, n, _ in stored if kind == "failure"} == failures

@@ -232,9 +232,7 @@ def test_beside_a_writer_no_mixture_of_two_versions_is_read(tmp_path: Path, way:
 
 
 @pytest.mark.parametrize("way", ["truncate", "rename"])
-def test_a_list_rewritten_without_pause_is_stored_once_and_in_order(
-    tmp_path: Path, database: Path, way: str
-) -> None:
+def test_a_list_rewritten_without_pause_is_stored_once_and_in_order(tmp_path: Path, database: Path, way: str) -> None:
     path = tmp_path / "costs.json"
     db = open_writer(database)
     with subprocess.Popen([sys.executable, "-c", LIST_WRITER, str(path), way]) as writer:

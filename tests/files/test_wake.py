@@ -150,9 +150,7 @@ def test_judge_that_raises_ends_nothing_and_asks_for_a_look_at_all(
     watch.stop()
 
 
-def test_more_changes_than_are_kept_mean_look_at_all(
-    bell: threading.Event, home: Path, eventually: Eventually
-) -> None:
+def test_more_changes_than_are_kept_mean_look_at_all(bell: threading.Event, home: Path, eventually: Eventually) -> None:
     watch = Watch(bell, is_source)
     watch.start([home])
     for number in range(MAX_CHANGED + 1):
@@ -196,9 +194,7 @@ def test_folder_no_longer_wanted_is_let_go(watch: Watch, home: Path, told: Calla
     assert told() == set()
 
 
-def test_home_removed_and_made_again_is_watched_again(
-    watch: Watch, home: Path, eventually: Eventually
-) -> None:
+def test_home_removed_and_made_again_is_watched_again(watch: Watch, home: Path, eventually: Eventually) -> None:
     home.rmdir()
     assert watch.check([home]) == []
     home.mkdir()
@@ -224,9 +220,7 @@ def test_home_removed_and_made_again_between_two_checks_is_watched_again(
     eventually(works)
 
 
-def test_home_moved_away_and_made_again_is_watched_again(
-    watch: Watch, home: Path, eventually: Eventually
-) -> None:
+def test_home_moved_away_and_made_again_is_watched_again(watch: Watch, home: Path, eventually: Eventually) -> None:
     home.rename(home.with_name("old"))
     home.mkdir()
 
@@ -363,9 +357,7 @@ def test_out_of_descriptors_is_a_reason_and_passes(home: Path) -> None:
 
 
 def test_out_of_watches_is_a_reason_and_passes(home: Path) -> None:
-    if subprocess.run(
-        ["unshare", "--user", "--map-root-user", "true"], capture_output=True, check=False
-    ).returncode:
+    if subprocess.run(["unshare", "--user", "--map-root-user", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no user namespace of our own to lower the limit in")
     own = ["unshare", "--user", "--map-root-user", sys.executable, "-W", "error", "-c", WATCHES, str(home)]
 

@@ -33,9 +33,7 @@ scalars = (
 )
 values = st.recursive(
     scalars,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(characters, max_size=5), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(characters, max_size=5), inner, max_size=3),
     max_leaves=6,
 )
 keys = st.sampled_from(COLUMN_KEYS) | st.text(characters, max_size=8)
@@ -211,9 +209,7 @@ def test_whatever_v3_emits_on_one_line_is_read_exactly(pairs: list[tuple[str, st
 
 @settings(modest, max_examples=400)
 @given(fields, texts)
-def test_what_v1_emits_is_read_exactly_when_a_newline_gives_it_away(
-    pairs: list[tuple[str, str]], text: str
-) -> None:
+def test_what_v1_emits_is_read_exactly_when_a_newline_gives_it_away(pairs: list[tuple[str, str]], text: str) -> None:
     assume(not any('\\"}' in value for _, value in pairs) and '\\"}' not in text)
     pairs = [*pairs, ("goal", f"first\n{text}."), ("last", "x")]
     decoded = decode([*emit(pairs, escape_v1).split(b"\n"), GOOD])

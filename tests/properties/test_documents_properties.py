@@ -115,9 +115,7 @@ def test_the_overlap_is_the_longest_one(known: list[bytes], found: list[bytes]) 
 
 @PURE
 @given(known=letters, appended=letters)
-def test_what_is_appended_below_the_cap_is_new_whatever_it_repeats(
-    known: list[bytes], appended: list[bytes]
-) -> None:
+def test_what_is_appended_below_the_cap_is_new_whatever_it_repeats(known: list[bytes], appended: list[bytes]) -> None:
     more = added(known, known + appended, 1000)
     assert more.new == tuple(range(len(known), len(known) + len(appended)))
     assert more.sure
@@ -136,11 +134,7 @@ def test_never_fewer_entries_are_known_than_there_were_and_never_more_new_than_t
 
 
 @PURE
-@given(
-    looks=st.lists(
-        st.lists(st.sampled_from([b"%d" % n for n in range(8)]), unique=True, max_size=8), max_size=6
-    )
-)
+@given(looks=st.lists(st.lists(st.sampled_from([b"%d" % n for n in range(8)]), unique=True, max_size=8), max_size=6))
 def test_a_list_of_different_entries_never_gives_one_twice_in_two_looks(looks: list[list[bytes]]) -> None:
     memory = Remembered(())
     before: list[bytes] = []
@@ -178,9 +172,7 @@ def test_no_failure_is_forgotten_and_none_counted_more_often_than_it_was_seen(
 
 @QUICK
 @given(steps=st.lists(st.tuples(patterns, st.booleans()), max_size=40))
-def test_every_sighting_of_a_failure_counts_when_each_is_looked_at(
-    db: Fresh, steps: list[tuple[str, bool]]
-) -> None:
+def test_every_sighting_of_a_failure_counts_when_each_is_looked_at(db: Fresh, steps: list[tuple[str, bool]]) -> None:
     connection = db.connect()
     standing: dict[str, tuple[int, int]] = {}
     sightings: Counter[str] = Counter()
@@ -200,14 +192,10 @@ def look_at(db: apsw.Connection, standing: dict[str, tuple[int, int]]) -> None:
 
 @QUICK
 @given(looks=st.lists(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 3)), min_size=1, max_size=8))
-def test_keyed_entries_are_those_of_the_last_look_and_none_is_forgotten(
-    db: Fresh, looks: list[dict[str, int]]
-) -> None:
+def test_keyed_entries_are_those_of_the_last_look_and_none_is_forgotten(db: Fresh, looks: list[dict[str, int]]) -> None:
     connection = db.connect()
     for found in looks:
-        document = [
-            {"developer_id": key, "machine_name": "m", "daemon_pid": pid} for key, pid in found.items()
-        ]
+        document = [{"developer_id": key, "machine_name": "m", "daemon_pid": pid} for key, pid in found.items()]
         take(connection, "developer-registry.json", document)
         assert verify_document(connection, "developer-registry.json", orjson.dumps(document)) == []
     stored = rows(connection, "SELECT developer, daemon_pid, present FROM sessions")
@@ -266,7 +254,5 @@ remembered = st.builds(Remembered, st.lists(marks, max_size=5).map(tuple), st.bo
     lists=st.dictionaries(st.sampled_from(["entries", "completed", "x"]), remembered),
     bad=st.frozensets(marks),
 )
-def test_what_is_remembered_is_read_back_as_it_was(
-    lists: dict[str, Remembered], bad: frozenset[bytes]
-) -> None:
+def test_what_is_remembered_is_read_back_as_it_was(lists: dict[str, Remembered], bad: frozenset[bytes]) -> None:
     assert unpack(pack(Memory(lists, bad))) == Memory(lists, bad)

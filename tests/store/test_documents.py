@@ -152,9 +152,7 @@ def test_a_missing_epoch_is_derived_from_the_text(db: apsw.Connection) -> None:
     assert db.execute("SELECT ts_epoch FROM cost_entries ORDER BY id").fetchall() == [(86_400,), (None,)]
 
 
-@pytest.mark.parametrize(
-    "number", [b"1e999", b"NaN", b"-Infinity", b"18446744073709551616", b"9223372036854775808"]
-)
+@pytest.mark.parametrize("number", [b"1e999", b"NaN", b"-Infinity", b"18446744073709551616", b"9223372036854775808"])
 def test_numbers_that_no_column_holds_do_no_harm(db: apsw.Connection, number: bytes) -> None:
     raw = b'{"entries":[{"input_tokens":' + number + b',"issue":' + number + b',"ts_epoch":' + number + b"}]}"
     assert take(db, "costs.json", raw).records == 1
@@ -254,17 +252,13 @@ def sequence(*values: dict[str, object]) -> bytes:
 
 
 def stored_outcomes(db: apsw.Connection) -> list[tuple[Any, ...]]:
-    return db.execute(
-        "SELECT kind, coalesce(pipeline_id, issue) FROM cost_outcomes ORDER BY kind, id"
-    ).fetchall()
+    return db.execute("SELECT kind, coalesce(pipeline_id, issue) FROM cost_outcomes ORDER BY kind, id").fetchall()
 
 
 def test_an_outcome_added_to_every_value_is_one_row_and_the_values_do_not_change(db: apsw.Connection) -> None:
     take(db, "cost-outcomes.json", sequence(appended(1), appended(2)))
     take(db, "cost-outcomes.json", sequence(appended(1) | outcomes(1), appended(2) | outcomes(1)))
-    take(
-        db, "cost-outcomes.json", sequence(appended(1) | outcomes(1), appended(2) | outcomes(1), appended(3))
-    )
+    take(db, "cost-outcomes.json", sequence(appended(1) | outcomes(1), appended(2) | outcomes(1), appended(3)))
     more = sequence(appended(1) | outcomes(1, 2), appended(2) | outcomes(1, 2), appended(3) | outcomes(2))
     take(db, "cost-outcomes.json", more)
     assert stored_outcomes(db) == [
@@ -305,15 +299,8 @@ def test_verify_sees_what_is_missing_added_or_altered(db: apsw.Connection) -> No
     db.execute("INSERT INTO cost_entries (input_tokens, origin) VALUES (4, 'costs.json')")
     assert verify_document(db, "costs.json", raw)
     db.execute("DELETE FROM cost_entries WHERE input_tokens IN (2, 4)")
-    assert verify_document(db, "costs.json", raw) == [
-        "costs.json: entries: 1 of 3 entries are not in the database"
-    ]
+    assert verify_document(db, "costs.json", raw) == ["costs.json: entries: 1 of 3 entries are not in the database"]
     assert (
-        len(
-            verify_document(
-                db, FAILURES, orjson.dumps(failures(failure("a", 1, 1, fix="x"), failure("c", 1, 1)))
-            )
-        )
-        == 3
+        len(verify_document(db, FAILURES, orjson.dumps(failures(failure("a", 1, 1, fix="x"), failure("c", 1, 1))))) == 3
     )
     assert verify_document(db, FAILURES, None)

@@ -55,12 +55,8 @@ def test_a_changed_entry_is_updated_and_its_unknown_fields_are_kept(db: apsw.Con
         "events_since": 0,
     }
     take(db, "developer-registry.json", [entry])
-    take(
-        db, "developer-registry.json", [entry | {"last_heartbeat": 0, "daemon_running": True, "mood": ["x"]}]
-    )
-    row = db.execute(
-        "SELECT developer, machine, last_heartbeat_ms, daemon_running, extra FROM sessions"
-    ).fetchone()
+    take(db, "developer-registry.json", [entry | {"last_heartbeat": 0, "daemon_running": True, "mood": ["x"]}])
+    row = db.execute("SELECT developer, machine, last_heartbeat_ms, daemon_running, extra FROM sessions").fetchone()
     assert row == ("Ada", "b1", 0, 1, '{"events_since":0,"mood":["x"]}')
     assert checkpoint(db, "developer-registry.json") == (1, 0, 0, 1_768_410_105)
 
@@ -93,9 +89,7 @@ def test_repositories_do_not_touch_each_other(db: apsw.Connection) -> None:
     take(db, "memory/aaa/failures.json", failures(failure("x", 1, 1)))
     take(db, "memory/bbb/failures.json", failures(failure("x", 4, 1)))
     take(db, "memory/aaa/failures.json", None)
-    rows = db.execute(
-        "SELECT repo_hash, frequency, present FROM memory_entries ORDER BY repo_hash"
-    ).fetchall()
+    rows = db.execute("SELECT repo_hash, frequency, present FROM memory_entries ORDER BY repo_hash").fetchall()
     assert rows == [("aaa", 1, 0), ("bbb", 4, 1)]
 
 

@@ -37,9 +37,7 @@ def test_an_event_that_costs_json_has_told_of_is_no_second_entry(books: Books) -
 def test_an_event_alone_is_an_entry(books: Books) -> None:
     books.events(spent(3))
 
-    row = books.rows(
-        "SELECT input_tokens, output_tokens, model, stage, issue, ts_epoch, event_id FROM cost_entries"
-    )
+    row = books.rows("SELECT input_tokens, output_tokens, model, stage, issue, ts_epoch, event_id FROM cost_entries")
     assert row == [(100, 10, "opus", "build", None, NOON + 3, 1)]
     assert books.metric("cost_usd") == 0.25
 
@@ -135,9 +133,7 @@ def test_no_tokens_link_to_no_run(books: Books) -> None:
 
 def test_a_run_costs_the_entries_of_its_issue_from_its_start_to_the_next(books: Books) -> None:
     books.events(started(100), completed(160))
-    books.entries(
-        entry(50, 1.0), entry(100, 2.0), entry(170, 4.0), entry(170, 8.0, issue=8), entry(500, 16.0)
-    )
+    books.entries(entry(50, 1.0), entry(100, 2.0), entry(170, 4.0), entry(170, 8.0, issue=8), entry(500, 16.0))
     assert books.rows(RUNS) == [(1, 22.0, "entries")]
 
     books.events(started(400))

@@ -76,9 +76,7 @@ def test_two_starts_of_an_issue_side_by_side_are_two_runs(books: Books) -> None:
 
 
 def test_an_issue_of_another_repository_is_text(books: Books) -> None:
-    books.one_by_one(
-        started(0, "acme/rocket:58"), doubled(1, "acme/rocket:58"), completed(60, "acme/rocket:58")
-    )
+    books.one_by_one(started(0, "acme/rocket:58"), doubled(1, "acme/rocket:58"), completed(60, "acme/rocket:58"))
 
     assert books.rows("SELECT issue, status FROM pipeline_runs") == [("acme/rocket:58", "success")]
 
@@ -86,9 +84,7 @@ def test_an_issue_of_another_repository_is_text(books: Books) -> None:
 def test_a_run_without_an_end_is_running(books: Books) -> None:
     books.one_by_one(started(0), doubled(1), stage(2, "intake", "started"))
 
-    assert books.rows("SELECT status, ended_epoch, duration_s FROM pipeline_runs") == [
-        ("running", None, None)
-    ]
+    assert books.rows("SELECT status, ended_epoch, duration_s FROM pipeline_runs") == [("running", None, None)]
 
 
 def test_a_run_whose_last_stage_failed_has_failed(books: Books) -> None:
@@ -212,9 +208,7 @@ def test_a_killed_run_that_goes_on_is_running(books: Books) -> None:
 def test_a_kill_after_the_end_changes_nothing(books: Books) -> None:
     books.one_by_one(started(0), completed(60), event("daemon.stale_kill", 7000, elapsed_s=500))
 
-    assert books.rows("SELECT status, kill_id, last_epoch FROM pipeline_runs") == [
-        ("success", None, NOON + 60)
-    ]
+    assert books.rows("SELECT status, kill_id, last_epoch FROM pipeline_runs") == [("success", None, NOON + 60)]
 
 
 def test_a_kill_of_a_run_never_seen_is_a_run(books: Books) -> None:
@@ -306,9 +300,7 @@ def test_a_stage_told_of_three_times_is_one_attempt(books: Books) -> None:
     books.events(told(20, "plan", timing="10s"))
     books.events(stage(21, "plan", duration_s=19, result="success"))
 
-    row = books.rows(
-        "SELECT stage, attempt, status, started_epoch, ended_epoch, duration_s FROM pipeline_stages"
-    )
+    row = books.rows("SELECT stage, attempt, status, started_epoch, ended_epoch, duration_s FROM pipeline_stages")
     assert row == [("plan", 1, "success", NOON + 2, NOON + 21, 19.0)]
 
 
@@ -334,9 +326,7 @@ def test_build_and_test_show_only_in_payloads(books: Books, timing: str, seconds
 
 
 def test_a_payload_with_numbers_and_spaces_is_read_too(books: Books) -> None:
-    odd = event(
-        "stage.complete", 9, None, event_id="e", payload='{ "stage": "build", "issue": 7, "timing": 4 }'
-    )
+    odd = event("stage.complete", 9, None, event_id="e", payload='{ "stage": "build", "issue": 7, "timing": 4 }')
     books.events(started(0), odd)
 
     assert books.rows("SELECT stage, run_id, duration_s FROM pipeline_stages") == [("build", 1, 4.0)]
@@ -344,9 +334,7 @@ def test_a_payload_with_numbers_and_spaces_is_read_too(books: Books) -> None:
 
 def test_a_stage_begun_again_is_the_next_attempt(books: Books) -> None:
     for at in (0, 100, 200):
-        books.events(
-            stage(at, "plan", "started"), stage(at + 50, "plan", "failed" if at < 200 else "completed")
-        )
+        books.events(stage(at, "plan", "started"), stage(at + 50, "plan", "failed" if at < 200 else "completed"))
 
     assert books.stages() == [("plan", 1, "failed"), ("plan", 2, "failed"), ("plan", 3, "success")]
 
@@ -358,9 +346,7 @@ def test_an_outcome_that_contradicts_the_payload_is_the_next_attempt(books: Book
 
 
 def test_a_skipped_stage_is_an_attempt_with_its_reason(books: Books) -> None:
-    books.one_by_one(
-        started(0), stage(5, "plan", "skipped", reason="human_skip"), stage(9, "plan", "started")
-    )
+    books.one_by_one(started(0), stage(5, "plan", "skipped", reason="human_skip"), stage(9, "plan", "started"))
 
     assert books.stages() == [("plan", 1, "skipped"), ("plan", 2, "running")]
     assert books.rows("SELECT reason FROM pipeline_stages WHERE attempt = 1") == ["human_skip"]
@@ -388,9 +374,7 @@ def test_of_runs_alike_without_an_issue_the_end_finds_the_one_it_fits(books: Boo
 
 
 def test_stages_without_an_issue_go_to_the_run_that_waits_for_them(books: Books) -> None:
-    books.one_by_one(
-        started(0, 0), stage(1, "plan", "started", 0), started(5, 0), stage(6, "intake", "started", 0)
-    )
+    books.one_by_one(started(0, 0), stage(1, "plan", "started", 0), started(5, 0), stage(6, "intake", "started", 0))
     books.one_by_one(told(20, "plan", issue=0), stage(21, "plan", issue=0), told(22, "intake", issue=0))
 
     assert books.rows("SELECT run_id, stage, status FROM pipeline_stages ORDER BY id") == [

@@ -194,9 +194,7 @@ def test_age_of_the_oldest_unread_line_stays_between_what_is_certain(
     assert unread_for(NOW, NOW - modified, *ago) == expected
 
 
-@pytest.mark.parametrize(
-    "line", [b"", b"{", b"[1]", b'{"ts_epoch":"x"}', b'{"ts_epoch":1e400}', b"\xff", b"[" * 9_999]
-)
+@pytest.mark.parametrize("line", [b"", b"{", b"[1]", b'{"ts_epoch":"x"}', b'{"ts_epoch":1e400}', b"\xff", b"[" * 9_999])
 def test_line_without_a_time_has_none(line: bytes) -> None:
     assert written_at(line) is None
 
@@ -242,9 +240,7 @@ def test_records_of_the_last_hour_are_counted_by_journal(home: Path, database: P
         put(database, CHECKPOINT, (name, "journal", number, None, 9, 0, 0, None, utc(NOW)))
     at = int(NOW)
     team = [(at - 60, "team-events.jsonl/ada@one"), (at - 70, "team-events.jsonl/bob@two")]
-    put(
-        database, EVENT, (at, "events.jsonl"), (at - 3600, "events.jsonl"), (at - 3599, "events.jsonl"), *team
-    )
+    put(database, EVENT, (at, "events.jsonl"), (at - 3600, "events.jsonl"), (at - 3599, "events.jsonl"), *team)
     put(database, EVENT, (None, "events.jsonl"), (at + 1, "events.jsonl"))
 
     found = {source.source: source.records_last_hour for source in ask(database, home).sources}

@@ -97,9 +97,7 @@ def test_help_of_each_command_tells_of_home_and_database(command: str) -> None:
 
 
 def test_version_is_told() -> None:
-    assert re.fullmatch(
-        r"shipwrightd \d+\.\d+\.\d+\S* \(Python [\d.]+\S*, SQLite [\d.]+\)\n", call("version").stdout
-    )
+    assert re.fullmatch(r"shipwrightd \d+\.\d+\.\d+\S* \(Python [\d.]+\S*, SQLite [\d.]+\)\n", call("version").stdout)
 
 
 @pytest.mark.parametrize("command", ["run", "backfill", "verify"])
@@ -292,9 +290,7 @@ def test_quarantine_shows_bytes_as_they_were(home: Path) -> None:
         check=True,
     )
 
-    assert [(piece["source"], piece["offset"], piece["state"]) for piece in listed] == [
-        ("events.jsonl", 8, "kept")
-    ]
+    assert [(piece["source"], piece["offset"], piece["state"]) for piece in listed] == [("events.jsonl", 8, "kept")]
     assert "\\x1b[2J no record" in shown.stdout
     assert "\x1b" not in shown.stdout
     assert raw.stdout == b"\x1b[2J no record \xff"

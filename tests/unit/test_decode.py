@@ -195,9 +195,7 @@ def test_given_epoch_wins_over_the_time() -> None:
 
 
 def test_epoch_in_quotes_counts_as_given() -> None:
-    assert (
-        event(b'{"ts":"2026-01-20T10:00:07Z","ts_epoch":"1767601800","type":"t"}')["ts_epoch"] == 1767601800
-    )
+    assert event(b'{"ts":"2026-01-20T10:00:07Z","ts_epoch":"1767601800","type":"t"}')["ts_epoch"] == 1767601800
 
 
 def test_epoch_that_is_no_number_is_derived_and_kept() -> None:
@@ -258,9 +256,7 @@ def test_team_event_says_who_sent_it() -> None:
     assert found["extra"] == [("from_developer", "Ada"), ("from_machine", "box-1")]
 
 
-@pytest.mark.parametrize(
-    "fields", [b"", b',"from_developer":""', b',"from_machine":5', b',"from_machine":{}']
-)
+@pytest.mark.parametrize("fields", [b"", b',"from_developer":""', b',"from_machine":5', b',"from_machine":{}'])
 def test_team_event_of_unknown_sender_says_so(fields: bytes) -> None:
     assert event(HEAD + fields + b"}", origin=TEAM)["origin"] == "team-events.jsonl/unknown@unknown"
 

@@ -57,9 +57,7 @@ def test_invalid_bytes_become_replacement_characters_and_stay_recoverable() -> N
 
 
 def test_quote_in_the_type_does_not_change_how_values_are_read() -> None:
-    found = salvaged(
-        '{"ts":"2026-01-20T10:00:00Z","type":"deploy "prod"","payload":"{\\"a\\":\\"b\\\\\\"c\\"}}"}'
-    )
+    found = salvaged('{"ts":"2026-01-20T10:00:00Z","type":"deploy "prod"","payload":"{\\"a\\":\\"b\\\\\\"c\\"}}"}')
 
     assert (found["type"], found["payload"]) == ('deploy "prod"', '{"a":"b\\"c"}}')
 

@@ -1,0 +1,68 @@
+"""What one transaction adds of a journal: rows, quarantine, gaps, and the totals they come to.
+
+Made inside the transaction and finished before it commits; nothing of it outlives a rollback.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipwrightd.ingest import store
+from shipwrightd.ingest.decode import decode_lines
+from shipwrightd.ingest.project import Batch, project_batch
+from shipwrightd.ingest.store import Counts
+from shipwrightd.ingest.stream import quarantined
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from shipwrightd.ingest.clock import Now
+    from shipwrightd.ingest.rows import EventRow
+    from shipwrightd.ingest.sources import JournalSource
+    from shipwrightd.ingest.store import Quarantined
+
+
+class Filing:
+    """Collects what a transaction stores of one source."""
+
+    def __init__(self, db: apsw.Connection, source: JournalSource, now: Now) -> None:
+        self._db = db
+        self._source = source
+        self._now = now
+        self._next_id = store.last_event_id(db) + 1
+        self._batch = Batch(self._next_id, self._next_id - 1)
+        self.counts = Counts()
+
+    def add_rows(self, rows: Sequence[EventRow], salvaged: int) -> None:
+        """Store rows in order."""
+        store.add_events(self._db, rows)
+        self._batch.add(rows, self._next_id)
+        self._next_id += len(rows)
+        self.counts.records += len(rows)
+        self.counts.salvaged += salvaged
+
+    def add_lines(self, lines: list[bytes], offset: int) -> None:
+        """Store lines that stand outside the order of reading, near an offset."""
+        decoded = decode_lines(lines, origin=self._source.origin, final=True)
+        self.add_rows(decoded.rows, decoded.salvaged)
+        self.quarantine(None, quarantined(decoded, lines, offset))
+
+    def quarantine(self, generation: int | None, found: Sequence[Quarantined]) -> None:
+        """Keep bytes that could not become rows."""
+        if found:
+            store.add_quarantine(self._db, self._source.name, generation, found, self._now.text)
+            self.counts.quarantined += len(found)
+
+    def gap(self, reason: str, detail: dict[str, int]) -> None:
+        """Record that a stretch passed unseen."""
+        store.add_gap(self._db, self._source.name, reason, detail, self._now.text)
+        self.counts.gaps += 1
+
+    def finish(self, generation: int | None = None) -> None:
+        """Bring projections and totals up to what was added; `generation` is the new current one, if any."""
+        self.counts.newest_epoch = self._batch.newest_epoch
+        if self.counts.records and self._source.projected:
+            project_batch(self._db, self._batch)
+        store.move_checkpoint(self._db, self._source.name, generation, self.counts, self._now.text)
