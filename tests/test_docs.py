@@ -1,0 +1,50 @@
+"""What the README says is what the program does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shipwrightd import errors
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^\| `(\w+)", README.split("## Commands")[1].split("##")[0], re.MULTILINE)
+
+
+def test_every_exit_code_is_explained() -> None:
+    codes = {kind.exit_code for kind in errors.ShipwrightdError.__subclasses__()}
+    line = README.split("Exit codes:")[1].split("##")[0]
+    assert codes <= {int(code) for code in re.findall(r"\b\d+\b", line)}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_readme_has_its_help(command: str) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "shipwrightd", command, "--help"], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_no_command_is_missing_from_the_readme() -> None:
+    shown = subprocess.run([sys.executable, "-m", "shipwrightd", "--help"], capture_output=True, text=True, check=True)
+    listed = set(re.findall(r"^  ([a-z]+) {2,}\S", shown.stdout.split("Commands:")[1], re.MULTILINE))
+    assert listed == set(COMMANDS)
+
+
+def test_every_setting_of_the_readme_is_known() -> None:
+    config = (ROOT / "shipwrightd" / "config.py").read_text()
+    table = README.split("## Settings")[1].split("##")[0]
+    for name in re.findall(r"`(log_level|rescan_s|settle_s|watch)`", table):
+        assert name in config
+    assert len(set(re.findall(r"SHIPWRIGHTD_\w+", table))) == 6
+
+
+def test_the_links_of_the_documents_lead_somewhere() -> None:
+    for document in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+            assert (ROOT / target).exists(), f"{document.name}: {target}"
