@@ -42,11 +42,11 @@ CREATE TABLE checkpoints (
 ) WITHOUT ROWID;
 
 -- One row for each physical file that has carried a journal's name: the
--- current one, older ones that may still be written to, finished ones.
+-- current one, and the last sixteen of each other state.
 CREATE TABLE generations (
     id           INTEGER PRIMARY KEY,
     source       TEXT    NOT NULL,
-    state        TEXT    NOT NULL,     -- current | draining | done
+    state        TEXT    NOT NULL,     -- current | rotated (has a sibling's name now) | replaced
     device       INTEGER NOT NULL,
     inode        INTEGER NOT NULL,
     offset       INTEGER NOT NULL,     -- bytes: the first byte not stored yet

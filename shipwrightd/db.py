@@ -82,6 +82,15 @@ def _lock_patiently(fd: int) -> None:
             return
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return which file stands at a path, None for none. Raises OSError when that cannot be told."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
 def lock_path(database: Path) -> Path:
     """Return where the writer lock of `database` lives."""
     return database.with_name(database.name + ".lock")
@@ -136,7 +145,7 @@ def open_writer(path: Path) -> apsw.Connection:
     try:
         if fresh:  # SQLite would make it by the umask
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        elif stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
             path.chmod(0o600)
         db = apsw.Connection(str(path), statementcachesize=STATEMENTS)
     except (apsw.Error, OSError) as error:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 from world import DEADLINE_S, Daemon, World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import signal
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 Entry = dict[str, Any]
@@ -70,8 +70,21 @@ class Running(Daemon):
             )
         return self
 
-    def __enter__(self) -> Running:
-        return self.start()
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def wait_for(self, condition: Callable[[], object], within_s: float = DEADLINE_S) -> None:
+        """Wait until the condition holds; show the log when it does not in time, or when the daemon is gone."""
+        deadline = time.monotonic() + within_s
+        while not condition():
+            assert self.runs(), f"it ended\n{self.told()}"
+            assert time.monotonic() < deadline, f"not within {within_s} s\n{self.told()}"
+            time.sleep(0.01)
+
+    def has_logged(self, event: str, times: int = 1) -> Callable[[], bool]:
+        """Return a condition: an entry of that name has been logged so often."""
+        return lambda: len(self.logged(event)) >= times
 
     @property
     def pid(self) -> int:

@@ -21,7 +21,7 @@ HASH_BYTES = 8
 SURE_LINES = 8  # a run that ends before the history does is chance below this length,
 SURE_BYTES = 512  # unless its lines are this long together (no doubles in simulation)
 TAIL_LINES = 8  # how much of the history's end must come back to call a rewrite an edit
-EXTEND_LINES = 1_024  # how far equal tails are compared; bounds the work on repetitive files
+EXTEND_LINES = 64  # how far equal tails are compared; bounds the work on repetitive files
 
 
 class Verdict(Enum):
@@ -110,7 +110,10 @@ def is_sure(run: Run, sizes: Sequence[int]) -> bool:
 
 
 class TailSearch:
-    """Finds the end of a history inside a longer file, fed with the file's line hashes in order."""
+    """Finds the end of a history inside a longer file, fed with the file's line hashes in order.
+
+    Of several places the one with the longest common tail wins, the last among equals.
+    """
 
     def __init__(self, history: Sequence[int]) -> None:
         self._history = history
@@ -119,34 +122,31 @@ class TailSearch:
         self._fed = 0
         self._best = 0
         self.known = 0  # lines of the file up to and including the history's last; 0: not found
-        self.unknown: list[int] = []  # positions before `known` of lines that the history does not have
         self.window: list[int] = []  # hashes of the file's last lines up to `known`
 
     def feed(self, hashes: Sequence[int]) -> None:
         """Look at the file's next lines."""
         last = self._history[-1]
+        fresh = len(self._recent)
         self._recent.extend(hashes)
-        base = self._fed + len(hashes) - len(self._recent)
-        for i in range(len(self._recent) - len(hashes), len(self._recent)):
+        found = -1
+        for i in range(fresh, len(self._recent)):
             if self._recent[i] == last:
-                self._consider(i, base)
+                length = self._common_tail(i)
+                if length >= max(self._need, self._best):
+                    self._best = length
+                    found = i
+        if found >= 0:
+            self.known = self._fed - fresh + found + 1
+            self.window = self._recent[max(0, found + 1 - len(self._history)) : found + 1]
         self._fed += len(hashes)
         del self._recent[: max(0, len(self._recent) - WINDOW_LINES)]
 
-    def _consider(self, i: int, base: int) -> None:
-        length = self._common_tail(i)
-        if length < self._need or length < self._best:
-            return
-        self._best = length
-        self.known = base + i + 1
-        self.window = self._recent[: i + 1]
-        left = Counter(self._history)
-        self.unknown = []
-        for j in range(max(0, i + 1 - len(self._history)), i + 1):
-            if left[self._recent[j]] > 0:
-                left[self._recent[j]] -= 1
-            else:
-                self.unknown.append(base + j)
+    @property
+    def unknown(self) -> list[int]:
+        """Return the positions before `known` of lines that the history does not have."""
+        first = self.known - len(self.window)
+        return [first + at for at in unknown_in(self.window, self._history)]
 
     def _common_tail(self, i: int) -> int:
         limit = min(i + 1, len(self._history), EXTEND_LINES)
@@ -154,3 +154,15 @@ class TailSearch:
         while length < limit and self._recent[i - length] == self._history[-1 - length]:
             length += 1
         return length
+
+
+def unknown_in(lines: Sequence[int], history: Sequence[int]) -> list[int]:
+    """Return the positions of lines that occur more often here than in the history, the last of them."""
+    left = Counter(history)
+    found = []
+    for at in range(len(lines) - 1, -1, -1):
+        if left[lines[at]] > 0:
+            left[lines[at]] -= 1
+        else:
+            found.append(at)
+    return found[::-1]

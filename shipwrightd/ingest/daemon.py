@@ -18,8 +18,8 @@ import apsw
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.db import relax, transaction
-from shipwrightd.errors import ShipwrightdError
+from shipwrightd.db import identity, relax, transaction
+from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
@@ -36,11 +36,18 @@ if TYPE_CHECKING:
 COALESCE_S = 0.002  # a burst of wakes becomes one batch; below what anyone can see
 DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 DEGRADED_RESCAN_S = 0.5
-WAITS = (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
+GONE_S = 1.0  # a database that is not in its place for longer has been removed
 DAEMON = ""  # the name under which the daemon's own trouble stands in source_errors
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger()
+
+
+class GoneError(Exception):
+    """Nothing is where the database was opened."""
+
+
+WAITS = (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, GoneError)
 
 
 class Flags:
@@ -81,7 +88,7 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings]) -> N
     with flags.installed():
         db, lock = open_database(config.db, config.home, "run")
         try:
-            Loop(db, config.home, settings, bell, flags).run(reload)
+            Loop(db, config, settings, bell, flags).run(reload)
         finally:
             with contextlib.suppress(apsw.Error):
                 db.close()
@@ -92,10 +99,13 @@ class Loop:
     """The daemon between its start and its end."""
 
     def __init__(
-        self, db: apsw.Connection, home: Path, settings: Settings, bell: threading.Event, flags: Flags
+        self, db: apsw.Connection, config: Config, settings: Settings, bell: threading.Event, flags: Flags
     ) -> None:
         self._db = db
-        self._home = home
+        self._path = config.db
+        self._file = identity(config.db)
+        self._gone_since: float | None = None
+        self._home = home = config.home
         self._settings = settings
         self._bell = bell
         self._flags = flags
@@ -132,9 +142,12 @@ class Loop:
     def _pass(self, *, rung: bool) -> None:
         """Look at what hints name, or at everything when its time has come, and set the time of the next look."""
         started = time.monotonic()
+        if self._failures and started < self._next_look:
+            return  # asking more often brings neither space nor a lock, only more to log
         try:
             hints = self._hints() if rung and started < self._next_look else None
             if hints is None:
+                self._check_database(started)
                 self._check_watch()
             passed = self._catch_up.look(hints, stop=lambda: self._flags.stopping)
         except WAITS as error:
@@ -154,8 +167,30 @@ class Loop:
         if passed.wait_s is not None:
             self._next_look = min(self._next_look, time.monotonic() + passed.wait_s)
 
-    def _wait_for_database(self, error: apsw.Error) -> None:
-        """Try again later: the disk is full, or another process holds the database."""
+    def _check_database(self, now: float) -> None:
+        """Store nothing in a file that nobody will find.
+
+        Raises DatabaseError when another file took the database's place, and MissingError
+        when it is gone for good. Gone with its home, which may come back, it is waited for.
+        """
+        try:
+            found = identity(self._path)
+        except OSError:  # cannot be told; SQLite has it open
+            return
+        if found == self._file:
+            self._gone_since = None
+            return
+        if found is not None:
+            message = f"another file has taken the place of the database {self._path}"
+            raise DatabaseError(message, hint="start again to go on with that one")
+        self._gone_since = self._gone_since or now
+        if self._home.is_dir() and now - self._gone_since > GONE_S:
+            message = f"the database {self._path} was removed"
+            raise MissingError(message, hint="start again to make a new one of what the files still hold")
+        raise GoneError("the database is not in its place")
+
+    def _wait_for_database(self, error: Exception) -> None:
+        """Try again later: the disk is full, or another process holds the database, or it is not there."""
         wait_s = DATABASE_RETRY_S[min(self._failures, len(DATABASE_RETRY_S) - 1)]
         self._failures += 1
         self._next_look = time.monotonic() + wait_s
@@ -193,9 +228,7 @@ class Loop:
 
     def _check_watch(self) -> None:
         """Keep watching alive, and say in the database when it cannot be relied on."""
-        if self._watch is None:
-            return
-        self._note_trouble(self._watch.check(self._folders()))
+        self._note_trouble(self._watch.check(self._folders()) if self._watch is not None else [])
 
     def _note_trouble(self, trouble: list[str]) -> None:
         if trouble == self._trouble:
@@ -222,7 +255,6 @@ class Loop:
         if settings.watch != self._settings.watch and self._watch is not None:
             self._watch.stop()
             self._watch = None
-            self._note_trouble([])
         self._settings = settings
         self._catch_up.set_settle(settings.settle_s)
         if self._watch is None:

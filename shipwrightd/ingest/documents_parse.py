@@ -7,7 +7,7 @@ documents_store use the same order.
 from __future__ import annotations
 
 from shipwrightd.ingest.documents_fields import Fields, epoch_of, seconds_of
-from shipwrightd.ingest.documents_json import Json, decode, decode_sequence, entry_hash
+from shipwrightd.ingest.documents_json import SIGNED_64, Json, decode, decode_sequence, entry_hash
 from shipwrightd.ingest.documents_parts import Item, KeyedRow, Parsed, Scope, Stamped
 from shipwrightd.ingest.overlap import surplus
 
@@ -140,7 +140,8 @@ def developer(value: Json, _position: int) -> Item:
         f.number("daemon_pid"),
     )
     row = (name, machine, *about, f.json("active_jobs"), f.json("queued"), f.extra())
-    return KeyedRow((f"{name}@{machine}",), row, int(heartbeat // 1_000) if heartbeat else None)
+    seen = int(heartbeat // 1_000) if heartbeat and abs(heartbeat) < SIGNED_64 else None
+    return KeyedRow((f"{name}@{machine}",), row, seen)
 
 
 def heartbeat(raw: bytes, name: str) -> Parsed:

@@ -7,12 +7,13 @@ for 30 seconds; then it is an error, and what was stored of it stays.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipwrightd.db import transaction
 from shipwrightd.ingest.documents import DOCUMENTS
-from shipwrightd.ingest.documents_store import ingest_document
+from shipwrightd.ingest.documents_store import Outcome, ingest_document
 from shipwrightd.ingest.snapshot import Document, Missing, Signature, Torn, Unchanged, look
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Documents:
         self._signatures: dict[str, Signature] = {}
         self._missing: dict[str, float] = {}  # since when, monotonic seconds
         self._failing: dict[str, float] = {}
+        self._errors: dict[str, str] = {}  # what is wrong with the version that was seen last
         self._gone: set[str] = set()  # missing twice: not looked for until the folder shows them again
         self.known: set[str] = set()
 
@@ -61,7 +63,7 @@ class Documents:
         """Look at one document and store what is new in it. Raises OSError when it cannot be read."""
         seen = look(self._home / name, self._signatures.get(name), now_ns=int(now.wall * 1e9))
         if isinstance(seen, Unchanged):
-            return Taken()
+            return Taken(error=self._errors.get(name))
         if isinstance(seen, Torn):
             return Taken(wait_s=RETRY_S)
         if isinstance(seen, Missing):
@@ -70,8 +72,12 @@ class Documents:
         return self._take_present(db, name, seen, now)
 
     def _take_present(self, db: apsw.Connection, name: str, seen: Document, now: Now) -> Taken:
-        with transaction(db):
-            outcome = ingest_document(db, name, seen.raw, now=now.text)
+        try:
+            with transaction(db):
+                outcome = ingest_document(db, name, seen.raw, now=now.text)
+        except OverflowError:
+            outcome = Outcome(error="a number in it is larger than the database can hold")
+        self._errors.pop(name, None)
         if outcome.error is None:
             self._failing.pop(name, None)
             if seen.signature is not None:
@@ -82,10 +88,15 @@ class Documents:
             return Taken(wait_s=RETRY_S if now.monotonic - since < 1 else SECOND_LOOK_S)
         if seen.signature is not None:
             self._signatures[name] = seen.signature
-        return Taken(error=f"{name} is no valid JSON: {outcome.error}")
+        self._errors[name] = f"{name} cannot be used: {outcome.error}"
+        return Taken(error=self._errors[name])
 
     def _take_missing(self, db: apsw.Connection, name: str, now: Now) -> Taken:
         self._signatures.pop(name, None)
+        self._errors.pop(name, None)
+        if not self._home.is_dir():  # unmounted or moved away: that says nothing of its files
+            self._missing.pop(name, None)
+            return Taken()
         since = self._missing.setdefault(name, now.monotonic)
         if now.monotonic - since < SECOND_LOOK_S:
             return Taken(wait_s=SECOND_LOOK_S)
@@ -117,12 +128,31 @@ def expand(home: Path, pattern: str) -> list[str]:
             for entry in _entries(home / base)
             if entry.startswith(prefix) and entry.endswith(suffix) and not entry.startswith(".")
         ]
-    return [name[:-1] for name in found if (home / name[:-1]).is_file() or (home / name[:-1]).is_symlink()]
+    return [name[:-1] for name in found if _is_there(home / name[:-1])]
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether something that may be a document is at the path; what cannot be looked at may be one."""
+    try:
+        return stat.S_IFMT(path.lstat().st_mode) in {stat.S_IFREG, stat.S_IFLNK}
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a file name is UTF-8; Shipwright makes no other, and SQLite could not hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _entries(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries)
+            return sorted(entry.name for entry in entries if _is_text(entry.name))
     except OSError:
         return []

@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shipwrightd.db import transaction
@@ -19,9 +19,10 @@ from shipwrightd.ingest import locate, store
 from shipwrightd.ingest.align import WINDOW_LINES
 from shipwrightd.ingest.filing import Filing
 from shipwrightd.ingest.locate import START, How, Plan
+from shipwrightd.ingest.rest import Rest
 from shipwrightd.ingest.store import Quarantined
 from shipwrightd.ingest.stream import Stream
-from shipwrightd.ingest.tail import ChangedError, open_journal, pick, resume_at
+from shipwrightd.ingest.tail import ChangedError, open_existing, pick, resume_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,6 @@ BATCH_BYTES = 15 << 20  # likewise a last chunk of up to 17 MiB: 32 MiB at most 
 AHEAD_BYTES = 256 << 10  # from here on the next chunk is worth a second thread
 GRACE_S = 600.0  # how long a file that left the path is still read for late writers
 MAX_DRAINING = 8  # descriptors; the oldest goes first
-PATIENCE = 5  # times settle_s: how long a file that never rests is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,10 @@ class Journal:
         self._queue: list[Stream] = []  # read in this order; the last one is, or was, at the path
         self._draining: list[Stream] = []
         self._seen: tuple[int, ...] | None = None  # signature of the path when all was read
+        self._empty: tuple[int, ...] | None = None  # signature of a new file that holds no whole line
         self._changed = False  # the open file's bytes are not what was read
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        self._still: tuple[tuple[int, ...], float, float] | None = None  # signature, since, first look
+        self._rest = Rest()
         self._at_path = False  # the last of the opened files is the one at the path
 
     def close(self) -> None:
@@ -80,7 +81,8 @@ class Journal:
         """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
         info = self._look()
         signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) if info else None
-        if signature == self._seen and self._queue and not self._queue[-1].undecided:
+        nothing_new = signature == self._seen and self._queue and not self._queue[-1].undecided
+        if nothing_new or (signature and signature == self._empty):
             return self._drain(db, now)
         if self._queue:
             polled = self._read_queue(db, now)
@@ -90,7 +92,7 @@ class Journal:
             return self._drain(db, now)
         here = self._queue[-1].identity if self._queue else None
         if here is None or self._changed or (info and here != (info.st_dev, info.st_ino)):
-            return self._resolve(db, now)
+            return self._resolve(db, now, signature)
         if not self._queue[-1].undecided:
             self._seen = signature
             return self._drain(db, now)
@@ -113,14 +115,17 @@ class Journal:
         """Read one batch from the first open file; None when all of them are read to the end."""
         stream = self._queue[0]
         last = len(self._queue) == 1
-        final = not last or (stream.undecided and self._is_settled(now, os.fstat(stream.fd)))
+        final = not last or (stream.undecided and self._rest.is_settled(os.fstat(stream.fd), self.settle_s, now))
         self._changed = False  # what was written over may have been written back since
         try:
             polled = self._commit(db, stream, now, final=final)
         except ChangedError:
             self._changed = True
+            if stream.undecided:
+                self._rest.forget()
             return None
         if polled is not None:
+            self._rest.forget()
             return polled
         if last:
             return None
@@ -134,7 +139,7 @@ class Journal:
                 polled = self._commit(db, stream, now, final=True, late=True)
                 if polled is not None:
                     return polled
-            if now.monotonic >= stream.retire_at:
+            if now.monotonic >= stream.retire_at or len(self._draining) > MAX_DRAINING:
                 self._retire(db, stream, now)
         return Polled()
 
@@ -188,7 +193,7 @@ class Journal:
             self._end(db, old)
             self._begin(db, new, Filing(db, self.source, now), b"")
         self._queue.pop(0)
-        self._keep_draining(db, old, now)
+        self._keep_draining(old, now)
 
     def _begin(self, db: apsw.Connection, stream: Stream, filing: Filing, window: bytes) -> None:
         """Record a stream as the current one, with the history its file begins with."""
@@ -199,39 +204,40 @@ class Journal:
 
     def _end(self, db: apsw.Connection, stream: Stream) -> None:
         if stream.generation is not None:
-            store.end_generation(db, stream.generation, draining=True)
+            store.end_generation(db, stream.generation, "rotated")
 
-    def _keep_draining(self, db: apsw.Connection, stream: Stream, now: Now) -> None:
+    def _keep_draining(self, stream: Stream, now: Now) -> None:
         stream.retire_at = now.monotonic + GRACE_S
         self._draining.append(stream)
-        while len(self._draining) > MAX_DRAINING:
-            self._retire(db, self._draining[0], now)
 
     def _retire(self, db: apsw.Connection, stream: Stream, now: Now) -> None:
-        """Close a file nobody writes to any more; half a line at its end is kept in quarantine."""
+        """Close a file nobody writes to any more; half a line at its end is kept in quarantine, once."""
         rest = stream.unfinished()
         with transaction(db):
-            if stream.generation is not None:
-                store.end_generation(db, stream.generation, draining=False)
             if rest.strip():
                 filing = Filing(db, self.source, now)
-                kept = Quarantined(stream.position.offset, len(rest), "unterminated", rest)
+                kept = Quarantined(stream.position.offset, stream.unfinished_bytes, "unterminated", rest)
                 filing.quarantine(stream.generation, [kept])
                 filing.finish()
+                if stream.generation is not None:
+                    store.move_generation(db, stream.generation, stream.end, stream.lines)
         self._draining.remove(stream)
         stream.close()
 
     # -- finding the place again
 
-    def _resolve(self, db: apsw.Connection, now: Now) -> Polled:
+    def _resolve(self, db: apsw.Connection, now: Now, signature: tuple[int, ...] | None) -> Polled:
         """Find out where to go on after a start or a change, and take it up."""
         files = self._open_files()
+        if not files:
+            return Polled()
         used: list[int] = []
         try:
             plan = self._plan(db, files, now)
             if plan is None:
                 return Polled()
             if plan.how in {How.WAIT, How.EMPTY}:
+                self._empty = signature if plan.how is How.EMPTY else None
                 return Polled(wait_s=self.settle_s / 4 if plan.how is How.WAIT else None)
             first_time = not self._queue and not self._draining
             if first_time:
@@ -242,33 +248,31 @@ class Journal:
             for fd in set(files) - set(used):
                 os.close(fd)
         self._changed = False
-        self._still = None
+        self._rest.forget()
         self._seen = None
+        self._empty = None
         return Polled(more=True, switched=plan.how.name.lower())
 
     def _open_files(self) -> list[int]:
         """Open the siblings that exist, oldest first, and the file itself, which must exist to be last."""
-        found: list[int] = []
-        self._at_path = False
-        for path in self._paths:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                found.append(open_journal(path))
-                self._at_path = path is self._paths[-1]
-        return found
+        found = open_existing(self._paths)
+        self._at_path = self._paths[-1] in found
+        return list(found.values())
 
     def _plan(self, db: apsw.Connection, files: list[int], now: Now) -> Plan | None:
         """Decide what to read next; None when there is nothing but what was read before."""
-        if not files:
-            return None
         name = self.source.name
         here = store.current_generation(db, name)
         if here is None:
             return Plan(How.FRESH)
         plan = locate.find_anchor(files, here.place)
         if plan is not None:
-            return self._with_edits(db, plan, files, here.place)
+            return self._look_closer(db, plan, files, here.place)
         siblings = files[:-1] if self._at_path else files
         known = [other.place for other in store.other_generations(db, name)]
+        back = locate.find_return(files, known) if self._at_path else None
+        if back is not None:
+            return back
         start = locate.first_unknown(siblings, [*known, here.place])
         if start == len(files):
             return None
@@ -278,12 +282,16 @@ class Journal:
         settled = not self._at_path or self._is_whole(files[-1], here.place, now)
         return locate.find_overlap(files, start, history, here.place, settled=settled)
 
-    def _with_edits(self, db: apsw.Connection, plan: Plan, files: list[int], place: Place) -> Plan:
-        """Look for edited lines in a file that was replaced by one that holds the anchor in the same place."""
+    def _look_closer(self, db: apsw.Connection, plan: Plan, files: list[int], place: Place) -> Plan:
+        """Look into another file that holds the anchor in its place: it may have been read further, or edited."""
         fd = files[plan.first]
         if locate.same_file(fd, place):
             return plan
         with contextlib.suppress(ChangedError):
+            others = [other.place for other in store.other_generations(db, self.source.name)]
+            back = locate.find_return([fd], [other for other in others if other.offset > place.offset])
+            if back is not None:
+                return replace(back, first=plan.first)
             overlap = locate.edits_before(fd, plan.position, store.load_history(db, self.source.name))
             if overlap is not None:
                 return Plan(How.OVERLAP, plan.first, plan.position, overlap)
@@ -297,32 +305,18 @@ class Journal:
         """
         info = os.fstat(fd)
         other = (info.st_dev, info.st_ino) != (place.device, place.inode)
-        return (other and info.st_mtime_ns < info.st_ctime_ns) or self._is_settled(now, info)
-
-    def _is_settled(self, now: Now, info: os.stat_result) -> bool:
-        """Tell whether a file has been left alone for settle_s, or was waited for long enough."""
-        if now.wall - info.st_mtime > self.settle_s:
-            return True
-        signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
-        if self._still is None:
-            self._still = (signature, now.monotonic, now.monotonic)
-        elif self._still[0] != signature:
-            self._still = (signature, now.monotonic, self._still[2])
-        _, since, first = self._still
-        return now.monotonic - since >= self.settle_s or now.monotonic - first >= PATIENCE * self.settle_s
+        return (other and info.st_mtime_ns < info.st_ctime_ns) or self._rest.is_settled(info, self.settle_s, now)
 
     def _reopen(self, db: apsw.Connection, siblings: list[int], now: Now) -> list[int]:
         """After a start, watch finished siblings for lines that came late; returns the descriptors in use."""
         used = []
-        with transaction(db):
-            store.finish_generations(db, self.source.name)
         for other in store.other_generations(db, self.source.name):
             for fd in siblings:
                 position = resume_at(fd, other.place) if other.place.offset and fd not in used else None
                 if position is not None:
                     stream = Stream(fd, position, origin=self.source.origin, lines=other.lines)
                     stream.generation = other.id
-                    self._keep_draining(db, stream, now)
+                    self._keep_draining(stream, now)
                     used.append(fd)
         return used
 
@@ -330,21 +324,25 @@ class Journal:
         """Queue the planned files and record where reading stands now."""
         old = self._queue[0] if self._queue else None
         first = Stream(files[plan.first], plan.position, origin=self.source.origin)
+        for known in [stream for stream in self._draining if stream.identity == first.identity]:
+            self._draining.remove(known)  # it is back at the path
+            known.close()
         if plan.how is How.ANCHOR:
-            self._go_on(db, first)
+            self._go_on(db, first, old)
         else:
             self._take_over(db, plan, first, old, now)
-        if old is not None and (plan.how is How.ANCHOR or self._changed):
+        if old is not None and (old.identity == first.identity or self._changed):
             old.close()
         elif old is not None:
             old.forget()
-            self._keep_draining(db, old, now)
+            self._keep_draining(old, now)
         for unread in self._queue[1:]:
             unread.close()
         later = [Stream(fd, START, origin=self.source.origin) for fd in files[plan.first + 1 :]]
         self._queue = [first, *later]
 
-    def _go_on(self, db: apsw.Connection, stream: Stream) -> None:
+    def _go_on(self, db: apsw.Connection, stream: Stream, old: Stream | None) -> None:
+        """Read on from the anchor; a file that lost its place to a copy may still be written to."""
         here = store.current_generation(db, self.source.name)
         assert here is not None  # noqa: S101 - its anchor was found
         stream.generation = here.id
@@ -352,6 +350,9 @@ class Journal:
         if stream.identity != (here.place.device, here.place.inode):
             with transaction(db):
                 store.identify_generation(db, here.id, stream.identity)
+                if old is not None:
+                    old.generation = store.add_generation(db, self.source.name, old.identity, old.position, old.lines)
+                    store.end_generation(db, old.generation, "replaced")
 
     def _take_over(self, db: apsw.Connection, plan: Plan, stream: Stream, old: Stream | None, now: Now) -> None:
         """Begin with a file that took another's place, in one transaction."""
@@ -360,7 +361,7 @@ class Journal:
         with transaction(db):
             filing = Filing(db, self.source, now)
             if here is not None:
-                store.end_generation(db, here.id, draining=True)
+                store.end_generation(db, here.id, "replaced")
             if old is not None:
                 self._rescue(filing, old, stream)
             if overlap is not None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest.align import TailSearch, Verdict, decide, is_sure
+from shipwrightd.ingest.align import WINDOW_LINES, TailSearch, Verdict, decide, is_sure, unknown_in
 from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Place, Position, resume_at, scan
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def find_anchor(files: Sequence[int], place: Place) -> Plan | None:
     """
     if not place.offset:
         return None
-    for index in [len(files) - 1, *range(len(files) - 1)]:
+    order = [len(files) - 1, *range(len(files) - 1)]
+    for index in sorted(order, key=lambda index: not same_file(files[index], place)):
         position = resume_at(files[index], place)
         if position is not None:
             return Plan(How.ANCHOR, index, position)
@@ -77,27 +78,40 @@ def edits_before(fd: int, position: Position, history: Sequence[int]) -> Overlap
 
     An edit far before the anchor that keeps the length leaves the anchor in its place.
     """
-    window: deque[int] = deque(maxlen=len(history))
-    offset = lines = 0
+    found = _known_up_to(fd, position.offset)
+    if found is None or not history:
+        return None
+    window = found.window[-len(history) :]
+    unknown = unknown_in(window, history)
+    if not unknown:
+        return None
+    return replace(found, unknown=[found.known - len(window) + at for at in unknown])
+
+
+def find_return(files: Sequence[int], known: Sequence[Place]) -> Plan | None:
+    """Plan for a file at the path that was read before and is back, from as far as it was read."""
+    fd = files[-1]
+    for place in sorted(known, key=lambda place: -place.offset):
+        position = resume_at(fd, place) if place.offset else None
+        if position is not None:
+            overlap = _known_up_to(fd, position.offset)
+            return Plan(How.OVERLAP, len(files) - 1, position, overlap) if overlap else None
+    return None
+
+
+def _known_up_to(fd: int, end: int) -> Overlap | None:
+    window: deque[int] = deque(maxlen=WINDOW_LINES)
+    lines = offset = 0
     for block in scan(fd):
         for size, line in zip(block.sizes, block.hashes, strict=True):
-            if offset == position.offset:
+            if offset == end:
                 break
             offset += size
             lines += 1
             window.append(line)
-        if offset == position.offset:
-            break
-    left = Counter(history)
-    left.subtract(window)
-    if min(left.values(), default=0) >= 0:
-        return None
-    unknown = []
-    for at, line in enumerate(reversed(window)):
-        if left[line] < 0:
-            left[line] += 1
-            unknown.append(lines - 1 - at)
-    return Overlap(lines, offset, array("Q", window), 0, unknown[::-1])
+        if offset == end:
+            return Overlap(lines, offset, array("Q", window))
+    return None
 
 
 def first_unknown(siblings: Sequence[int], known: Sequence[Place]) -> int:

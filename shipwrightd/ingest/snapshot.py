@@ -76,7 +76,7 @@ def look(path: Path, known: Signature | None, *, now_ns: int) -> Look:
         if signature_of(found) == known:
             return Unchanged()
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Missing()
     try:
         return read_whole(path, fd, now_ns=now_ns)

@@ -41,11 +41,13 @@ INSERT INTO generations (source, state, device, inode, offset, anchor, anchor_by
 VALUES (?, 'current', ?, ?, ?, ?, ?, ?)"""
 MOVE_GENERATION = "UPDATE generations SET offset = ?, anchor = ?, anchor_bytes = ?, lines = ? WHERE id = ?"
 END_GENERATION = "UPDATE generations SET state = ? WHERE id = ?"
-FINISH_GENERATIONS = "UPDATE generations SET state = 'done' WHERE source = ? AND state = 'draining'"
 IDENTIFY_GENERATION = "UPDATE generations SET device = ?, inode = ? WHERE id = ?"
 PRUNE_GENERATIONS = """
-DELETE FROM generations WHERE source = ?1 AND state = 'done'
-AND id < (SELECT min(id) FROM (SELECT id FROM generations WHERE source = ?1 ORDER BY id DESC LIMIT 16))"""
+DELETE FROM generations WHERE id IN (
+    SELECT id FROM (
+        SELECT id, row_number() OVER (PARTITION BY state ORDER BY id DESC) AS age
+        FROM generations WHERE source = ? AND state <> 'current')
+    WHERE age > 16)"""
 MOVE_CHECKPOINT = """
 INSERT INTO checkpoints (source, kind, generation, records, salvaged, quarantined, gaps, newest_epoch, committed_at)
 VALUES (?1, 'journal', ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -154,11 +156,6 @@ def add_history(db: apsw.Connection, source: str, first: int, hashes: bytes) -> 
     db.execute(PRUNE_HISTORY, (source, end - WINDOW_LINES))
 
 
-def finish_generations(db: apsw.Connection, source: str) -> None:
-    """After a start, call finished what an earlier process was still watching for late lines."""
-    db.execute(FINISH_GENERATIONS, (source,))
-
-
 def replace_history(db: apsw.Connection, source: str, end: int, hashes: bytes) -> None:
     """Set the history of a file to the hashes of the lines before position `end`; empty for none."""
     db.execute(CLEAR_HISTORY, (source,))
@@ -166,11 +163,16 @@ def replace_history(db: apsw.Connection, source: str, end: int, hashes: bytes) -
         add_history(db, source, end - len(hashes) // HASH_BYTES, hashes)
 
 
-def add_generation(db: apsw.Connection, source: str, identity: tuple[int, int], position: Position, lines: int) -> int:
+def add_generation(
+    db: apsw.Connection,
+    source: str,
+    identity: tuple[int, int],
+    position: Position,
+    lines: int,
+) -> int:
     """Record a file as the one that is read now, and return its number."""
-    device, inode = identity
-    values = (source, device, inode, position.offset, position.anchor, len(position.before), lines)
-    db.execute(ADD_GENERATION, values)
+    place = (*identity, position.offset, position.anchor, len(position.before))
+    db.execute(ADD_GENERATION, (source, *place, lines))
     number = db.last_insert_rowid()
     db.execute(PRUNE_GENERATIONS, (source,))
     return number
@@ -186,9 +188,9 @@ def identify_generation(db: apsw.Connection, number: int, identity: tuple[int, i
     db.execute(IDENTIFY_GENERATION, (*identity, number))
 
 
-def end_generation(db: apsw.Connection, number: int, *, draining: bool) -> None:
+def end_generation(db: apsw.Connection, number: int, state: str) -> None:
     """Say that a file is no longer the current one."""
-    db.execute(END_GENERATION, ("draining" if draining else "done", number))
+    db.execute(END_GENERATION, (state, number))
 
 
 def move_checkpoint(db: apsw.Connection, source: str, generation: int | None, counts: Counts, now: str) -> None:

@@ -83,6 +83,18 @@ class Stream:
         self._join()
         return self._reader.unfinished()
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """Return how many bytes stand behind the last newline; `unfinished` keeps one KiB of a giant."""
+        self._join()
+        return self._reader.unfinished_bytes
+
+    @property
+    def end(self) -> Position:
+        """Return the position behind all that was read, finished lines or not."""
+        self._join()
+        return self._reader.end
+
     def mark(self) -> Mark:
         """Remember the position before a transaction."""
         return Mark(self.position, self.lines)

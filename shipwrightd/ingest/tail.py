@@ -8,6 +8,8 @@ is not the one that was read and the reader says so.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from array import array
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.ingest.align import HASH_BYTES, line_hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 READ_BYTES = 1 << 20  # bounds memory; larger blocks are no faster
@@ -79,8 +81,22 @@ def open_journal(path: Path) -> int:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise NotAFileError(f"{path} is not a regular file")
+        raise NotAFileError(errno.EINVAL, "is not a regular file", str(path))
     return fd
+
+
+def open_existing(paths: Sequence[Path]) -> dict[Path, int]:
+    """Open those of the paths that exist, in order; when one cannot be opened none stays open."""
+    found: dict[Path, int] = {}
+    try:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found[path] = open_journal(path)
+    except OSError:
+        for fd in found.values():
+            os.close(fd)
+        raise
+    return found
 
 
 def resume_at(fd: int, place: Place) -> Position | None:
@@ -141,6 +157,9 @@ class Reader:
                 self._keep(fresh)
                 self._advance(fresh)
                 continue
+            if self._rest_bytes + fresh.find(b"\n") > MAX_LINE_BYTES:
+                self._begin_giant()
+                continue
             body = b"".join([*self._rest, fresh[:end]]) if self._rest else fresh[:end]
             self._rest = []
             self._rest_bytes = 0
@@ -165,12 +184,15 @@ class Reader:
         self._rest.append(piece)
         self._rest_bytes += len(piece)
         if self._rest_bytes > MAX_LINE_BYTES:
-            hasher = blake2b(digest_size=HASH_BYTES)
-            for part in self._rest:
-                hasher.update(part)
-            head = b"".join(self._rest)[:GIANT_HEAD_BYTES]
-            self._giant = (head, hasher)
-            self._rest = []
+            self._begin_giant()
+
+    def _begin_giant(self) -> None:
+        """Go on without holding the line; what is kept of it is its first KiB and its hash."""
+        hasher = blake2b(digest_size=HASH_BYTES)
+        for part in self._rest:
+            hasher.update(part)
+        self._giant = (b"".join(self._rest)[:GIANT_HEAD_BYTES], hasher)
+        self._rest = []
 
     def _read_giant(self, fresh: bytes) -> Giant | None:
         assert self._giant is not None  # noqa: S101 - the caller looked

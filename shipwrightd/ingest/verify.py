@@ -8,16 +8,18 @@ in the files is one.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shipwrightd.db import open_reader
+from shipwrightd.db import lock_is_held, lock_path, open_reader
 from shipwrightd.ingest import store
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.documents_verify import verify_document
+from shipwrightd.ingest.snapshot import Document, Torn, look
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.tail import ChangedError, Giant, Position, Reader, open_journal, resume_at
 
@@ -34,9 +36,12 @@ if TYPE_CHECKING:
 
 ROWS = """
 SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra
-FROM events WHERE origin = ?1 OR origin LIKE ?1 || '/%' ORDER BY id"""
+FROM events WHERE (origin = ?1 OR origin LIKE ?1 || '/%') AND id <= ?2 ORDER BY id"""
 KEPT = "SELECT raw FROM quarantine WHERE source = ?"
 SHOWN = 120  # characters of a record in a difference
+PATIENCE_S = 2.0  # what is written while we look, a daemon beside us stores well within this
+PAUSE_S = 0.05
+ATTEMPTS = 5  # at a file that changes while it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,6 @@ class Expected:
     rows: Counter[EventRow] = field(default_factory=Counter)
     rejected: list[bytes] = field(default_factory=list)
     first_epoch: int | None = None
-    unread: int = 0  # complete lines behind the checkpoint
 
     def take(self, decoded: Decoded, lines: list[bytes]) -> None:
         """Add what some lines decode to."""
@@ -66,25 +70,48 @@ class Expected:
 
 
 def verify(home: Path, path: Path) -> list[Difference]:
-    """Return all differences between the files of a home and a database. Raises MissingError, DatabaseError."""
+    """Return all differences between the files of a home and a database. Raises MissingError, DatabaseError.
+
+    Beside a running daemon a difference counts when it lasts.
+    """
+    patience_s = PATIENCE_S if lock_is_held(lock_path(path)) else 0.0
     with closing(open_reader(path)) as db:
-        found = [Difference(source.name, text) for source in JOURNALS for text in _journal(db, home, source)]
+        found = [
+            Difference(source.name, text) for source in JOURNALS for text in _journal(db, home, source, patience_s)
+        ]
         for name in Documents(home).names(db):
-            try:
-                raw = (home / name).read_bytes()
-            except FileNotFoundError:
-                raw = None
-            except OSError as error:
-                found.append(Difference(name, f"cannot read it: {error.strerror}"))
-                continue
-            found += [Difference(name, text) for text in verify_document(db, name, raw)]
+            found += [Difference(name, text) for text in _document(db, home, name, patience_s)]
     return found
 
 
-def _journal(db: apsw.Connection, home: Path, source: JournalSource) -> Iterator[str]:
+def _document(db: apsw.Connection, home: Path, name: str, patience_s: float) -> list[str]:
+    deadline = time.monotonic() + patience_s
+    while (found := _compare_document(db, home, name)) and time.monotonic() < deadline:
+        time.sleep(PAUSE_S)
+    return found
+
+
+def _compare_document(db: apsw.Connection, home: Path, name: str) -> list[str]:
+    try:
+        seen = look(home / name, None, now_ns=0)
+    except OSError as error:
+        return [f"cannot read it: {error.strerror}"]
+    if isinstance(seen, Torn):
+        return ["changed while it was read; verify again"]
+    return verify_document(db, name, seen.raw if isinstance(seen, Document) else None)
+
+
+def _journal(db: apsw.Connection, home: Path, source: JournalSource, patience_s: float) -> list[str]:
+    for _ in range(ATTEMPTS):
+        with suppress(ChangedError):
+            return list(_compare_journal(db, home, source, patience_s))
+    return ["changed while it was read; verify again"]
+
+
+def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, patience_s: float) -> Iterator[str]:
     expected = Expected()
-    here = store.current_generation(db, source.name)
-    known = [*([here] if here else []), *store.other_generations(db, source.name)]
+    known, last_id = _books(db, source)
+    behind = 0
     for file in source.files(home):
         try:
             fd = open_journal(file)
@@ -94,14 +121,37 @@ def _journal(db: apsw.Connection, home: Path, source: JournalSource) -> Iterator
             yield f"cannot read it: {error.strerror}"
             continue
         try:
-            _read(fd, _read_up_to(fd, known), source, expected)
-        except ChangedError:
-            yield f"{file.name} changed while it was read; verify again"
+            unread, end = _read(fd, _read_up_to(fd, known), source, expected)
+            if unread and not _comes(db, source, fd, end, time.monotonic() + patience_s):
+                behind += unread
         finally:
             os.close(fd)
-    if expected.unread:
-        yield f"{expected.unread} complete lines are not stored yet"
-    yield from _compare(db, source, expected)
+    if behind:
+        yield f"{behind} complete lines are not stored yet"
+    yield from _compare(db, source, expected, last_id)
+
+
+def _books(db: apsw.Connection, source: JournalSource) -> tuple[list[Generation], int]:
+    """Return where reading stands in each file and the last event stored by then."""
+    while True:
+        last_id = store.last_event_id(db)
+        known = _generations(db, source)
+        if store.last_event_id(db) == last_id:  # so nothing was stored between the two
+            return known, last_id
+
+
+def _generations(db: apsw.Connection, source: JournalSource) -> list[Generation]:
+    here = store.current_generation(db, source.name)
+    return [*([here] if here else []), *store.other_generations(db, source.name)]
+
+
+def _comes(db: apsw.Connection, source: JournalSource, fd: int, end: int, deadline: float) -> bool:
+    """Tell whether a file is stored up to `end` before the deadline."""
+    while _read_up_to(fd, _generations(db, source)) < end:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(PAUSE_S)
+    return True
 
 
 def _read_up_to(fd: int, known: list[Generation]) -> int:
@@ -112,10 +162,10 @@ def _read_up_to(fd: int, known: list[Generation]) -> int:
     )
 
 
-def _read(fd: int, limit: int, source: JournalSource, expected: Expected) -> None:
-    """Decode the stored part of a file, and count the lines behind it."""
+def _read(fd: int, limit: int, source: JournalSource, expected: Expected) -> tuple[int, int]:
+    """Decode the stored part of a file; return how many lines stand behind it, and where the last one ends."""
     reader = Reader(fd, Position(0, b""))
-    offset = 0
+    offset = unread = 0
     waiting: list[bytes] = []
     while (got := reader.read()) is not None:
         lines = [got.head] if isinstance(got, Giant) else got
@@ -126,24 +176,25 @@ def _read(fd: int, limit: int, source: JournalSource, expected: Expected) -> Non
             if offset <= limit:
                 expected.rejected.append(got.head)
             else:
-                expected.unread += 1
+                unread += 1
             continue
         for line in lines:
             offset += len(line) + 1
             if offset <= limit:
                 waiting.append(line)
             else:
-                expected.unread += 1
+                unread += 1
         decoded = decode_lines(waiting, origin=source.origin, final=False)
         expected.take(decoded, waiting)
         waiting = waiting[decoded.consumed :]
     expected.take(decode_lines(waiting, origin=source.origin, final=True), waiting)
+    return unread, offset
 
 
-def _compare(db: apsw.Connection, source: JournalSource, expected: Expected) -> Iterator[str]:
+def _compare(db: apsw.Connection, source: JournalSource, expected: Expected, last_id: int) -> Iterator[str]:
     left = Counter(expected.rows)
     surplus: Counter[EventRow] = Counter()
-    for row in db.execute(ROWS, (source.name,)):
+    for row in db.execute(ROWS, (source.name, last_id)):
         if row in left:
             if left[row] > 0:
                 left[row] -= 1

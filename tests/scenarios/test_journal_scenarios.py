@@ -313,3 +313,101 @@ def test_an_edit_that_keeps_the_length_stores_only_the_edited_line(world: World,
     follower.settle()
     assert len(world.stored()) == 1001
     assert world.query("SELECT count(*) FROM events WHERE type = 'test.tock'") == [(1,)]
+
+
+def test_siblings_stay_known_however_many_trims_follow(world: World, follower: Follower) -> None:
+    for _ in range(3):
+        world.append(500)
+        world.rotate()
+        follower.look()
+    for _ in range(40):
+        world.append(100)
+        follower.look()
+        world.trim(50)
+        follower.look()
+    world.events.write_bytes(b"".join(world.lines(20)))
+    follower.settle()
+    assert doubles(world.stored()) == []
+    assert len(world.stored()) == world.written
+
+
+def test_a_file_moved_away_and_back_is_known(world: World, follower: Follower) -> None:
+    world.append(1000)
+    follower.settle()
+    away = world.events.with_name("away")
+    world.events.rename(away)
+    world.append(10)
+    follower.settle()
+    away.rename(world.events)
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 1016))
+
+
+def test_an_older_backup_and_then_the_newer_file_again_are_both_known(world: World, follower: Follower) -> None:
+    world.append(1000)
+    follower.settle()
+    newer = world.events.read_bytes()
+    world.replace(b"".join(newer.splitlines(keepends=True)[:500]))
+    follower.settle()
+    world.replace(newer)
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 1006))
+
+
+def test_an_open_record_seen_before_does_not_hurry_a_trim_in_place(world: World, follower: Follower) -> None:
+    world.append(1000)
+    with world.events.open("ab") as file:
+        file.write(b'{"ts":"2026-01-05T09:00:00Z","type":"test.split","note":"first\n')
+    follower.look()
+    with world.events.open("ab") as file:
+        file.write(b'second"}\n')
+    follower.settle()
+    kept = world.tail(300)
+    with world.events.open("r+b", buffering=0) as file:
+        file.truncate(0)
+        file.write(kept[: len(kept) // 2])
+        follower.look()
+        file.write(kept[len(kept) // 2 :])
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 1006))
+
+
+def test_a_writer_of_a_copied_file_is_still_heard(world: World, follower: Follower) -> None:
+    world.append(100)
+    follower.settle()
+    with world.events.open("ab", buffering=0) as old:
+        world.replace(world.events.read_bytes())
+        follower.look()
+        old.write(b"".join(world.lines(5)))
+        world.append(5)
+        follower.settle()
+    assert sorted(world.stored()) == list(range(1, 111))
+
+
+def test_equal_lines_rotated_while_down_are_counted_by_their_file(world: World) -> None:
+    same = line(1)
+    world.events.write_bytes(same * 200)
+    first = Follower(world)
+    first.settle()
+    first.close()
+    with world.events.open("ab") as file:
+        file.write(same * 50)
+    world.rotate()
+    world.events.write_bytes(same * 400)
+    second = Follower(world)
+    second.settle()
+    second.close()
+    assert len(world.stored()) == 650
+
+
+def test_rewriting_a_file_of_equal_lines_takes_linear_time(world: World, follower: Follower) -> None:
+    """Sixty thousand equal lines took minutes when each place was judged in full."""
+    same = line(1)
+    world.events.write_bytes(line(0, edited=1) + same * 60_000)
+    follower.settle()
+    world.replace(line(0, edited=20) + same * 60_000)
+    follower.settle()
+    assert len(world.stored()) == 60_002

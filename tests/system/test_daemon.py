@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from process import Running, call, source, status
-from world import World, doubles, eventually, line
+from world import World, doubles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,6 @@ IN_NAMESPACE = ("unshare", "--user", "--map-root-user")
 NO_INOTIFY = (
     *IN_NAMESPACE, "sh", "-c", 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', "sh",
 )  # fmt: skip
-FIRST_LINE = ("ONE", "LINE")
 
 
 @pytest.fixture
@@ -58,12 +57,12 @@ def test_signals_end_it_within_a_second_in_the_middle_of_a_million_lines_and_it_
     with Running(world) as daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             before = world.count()
-            eventually(partial(world.has_more_than, before), what=daemon.told())
+            daemon.wait_for(partial(world.has_more_than, before))
             seconds, code = daemon.end_s(number)
             assert (code, seconds < 1.0) == (0, True), f"{seconds} s\n{daemon.told()}"
             assert before < world.count() < MANY
             daemon.start()
-        eventually(partial(is_complete, world), within_s=60)
+        daemon.wait_for(partial(is_complete, world), within_s=60)
         assert daemon.stop() == 0
     assert has_numbered_once(world)
     assert "Traceback" not in daemon.told()
@@ -73,7 +72,7 @@ def test_signals_end_it_within_a_second_in_the_middle_of_a_million_lines_and_it_
 def test_signal_ends_an_idle_daemon_at_once(world: World) -> None:
     world.append(3)
     with Running(world) as daemon:
-        eventually(partial(is_complete, world))
+        daemon.wait_for(partial(is_complete, world))
         seconds, code = daemon.end_s(signal.SIGINT)
     assert (code, seconds < 1.0) == (0, True)
 
@@ -85,28 +84,28 @@ def test_signal_ends_an_idle_daemon_at_once(world: World) -> None:
 def test_second_writer_ends_with_75_and_one_line_that_names_the_first(world: World, command: str) -> None:
     world.append(3)
     with Running(world) as daemon:
-        eventually(partial(is_complete, world))
+        daemon.wait_for(partial(is_complete, world))
         beside = call(world, command)
         assert beside.returncode == 75
         assert beside.stdout == ""
         assert beside.stderr.count("\n") == 1
         assert f"pid {daemon.pid})" in beside.stderr
         world.append(3)
-        eventually(partial(is_complete, world), what="the first one no longer follows")
+        daemon.wait_for(partial(is_complete, world))
         assert daemon.stop() == 0
 
 
 def test_lock_of_a_killed_daemon_stops_nobody(world: World) -> None:
     world.append(3)
     with Running(world) as daemon:
-        eventually(partial(is_complete, world))
+        daemon.wait_for(partial(is_complete, world))
         daemon.kill()
     assert str(daemon.pid) in world.db_path.with_name(world.db_path.name + ".lock").read_text()
     assert status(world)["daemon"]["alive"] is False
     assert call(world, "backfill").returncode == 0
     with Running(world) as daemon:
         world.append(3)
-        eventually(partial(is_complete, world), what=daemon.told())
+        daemon.wait_for(partial(is_complete, world))
 
 
 # -- settings
@@ -130,18 +129,18 @@ def test_hangup_takes_over_changed_settings(world: World, settings: Path) -> Non
     settings.write_text('log_level = "warning"\n')
     with with_settings(world, settings) as daemon:
         world.append(1)
-        eventually(partial(is_complete, world))
+        daemon.wait_for(partial(is_complete, world))
         assert daemon.told() == ""
         settings.write_text('log_level = "debug"\nwatch = false\nrescan_s = 0.2\n')
         daemon.send(signal.SIGHUP)
-        eventually(lambda: daemon.logged("settings_reloaded"))
+        daemon.wait_for(lambda: daemon.logged("settings_reloaded"))
         world.append(1)
-        eventually(lambda: daemon.logged("batch_stored"))
+        daemon.wait_for(lambda: daemon.logged("batch_stored"))
         settings.write_text('log_level = "info"\nwatch = true\nrescan_s = 60\n')
         daemon.send(signal.SIGHUP)
-        eventually(lambda: len(daemon.logged("settings_reloaded")) == 2)
+        daemon.wait_for(lambda: len(daemon.logged("settings_reloaded")) == 2)
         world.append(1)
-        eventually(partial(is_complete, world), within_s=5, what="watching did not come back")
+        daemon.wait_for(partial(is_complete, world), within_s=5)
         assert len(daemon.logged("batch_stored")) == 1
         assert daemon.stop() == 0
 
@@ -153,13 +152,13 @@ def test_bad_settings_are_refused_and_the_daemon_goes_on_with_the_old_ones(
     settings.write_text("rescan_s = 0.3\n")
     with with_settings(world, settings) as daemon:
         world.append(1)
-        eventually(partial(is_complete, world))
+        daemon.wait_for(partial(is_complete, world))
         settings.write_text(content)
         daemon.send(signal.SIGHUP)
-        eventually(lambda: daemon.logged("settings_refused"))
+        daemon.wait_for(lambda: daemon.logged("settings_refused"))
         assert str(settings) in daemon.logged("settings_refused")[0]["error"]
         world.append(1)
-        eventually(partial(is_complete, world))
+        daemon.wait_for(partial(is_complete, world))
         assert daemon.stop() == 0
         assert "Traceback" not in daemon.told()
 
@@ -170,16 +169,16 @@ def test_bad_settings_are_refused_and_the_daemon_goes_on_with_the_old_ones(
 def live_and_rotated(world: World, daemon: Running) -> None:
     """Append, trim, rotate by size, replace a document, and wait for each to be stored."""
     world.append(1000)
-    eventually(partial(is_complete, world), what=daemon.told())
+    daemon.wait_for(partial(is_complete, world))
     world.trim(300)
     world.append(10)
-    eventually(partial(is_complete, world), what=daemon.told())
+    daemon.wait_for(partial(is_complete, world))
     world.rotate()
     world.append(10)
-    eventually(partial(is_complete, world), what=daemon.told())
+    daemon.wait_for(partial(is_complete, world))
     entry = {"input_tokens": 1, "output_tokens": 1, "model": "opus", "cost_usd": 0.25, "ts_epoch": 1_767_600_000}
     (world.home / "costs.json").write_bytes(orjson.dumps({"entries": [entry]}))
-    eventually(lambda: world.query("SELECT count(*) FROM cost_entries") == [(1,)], what=daemon.told())
+    daemon.wait_for(lambda: world.query("SELECT count(*) FROM cost_entries") == [(1,)])
 
 
 def test_with_watching_off_everything_is_found_by_looking(world: World) -> None:
@@ -210,25 +209,25 @@ def test_without_inotify_everything_is_found_by_looking_and_status_says_so(world
 
 def test_sources_that_appear_while_it_runs_are_followed(world: World) -> None:
     with Running(world, SHIPWRIGHTD_RESCAN_S="0.5") as daemon:
-        eventually(lambda: daemon.logged("daemon_following"))
+        daemon.wait_for(lambda: daemon.logged("daemon_following"))
         assert call(world, "status", "--check").returncode == 0
         world.append(3)
-        eventually(partial(is_complete, world))
+        daemon.wait_for(partial(is_complete, world))
         (world.home / "team-events.jsonl").write_bytes(
             b'{"ts":"2026-01-05T08:00:00Z","type":"x","from_developer":"ada","from_machine":"m"}\n'
         )
-        eventually(lambda: world.count() == 4)
+        daemon.wait_for(lambda: world.count() == 4)
         folder = world.home / "memory" / "0123456789ab"
         folder.mkdir(parents=True)
         (folder / "failures.json").write_text('{"failures":[{"pattern":"boom","seen_count":1}]}')
-        eventually(lambda: world.query("SELECT pattern FROM memory_entries") == [("boom",)], what=daemon.told())
+        daemon.wait_for(lambda: world.query("SELECT pattern FROM memory_entries") == [("boom",)])
         (world.home / "heartbeats").mkdir()
         (world.home / "heartbeats" / "job-1.json").write_text(
             '{"pid":1,"stage":"build","updated_at":"2026-01-05T08:00:00Z"}'
         )
-        eventually(lambda: world.query("SELECT count(*) FROM heartbeats") == [(1,)], what=daemon.told())
+        daemon.wait_for(lambda: world.query("SELECT count(*) FROM heartbeats") == [(1,)])
         (folder / "failures.json").write_text('{"failures":[{"pattern":"boom","seen_count":2}]}')
-        eventually(lambda: world.query("SELECT seen_count FROM memory_entries") == [(2,)], what=daemon.told())
+        daemon.wait_for(lambda: world.query("SELECT seen_count FROM memory_entries") == [(2,)])
         assert daemon.stop() == 0
 
 
@@ -243,10 +242,10 @@ def test_trims_in_place_are_no_new_lines(world: World) -> None:
     with Running(world) as daemon:
         for _ in range(5):
             world.append(400)
-            eventually(partial(is_complete, world), what=daemon.told())
+            daemon.wait_for(partial(is_complete, world))
             shell(world, "tail -n 300 events.jsonl > t; cat t > events.jsonl; rm t")
             world.append(7)
-            eventually(partial(is_complete, world), what=daemon.told())
+            daemon.wait_for(partial(is_complete, world))
         assert daemon.stop() == 0
     assert has_numbered_once(world)
     assert world.query("SELECT count(*) FROM gaps") == [(0,)]
@@ -255,11 +254,11 @@ def test_trims_in_place_are_no_new_lines(world: World) -> None:
 def test_edit_by_sed_adds_the_edited_line_and_nothing_else(world: World) -> None:
     with Running(world) as daemon:
         world.append(1000)
-        eventually(partial(is_complete, world), what=daemon.told())
+        daemon.wait_for(partial(is_complete, world))
         shell(world, r"""sed -i '500s/test\.tick/test.edited/' events.jsonl""")
-        eventually(lambda: world.count() == 1001, what=daemon.told())
+        daemon.wait_for(lambda: world.count() == 1001)
         world.append(5)
-        eventually(lambda: world.count() == 1006, what=daemon.told())
+        daemon.wait_for(lambda: world.count() == 1006)
         assert daemon.stop() == 0
     assert doubles(world.stored()) == [500]
     assert world.query("SELECT count(*) FROM events WHERE type = 'test.edited'") == [(1,)]
@@ -280,11 +279,11 @@ for first in range(1, total + 1, burst):
 
 def test_a_million_small_appends_raise_no_false_alarm(world: World) -> None:
     with Running(world, SHIPWRIGHTD_LOG_LEVEL="info") as daemon:
-        eventually(lambda: daemon.logged("daemon_following"))
+        daemon.wait_for(lambda: daemon.logged("daemon_following"))
         writer = [sys.executable, "-c", APPENDER, str(world.events), "", str(SMALL_APPENDS)]
         subprocess.run(writer, check=True)
         world.written = SMALL_APPENDS
-        eventually(partial(is_complete, world), within_s=60, what=daemon.told())
+        daemon.wait_for(partial(is_complete, world), within_s=60)
         found = source(world)
         assert daemon.stop() == 0
     assert (found["records"], found["gaps"], found["quarantined"], found["error"]) == (SMALL_APPENDS, 0, 0, None)

@@ -1,0 +1,37 @@
+"""Whether a file is at rest: what it holds is meant, and no more of it is being written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+    from shipwrightd.ingest.clock import Now
+
+PATIENCE = 5  # times the settling time: how long a file that never rests is waited for
+
+
+class Rest:
+    """Judges one file from look to look."""
+
+    def __init__(self) -> None:
+        self._signature: tuple[int, ...] = ()
+        self._since = 0.0  # monotonic seconds
+        self._first = 0.0
+
+    def forget(self) -> None:
+        """Begin anew with the next look."""
+        self._signature = ()
+
+    def is_settled(self, info: os.stat_result, settle_s: float, now: Now) -> bool:
+        """Tell whether the file was left alone for settle_s, or was waited for long enough."""
+        if now.wall - info.st_mtime > settle_s:
+            return True
+        signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+        if not self._signature:
+            self._first = now.monotonic
+        if self._signature != signature:
+            self._signature = signature
+            self._since = now.monotonic
+        return now.monotonic - self._since >= settle_s or now.monotonic - self._first >= PATIENCE * settle_s

@@ -1,0 +1,390 @@
+"""Appended files: whole lines come out once, half lines wait, long lines are bounded, a changed file is noticed."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from process import call, places, source
+from world import Follower, World, doubles, line
+
+from shipwrightd.ingest import journal, tail
+from shipwrightd.ingest.align import line_hashes
+from shipwrightd.ingest.tail import (
+    GIANT_HEAD_BYTES,
+    MAX_LINE_BYTES,
+    READ_BYTES,
+    ChangedError,
+    Giant,
+    NotAFileError,
+    Place,
+    Position,
+    Reader,
+    open_journal,
+    pick,
+    resume_at,
+    scan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START = Position(0, b"")
+MEMORY_KIB = 150 << 10
+SHORT = b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"type":"a","seq":%d}\n'
+
+
+class File:
+    """A file that grows, and a reader of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+        self.fd = open_journal(path)
+        self.reader = Reader(self.fd, START)
+
+    def append(self, content: bytes) -> None:
+        with self.path.open("ab") as file:
+            file.write(content)
+
+    def read_all(self) -> list[bytes | Giant]:
+        """Return all that can be had now."""
+        found: list[bytes | Giant] = []
+        while (got := self.reader.read()) is not None:
+            found += [got] if isinstance(got, Giant) else got
+        return found
+
+    def place(self) -> Place:
+        """Return where the reader stands, as a checkpoint keeps it."""
+        info = os.fstat(self.fd)
+        end = self.reader.end
+        return Place(info.st_dev, info.st_ino, end.offset, end.anchor, len(end.before))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[File]:
+    file = File(tmp_path / "events.jsonl")
+    yield file
+    os.close(file.fd)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def follower(world: World) -> Iterator[Follower]:
+    follower = Follower(world)
+    yield follower
+    follower.close()
+
+
+# -- lines
+
+
+def test_half_a_line_waits_for_its_end_however_often_somebody_looks(file: File) -> None:
+    file.append(b"one\ntw")
+    assert file.read_all() == [b"one"]
+    assert [file.read_all() for _ in range(50)] == [[]] * 50
+    assert (file.reader.unfinished(), file.reader.unfinished_bytes) == (b"tw", 2)
+    file.append(b"o\nthree\n")
+    assert file.read_all() == [b"two", b"three"]
+    assert file.reader.unfinished_bytes == 0
+
+
+def test_blank_lines_carriage_returns_and_any_bytes_are_lines_like_others(file: File) -> None:
+    lines = [b"", b"\r", b"\x00\xff", b"", b"x" * (READ_BYTES - 3), b"y" * (READ_BYTES + 1), b"\xe2\x9b\xbd"]
+    file.append(b"\n".join(lines) + b"\n")
+    assert file.read_all() == lines
+
+
+@given(st.lists(st.binary(max_size=30).map(lambda part: part.replace(b"0", b"\n")), max_size=30), st.data())
+def test_whatever_way_it_is_written_and_read_the_lines_are_those_of_the_file(
+    parts: list[bytes], data: st.DataObject
+) -> None:
+    before = tail.READ_BYTES
+    tail.READ_BYTES = data.draw(st.integers(1, 20))  # so that blocks end everywhere
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = File(Path(folder) / "events.jsonl")
+            found = []
+            for part in parts:
+                file.append(part)
+                found += file.read_all()
+            os.close(file.fd)
+    finally:
+        tail.READ_BYTES = before
+    assert found == b"".join(parts).split(b"\n")[:-1]
+
+
+@pytest.mark.parametrize("shift", [0, 1, 1000, READ_BYTES - 1])
+def test_which_line_is_too_long_depends_on_its_length_alone(file: File, shift: int) -> None:
+    """Not on where the blocks end in which it is read, or two readings of a file would differ."""
+    longest = b"a" * MAX_LINE_BYTES
+    file.append(b"." * shift + b"\n" + longest + b"\n" + longest + b"b\nnext\n")
+    _, fits, giant, following = file.read_all()
+    assert fits == longest
+    assert giant == Giant(b"a" * GIANT_HEAD_BYTES, MAX_LINE_BYTES + 1, line_hashes([longest + b"b"]))
+    assert following == b"next"
+
+
+def test_a_long_line_that_comes_in_pieces_is_told_when_its_end_comes(file: File) -> None:
+    piece = b"z" * (5 << 20)
+    for _ in range(6):
+        file.append(piece)
+        assert file.read_all() == []
+    assert file.reader.unfinished() == b"z" * GIANT_HEAD_BYTES
+    assert file.reader.unfinished_bytes == 6 * len(piece)
+    file.append(b"\nshort\n")
+    assert file.read_all() == [
+        Giant(b"z" * GIANT_HEAD_BYTES, 6 * len(piece), line_hashes([piece * 6])),
+        b"short",
+    ]
+
+
+def test_scanning_tells_hash_and_size_of_each_line_and_picking_returns_lines(file: File) -> None:
+    lines = [b"first", b"", b"g" * (MAX_LINE_BYTES + 9), b"last"]
+    file.append(b"\n".join(lines) + b"\nhalf")
+    blocks = list(scan(file.fd))
+    assert b"".join(block.hashes.tobytes() for block in blocks) == line_hashes(lines)
+    assert [size for block in blocks for size in block.sizes] == [len(text) + 1 for text in lines]
+    assert pick(file.fd, [0, 3]) == [b"first", b"last"]
+    assert pick(file.fd, [1, 2]) == [b"", b"g" * GIANT_HEAD_BYTES]
+    assert pick(file.fd, []) == []
+
+
+# -- the file itself
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_file_is_refused_at_once_and_says_so(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "events.jsonl"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/null")
+    with pytest.raises(NotAFileError, match="is not a regular file") as caught:
+        open_journal(path)
+    assert caught.value.strerror == "is not a regular file"
+
+
+def test_a_file_cut_or_written_over_before_the_position_is_noticed(file: File) -> None:
+    file.append(b"one\ntwo\nthree\n")
+    file.read_all()
+    os.truncate(file.path, 5)
+    with pytest.raises(ChangedError):
+        file.reader.read()
+    file.path.write_bytes(b"one\ntwo\nthrEE\nfour\n")
+    with pytest.raises(ChangedError):
+        file.reader.read()
+
+
+def test_a_file_that_shrinks_between_two_blocks_is_noticed(file: File) -> None:
+    file.append(b"".join(b"%08d\n" % number for number in range(3 * READ_BYTES // 9)))
+    first = file.reader.read()
+    assert isinstance(first, list)
+    os.truncate(file.path, READ_BYTES // 2)
+    with pytest.raises(ChangedError):
+        file.reader.read()
+
+
+def test_a_checkpoint_is_valid_where_the_bytes_before_it_stand(file: File) -> None:
+    file.append(b"".join(line(seq) for seq in range(1, 200)))
+    file.read_all()
+    place = file.place()
+    file.append(line(200))
+    assert resume_at(file.fd, place) == file.reader.end
+    copy = File(file.path.with_name("copy"))
+    copy.append(file.path.read_bytes())
+    assert resume_at(copy.fd, place) == file.reader.end, "a copy holds the same bytes"
+    with file.path.open("r+b") as writer:
+        writer.seek(place.offset - 10)
+        writer.write(b"#")
+    assert resume_at(file.fd, place) is None
+    os.truncate(copy.path, place.offset - 1)
+    assert resume_at(copy.fd, place) is None
+    os.close(copy.fd)
+
+
+def test_a_few_bytes_prove_nothing_of_another_file(file: File) -> None:
+    file.append(b"a\n")
+    file.read_all()
+    copy = File(file.path.with_name("copy"))
+    copy.append(b"a\n")
+    assert resume_at(file.fd, file.place()) == file.reader.end
+    assert resume_at(copy.fd, file.place()) is None
+    os.close(copy.fd)
+
+
+# -- as the daemon reads
+
+
+def test_half_a_line_stays_out_of_the_database_over_restarts_until_it_is_finished(
+    world: World, follower: Follower
+) -> None:
+    world.append(3)
+    whole = line(4, note="日本語")
+    cut = whole.index("本".encode()) + 1
+    with world.events.open("ab", buffering=0) as file:
+        file.write(whole[:cut])
+        for _ in range(3):
+            follower.settle()
+            assert world.stored() == [1, 2, 3]
+            follower.restart()
+        assert world.query("SELECT count(*) FROM quarantine") == [(0,)]
+        file.write(whole[cut:])
+    follower.settle()
+    assert world.stored() == [1, 2, 3, 4]
+    assert world.query("SELECT json_extract(extra, '$.note') FROM events WHERE id = 4") == [("日本語",)]
+
+
+def test_half_a_line_of_a_file_that_left_is_kept_once_over_all_restarts(
+    world: World, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "GRACE_S", 0.0)  # ten minutes in real life
+    world.append(3)
+    with world.events.open("ab") as file:
+        file.write(b'{"type":"cut off')
+    follower.settle()
+    world.rotate()
+    world.append(3)
+    for _ in range(3):
+        follower.settle()
+        follower.settle()
+        follower.restart()
+    follower.settle()
+    assert world.query("SELECT reason, length, raw FROM quarantine") == [("unterminated", 16, b'{"type":"cut off')]
+    assert world.stored() == [1, 2, 3, 4, 5, 6]
+
+
+def test_lines_written_late_into_a_file_that_left_are_read_before_it_is_closed(
+    world: World, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_DRAINING", 1)
+    world.append(100)
+    follower.settle()
+    late = [world.events.open("ab", buffering=0)]
+    for _ in range(3):
+        world.trim(50)
+        world.append(5)
+        late.append(world.events.open("ab", buffering=0))
+    follower.look()
+    late[0].write(b"".join(world.lines(2)))
+    world.trim(50)
+    world.append(1)
+    follower.settle()
+    for file in late:
+        file.close()
+    assert doubles(world.stored()) == []
+    assert set(world.stored()) == set(range(1, world.written + 1))
+
+
+def cut_while_read(world: World, follower: Follower, seed: int) -> None:
+    """Cut the file in place to a part of its lines at some moment of a catch-up."""
+    rng = random.Random(seed)
+    looks = rng.randrange(1, 4)
+    done = 0
+
+    def stop() -> bool:
+        nonlocal done
+        done += 1
+        return done > looks
+
+    follower.catch_up.look(stop=stop)
+    kept = world.tail(rng.randrange(1, 3000))
+    with world.events.open("r+b") as file:
+        file.truncate(0)
+        file.write(kept)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_file_cut_in_place_during_a_catch_up_loses_nothing_it_still_holds(
+    world: World, follower: Follower, seed: int
+) -> None:
+    for _ in range(3):
+        world.append(60_000)
+        cut_while_read(world, follower, seed)
+        world.append(10)
+        follower.settle()
+    stored = world.stored()
+    assert doubles(stored) == []
+    assert set(world.in_files()) <= set(stored)
+    assert stored == sorted(stored)
+
+
+# -- bounds
+
+
+def backfill_measured(world: World) -> tuple[int, int]:
+    """Run a backfill by itself; return its exit code and the most memory it had, in KiB."""
+    code = (
+        "import resource, sys; from shipwrightd.__main__ import guarded; code = guarded(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "backfill", *places(world)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+    )
+    return done.returncode, int(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.system
+def test_a_line_of_100_mb_is_kept_by_its_beginning_and_memory_stays_bounded(world: World) -> None:
+    world.append(2)
+    offset = world.events.stat().st_size
+    with world.events.open("ab") as file:
+        file.write(b'{"type":"')
+        for _ in range(100):
+            file.write(b"x" * 1_000_000)
+        file.write(b'"}\n')
+    world.append(2)
+    code, peak_kib = backfill_measured(world)
+    assert code == 0
+    assert peak_kib < MEMORY_KIB
+    assert world.stored() == [1, 2, 3, 4]
+    kept = world.query("SELECT offset, length, reason, raw FROM quarantine")
+    head = (b'{"type":"' + b"x" * GIANT_HEAD_BYTES)[:GIANT_HEAD_BYTES]
+    assert kept == [(offset, 100_000_011, "line_too_long", head)]
+    assert source(world)["quarantined"] == 1
+    assert call(world, "verify").returncode == 0
+    world.append(1)
+    assert call(world, "backfill").returncode == 0
+    assert world.stored() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.system
+def test_a_million_short_lines_are_rows_and_memory_stays_bounded(world: World) -> None:
+    with world.events.open("wb") as file:
+        for first in range(1, 1_000_001, 10_000):
+            file.write(b"".join([SHORT % seq for seq in range(first, first + 10_000)]))
+    code, peak_kib = backfill_measured(world)
+    assert code == 0
+    assert peak_kib < MEMORY_KIB
+    assert world.stored() == list(range(1, 1_000_001))
+
+
+@pytest.mark.system
+def test_blank_lines_cost_no_memory_and_leave_no_row(world: World) -> None:
+    world.events.write_bytes(b"\n" * 200_000)
+    world.append(1)
+    code, peak_kib = backfill_measured(world)
+    assert code == 0
+    assert peak_kib < MEMORY_KIB
+    assert world.query("SELECT count(*) FROM events") == [(1,)]
+    assert world.query("SELECT count(*) FROM quarantine") == [(0,)]

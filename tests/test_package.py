@@ -1,0 +1,103 @@
+"""The wheel as a user installs it: built, installed into an environment of its own, and at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from world import line
+
+pytestmark = pytest.mark.system
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ("shipwrightd", "migrations", "pyproject.toml", "README.md", "LICENSE")
+OFFLINE = ("No matching distribution", "ConnectionError", "Could not find a version", "Temporary failure")
+
+
+def pip(python: Path | str, *arguments: str) -> None:
+    """Run pip, or skip where it reaches nothing to install from."""
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode and any(sign in done.stderr for sign in OFFLINE):
+        pytest.skip(f"pip has nothing to install from: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy, so that nothing is left in the checkout."""
+    copy = tmp_path_factory.mktemp("copy")
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    built = tmp_path_factory.mktemp("built")
+    pip(sys.executable, "wheel", str(copy), "--no-deps", "--wheel-dir", str(built))
+    (found,) = built.glob("shipwrightd-*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program in a fresh environment that holds what the wheel asks for and nothing else."""
+    environment = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    pip(environment / "bin" / "python", "install", str(wheel))
+    return environment / "bin" / "shipwrightd"
+
+
+def call(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the program where no checkout is in reach."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SHIPWRIGHTD_"))}
+    return subprocess.run(
+        [str(program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=program.parent,
+        env=clean,
+        timeout=60,
+    )
+
+
+def test_wheel_holds_the_package_its_migrations_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    migrations = sorted(file.name for file in (ROOT / "migrations").glob("*.sql"))
+    assert sorted(Path(name).name for name in names if name.endswith(".sql")) == migrations
+    assert all(name.startswith("shipwrightd/migrations/") for name in names if name.endswith(".sql"))
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"shipwrightd"}
+    assert [name for name in names if "test" in name or "__pycache__" in name] == []
+
+
+def test_installed_program_imports_a_home_and_answers(installed: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "events.jsonl").write_bytes(line(1) + line(2) + b"no record\n")
+
+    told = call(installed, "version")
+    assert (told.returncode, told.stdout.startswith("shipwrightd ")) == (0, True)
+    done = call(installed, "backfill", "--home", home)
+    assert (done.returncode, done.stderr) == (0, "")
+    status = json.loads(call(installed, "status", "--home", home, "--json").stdout)
+    assert [(source["records"], source["quarantined"]) for source in status["sources"]] == [(2, 1)]
+    assert status["database"]["schema_version"] == len(list((ROOT / "migrations").glob("*.sql")))
+    assert call(installed, "verify", "--home", home).returncode == 0
+
+
+def test_installed_daemon_starts_and_stops(installed: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with subprocess.Popen([str(installed), "run", "--home", str(home)], stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        assert any("daemon_following" in entry for entry in daemon.stderr)
+        daemon.terminate()
+        assert daemon.wait(20) == 0
