@@ -26,7 +26,33 @@ PIPE_CLOSED = 141  # as a shell reports a program ended by SIGPIPE
 
 def main() -> None:
     """Run the command line and exit."""
-    sys.exit(guarded(sys.argv[1:]))
+    open_closed_streams()
+    code = guarded(sys.argv[1:])
+    let_go_of_streams()
+    sys.exit(code)
+
+
+def open_closed_streams() -> None:
+    """Let what is written to a stream that was closed from the start be lost.
+
+    The next file opened, the database for one, would otherwise get its number, and what is meant for it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, open(number, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
+
+
+def let_go_of_streams() -> None:
+    """Drop what nobody takes any more; Python would complain of it at its end, and change the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def guarded(arguments: Sequence[str]) -> int:
@@ -39,7 +65,6 @@ def guarded(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, `head` for one, has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -54,7 +79,7 @@ def guarded(arguments: Sequence[str]) -> int:
 
 def complain(message: str, code: int) -> int:
     """Say on one line what is wrong, and return the code."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # nobody listens; the code is left
         print(f"shipwrightd: {visible(message)}", file=sys.stderr)
     return code
 
@@ -109,24 +134,58 @@ def run_typer(arguments: Sequence[str]) -> int:
     from shipwrightd.cli import app
 
     wrong_usage: type[Exception] = typer.BadParameter.__mro__[1]  # typer brings its own click, or uses click's
+    output = sys.stdout
     try:
         code = typer.main.get_command(app).main(list(arguments), "shipwrightd", standalone_mode=False)
     except wrong_usage as error:
-        return complain_of_usage(error)
+        return complain_of_usage(error, arguments)
     except typer.Abort:
         return INTERRUPTED
+    except SystemExit as ended:  # the library takes a closed pipe for a failure
+        sys.stdout = output
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        raise
     return code if isinstance(code, int) else 0
 
 
-def complain_of_usage(error: Exception) -> int:
+def complain_of_usage(error: Exception, arguments: Sequence[str]) -> int:
     """Say what is wrong with the command line, and where to read how it is right."""
     context = getattr(error, "ctx", None)
-    path = context.command_path if context else "shipwrightd"
+    path = context.command_path if context else " ".join(["shipwrightd", *arguments[:1]])
     if type(error).__name__ == "NoArgsIsHelpError" and context:
-        print(context.get_help(), file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(context.get_help(), file=sys.stderr)
         return USAGE
     message = getattr(error, "format_message", error.__str__)()
+    option = getattr(error, "option_name", "")
+    if type(error).__name__ == "NoSuchOption":
+        message = misplaced(path, option, arguments) or unknown(option, getattr(error, "possibilities", None))
     return complain(f"{message.rstrip('.')} - see `{path} --help`", USAGE)
+
+
+def misplaced(path: str, option: str, arguments: Sequence[str]) -> str:
+    """Return how it is written right when --home or --db stands before the command, else an empty text."""
+    import shlex
+
+    groups = path.split()[1:]
+    rest = list(arguments[len(groups) :])
+    if option not in {"--home", "--db"} or not rest or rest[0].partition("=")[0] != option:
+        return ""
+    moved: list[str] = []
+    while rest and rest[0].startswith("-"):
+        moved += rest[: 1 if "=" in rest[0] else 2]
+        rest = rest[1 if "=" in rest[0] else 2 :]
+    return f"{option} goes after the command: {path} {shlex.join([*(rest or ['COMMAND']), *moved])}"
+
+
+def unknown(option: str, possible: Sequence[str] | None) -> str:
+    """Return that there is no such option, and which one may be meant; two dashes alone make none alike."""
+    import difflib
+
+    bare = {name.lstrip("-"): name for name in possible or ()}
+    alike = [bare[name] for name in difflib.get_close_matches(option.lstrip("-"), bare)]
+    return f"No such option: {option}" + (f", perhaps {' or '.join(alike)}" if alike else "")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Annotated
 
 import typer
@@ -19,15 +18,17 @@ Exit codes:
   73   a file or folder cannot be made, read or written
   75   another shipwrightd is ingesting, or the database is locked: try later
   78   a setting is invalid
-  130  interrupted"""
+  130  interrupted
+  141  the output was closed before all was written"""
 
 HELP = """Keeps a SQLite database of everything Shipwright writes under its home.
 
 Reads events.jsonl, costs, memory and the rest, each record exactly once, and
 remembers what Shipwright trims. It never writes to Shipwright's files.
 
-Begin with `shipwrightd backfill`, look with `shipwrightd status`, keep going
-with `shipwrightd run`.
+Begin with `shipwrightd run`: it imports what is there and goes on following.
+Look with `shipwrightd status` from another terminal. `shipwrightd backfill`
+imports once and ends.
 """
 
 app = typer.Typer(
@@ -39,7 +40,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-quarantine = typer.Typer(help="Look at lines that could not become records.", no_args_is_help=True)
+quarantine = typer.Typer(
+    help="""Look at lines that could not become records.
+
+A line that is torn or is no JSON, and that salvage could make nothing of, is
+kept in the database byte for byte, with its place in the file and the reason.
+""",
+    no_args_is_help=True,
+)
 app.add_typer(quarantine, name="quarantine")
 
 Home = Annotated[
@@ -54,23 +62,41 @@ Db = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
-Number = Annotated[int, typer.Argument(metavar="ID", help="the number that `quarantine list` gives it")]
+LAST = (1 << 63) - 1  # what SQLite can count to
 
 
-class Form(Enum):
-    """How `quarantine show` writes what it shows."""
+def _countable(number: int | None) -> int | None:
+    if number is not None and number > LAST:
+        raise typer.BadParameter("no number of a piece is as large")
+    return number
 
-    TEXT = "text"
-    JSON = "json"
-    RAW = "raw"
+
+Number = Annotated[
+    int, typer.Argument(metavar="ID", callback=_countable, help="the number that `quarantine list` gives it")
+]
+
+
+def _tell_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        raise typer.Exit(commands.version())
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="the same as the command version")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 @app.command()
 def run(home: Home = None, db: Db = None) -> None:
     """Follow the files until it is stopped.
 
-    Catches up with what was written meanwhile, then stores each record about
-    as soon as it is written. Runs in the foreground and logs to stderr.
+    Imports what is there already, or what was written meanwhile, then stores
+    each record about as soon as it is written. Runs in the foreground and logs to stderr.
     SIGTERM and Ctrl-C end it, SIGHUP has it read the settings again.
     """
     raise typer.Exit(commands.run(home, db))
@@ -123,13 +149,23 @@ def migrate(
 
 @app.command()
 def rebuild(home: Home = None, db: Db = None) -> None:
-    """Derive runs, stages and metrics from the records again."""
+    """Derive runs, stages and metrics from the records again.
+
+    Replaces the tables pipeline_runs, pipeline_stages and metrics in one go;
+    the records stay as they are. Never needed in normal use: it mends these
+    tables when somebody changed them. Refuses while a daemon runs.
+    """
     raise typer.Exit(commands.rebuild(home, db))
 
 
 @app.command()
 def verify(home: Home = None, db: Db = None) -> None:
-    """Compare the database with the files; exit 1 when they differ."""
+    """Compare the database with the files; exit 1 when they differ.
+
+    Reads all files again: each record must stand in the database just as
+    often. What the database keeps longer than the files is no difference.
+    Changes nothing, and may run beside a daemon.
+    """
     raise typer.Exit(commands.verify(home, db))
 
 
@@ -151,17 +187,30 @@ def quarantine_show(
     home: Home = None,
     db: Db = None,
     *,
-    form: Annotated[Form, typer.Option("--as", help="raw writes the bytes themselves")] = Form.TEXT,
+    as_json: Json = False,
+    raw: Annotated[bool, typer.Option("--raw", help="write the bytes as they were, and nothing else")] = False,
 ) -> None:
-    """Show one piece and where it stood."""
-    raise typer.Exit(commands.quarantine_show(home, db, number, form=form.value))
+    """Show one piece and where it stood.
+
+    On a terminal a long piece is cut short.
+    """
+    if as_json and raw:
+        raise typer.BadParameter("--json and --raw exclude each other")
+    raise typer.Exit(commands.quarantine_show(home, db, number, as_json=as_json, raw=raw))
 
 
 @quarantine.command("retry")
 def quarantine_retry(
-    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="only this one; all if left out")] = None,
+    number: Annotated[
+        int | None, typer.Argument(metavar="ID", callback=_countable, help="only this one; all if left out")
+    ] = None,
     home: Home = None,
     db: Db = None,
 ) -> None:
-    """Try again to make records of what is in quarantine."""
+    """Try again to make records of what is in quarantine.
+
+    Worth it after an update of shipwrightd that reads more than the last one.
+    What becomes a record is marked recovered and its bytes stay; the rest
+    stays as it is. Refuses while a daemon runs.
+    """
     raise typer.Exit(commands.quarantine_retry(home, db, number))

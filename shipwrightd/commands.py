@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__, config
-from shipwrightd.errors import MissingError
+from shipwrightd.errors import DatabaseError, MissingError
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ NARROW = 60  # columns; below, a table is not cut any further
 def run(home: str | None, db: str | None) -> int:
     """Follow the files until told to stop."""
     places = _with_home(config.locate(home, db))
+    _refuse_unusable(places.db)
     settings = config.load()
     from shipwrightd import log
     from shipwrightd.ingest import daemon
@@ -48,19 +49,21 @@ def run(home: str | None, db: str | None) -> int:
         log.set_up(fresh.log_level)
         return fresh
 
-    daemon.run(places, settings, reload)
+    with _naming(places.db):
+        daemon.run(places, settings, reload)
     return OK
 
 
 def backfill(home: str | None, db: str | None) -> int:
     """Import all there is, once, and say what it was."""
     places = _with_home(config.locate(home, db))
+    _refuse_unusable(places.db)
     from shipwrightd import log
     from shipwrightd.ingest import catchup
     from shipwrightd.report import render
 
     log.set_up("warning")  # bar and summary say the rest
-    with _progress() as progress:
+    with _naming(places.db), _progress() as progress:
         done = catchup.backfill(places.home, places.db, progress)
     print(render.summary_text([render.Summary(**asdict(summary)) for summary in done], _width()))
     return OK
@@ -80,8 +83,12 @@ def status(home: str | None, db: str | None, *, as_json: bool, check: bool) -> i
 
 def migrate(home: str | None, db: str | None, *, only_show: bool) -> int:
     """Bring the database to this release's schema, or say what that would take."""
-    path = config.locate(home, db).db
-    todo = _pending(path) if only_show else _apply(path)
+    places = config.locate(home, db)
+    path = places.db
+    if path.is_relative_to(places.home):
+        _with_home(places)
+    with _naming(path):
+        todo = _pending(path) if only_show else _apply(path)
     what = "to apply" if only_show else "applied"
     print(f"{len(todo)} {what}" if todo else "the schema is up to date")
     for migration in todo:
@@ -101,6 +108,7 @@ def _apply(path: Path) -> list[Migration]:
     from shipwrightd import db as database
     from shipwrightd import migrate as migrations
 
+    _refuse_unusable(path)
     database.prepare_folder(path)
     lock = database.WriterLock(database.lock_path(path))
     lock.acquire({"pid": os.getpid(), "version": __version__, "command": "migrate"})
@@ -113,10 +121,12 @@ def _apply(path: Path) -> list[Migration]:
 
 def rebuild(home: str | None, db: str | None) -> int:
     """Derive runs, stages and metrics from the records again."""
-    path = _existing(config.locate(home, db).db)
+    path = _made(config.locate(home, db).db)
     from shipwrightd.ingest import maintain
 
-    for table, rows in maintain.rebuild(path).items():
+    with _naming(path):
+        made = maintain.rebuild(path)
+    for table, rows in made.items():
         print(f"{table}: {rows:,} rows")
     return OK
 
@@ -124,14 +134,16 @@ def rebuild(home: str | None, db: str | None) -> int:
 def verify(home: str | None, db: str | None) -> int:
     """Compare the database with the files; exit 1 when they differ."""
     places = _with_home(config.locate(home, db))
-    path = _existing(places.db)
+    path = _made(places.db, current=True)
     from shipwrightd.ingest.verify import verify as compare
 
-    found = compare(places.home, path)
+    with _naming(path):
+        found = compare(places.home, path)
     for difference in found[:SHOWN_DIFFERENCES]:
         print(f"{visible(difference.source)}: {visible(difference.text)}")
     more = f", the first {SHOWN_DIFFERENCES} shown" if len(found) > SHOWN_DIFFERENCES else ""
-    print(f"{len(found)} differences{more}" if found else "the database agrees with the files")
+    counted = "1 difference" if len(found) == 1 else f"{len(found)} differences"
+    print(f"{counted}{more}" if found else "the database agrees with the files")
     return FOUND if found else OK
 
 
@@ -141,7 +153,10 @@ def version() -> int:
 
     import apsw
 
-    print(f"shipwrightd {__version__} (Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()})")
+    from shipwrightd import migrate as migrations
+
+    schema, sqlite = migrations.known()[-1].version, apsw.sqlite_lib_version()
+    print(f"shipwrightd {__version__} (schema {schema}, SQLite {sqlite}, Python {platform.python_version()})")
     return OK
 
 
@@ -149,31 +164,35 @@ def quarantine_list(home: str | None, db: str | None, *, as_json: bool) -> int:
     """List what could not be read."""
     from shipwrightd.report import quarantine, render
 
-    found = quarantine.pieces(config.locate(home, db).db)
+    found = quarantine.pieces(_made(config.locate(home, db).db, current=True))
     listed = [piece.as_json() for piece in found]
     print(render.as_json(listed) if as_json else render.pieces_text(found, _width()))
     return OK
 
 
-def quarantine_show(home: str | None, db: str | None, number: int, *, form: str) -> int:
+def quarantine_show(home: str | None, db: str | None, number: int, *, as_json: bool, raw: bool) -> int:
     """Show one piece: as text, as json, or raw, its bytes and nothing else."""
     from shipwrightd.report import quarantine, render
 
-    piece = quarantine.piece(config.locate(home, db).db, number)
-    if form == "raw":
+    piece = quarantine.piece(_made(config.locate(home, db).db, current=True), number)
+    if raw:
         sys.stdout.flush()
         sys.stdout.buffer.write(piece.raw)
     else:
-        print(render.as_json(piece.as_json()) if form == "json" else render.piece_text(piece))
+        print(render.as_json(piece.as_json()) if as_json else render.piece_text(piece, _width()))
     return OK
 
 
 def quarantine_retry(home: str | None, db: str | None, number: int | None) -> int:
     """Try again to read what is in quarantine, or one piece of it."""
-    path = _existing(config.locate(home, db).db)
+    path = _made(config.locate(home, db).db)
     from shipwrightd.ingest import maintain
+    from shipwrightd.report import quarantine
 
-    recovered, kept = maintain.retry_quarantine(path, None if number is None else [number])
+    if number is not None:
+        quarantine.piece(path, number)  # MissingError when there is none
+    with _naming(path):
+        recovered, kept = maintain.retry_quarantine(path, None if number is None else [number])
     print(f"{recovered} recovered, {kept} still in quarantine")
     return OK
 
@@ -185,15 +204,51 @@ def _with_home(places: Config) -> Config:
         raise MissingError(message, hint="run Shipwright once, or name its folder with --home")
     warning = config.warn_if_shipwrights_own(places.db, places.home)
     if warning:
-        print(f"shipwrightd: warning: {visible(warning)}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # nobody listens
+            print(f"shipwrightd: warning: {visible(warning)}", file=sys.stderr)
     return places
 
 
-def _existing(db: Path) -> Path:
-    """Return the path of a database that has to be there already. MissingError if it is not."""
-    if not db.exists():
-        raise MissingError(f"no database at {db}", hint="`shipwrightd backfill` makes it")
-    return db
+def _made(path: Path, *, current: bool = False) -> Path:
+    """Return the path of a database that has its tables; with `current`, exactly those of this release.
+
+    Raises MissingError when it is not there or has none, DatabaseError when it is of another release.
+    """
+    version, missing = _schema(path)
+    if not version:
+        raise MissingError(f"{path} has no shipwrightd tables yet", hint="run `shipwrightd backfill`")
+    if current and missing:
+        message = f"the database {path} is at schema version {version}, this release needs {version + missing}"
+        raise DatabaseError(message, hint="`shipwrightd migrate` brings it up to date")
+    return path
+
+
+def _refuse_unusable(path: Path) -> None:
+    """Raise DatabaseError for a database that is foreign, damaged or newer, before anything is put beside it."""
+    if path.exists():
+        _schema(path)
+
+
+def _schema(path: Path) -> tuple[int, int]:
+    """Return the schema version of a database, 0 without tables, and how many migrations it lacks."""
+    from shipwrightd import migrate as migrations
+    from shipwrightd.db import open_reader
+
+    with _naming(path), contextlib.closing(open_reader(path)) as db:
+        return migrations.version(db), len(migrations.pending(db, migrations.known()))
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have it said which database it is that turns out to be damaged inside the block."""
+    import apsw
+
+    from shipwrightd.db import explained
+
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise explained(path, error) from error
 
 
 def _width() -> int:

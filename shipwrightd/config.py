@@ -136,7 +136,7 @@ class _Reader:
         if value is None:
             return default
         least, most = SECONDS
-        number = _number(value)
+        number = _number(value, text=place == _variable(key))
         if number is not None and least <= number <= most:
             return number
         self._refuse(place, value, f"seconds from {least:g} to {most:g}")
@@ -162,16 +162,25 @@ class _Reader:
         return self._table.get(key), f"{key} in {self._path}"
 
     def _refuse(self, place: str, value: object, allowed: str) -> None:
-        self.problems.append(f"{place} is {visible(repr(value))}, allowed: {allowed}")
+        self.problems.append(f"{place} is {visible(_spelled(value))}, allowed: {allowed}")
 
 
 def _variable(key: str) -> str:
     return f"SHIPWRIGHTD_{key.upper()}"
 
 
-def _number(value: object) -> float | None:
-    """Return the number that a TOML value or the text of a variable stands for."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+def _spelled(value: object) -> str:
+    """Return a value as it is written in TOML."""
+    if isinstance(value, bool | str | list | dict):
+        import json  # noqa: PLC0415 - seldom needed; TOML spells these alike
+
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _number(value: object, *, text: bool) -> float | None:
+    """Return the number that a value stands for; with `text`, as from a variable, it may be written out."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or (isinstance(value, str) and not text):
         return None
     try:
         return float(value)

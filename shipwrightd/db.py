@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError
+from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,8 @@ STATEMENTS = 512  # kept prepared; with the usual hundred the two largest are pr
 PAGE_BYTES = 8_192  # measured: a fifth faster to fill than 4,096, with fewer index pages to log
 LOAD_CACHE_KIB = 32_768  # while much is loaded; index pages are touched all over
 FOLLOW_CACHE_KIB = 8_192
-WAL_PAGES = 2_000  # 16 MiB between automatic checkpoints
+LOAD_WAL_PAGES = 16_000  # 128 MiB: index pages are written back once for several batches
+FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
 
 
 class WriterLock:
@@ -160,13 +161,16 @@ def open_writer(path: Path) -> apsw.Connection:
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute(f"PRAGMA cache_size = -{LOAD_CACHE_KIB}")
-    db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {LOAD_WAL_PAGES}")
     return db
 
 
 def relax(db: apsw.Connection) -> None:
     """Give memory back after a load: following takes few pages at a time."""
     db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {FOLLOW_WAL_PAGES}")
+    with contextlib.suppress(apsw.BusyError):  # a reader is at work; a later checkpoint does it
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.execute("PRAGMA shrink_memory")
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # only the GNU library has it, and only it needs it:
@@ -190,20 +194,54 @@ def refuse_foreign(path: Path) -> None:
 
 
 def open_reader(path: Path) -> apsw.Connection:
-    """Open the database read-only. MissingError when it does not exist, DatabaseError when foreign."""
+    """Open the database read-only.
+
+    Raises MissingError when it does not exist, DatabaseError when it is foreign
+    or damaged, PathError when it cannot be read, LockedError when it stays locked.
+    """
     if not path.exists():
         message = f"no database at {path}"
         raise MissingError(message, hint="run `shipwrightd backfill` to make it")
     refuse_foreign(path)
     try:
-        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        db.set_busy_timeout(BUSY_TIMEOUT_MS)
-        db.execute("PRAGMA query_only = ON")
-        db.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - opens WAL and shared memory now
+        try:
+            return _reader(str(path))
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            if not _lies_still(path):
+                raise
+            return _reader(f"{path.absolute().as_uri()}?immutable=1")
     except apsw.Error as error:
-        message = f"cannot read the database {path}: {error}"
-        raise DatabaseError(message, hint="check its owner and mode") from error
+        raise explained(path, error) from error
+
+
+def _reader(name: str) -> apsw.Connection:
+    db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    db.set_busy_timeout(BUSY_TIMEOUT_MS)
+    db.execute("PRAGMA query_only = ON")
+    db.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - opens WAL and shared memory now
     return db
+
+
+def _lies_still(path: Path) -> bool:
+    """Tell whether the database is all in its one file, in a folder where SQLite can put no other beside it."""
+    beside = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    return not os.access(path.parent, os.W_OK) and not any(file.exists() for file in beside)
+
+
+def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
+    """Return an error that SQLite met while reading as one that says what to do about it."""
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        hint = (
+            "move it aside, and keep it for what the files no longer hold; "
+            "`shipwrightd backfill` makes a new one from the files"
+        )
+        return DatabaseError(f"the database {path} is damaged: {error}", hint=hint)
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return LockedError(f"the database {path} stays locked", hint="end the program that holds it")
+    message = f"cannot read the database {path}: {error}"
+    if isinstance(error, apsw.SQLError):
+        return DatabaseError(message, hint="`shipwrightd migrate` brings it up to date")
+    return PathError(message, hint="check owner and mode of the file, its -wal and its folder, or read a copy")
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
@@ -12,6 +13,23 @@ from shipwrightd.text import visible
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+class _Stderr:
+    """stderr as long as somebody takes it: a daemon whose log reader went away goes on without."""
+
+    def write(self, text: str) -> None:
+        """Write, or drop the text."""
+        with contextlib.suppress(OSError, ValueError):  # broken or full; closed
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush, if that can be done."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
+STDERR = cast("TextIO", _Stderr())  # all of it that structlog uses
 
 
 class _Forward(logging.Handler):
@@ -39,7 +57,7 @@ def set_up(level: str) -> None:
             *shown,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=STDERR),
         cache_logger_on_first_use=False,  # a later call changes the level of loggers in use
     )
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[_Forward()], force=True)

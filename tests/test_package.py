@@ -85,8 +85,7 @@ def test_installed_program_imports_a_home_and_answers(installed: Path, tmp_path:
 
     told = call(installed, "version")
     assert (told.returncode, told.stdout.startswith("shipwrightd ")) == (0, True)
-    done = call(installed, "backfill", "--home", home)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert call(installed, "backfill", "--home", home).returncode == 0
     status = json.loads(call(installed, "status", "--home", home, "--json").stdout)
     assert [(source["records"], source["quarantined"]) for source in status["sources"]] == [(2, 1)]
     assert status["database"]["schema_version"] == len(list((ROOT / "migrations").glob("*.sql")))

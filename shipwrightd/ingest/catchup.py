@@ -149,6 +149,8 @@ class CatchUp:
             records += polled.records
             if polled.switched:
                 log.info("file_switched", source=name, how=polled.switched)
+            if polled.quarantined:
+                log.warning("lines_quarantined", source=name, pieces=polled.quarantined)
             if polled.size:
                 log.debug("batch_stored", source=name, records=polled.records, bytes=polled.size)
                 if progress:

@@ -113,6 +113,7 @@ class Loop:
         self._watch: Watch | None = None
         self._trouble: list[str] = []
         self._failures = 0
+        self._stored = 0
         self._next_look = 0.0  # monotonic seconds: when to look at everything
         self._real_home = str(home)
 
@@ -124,7 +125,7 @@ class Loop:
         try:
             self._pass(rung=False)
             relax(self._db)
-            log.info("daemon_following", seconds=round(time.monotonic() - started, 3))
+            log.info("daemon_following", records=self._stored, seconds=round(time.monotonic() - started, 3))
             while not self._flags.stopping:
                 rung = self._bell.wait(max(0.0, self._next_look - time.monotonic()))
                 self._bell.clear()
@@ -153,6 +154,7 @@ class Loop:
         except WAITS as error:
             self._wait_for_database(error)
             return
+        self._stored += passed.records
         if self._failures:
             log.info("database_recovered", failures=self._failures)
             self._failures = 0

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.stream import Chunk
     from shipwrightd.ingest.tail import Place
 
-BATCH_RECORDS = 50_000 - 16_384  # a last chunk comes on top
+BATCH_RECORDS = 50_000 - 8_192  # a last chunk comes on top
 BATCH_BYTES = 15 << 20  # likewise a last chunk of up to 17 MiB: 32 MiB at most in one transaction
 AHEAD_BYTES = 256 << 10  # from here on the next chunk is worth a second thread
 GRACE_S = 600.0  # how long a file that left the path is still read for late writers
@@ -46,6 +46,7 @@ class Polled:
     """What one look at a journal did: `more` asks for another look now, `wait_s` for one then."""
 
     records: int = 0
+    quarantined: int = 0
     size: int = 0
     more: bool = False
     wait_s: float | None = None
@@ -182,7 +183,7 @@ class Journal:
         if not late:
             store.add_history(db, self.source.name, stream.lines - lines, b"".join(hashes))
         filing.finish()
-        return Polled(filing.counts.records, size, more=True)
+        return Polled(filing.counts.records, filing.counts.quarantined, size, more=True)
 
     # -- going from one file to another
 

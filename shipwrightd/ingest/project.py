@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest import project_costs as costs
@@ -63,7 +64,7 @@ class Batch:
                 self.events.append((kind, id_, row[3], row[4], row[1], row[6], row[11], row[0], row[5], row[8]))
             elif kind == "cost.record":
                 self.has_costs = True
-        newest = max((row[1] for row in rows if row[1] is not None), default=None)
+        newest = max(filter(None, map(itemgetter(1), rows)), default=None)
         if newest is not None and (self.newest_epoch is None or newest > self.newest_epoch):
             self.newest_epoch = newest
 

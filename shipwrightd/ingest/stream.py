@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.decode import Decoded, Origin
     from shipwrightd.ingest.rows import EventRow
 
-CHUNK_LINES = 16_384  # a block of very short lines would otherwise exceed a batch
+CHUNK_LINES = 8_192  # a block of very short lines would otherwise exceed a batch
 
 
 @dataclass(frozen=True, slots=True)

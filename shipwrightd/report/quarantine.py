@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.db import open_reader
-from shipwrightd.errors import DatabaseError, MissingError
+from shipwrightd.db import explained, open_reader
+from shipwrightd.errors import MissingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,5 +68,4 @@ def _query(db_path: Path, sql: str, value: int) -> list[Piece]:
         with contextlib.closing(open_reader(db_path)) as db:
             return [Piece(*row) for row in db.execute(sql, (value,))]
     except apsw.Error as error:
-        message = f"cannot read the quarantine of {db_path}: {error}"
-        raise DatabaseError(message, hint="`shipwrightd migrate` brings it up to date") from error
+        raise explained(db_path, error) from error

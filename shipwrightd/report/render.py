@@ -27,6 +27,8 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 UNIT = 1024
 AGES = (("s", 120.0, 1), ("min", 7_200.0, 60), ("h", 172_800.0, 3_600))
 DAY_S = 86_400
+NAMES = 12  # cells for the names of facts
+SHOWN_LINES = 20  # of a piece on a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,38 @@ def _shrink(columns: Sequence[Column], sizes: list[int], excess: int) -> None:
 
 def _fit(text: str, size: int, column: Column) -> str:
     """Return the text in exactly `size` cells, shortened in its middle where it is too long."""
-    if cells_of(text) > size:
-        head = (size - 1) // 2
-        tail = size - 1 - head
-        text = f"{_cut(text, head)}…{_cut(text[::-1], tail)[::-1]}"
+    text = _short(text, size)
     blank = " " * (size - cells_of(text))
     return blank + text if column.right else text + blank
+
+
+def _short(text: str, size: int) -> str:
+    """Return the text, shortened in its middle if it needs more cells."""
+    if cells_of(text) <= size:
+        return text
+    head = (size - 1) // 2
+    return f"{_cut(text, head)}…{_cut(text[::-1], size - 1 - head)[::-1]}"
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
+    """Return the text in lines of at most `width` cells, all but the first indented.
+
+    No word is broken; one that is wider than a line, as paths are, is shortened in its middle.
+    """
+    lines: list[str] = []
+    for word in text.split(" "):
+        shown = _short(word, width - indent)
+        if lines and cells_of(lines[-1]) + 1 + cells_of(shown) <= width:
+            lines[-1] += f" {shown}"
+        else:
+            lines.append(" " * indent * bool(lines) + shown)
+    return lines
+
+
+def _fact(name: str, value: str, width: int) -> list[str]:
+    """Return a named value in lines of its own column."""
+    lines = wrapped(visible(value), width - NAMES)
+    return [f"{'' if at else name:<{NAMES}}{line}" for at, line in enumerate(lines)]
 
 
 def _cut(text: str, size: int) -> str:
@@ -123,6 +151,9 @@ def status_json(status: Status) -> str:
     return as_json({"ok": not status.problems, **asdict(status)})
 
 
+UNMADE = "`shipwrightd run` makes the database from what is there and follows, `shipwrightd backfill` only makes it."
+
+
 def status_text(status: Status, width: int) -> str:
     """Return the answer as a page."""
     database = status.database
@@ -137,15 +168,12 @@ def status_text(status: Status, width: int) -> str:
     ]
     if status.daemon.watching_degraded:
         facts.append(("watching", f"degraded, changes may show late: {status.daemon.watching_degraded}"))
-    lines = [f"{name:<12}{visible(value)}" for name, value in facts]
+    lines = [line for name, value in facts for line in _fact(name, value, width)]
     if status.sources:
         lines += ["", _sources(status.sources, width)]
     if not database.exists:
-        lines += [
-            "",
-            "`shipwrightd backfill` makes the database from what is there, `shipwrightd run` keeps it.",
-        ]
-    lines += _extra_lines(status)
+        lines += ["", *wrapped(UNMADE, width)]
+    lines += [line for extra in _extra_lines(status) for line in wrapped(extra, width, indent=2)]
     return "\n".join(lines)
 
 
@@ -207,6 +235,7 @@ def _together(name: str, members: list[Source]) -> Source:
         members[0],
         source=_label(name, members),
         present=any(m.present for m in members),
+        readable=all(m.readable for m in members),
         behind_bytes=sum(m.behind_bytes for m in members),
         records=sum(m.records for m in members),
         newest_age_s=least(m.newest_age_s for m in members),
@@ -237,6 +266,8 @@ def _sources(sources: Sequence[Source], width: int) -> str:
 
 
 def _behind(source: Source) -> str:
+    if not source.readable:
+        return "unreadable"
     if not source.present:
         return "no file"
     if source.kind == "document":
@@ -279,8 +310,11 @@ def pieces_text(pieces: Sequence[Piece], width: int) -> str:
     return table(PIECES, rows, width) if rows else "nothing in quarantine"
 
 
-def piece_text(piece: Piece) -> str:
-    """Return one piece with all that is known of it, and its bytes with controls written out."""
+def piece_text(piece: Piece, width: int) -> str:
+    """Return one piece with all that is known of it, and its bytes with controls written out.
+
+    Where somebody looks on, only as many lines of it as a page holds.
+    """
     whole = "" if len(piece.raw) >= piece.length else f", the first {len(piece.raw)} of them kept"
     facts = [
         ("id", str(piece.id)),
@@ -290,7 +324,13 @@ def piece_text(piece: Piece) -> str:
         ("seen", piece.seen_at),
         ("state", piece.state),
     ]
-    return "\n".join([*(f"{name:<8}{visible(value)}" for name, value in facts), "", visible(piece.text)])
+    lines = [f"{name:<8}{visible(value)}" for name, value in facts]
+    text = visible(piece.text)
+    page = text if width >= ROOMY else _cut(text, SHOWN_LINES * width)
+    lines += ["", page]
+    if page != text:
+        lines += ["", *wrapped(f"cut here; `shipwrightd quarantine show {piece.id} --raw` writes all of it", width)]
+    return "\n".join(lines)
 
 
 SUMMARY = (

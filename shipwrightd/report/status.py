@@ -9,14 +9,14 @@ but none is renamed or removed.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.db import lock_is_held, lock_path, open_reader, read_holder
-from shipwrightd.errors import DatabaseError
-from shipwrightd.report.lag import ABSENT, Stored, measure, seconds_of, utc
+from shipwrightd import migrate
+from shipwrightd.db import explained, lock_is_held, lock_path, open_reader, read_holder
+from shipwrightd.report.lag import Lag, Stored, measure, seconds_of, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,6 @@ LAG_ALLOWED_S = 60.0
 HOUR_S = 3600
 WATCHING = "watching is degraded: "  # begins an error of source '' that costs speed and nothing else
 
-HAS_TABLES = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'checkpoints'"
-SCHEMA_VERSION = "SELECT max(version) FROM schema_version"
 CHECKPOINTS = """
 SELECT c.source, c.kind, g.device, g.inode, g.offset, c.digest, c.committed_at,
        c.records, c.salvaged, c.gaps, c.newest_epoch
@@ -57,7 +55,7 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The database file."""
+    """The database file; one without tables is not made yet."""
 
     path: str
     exists: bool
@@ -73,6 +71,7 @@ class Source:
     source: str
     kind: str | None  # journal | document; None for one never read
     present: bool
+    readable: bool
     size_bytes: int
     behind_bytes: int
     unfinished_bytes: int
@@ -129,8 +128,9 @@ class _Books:
 def collect(home: Path, db: Path, declared: Sequence[str], now: float) -> Status:
     """Answer how things stand at `now`, for the declared sources and those ever read.
 
-    Raises DatabaseError for a file that is not ours or cannot be read; a
-    database that is not there yet is an answer.
+    Raises DatabaseError for a file that is not ours, damaged, or of a newer
+    release, PathError for one that cannot be read; a database that is not
+    there yet is an answer.
     """
     books = _read_books(db, int(now))
     daemon = _daemon(db, books.errors, now)
@@ -156,17 +156,16 @@ def _read_books(path: Path, now: int) -> _Books:
         with contextlib.closing(open_reader(path)) as db:
             return _read_tables(db, path, now)
     except apsw.Error as error:
-        message = f"cannot read the database {path}: {error}"
-        raise DatabaseError(message, hint="it is damaged, or of another release") from error
+        raise explained(path, error) from error
 
 
 def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Books:
-    mode = db.execute("PRAGMA journal_mode").get
-    database = Database(str(path), exists=True, size_bytes=_size(path), journal_mode=mode)
-    if not db.execute(HAS_TABLES).get:
-        return _Books(database, {}, {}, {}, None)
+    version = migrate.version(db)
+    if not version:
+        return _Books(Database(str(path), exists=False), {}, {}, {}, None)
+    migrate.pending(db, migrate.known())
     return _Books(
-        database=replace(database, schema_version=db.execute(SCHEMA_VERSION).get or 0),
+        database=Database(str(path), True, _size(path), version, db.execute("PRAGMA journal_mode").get),  # noqa: FBT003
         rows={row[0]: _row(row) for row in db.execute(CHECKPOINTS)},
         quarantined=dict(db.execute(QUARANTINED)),
         errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
@@ -232,16 +231,18 @@ def _text(value: object) -> str | None:
 def _source(home: Path, name: str, books: _Books, now: float) -> Source:
     row = books.rows.get(name, _Row())
     error, since = books.errors.get(name, (None, None))
+    readable = True
     try:
         lag = measure(home / name, row.stored, now)
     except OSError as trouble:
-        lag = ABSENT
+        lag, readable = Lag(present=True), False
         error = error or f"cannot be read: {trouble.strerror or trouble}"
     events = row.stored.kind == "journal" and books.last_hour is not None
     return Source(
         source=name,
         kind=row.stored.kind or None,
         present=lag.present,
+        readable=readable,
         size_bytes=lag.size,
         behind_bytes=lag.behind,
         unfinished_bytes=lag.unfinished,
@@ -269,8 +270,10 @@ def _state(daemon: Daemon, database: Database) -> str:
 def _problems(home: Path, daemon: Daemon, books: _Books, sources: list[Source]) -> list[str]:
     """Say in words what `status --check` fails for."""
     problems = [] if home.is_dir() else [f"there is no folder {home}"]
-    if not daemon.alive or daemon.command == "backfill":
+    if not daemon.alive:
         problems.append("the daemon is not running")
+    elif daemon.command != "run":
+        problems.append("a backfill is running" if daemon.command == "backfill" else f"{daemon.command} is running")
     whole = books.errors.get("", ("", ""))[0]
     if whole and not whole.startswith(WATCHING):
         problems.append(whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -14,7 +15,18 @@ import pytest
 from shipwrightd.db import WriterLock, lock_path, open_writer
 from shipwrightd.errors import DatabaseError
 from shipwrightd.report.lag import unread_for, utc, written_at
-from shipwrightd.report.render import Column, age_of, cells_of, size_of, status_json, status_text, table
+from shipwrightd.report.quarantine import Piece
+from shipwrightd.report.render import (
+    ROOMY,
+    Column,
+    age_of,
+    cells_of,
+    piece_text,
+    size_of,
+    status_json,
+    status_text,
+    table,
+)
 from shipwrightd.report.status import WATCHING, Source, Status, collect
 
 if TYPE_CHECKING:
@@ -86,7 +98,8 @@ def test_empty_database_is_an_answer(home: Path, content: bytes | None) -> None:
 
     status = ask(path, home)
 
-    assert (status.state, status.database.schema_version, status.sources) == ("stopped", 0, [])
+    assert (status.state, status.database.exists, status.sources) == ("no database", False, [])
+    assert "(not made yet)" in status_text(status, 80)
 
 
 def test_foreign_file_is_refused_and_untouched(home: Path) -> None:
@@ -105,7 +118,21 @@ def test_damaged_database_is_one_clear_error(home: Path, database: Path) -> None
         file.write(b"\xff" * 8000)
     database.with_name(database.name + "-wal").unlink(missing_ok=True)
 
-    with pytest.raises(DatabaseError, match="cannot read the database"):
+    with pytest.raises(DatabaseError, match=r"the database .*shipwright.db is damaged: .* - move it aside"):
+        ask(database, home)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO schema_version VALUES (9999, '9999_later.sql', '', '')",
+        "UPDATE schema_version SET checksum = 'other'",
+    ],
+)
+def test_database_of_another_release_is_refused(home: Path, database: Path, change: str) -> None:
+    put(database, change, ())
+
+    with pytest.raises(DatabaseError, match=r"this release knows|differs from the one"):
         ask(database, home)
 
 
@@ -234,6 +261,20 @@ def test_document_that_vanished_is_no_problem(home: Path, database: Path) -> Non
     assert status.problems == ["the daemon is not running"]
 
 
+def test_journal_that_cannot_be_read_is_not_called_missing(home: Path, database: Path) -> None:
+    path = home / "events.jsonl"
+    path.write_text("")
+    journal(database, path, read=0, committed=NOW)
+    path.unlink()
+    path.symlink_to(path)
+
+    status = ask(database, home)
+
+    assert (only(status).readable, only(status).present) == (False, True)
+    assert re.search(r"^events\.jsonl +unreadable ", status_text(status, 80), re.MULTILINE)
+    assert "no file" not in status_text(status, 80)
+
+
 def test_records_of_the_last_hour_are_counted_by_journal(home: Path, database: Path) -> None:
     for number, name in enumerate(("events.jsonl", "team-events.jsonl"), start=1):
         put(database, GENERATION, (number, name, 0, 0, 0))
@@ -314,7 +355,7 @@ def test_backfill_alone_is_no_daemon(home: Path, database: Path) -> None:
     finally:
         lock.release()
 
-    assert (status.state, status.problems) == ("backfilling", ["the daemon is not running"])
+    assert (status.state, status.problems) == ("backfilling", ["a backfill is running"])
 
 
 def test_what_a_killed_daemon_left_in_its_lock_file_does_not_count(home: Path, database: Path) -> None:
@@ -359,6 +400,30 @@ def test_table_fits_the_terminal(home: Path, database: Path, width: int) -> None
     assert max(map(cells_of, lines)) <= width
     assert "1,234,567" in page
     assert "205.1 KiB" in page
+
+
+def test_no_line_of_the_page_is_wider_than_the_terminal_and_no_word_is_broken(home: Path, database: Path) -> None:
+    trouble = "the disk is full and somebody should look after it before long, for nothing is stored"
+    put(database, ERROR, ("", trouble))
+    deep = dataclasses.replace(ask(database, home), home="/" + "/".join(["folder"] * 20))
+
+    page = status_text(deep, 80)
+
+    assert max(map(cells_of, page.splitlines())) <= 80
+    assert re.search(r"^home        /folder/\S*…\S*/folder$", page, re.MULTILINE)
+    assert set(trouble.split()) <= set(page.split())
+    assert deep.home in status_text(deep, ROOMY), "what is no terminal gets it whole"
+
+
+def test_long_piece_is_cut_on_a_terminal_only() -> None:
+    raw = b"x\x1b" * 5_000
+    piece = Piece(7, "events.jsonl", 1, 0, len(raw), "no JSON", "", "kept", raw)
+
+    page = piece_text(piece, 80)
+
+    assert len(page) < 25 * 80
+    assert page.endswith("cut here; `shipwrightd quarantine show 7 --raw` writes all of it")
+    assert piece_text(piece, ROOMY).endswith("x\\x1b" * 5_000)
 
 
 def test_nothing_from_data_reaches_the_terminal_as_a_control(home: Path, database: Path) -> None:

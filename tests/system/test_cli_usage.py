@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from process import AS_ANY_USER
 
 from shipwrightd.__main__ import status_arguments
-from shipwrightd.db import WriterLock, lock_path
+from shipwrightd.db import WriterLock, lock_path, open_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from conftest import Eventually
+
 COMMANDS = ("run", "backfill", "status", "migrate", "rebuild", "verify", "version", "quarantine")
 ONE_LINE = re.compile(r"shipwrightd: [^\n]+ - [^\n]+\n")
+TORN = ("events", "pipeline_runs", "quarantine", "generations")
 HEAVY = ("typer", "rich", "structlog", "watchdog", "tomllib")
 
 
@@ -47,14 +52,20 @@ def call(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "said"),
     [
         (["stat"], "No such command 'stat'"),
-        (["status", "--jsn"], "No such option"),
-        (["status", "--home"], "requires an argument"),
+        (["status", "--jsn"], "No such option: --jsn, perhaps --json - see `shipwrightd status --help`"),
+        (["status", "--wrong"], "No such option: --wrong - see `shipwrightd status --help`"),
+        (["status", "--home"], "requires an argument - see `shipwrightd status --help`"),
         (["status", "extra"], "unexpected extra argument"),
         (["backfill", "x"], "unexpected extra argument"),
         (["quarantine", "show"], "Missing argument"),
         (["quarantine", "show", "x"], "valid integer"),
-        (["quarantine", "show", "1", "--as", "yaml"], "yaml"),
-        (["--home", "/x", "status"], "No such option"),
+        (["quarantine", "show", "1", "--raw", "--json"], "exclude each other"),
+        (["quarantine", "show", "9" * 30], "no number of a piece is as large"),
+        (["quarantine", "retry", "9" * 30], "no number of a piece is as large"),
+        (["--home", "/x", "status"], "--home goes after the command: shipwrightd status --home /x"),
+        (["--db=/x", "status", "--json"], "--db goes after the command: shipwrightd status --json --db=/x"),
+        (["quarantine", "--db", "/x", "list"], "shipwrightd quarantine list --db /x"),
+        (["--db", "/x"], "shipwrightd COMMAND --db /x"),
         (["status", "a\x1b[2Jb"], "\\x1b"),
     ],
 )
@@ -82,9 +93,10 @@ def test_help_names_every_command_and_every_exit_code() -> None:
     assert done.returncode == 0
     listed = re.findall(r"^ +(\w+) {2,}\S", done.stdout.partition("Commands:")[2], re.MULTILINE)
     assert set(COMMANDS) <= set(listed)
-    assert {"0", "1", "2", "65", "66", "73", "75", "78", "130"} <= set(listed)
+    assert {"0", "1", "2", "65", "66", "73", "75", "78", "130", "141"} <= set(listed)
     assert "..." not in done.stdout.partition("Commands:")[2], "a summary was cut"
     assert "\x1b" not in done.stdout
+    assert re.search(r"Begin with `shipwrightd run`.*`shipwrightd backfill`\s+imports once", done.stdout, re.DOTALL)
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"version", "quarantine"}])
@@ -97,10 +109,16 @@ def test_help_of_each_command_tells_of_home_and_database(command: str) -> None:
 
 
 def test_version_is_told() -> None:
-    assert re.fullmatch(r"shipwrightd \d+\.\d+\.\d+\S* \(Python [\d.]+\S*, SQLite [\d.]+\)\n", call("version").stdout)
+    told = call("version").stdout
+
+    assert re.fullmatch(
+        r"shipwrightd \d+\.\d+\.\d+\S* \(schema \d+, SQLite [\d.]+, Python [\d.]+\S*\)\n",
+        told,
+    )
+    assert call("--version").stdout == told
 
 
-@pytest.mark.parametrize("command", ["run", "backfill", "verify"])
+@pytest.mark.parametrize("command", ["run", "backfill", "verify", "migrate"])
 def test_missing_home_ends_with_66_and_nothing_is_made(command: str, tmp_path: Path) -> None:
     done = call(command, "--home", tmp_path / "none")
 
@@ -120,6 +138,108 @@ def test_missing_database_ends_with_66_and_none_is_made(command: list[str], home
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [["rebuild"], ["verify"], ["quarantine", "list"], ["quarantine", "retry"]])
+def test_empty_file_for_a_database_ends_with_66_and_stays_empty(command: list[str], home: Path) -> None:
+    (home / "x.db").touch()
+
+    done = call(*command, "--home", home, "--db", home / "x.db")
+
+    assert done.returncode == 66
+    assert "has no shipwrightd tables yet" in done.stderr
+    assert ONE_LINE.fullmatch(done.stderr)
+    assert [(path.name, path.stat().st_size) for path in home.iterdir()] == [("x.db", 0)]
+
+
+EVERY = ("run", "backfill", "migrate", "rebuild", "verify", "status", "quarantine list", "quarantine retry")
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_database_of_another_release_ends_with_65_and_no_lock_beside_it(
+    command: str, home: Path, database: Path
+) -> None:
+    db = open_writer(database)
+    db.execute("INSERT INTO schema_version VALUES (9999, '9999_later.sql', '', '')")
+    db.close()
+
+    done = call(*command.split(), "--home", home)
+
+    assert done.returncode == 65
+    assert ONE_LINE.fullmatch(done.stderr)
+    assert not lock_path(database).exists()
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_damaged_database_ends_with_65_and_what_to_do(command: str, home: Path, database: Path) -> None:
+    with database.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 8_000)
+    damaged = database.read_bytes()
+
+    done = call(*command.split(), "--home", home)
+
+    assert done.returncode == 65
+    assert ONE_LINE.fullmatch(done.stderr)
+    assert f"the database {database} is damaged" in done.stderr
+    assert "move it aside" in done.stderr
+    assert (database.read_bytes(), lock_path(database).exists()) == (damaged, False)
+
+
+@pytest.mark.parametrize("command", ["rebuild", "backfill", "verify"])
+def test_damage_that_shows_late_ends_with_65_too(command: str, home: Path, database: Path) -> None:
+    (home / "events.jsonl").write_text('{"ts_epoch":1,"type":"a"}\n' * 3)
+    db = open_writer(database)
+    pages = [db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).get for name in TORN]
+    size = db.execute("PRAGMA page_size").get
+    db.close()
+    with database.open("r+b") as file:
+        for page in pages:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
+
+    done = call(command, "--home", home)
+
+    assert done.returncode == 65
+    assert ONE_LINE.fullmatch(done.stderr)
+    assert f"the database {database} is damaged" in done.stderr
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_folder_in_place_of_the_database_ends_with_73_and_no_lock_beside_it(command: str, home: Path) -> None:
+    (home / "x.db").mkdir()
+
+    done = call(*command.split(), "--home", home, "--db", home / "x.db")
+
+    assert done.returncode == 73
+    assert ONE_LINE.fullmatch(done.stderr)
+    assert [path.name for path in home.iterdir()] == ["x.db"]
+
+
+def test_database_in_a_folder_that_cannot_be_written_in_is_read(home: Path, database: Path) -> None:
+    as_any_user: tuple[str, ...] = ()
+    if os.geteuid() == 0:
+        as_any_user = AS_ANY_USER
+        if not shutil.which("setpriv"):
+            pytest.skip("root may write anywhere, and there is no setpriv to make it less")
+    before = database.read_bytes()
+    database.parent.chmod(0o500)
+    try:
+        codes = {
+            command: subprocess.run(
+                [*as_any_user, sys.executable, "-m", "shipwrightd", *command.split(), "--home", str(home)],
+                capture_output=True,
+                check=False,
+                env=environment(),
+            ).returncode
+            for command in ("status", "verify", "quarantine list", "backfill")
+        }
+    finally:
+        database.parent.chmod(0o700)
+
+    assert codes == {"status": 0, "verify": 0, "quarantine list": 0, "backfill": 73}
+    assert [path.name for path in database.parent.iterdir()] == [database.name]
+    assert database.read_bytes() == before
+
+
 @pytest.mark.parametrize("command", ["backfill", "migrate", "status", "quarantine list"])
 def test_foreign_database_ends_with_65_and_stays_as_it_is(command: str, home: Path) -> None:
     (home / "notes.db").write_bytes(b"somebody's notes\n" * 100)
@@ -128,6 +248,7 @@ def test_foreign_database_ends_with_65_and_stays_as_it_is(command: str, home: Pa
 
     assert done.returncode == 65
     assert ONE_LINE.fullmatch(done.stderr)
+    assert [path.name for path in home.iterdir()] == ["notes.db"]
     assert (home / "notes.db").read_bytes() == b"somebody's notes\n" * 100
 
 
@@ -167,6 +288,18 @@ def test_shipwrights_own_database_name_is_warned_of(home: Path) -> None:
 
     assert done.returncode == 0
     assert done.stderr.startswith("shipwrightd: warning: ")
+
+
+def test_one_difference_is_counted_as_one(home: Path) -> None:
+    (home / "events.jsonl").write_text('{"ts_epoch":1,"type":"a"}\n')
+    call("backfill", "--home", home)
+    db = open_writer(home / "shipwrightd" / "shipwright.db")
+    db.execute("DELETE FROM events")
+    db.close()
+
+    done = call("verify", "--home", home)
+
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "1 difference")
 
 
 def test_migrate_makes_a_database_and_says_so_once(home: Path) -> None:
@@ -247,20 +380,77 @@ def test_empty_path_is_refused(home: Path) -> None:
     assert "--db is empty" in done.stderr
 
 
-def test_closed_pipe_is_silent(home: Path) -> None:
+ANSWERING = ("status", "status --check", "verify", "quarantine list", "quarantine show 1 --raw", "version", "--help")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [*ANSWERING, "--version", "quarantine --help"])
+def test_closed_pipe_is_silent(home: Path, command: str, unbuffered: str) -> None:
+    (home / "events.jsonl").write_bytes(b"no record\n")
+    if command.startswith(("verify", "quarantine")):
+        call("backfill", "--home", home)
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen(
-        [sys.executable, "-m", "shipwrightd", "status", "--home", str(home)],
+        [sys.executable, "-W", "error", "-m", "shipwrightd", *command.split()],
         stdout=writing,
         stderr=subprocess.PIPE,
-        env=environment(),
+        env=environment(PYTHONUNBUFFERED=unbuffered, SHIPWRIGHTD_HOME=str(home)),
     )
     os.close(writing)
 
     _, said = process.communicate(timeout=60)
 
     assert (process.returncode, said) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_closed_from_the_start_change_no_exit_code(home: Path, closed: str) -> None:
+    (home / "events.jsonl").write_bytes(b"no record\n")
+    call("backfill", "--home", home)
+    codes = {
+        command: subprocess.run(
+            ["sh", "-c", f'"$0" -W error -m shipwrightd {command} {closed}', sys.executable],
+            env=environment(SHIPWRIGHTD_HOME=str(home)),
+            capture_output=True,
+            check=False,
+        )
+        for command in (*ANSWERING, "stat", "backfill --db /dev/null/x")
+    }
+
+    assert {command: done.returncode for command, done in codes.items()} == (
+        dict.fromkeys(ANSWERING, 0) | {"status --check": 1, "stat": 2, "backfill --db /dev/null/x": 73}
+    )
+    assert not any(b"Traceback" in done.stderr for done in codes.values())
+
+
+@pytest.mark.parametrize("how", ["2>&-", ">&- 2>&-", "2>&1 | head -n 1"])
+def test_run_goes_on_when_nobody_takes_its_log(home: Path, how: str, eventually: Eventually) -> None:
+    events = home / "events.jsonl"
+    events.write_text('{"ts_epoch":1,"type":"a"}\n')
+    started = subprocess.Popen(
+        ["sh", "-c", f'"$0" -W error -m shipwrightd run {how}', sys.executable],
+        env=environment(SHIPWRIGHTD_HOME=str(home), SHIPWRIGHTD_LOG_LEVEL="debug"),
+        stdout=subprocess.DEVNULL,
+    )
+
+    def stored() -> int:
+        sources = json.loads(call("status", "--json", "--home", home).stdout)["sources"]
+        return sum(source["records"] for source in sources)
+
+    daemon = 0
+    try:
+        eventually(lambda: stored() == 1, 20)
+        daemon = json.loads(call("status", "--json", "--home", home).stdout)["daemon"]["pid"]
+        for number in (2, 3, 4):  # each is logged, into nothing
+            with events.open("a") as file:
+                file.write('{"ts_epoch":1,"type":"a"}\n')
+            eventually(lambda number=number: stored() == number, 20)  # type: ignore[misc]
+    finally:
+        os.kill(daemon or started.pid, signal.SIGTERM)
+        code = started.wait(20)
+
+    assert code == 0
 
 
 INTERRUPT = """
@@ -285,7 +475,7 @@ def test_quarantine_shows_bytes_as_they_were(home: Path) -> None:
     listed = json.loads(call("quarantine", "list", "--json", "--home", home).stdout)
     shown = call("quarantine", "show", listed[0]["id"], "--home", home)
     raw = subprocess.run(
-        [sys.executable, "-m", "shipwrightd", "quarantine", "show", "1", "--as", "raw", "--home", str(home)],
+        [sys.executable, "-m", "shipwrightd", "quarantine", "show", "1", "--raw", "--home", str(home)],
         capture_output=True,
         check=True,
     )
@@ -302,4 +492,5 @@ def test_quarantine_says_when_there_is_no_such_piece(home: Path, database: Path)
     done = call("quarantine", "show", "99", "--home", home)
 
     assert (done.returncode, bool(ONE_LINE.fullmatch(done.stderr))) == (66, True)
+    assert call("quarantine", "retry", "99", "--home", home).returncode == 66
     assert call("quarantine", "list", "--home", home).stdout == "nothing in quarantine\n"

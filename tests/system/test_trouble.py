@@ -323,6 +323,7 @@ def test_write_errors_are_waited_out(world: World) -> None:
 def held(world: World) -> Iterator[None]:
     """Hold the database as another program's transaction does."""
     with closing(apsw.Connection(str(world.db_path))) as other:
+        other.set_busy_timeout(5_000)  # the daemon may be in a transaction of its own
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")

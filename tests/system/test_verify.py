@@ -56,10 +56,9 @@ def costs(count: int) -> bytes:
     return orjson.dumps({"entries": rows, "summary": {}})
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """Return a home with something of each kind in it, the bad lines too."""
-    world = World(tmp_path)
+def furnished(folder: Path) -> World:
+    """Make a home with something of each kind in it, the bad lines too."""
+    world = World(folder)
     world.append(40)
     with world.events.open("ab") as file:
         file.write(b"no record\n" + line(41) * 3 + b"\n" + line(42, raw="\x01").replace(b"\\u0001", b"\x01"))
@@ -76,8 +75,25 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def stored(world: World) -> World:
+def world(tmp_path: Path) -> World:
+    return furnished(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Import such a home once; tests take copies."""
+    world = furnished(tmp_path_factory.mktemp("imported"))
     assert call(world, "backfill").returncode == 0
+    return world
+
+
+@pytest.fixture
+def stored(imported: World, tmp_path: Path) -> World:
+    """Return a copy of an imported home and its database."""
+    world = World(tmp_path)
+    shutil.copytree(imported.home, world.home, dirs_exist_ok=True)
+    shutil.copytree(imported.db_path.parent, world.db_path.parent)
+    world.written = imported.written
     return world
 
 
@@ -135,15 +151,14 @@ def test_every_real_file_agrees_and_damage_to_it_is_found(fixtures_dir: Path, tm
 
 def test_beside_a_daemon_and_a_busy_writer_there_is_no_false_alarm(world: World) -> None:
     stop = threading.Event()
-    same = line(1_000_000)
 
     def write() -> None:
-        """Append, lines alike among them; replace a document; trim."""
+        """Append, twenty times two lines alike; replace a document; trim."""
         rounds = 0
         while not stop.wait(0.005):
             rounds += 1
             with world.events.open("ab") as file:
-                file.write(same * 2)
+                file.write(line(1_000_000 + rounds // 20) * 2)
             world.append(2)
             if rounds % 10 == 0:
                 temporary = world.home / "costs.json.tmp"

@@ -84,20 +84,22 @@ def test_all_problems_are_told_at_once_on_one_line_with_what_is_allowed(env: dic
 
     assert caught.value.message.split("; ") == [
         f"unknown setting rescan in {path}, known: log_level, rescan_s, settle_s, watch",
-        f"log_level in {path} is 'loud', allowed: debug info warning error",
+        f'log_level in {path} is "loud", allowed: debug info warning error',
         f"rescan_s in {path} is 0, allowed: seconds from 0.1 to 60",
-        "SHIPWRIGHTD_SETTLE_S is 'soon\\n', allowed: seconds from 0.1 to 60",
-        f"watch in {path} is 'no', allowed: true false",
+        'SHIPWRIGHTD_SETTLE_S is "soon\\n", allowed: seconds from 0.1 to 60',
+        f'watch in {path} is "no", allowed: true false',
     ]
     assert caught.value.exit_code == 78
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-1", "60.1", "true", "[]", "1" + "0" * 400])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "60.1", "true", "[]", '"2"', "1" + "0" * 400])
 def test_seconds_out_of_range_are_refused(env: dict[str, str], value: str) -> None:
     write(env, f"rescan_s = {value}\n")
 
-    with pytest.raises(ConfigError, match=r"rescan_s in .* allowed: seconds from 0\.1 to 60"):
+    with pytest.raises(ConfigError, match=r"rescan_s in .* allowed: seconds from 0\.1 to 60") as caught:
         load(env)
+
+    assert f" is {value}, " in caught.value.message, "as it is written in the file"
 
 
 @pytest.mark.parametrize("content", [b"rescan_s = = 2\n", b"\xff\n"])
