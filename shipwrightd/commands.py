@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__, config
-from shipwrightd.errors import DatabaseError, MissingError
+from shipwrightd.errors import DatabaseError, MissingError, PathError
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def backfill(home: str | None, db: str | None) -> int:
     log.set_up("warning")  # bar and summary say the rest
     with _naming(places.db), _progress() as progress:
         done = catchup.backfill(places.home, places.db, progress)
-    print(render.summary_text([render.Summary(**asdict(summary)) for summary in done], _width()))
+    print(render.summary_text([render.Summary(**asdict(summary)) for summary in done.summaries], _width()))
+    if done.errors:
+        raise PathError("; ".join(done.errors), hint="mend that and run `shipwrightd backfill` again for the rest")
     return OK
 
 

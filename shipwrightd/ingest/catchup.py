@@ -49,6 +49,14 @@ class SourceSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfilled:
+    """What a backfill did, source by source, and what kept it from reading some."""
+
+    summaries: list[SourceSummary]
+    errors: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Passed:
     """What one pass did: records stored, and seconds until it should look again, if it knows."""
 
@@ -63,7 +71,7 @@ class CatchUp:
     def __init__(self, db: apsw.Connection, home: Path, *, settle_s: float) -> None:
         self._db = db
         self._home = home
-        self._errors: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
         self.journals = [Journal(source, home, settle_s=settle_s) for source in JOURNALS]
         self.documents = Documents(home)
         self.seconds: dict[str, float] = {}
@@ -138,6 +146,7 @@ class CatchUp:
     ) -> int:
         name = journal.source.name
         records = 0
+        journal.stop = stop
         while not stop():
             now = clock.now()
             try:
@@ -163,15 +172,15 @@ class CatchUp:
 
     def _note(self, name: str, error: str | None, now: Now) -> None:
         """Keep in the database what stands in a source's way, when that changes."""
-        if self._errors.get(name) == error:
+        if self.errors.get(name) == error:
             return
         with transaction(self._db):
             store.set_error(self._db, name, error, now.text)
         if error is None:
-            self._errors.pop(name, None)
+            self.errors.pop(name, None)
             log.info("source_recovered", source=name)
         else:
-            self._errors[name] = error
+            self.errors[name] = error
             log.warning("source_failed", source=name, error=error)
 
 
@@ -229,7 +238,7 @@ def pending_bytes(home: Path) -> int:
     return total
 
 
-def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] | None = None) -> list[SourceSummary]:
+def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] | None = None) -> Backfilled:
     """Import once all that the files hold; a second time there is nothing left to import.
 
     `progress` gets bytes done, bytes in all and records, batch by batch.
@@ -256,7 +265,9 @@ def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] |
         catch_up.close()
         db.close()
         lock.release()
-    return [_summary(name, before.get(name, (0, 0, 0, 0)), after[name], catch_up.seconds) for name in sorted(after)]
+    none = (0, 0, 0, 0)
+    summaries = [_summary(name, before.get(name, none), after[name], catch_up.seconds) for name in sorted(after)]
+    return Backfilled(summaries, sorted(catch_up.errors.values()))
 
 
 def totals(db: apsw.Connection) -> dict[str, tuple[int, int, int, int]]:

@@ -124,7 +124,8 @@ class Loop:
         self._set_watch()
         try:
             self._pass(rung=False)
-            relax(self._db)
+            if not self._flags.stopping:
+                relax(self._db)
             log.info("daemon_following", records=self._stored, seconds=round(time.monotonic() - started, 3))
             while not self._flags.stopping:
                 rung = self._bell.wait(max(0.0, self._next_look - time.monotonic()))

@@ -61,6 +61,7 @@ class Journal:
         self.names = frozenset((source.name, *source.siblings))
         self._paths = source.files(home)
         self.settle_s = settle_s
+        self.stop: Callable[[], bool] = bool  # asked between the chunks of a batch, which ends early on yes
         self._queue: list[Stream] = []  # read in this order; the last one is, or was, at the path
         self._draining: list[Stream] = []
         self._seen: tuple[int, ...] | None = None  # signature of the path when all was read
@@ -172,7 +173,7 @@ class Journal:
             hashes.append(chunk.hashes)
             size += chunk.size
             lines += chunk.lines
-            if lines > BATCH_RECORDS or size > BATCH_BYTES:
+            if lines > BATCH_RECORDS or size > BATCH_BYTES or self.stop():
                 break
             try:
                 chunk = stream.pull(final=False)

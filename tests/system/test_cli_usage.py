@@ -494,3 +494,12 @@ def test_quarantine_says_when_there_is_no_such_piece(home: Path, database: Path)
     assert (done.returncode, bool(ONE_LINE.fullmatch(done.stderr))) == (66, True)
     assert call("quarantine", "retry", "99", "--home", home).returncode == 66
     assert call("quarantine", "list", "--home", home).stdout == "nothing in quarantine\n"
+
+
+def test_backfill_says_what_it_could_not_read_and_ends_with_73(home: Path) -> None:
+    (home / "events.jsonl").mkdir()
+    (home / "budget.json").write_text('{"daily_budget_usd": 5, "enabled": true}')
+    done = call("backfill", "--home", str(home))
+    assert done.returncode == 73
+    assert "budget.json" in done.stdout
+    assert "cannot read events.jsonl" in done.stderr.splitlines()[-1]

@@ -32,10 +32,17 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def short_lines(first: int, last: int) -> bytes:
-    """Return numbered lines, made faster than orjson makes them."""
-    text = b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"type":"test.tick","seq":%d}\n'
-    return b"".join([text % seq for seq in range(first, last + 1)])
+def runs(count: int) -> bytes:
+    """Return that many numbered events of pipelines, which are more work than others."""
+    texts = [
+        b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"type":"pipeline.started","issue":%d,"goal":"g","seq":%d}\n',
+        b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"type":"stage.started","issue":%d,"stage":"plan","seq":%d}\n',
+        b'{"ts":"2026-01-05T08:01:00Z","ts_epoch":1767600060,"type":"stage.completed","issue":%d,"stage":"plan",'
+        b'"duration_s":60,"result":"success","seq":%d}\n',
+        b'{"ts":"2026-01-05T08:01:00Z","ts_epoch":1767600060,"type":"pipeline.completed","issue":%d,'
+        b'"duration_s":60,"result":"success","seq":%d}\n',
+    ]
+    return b"".join([texts[seq % 4] % (1 + seq // 4, seq + 1) for seq in range(count)])
 
 
 def is_complete(world: World) -> bool:
@@ -52,7 +59,7 @@ def has_numbered_once(world: World) -> bool:
 
 
 def test_signals_end_it_within_a_second_in_the_middle_of_a_million_lines_and_it_goes_on(world: World) -> None:
-    world.events.write_bytes(short_lines(1, MANY))
+    world.events.write_bytes(runs(MANY))
     world.written = MANY
     with Running(world) as daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
