@@ -25,6 +25,7 @@ from shipwrightd.ingest.stream import Stream
 from shipwrightd.ingest.tail import ChangedError, open_existing, pick, resume_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import apsw

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.system
 
-MANY = 1_000_000
+MANY = 400_000
 SMALL_APPENDS = 1_000_000
 IN_NAMESPACE = ("unshare", "--user", "--map-root-user")
 NO_INOTIFY = (
@@ -34,13 +34,13 @@ def world(tmp_path: Path) -> World:
 
 def runs(count: int) -> bytes:
     """Return that many numbered events of pipelines, which are more work than others."""
+    start = b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"issue":%d,"seq":%d,"type":"'
+    end = b'","duration_s":60,"result":"success"}\n'
     texts = [
-        b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"type":"pipeline.started","issue":%d,"goal":"g","seq":%d}\n',
-        b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"type":"stage.started","issue":%d,"stage":"plan","seq":%d}\n',
-        b'{"ts":"2026-01-05T08:01:00Z","ts_epoch":1767600060,"type":"stage.completed","issue":%d,"stage":"plan",'
-        b'"duration_s":60,"result":"success","seq":%d}\n',
-        b'{"ts":"2026-01-05T08:01:00Z","ts_epoch":1767600060,"type":"pipeline.completed","issue":%d,'
-        b'"duration_s":60,"result":"success","seq":%d}\n',
+        start + b'pipeline.started","goal":"g"}\n',
+        start + b'stage.started","stage":"plan"}\n',
+        start + b'stage.completed","stage":"plan' + end,
+        start + b"pipeline.completed" + end,
     ]
     return b"".join([texts[seq % 4] % (1 + seq // 4, seq + 1) for seq in range(count)])
 
@@ -58,7 +58,7 @@ def has_numbered_once(world: World) -> bool:
 # -- its end
 
 
-def test_signals_end_it_within_a_second_in_the_middle_of_a_million_lines_and_it_goes_on(world: World) -> None:
+def test_signals_end_it_within_a_second_in_the_middle_of_a_catch_up_and_it_goes_on(world: World) -> None:
     world.events.write_bytes(runs(MANY))
     world.written = MANY
     with Running(world) as daemon:

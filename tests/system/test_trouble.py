@@ -132,9 +132,10 @@ def test_folder_that_cannot_be_searched_ends_nothing(world: World, modes_count: 
     with Running(world, *modes_count, SHIPWRIGHTD_RESCAN_S="0.1") as daemon:
         daemon.wait_for(has(world, 5))
         before = world.query(CHECKPOINTS)
-        (world.home / folder).chmod(0)
-        daemon.wait_for(lambda: errors(world))
-        world.append(5)
+        with world.events.open("ab") as file:
+            (world.home / folder).chmod(0)
+            daemon.wait_for(lambda: errors(world))
+            file.write(b"".join(world.lines(5)))
         (world.home / folder).chmod(0o755)
         (memory / "failures.json").write_text('{"failures":[{"pattern":"boom","seen_count":2}]}')
         daemon.wait_for(has(world, 10))
