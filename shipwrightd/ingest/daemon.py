@@ -18,7 +18,7 @@ import apsw
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.db import identity, relax, transaction
+from shipwrightd.db import BUSY_TIMEOUT_MS, identity, relax, transaction
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 COALESCE_S = 0.002  # a burst of wakes becomes one batch; below what anyone can see
 DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 DEGRADED_RESCAN_S = 0.5
+BUSY_STEP_S = 0.02
 GONE_S = 1.0  # a database that is not in its place for longer has been removed
 DAEMON = ""  # the name under which the daemon's own trouble stands in source_errors
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -111,6 +112,7 @@ class Loop:
         self._flags = flags
         self._catch_up = CatchUp(db, home, settle_s=settings.settle_s)
         self._watch: Watch | None = None
+        db.set_busy_handler(self._keep_trying)
         self._trouble: list[str] = []
         self._failures = 0
         self._stored = 0
@@ -169,6 +171,13 @@ class Loop:
                 self._watch.note_unannounced(path)  # type: ignore[union-attr]
         if passed.wait_s is not None:
             self._next_look = min(self._next_look, time.monotonic() + passed.wait_s)
+
+    def _keep_trying(self, tried: int) -> bool:
+        """Wait for a lock on the database as long as SQLite would, but not when asked to stop."""
+        if self._flags.stopping or tried * BUSY_STEP_S >= BUSY_TIMEOUT_MS / 1_000:
+            return False
+        time.sleep(BUSY_STEP_S)
+        return True
 
     def _check_database(self, now: float) -> None:
         """Store nothing in a file that nobody will find.

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import resource
 import shutil
+import signal
 import subprocess
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 from process import AS_ANY_USER, Running, call, source, status
-from world import World, doubles
+from world import World, doubles, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -342,6 +343,17 @@ def test_locked_database_is_waited_for_beyond_the_busy_timeout(world: World) -> 
         daemon.wait_for(daemon.has_logged("database_recovered"))
         assert daemon.stop() == 0
     assert_each_line_once(world)
+
+
+def test_waiting_for_a_locked_database_does_not_delay_the_end(world: World) -> None:
+    world.append(10)
+    with Running(world) as daemon:
+        daemon.wait_for(has(world, 10))
+        with held(world):
+            world.append(10)
+            daemon.wait_for(daemon.has_logged("database_waiting"))
+            daemon.send(signal.SIGTERM)
+            eventually(lambda: not daemon.runs(), within_s=3)  # SQLite alone would wait for five seconds
 
 
 def test_backfill_beside_a_locked_database_ends_with_75_and_one_line(world: World) -> None:
