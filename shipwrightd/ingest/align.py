@@ -30,7 +30,6 @@ class Verdict(Enum):
     RESUME = auto()  # the first `skip` lines are known
     LOOK_FURTHER = auto()  # the head alone does not say; search for the history's tail
     WAIT = auto()  # it may still be being written
-    UNKNOWN = auto()  # nothing in common
 
 
 @dataclass(frozen=True, slots=True)
