@@ -162,6 +162,7 @@ def open_writer(path: Path) -> apsw.Connection:
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute(f"PRAGMA cache_size = -{LOAD_CACHE_KIB}")
     db.execute(f"PRAGMA wal_autocheckpoint = {LOAD_WAL_PAGES}")
+    db.execute(f"PRAGMA journal_size_limit = {FOLLOW_WAL_PAGES * PAGE_BYTES}")  # the log shrinks when it starts over
     return db
 
 
@@ -169,8 +170,7 @@ def relax(db: apsw.Connection) -> None:
     """Give memory back after a load: following takes few pages at a time."""
     db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
     db.execute(f"PRAGMA wal_autocheckpoint = {FOLLOW_WAL_PAGES}")
-    with contextlib.suppress(apsw.BusyError):  # a reader is at work; a later checkpoint does it
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # waits for no reader; what it leaves a later one does
     db.execute("PRAGMA shrink_memory")
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # only the GNU library has it, and only it needs it:
