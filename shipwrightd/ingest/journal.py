@@ -313,14 +313,16 @@ class Journal:
     def _reopen(self, db: apsw.Connection, siblings: list[int], now: Now) -> list[int]:
         """After a start, watch finished siblings for lines that came late; returns the descriptors in use."""
         used = []
-        for other in store.other_generations(db, self.source.name):
-            for fd in siblings:
-                position = resume_at(fd, other.place) if other.place.offset and fd not in used else None
+        others = sorted(store.other_generations(db, self.source.name), key=lambda other: -other.place.offset)
+        for fd in siblings:
+            for other in others:  # the furthest first: a copy's place may lie in the same bytes, but before it
+                position = resume_at(fd, other.place) if other.place.offset else None
                 if position is not None:
                     stream = Stream(fd, position, origin=self.source.origin, lines=other.lines)
                     stream.generation = other.id
                     self._keep_draining(stream, now)
                     used.append(fd)
+                    break
         return used
 
     def _adopt(self, db: apsw.Connection, plan: Plan, files: list[int], now: Now) -> None:

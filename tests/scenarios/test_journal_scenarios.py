@@ -411,3 +411,16 @@ def test_rewriting_a_file_of_equal_lines_takes_linear_time(world: World, followe
     world.replace(line(0, edited=20) + same * 60_000)
     follower.settle()
     assert len(world.stored()) == 60_002
+
+
+def test_a_copied_and_rotated_file_is_not_read_again_after_a_restart(world: World) -> None:
+    world.append(1)
+    follower = Follower(world)
+    follower.look()
+    world.replace(world.events.read_bytes() + b"".join(world.lines(3)))
+    world.rotate()
+    follower.look()
+    follower.restart()
+    follower.settle()
+    follower.close()
+    assert world.stored() == [1, 2, 3, 4]
