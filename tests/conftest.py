@@ -9,12 +9,13 @@ from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from projection import Books
 
 from shipwrightd.db import open_writer
 from shipwrightd.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,6 +56,17 @@ def database(home: Path) -> Path:
     migrate(db)
     db.close()
     return path
+
+
+@pytest.fixture
+def books(database: Path) -> Iterator[Books]:
+    """Return the books of a new database; at the end they must be what a rebuild makes of them."""
+    made = Books(database)
+    yield made
+    before = made.everything()
+    made.rebuild()
+    assert made.everything() == before, "what every test leaves behind is what a rebuild makes"
+    made.db.close()
 
 
 @pytest.fixture(scope="session")

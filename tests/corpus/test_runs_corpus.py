@@ -10,7 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from projection import Books
 
 from shipwrightd.db import transaction
 from shipwrightd.ingest.documents_store import ingest_document
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from projection import Event
+    from projection import Books, Event
 
 NOW = "2026-02-01T00:00:00Z"
 BATCH_LINES = 5_000
@@ -71,16 +70,6 @@ SMALL_STAGES = {
     1482: "build?",
 }
 MARK = {"success": "", "failed": "!", "running": "?", "skipped": "-"}
-
-
-@pytest.fixture
-def books(database: Path) -> Iterator[Books]:
-    made = Books(database)
-    yield made
-    before = made.everything()
-    made.rebuild()
-    assert made.everything() == before, "what every test leaves behind is what a rebuild makes"
-    made.db.close()
 
 
 def lines_of(path: Path) -> list[bytes]:

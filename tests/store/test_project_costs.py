@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from projection import NOON, Books, completed, entry, event, spent, started
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 ALL = "SELECT origin, event_id, cost_usd FROM cost_entries ORDER BY id"
 RUNS = "SELECT id, cost_usd, cost_source FROM pipeline_runs ORDER BY id"
-
-
-@pytest.fixture
-def books(database: Path) -> Iterator[Books]:
-    made = Books(database)
-    yield made
-    before = made.everything()
-    made.rebuild()
-    assert made.everything() == before, "what every test leaves behind is what a rebuild makes"
-    made.db.close()
 
 
 def test_an_event_that_costs_json_has_told_of_is_no_second_entry(books: Books) -> None:

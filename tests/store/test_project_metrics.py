@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pytest
 from projection import Books, completed, entry, reaped, spent, stage, started, told
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 DAY = 86_400
-
-
-@pytest.fixture
-def books(database: Path) -> Iterator[Books]:
-    made = Books(database)
-    yield made
-    before = made.everything()
-    made.rebuild()
-    assert made.everything() == before, "what every test leaves behind is what a rebuild makes"
-    made.db.close()
 
 
 def test_finished_runs_count_on_the_day_they_end(books: Books) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import pytest
@@ -19,21 +19,7 @@ from projection import (
     told,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 DAY = 86_400
-
-
-@pytest.fixture
-def books(database: Path) -> Iterator[Books]:
-    made = Books(database)
-    yield made
-    before = made.everything()
-    made.rebuild()
-    assert made.everything() == before, "what every test leaves behind is what a rebuild makes"
-    made.db.close()
 
 
 def test_a_run_is_what_its_start_and_end_say(books: Books) -> None:
