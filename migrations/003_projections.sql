@@ -131,7 +131,7 @@ CREATE INDEX        pipeline_stages_stage ON pipeline_stages (stage);
 --   time_to_recovery_s  mean over failed runs, from their end to the end of the
 --                       next successful run of the same issue; counted with
 --                       that success
---   cost_usd            sum over cost_entries: all, and by model and stage
+--   cost_usd            sum over cost_entries: all, and by model, stage and issue
 --   input_tokens, output_tokens   sums over cost_entries: all
 -- Left out as impossible: times before 1970 or after 9999, an entry above
 -- 1,000,000 USD or 10^12 tokens.
@@ -139,7 +139,7 @@ CREATE TABLE metrics (
     name         TEXT    NOT NULL,
     period       TEXT    NOT NULL,     -- day | week
     period_start TEXT    NOT NULL,     -- YYYY-MM-DD, UTC; of a week its Monday
-    dimension    TEXT    NOT NULL,     -- '' all | model:<name> | stage:<name>
+    dimension    TEXT    NOT NULL,     -- '' all | model:<name> | stage:<name> | issue:<number>
     total        INTEGER NOT NULL,     -- runs, failed runs, seconds, tokens, millionths of a US dollar
     samples      INTEGER NOT NULL,     -- runs or entries behind it, never 0
     value        REAL AS (CASE

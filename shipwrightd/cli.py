@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import commands
+from shipwrightd import cli_report, commands
+from shipwrightd.cli_options import Db, Home
 
 EXIT_CODES = """\b
 Exit codes:
@@ -49,18 +50,8 @@ kept in the database byte for byte, with its place in the file and the reason.
     no_args_is_help=True,
 )
 app.add_typer(quarantine, name="quarantine")
+app.add_typer(cli_report.app, name="report")
 
-Home = Annotated[
-    str | None,
-    typer.Option(metavar="DIR", help="Shipwright's folder [env: SHIPWRIGHTD_HOME; default: ~/.shipwright]"),
-]
-Db = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="the database [env: SHIPWRIGHTD_DB; default: shipwrightd/shipwright.db in the home]",
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
 LAST = (1 << 63) - 1  # what SQLite can count to
 

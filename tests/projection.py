@@ -24,6 +24,7 @@ EVERYTHING = (
     "SELECT * FROM pipeline_runs ORDER BY id",
     "SELECT * FROM pipeline_stages ORDER BY id",
     "SELECT * FROM metrics ORDER BY name, period, period_start, dimension",
+    "SELECT * FROM run_outcomes ORDER BY ended_epoch, run_id",
     "SELECT * FROM projection_state",
     """SELECT input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, origin, event_id
     FROM cost_entries WHERE origin = 'costs.json' ORDER BY id""",

@@ -1,4 +1,4 @@
-"""Figures for days and weeks: what a run or an entry adds is added, and taken out before either changes.
+"""Outcomes of runs, and figures for days and weeks: what a run or an entry adds is added, and taken out before either changes.
 
 What each figure means stands in the migration that makes the table. All sums
 are integers, so they come out the same in any order.
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
     import apsw
 
-# What the finished ones among some runs (?1, as JSON) add, times ?2.
+# The outcomes of the finished ones among some runs (?1, as JSON).
 # `since` is the last success of the issue before a run. A run older than the
 # newest of its issue never changes, so what it adds to a later one stays.
-ADD_RUNS = """
+ADD_OUTCOMES = """
+INSERT INTO run_outcomes (ended_epoch, run_id, issue, good, duration_s, lead_time_s, recovery_s, recoveries)
 WITH finished AS (
-    SELECT r.id, r.issue, r.status = 'success' AS good, r.started_epoch, r.ended_epoch,
-        date(r.ended_epoch, 'unixepoch') AS day,
+    SELECT r.id, r.issue, r.status = 'success' AS good, r.started_epoch, r.ended_epoch, r.duration_s,
         coalesce((SELECT p.id FROM pipeline_runs AS p
                   WHERE p.issue = r.issue AND p.id < r.id AND +p.status = 'success'
                   ORDER BY p.id DESC LIMIT 1), 0) AS since
     FROM pipeline_runs AS r
     WHERE r.id IN (SELECT value FROM json_each(?1)) AND +r.status IN ('success', 'failed')
+        AND date(r.ended_epoch, 'unixepoch') IS NOT NULL
 ), told AS MATERIALIZED (
-    SELECT good, day,
+    SELECT id, issue, good, ended_epoch, duration_s,
         iif(good, ended_epoch - coalesce((
             SELECT p.started_epoch FROM pipeline_runs AS p
             WHERE p.issue = f.issue AND p.id > f.since ORDER BY p.id LIMIT 1), started_epoch), NULL) AS lead,
@@ -36,16 +37,27 @@ WITH finished AS (
             SELECT json_array(sum(f.ended_epoch - p.ended_epoch), count(*)) FROM pipeline_runs AS p
             WHERE p.issue = f.issue AND p.id > f.since AND p.id < f.id AND +p.status = 'failed'
                 AND f.ended_epoch - p.ended_epoch BETWEEN 0 AND 1000000000), NULL) AS recovery
-    FROM finished AS f WHERE day IS NOT NULL
+    FROM finished AS f
+)
+SELECT ended_epoch, id, issue, good, duration_s, iif(lead BETWEEN 0 AND 1000000000, lead, NULL),
+    recovery ->> 0, coalesce(recovery ->> 1, 0)
+FROM told"""
+
+# What the outcomes of some runs (?1, as JSON) add to the figures, times ?2.
+COUNT_OUTCOMES = """
+WITH told AS MATERIALIZED (
+    SELECT o.good, date(o.ended_epoch, 'unixepoch') AS day, o.lead_time_s, o.recovery_s, o.recoveries
+    FROM json_each(?1) AS j JOIN pipeline_runs AS r ON r.id = j.value
+        JOIN run_outcomes AS o ON o.ended_epoch = r.ended_epoch AND o.run_id = r.id
 ), figures (name, period, start, total, samples) AS (
     SELECT name, period, iif(period = 'day', day, date(day, 'weekday 0', '-6 days')),
         CASE name WHEN 'change_failure_rate' THEN NOT good
-            WHEN 'lead_time_s' THEN lead
-            WHEN 'time_to_recovery_s' THEN recovery ->> 0 ELSE 1 END,
+            WHEN 'lead_time_s' THEN lead_time_s
+            WHEN 'time_to_recovery_s' THEN recovery_s ELSE 1 END,
         CASE name WHEN 'deploys' THEN good
             WHEN 'failures' THEN NOT good
-            WHEN 'lead_time_s' THEN lead BETWEEN 0 AND 1000000000
-            WHEN 'time_to_recovery_s' THEN recovery ->> 1 ELSE 1 END
+            WHEN 'lead_time_s' THEN lead_time_s IS NOT NULL
+            WHEN 'time_to_recovery_s' THEN recoveries ELSE 1 END
     FROM told
         CROSS JOIN (SELECT 'day' AS period UNION ALL SELECT 'week')
         CROSS JOIN (SELECT 'deploys' AS name UNION ALL VALUES ('failures'), ('throughput'),
@@ -58,19 +70,23 @@ ON CONFLICT (name, period, period_start, dimension) DO UPDATE
 SET total = total + excluded.total, samples = samples + excluded.samples
 RETURNING rowid, samples"""
 
+DROP_OUTCOMES = """
+DELETE FROM run_outcomes WHERE (ended_epoch, run_id) IN (
+    SELECT r.ended_epoch, r.id FROM json_each(?1) AS j JOIN pipeline_runs AS r ON r.id = j.value)"""
+
 # What some entries of cost_entries (?1, as JSON) add, times ?2. Money counts in millionths of a dollar.
 ADD_ENTRIES = """
 WITH daily AS MATERIALIZED (
-    SELECT date(ts_epoch / 86400 * 86400, 'unixepoch') AS day, model, stage, count(*) AS samples,
+    SELECT date(ts_epoch / 86400 * 86400, 'unixepoch') AS day, model, stage, issue, count(*) AS samples,
         sum(iif(abs(cost_usd) <= 1e6, CAST(round(cost_usd * 1e6) AS INTEGER), 0)) AS cost,
         sum(iif(input_tokens BETWEEN 0 AND 1000000000000, input_tokens, 0)) AS tokens_in,
         sum(iif(output_tokens BETWEEN 0 AND 1000000000000, output_tokens, 0)) AS tokens_out
     FROM cost_entries WHERE id IN (SELECT value FROM json_each(?1)) AND +ts_epoch BETWEEN 0 AND 253402300799
-    GROUP BY ts_epoch / 86400, model, stage
-), dated (period, start, model, stage, samples, cost, tokens_in, tokens_out) AS MATERIALIZED (
-    SELECT 'day', day, model, stage, samples, cost, tokens_in, tokens_out FROM daily
+    GROUP BY ts_epoch / 86400, model, stage, issue
+), dated (period, start, model, stage, issue, samples, cost, tokens_in, tokens_out) AS MATERIALIZED (
+    SELECT 'day', day, model, stage, issue, samples, cost, tokens_in, tokens_out FROM daily
     UNION ALL
-    SELECT 'week', date(day, 'weekday 0', '-6 days'), model, stage, samples, cost, tokens_in, tokens_out
+    SELECT 'week', date(day, 'weekday 0', '-6 days'), model, stage, issue, samples, cost, tokens_in, tokens_out
     FROM daily
 )
 INSERT INTO metrics (name, period, period_start, dimension, total, samples)
@@ -82,6 +98,9 @@ UNION ALL
 SELECT 'cost_usd', period, start, 'stage:' || stage, ?2 * sum(cost), ?2 * sum(samples)
 FROM dated WHERE stage <> '' GROUP BY period, start, stage
 UNION ALL
+SELECT 'cost_usd', period, start, 'issue:' || issue, ?2 * sum(cost), ?2 * sum(samples)
+FROM dated WHERE issue IS NOT NULL GROUP BY period, start, issue
+UNION ALL
 SELECT 'input_tokens', period, start, '', ?2 * sum(tokens_in), ?2 * sum(samples)
 FROM dated GROUP BY period, start
 UNION ALL
@@ -92,17 +111,21 @@ SET total = total + excluded.total, samples = samples + excluded.samples
 RETURNING rowid, samples"""
 
 DROP = "DELETE FROM metrics WHERE rowid = ?"
-CLEAR = "DELETE FROM metrics"
+CLEAR = "DELETE FROM metrics; DELETE FROM run_outcomes"
 
 
 def add_runs(db: apsw.Connection, ids: Collection[int]) -> None:
     """Count what is finished among some runs, as they are now."""
-    _count(db, ADD_RUNS, ids, 1)
+    if ids:
+        db.execute(ADD_OUTCOMES, (orjson.dumps(list(ids)).decode(),))
+        _count(db, COUNT_OUTCOMES, ids, 1)
 
 
 def take_out_runs(db: apsw.Connection, ids: Collection[int]) -> None:
     """Undo add_runs; comes before the runs change."""
-    _count(db, ADD_RUNS, ids, -1)
+    if ids:
+        _count(db, COUNT_OUTCOMES, ids, -1)
+        db.execute(DROP_OUTCOMES, (orjson.dumps(list(ids)).decode(),))
 
 
 def add_entries(db: apsw.Connection, ids: Collection[int]) -> None:
@@ -123,5 +146,5 @@ def _count(db: apsw.Connection, statement: str, ids: Collection[int], sign: int)
 
 
 def clear(db: apsw.Connection) -> None:
-    """Forget all figures."""
+    """Forget all outcomes and figures."""
     db.execute(CLEAR)

@@ -85,6 +85,7 @@ DROP_RUN = "DELETE FROM pipeline_runs WHERE id = ?"
 DROP_ATTEMPT = "DELETE FROM pipeline_stages WHERE id = ?"
 
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
+Standing = tuple[bool, int | None, float | None]  # success, end in seconds, reported duration
 _run_row = attrgetter(*RUN_COLUMNS)
 _attempt_row = attrgetter(*ATTEMPT_COLUMNS)
 
@@ -95,7 +96,7 @@ class Stored:
     def __init__(self, db: apsw.Connection) -> None:
         """Read from this database."""
         self._db = db
-        self.runs: dict[int, tuple[bool, int | None] | None] = {}  # read from there, with their standing
+        self.runs: dict[int, Standing | None] = {}  # read from there, with their standing
         self.attempts: set[int] = set()
 
     def latest(self, issue: Issue) -> Run | None:
@@ -127,19 +128,19 @@ def write(db: apsw.Connection, fold: Fold, stored: Stored) -> None:
     db.executemany(WRITE_ATTEMPT, map(_attempt_row, fold.attempts.values()))
 
 
-def standing(run: Run) -> tuple[bool, int | None] | None:
-    """Return success and end of a finished run, None for others: all that figures take from its own facts.
+def standing(run: Run) -> Standing | None:
+    """Return success, end and duration of a finished run, None for others: all that figures take from its own facts.
 
-    The columns status and ended_epoch say the same.
+    The columns status, ended_epoch and duration_s say the same.
     """
     said = run.result if run.result is not None else run.reap_result
     if said is None and run.last_sign != FAILURE:
         return None
     if run.completed_epoch is not None:
-        return said == SUCCESS, run.completed_epoch
+        return said == SUCCESS, run.completed_epoch, run.reported_duration_s
     if said != SUCCESS and run.last_sign == FAILURE and run.failed_epoch is not None:
-        return False, run.failed_epoch
-    return said == SUCCESS, run.reap_epoch
+        return False, run.failed_epoch, run.reported_duration_s
+    return said == SUCCESS, run.reap_epoch, run.reported_duration_s
 
 
 def recounted(fold: Fold, stored: Stored) -> tuple[list[int], list[int]]:

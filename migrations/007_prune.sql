@@ -1,0 +1,1 @@
+-- What prune took away: filled in below.
