@@ -76,16 +76,33 @@ FILTERS = ("issue", "type", "model", "stage", "developer", "repo", "status", "se
 
 def answer(name: str, asked: Asked) -> int:
     """Answer one question and print it. Raises QuestionError for options that make no sense."""
+    import apsw
+
     question = question_of(name, asked)
+    places = config.locate(asked.home, asked.db)
+    try:
+        with reading(places) as (db, source):
+            return _answer(db, name, question, source, asked.form)
+    except apsw.CorruptError:
+        with from_files(places, f"the database {places.db} is damaged") as db:
+            return _answer(db, name, question, "files", asked.form)
+
+
+def _answer(db: apsw.Connection, name: str, question: Question, source: str, form: Format) -> int:
     report = importlib.import_module(f"shipwrightd.report.{name}")
-    with reading(config.locate(asked.home, asked.db)) as (db, source):
-        found = (_compat(name) if asked.compat else report).collect(db, question)
-        if asked.form is Format.JSON:
-            print_json({**envelope(name, question, source), **asdict(found)})
-        elif asked.form is Format.CSV:
-            print_csv(report.rows(found))
-        else:
-            _show(db, name, question, found)
+    found = (_compat(name) if question.compat else report).collect(db, question)
+    if form is Format.JSON:
+        print_json({**envelope(name, question, source), **asdict(found)})
+    elif found.empty:
+        from shipwrightd.report.extent import nothing
+
+        print(visible(nothing(db, name, question)), file=sys.stderr if form is Format.CSV else sys.stdout)
+    elif form is Format.CSV:
+        print_csv(report.rows(found))
+    else:
+        from shipwrightd.report.page import Page
+
+        importlib.import_module(f"shipwrightd.report.show.{name}").show(found, Page())
     return OK
 
 
@@ -140,17 +157,6 @@ def envelope(name: str, question: Question, source: str) -> dict[str, Any]:
     }
 
 
-def _show(db: apsw.Connection, name: str, question: Question, found: Any) -> None:  # noqa: ANN401 - any report's answer
-    from shipwrightd.report.page import Page
-
-    if found.empty:
-        from shipwrightd.report.extent import nothing
-
-        print(visible(nothing(db, name, question)))
-        return
-    importlib.import_module(f"shipwrightd.report.show.{name}").show(found, Page())
-
-
 def print_json(value: object) -> None:
     """Print a value as JSON, indented."""
     import orjson
@@ -183,36 +189,60 @@ def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
     except ShipwrightdError as error:
         if not places.home.is_dir():
             raise
-        _say(f"{error.message}: reading the files instead, which hold less")
-        with tempfile.TemporaryDirectory(prefix="shipwrightd-") as folder:
-            path = Path(folder) / "shipwright.db"
-            _import(places, path)
-            with contextlib.closing(_usable(path, empty=True)) as db:
-                yield db, "files"
+        with from_files(places, error.message) as db:
+            yield db, "files"
         return
     with contextlib.closing(db):
+        _tell_if_behind(db, places.home)
         yield db, "database"
+
+
+@contextlib.contextmanager
+def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
+    """Open a database made of what the files hold now, gone at the end; says why on stderr."""
+    _say(f"{why}: reading the files instead, which hold less")
+    with tempfile.TemporaryDirectory(prefix="shipwrightd-") as folder:
+        path = Path(folder) / "shipwright.db"
+        _import(places, path)
+        with contextlib.closing(_usable(path, empty=True)) as db:
+            yield db
+
+
+def _tell_if_behind(db: apsw.Connection, home: Path) -> None:
+    from shipwrightd.report.behind import behind
+
+    unread = behind(db, home, time.time())
+    if unread:
+        _say(
+            f"the database lacks the last {unread} bytes of events.jsonl"
+            " - is the daemon running? `shipwrightd status` tells, `shipwrightd backfill` brings them in"
+        )
 
 
 def _usable(path: Path, *, empty: bool = False) -> apsw.Connection:
     """Open a database of this release's schema; one without a record is taken only where `empty` says so."""
-    from shipwrightd import migrate
     from shipwrightd.db import open_reader
 
     db = open_reader(path)
     try:
-        if not migrate.version(db):
-            raise MissingError(f"{path} has no shipwrightd tables yet")
-        if migrate.pending(db, migrate.known()):
-            raise MissingError(
-                f"{path} has the tables of an older release (`shipwrightd migrate` brings it up to date)"
-            )
-        if not empty and db.execute(ANY).get is None:
-            raise MissingError(f"{path} holds no record yet")
+        lacking = _lacking(db, empty=empty)
+        if lacking:
+            raise MissingError(f"{path} {lacking}")  # noqa: TRY301 - closed the same way as after any other error
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _lacking(db: apsw.Connection, *, empty: bool) -> str:
+    """Say what a database lacks to be asked, an empty text for nothing."""
+    from shipwrightd import migrate
+
+    if not migrate.version(db):
+        return "has no shipwrightd tables yet"
+    if migrate.pending(db, migrate.known()):
+        return "has the tables of an older release (`shipwrightd migrate` brings it up to date)"
+    return "holds no record yet" if not empty and db.execute(ANY).get is None else ""
 
 
 def _import(places: Config, path: Path) -> None:

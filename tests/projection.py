@@ -65,6 +65,12 @@ class Books:
             last: int = self.db.last_insert_rowid()
             project_costs(self.db, last - len(entries) + 1, last)
 
+    def clear(self) -> None:
+        """Forget all there is."""
+        with transaction(self.db):
+            self.db.execute("DELETE FROM events; DELETE FROM cost_entries")
+            rebuild(self.db)
+
     def rebuild(self) -> None:
         """Derive everything anew."""
         with transaction(self.db):

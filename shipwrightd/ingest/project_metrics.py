@@ -1,4 +1,4 @@
-"""Outcomes of runs, and figures for days and weeks: what a run or an entry adds is added, and taken out before either changes.
+"""Outcomes of runs, figures of days and weeks: what a run or an entry adds, taken out before either changes.
 
 What each figure means stands in the migration that makes the table. All sums
 are integers, so they come out the same in any order.

@@ -17,7 +17,7 @@ TIMES = "2026-01-31, 2026-01-31T12:00:00Z, 7d, 12h, or seconds since 1970"
 YEAR_10000 = 253_402_300_800
 
 
-class QuestionError(ValueError):
+class QuestionError(Exception):
     """An option of a report that makes no sense, in words for the one who wrote it."""
 
 
@@ -74,12 +74,12 @@ def moment(text: str, now: int, *, option: str, end: bool = False) -> int:
     Raises QuestionError for what is no time.
     """
     text = text.strip()
-    if match := re.fullmatch(r"(\d{1,9})([smhdw])", text):
+    if match := re.fullmatch(r"([0-9]{1,9})([smhdw])", text):
         return max(0, now - int(match[1]) * UNITS[match[2]])
-    if re.fullmatch(r"\d{1,12}(\.\d+)?", text):
+    if re.fullmatch(r"[0-9]{1,12}([.][0-9]+)?", text):
         return _checked(float(text), text, option)
     try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             day = dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
             return _checked(day.timestamp() + (DAY_S if end else 0), text, option)
         found = dt.datetime.fromisoformat(text)
@@ -118,4 +118,4 @@ def period(now: int, *, days: float | None, since: str | None, until: str | None
 def issue_of(text: str) -> int | str:
     """Return an issue as it stands in the database: a number, `#42` too, else the text."""
     bare = text.strip().removeprefix("#")
-    return int(bare) if re.fullmatch(r"\d{1,18}", bare) else text
+    return int(bare) if re.fullmatch(r"[0-9]{1,18}", bare) else text

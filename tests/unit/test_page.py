@@ -1,0 +1,88 @@
+"""What a page writes: numbers for people, charts, and nothing that acts on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from shipwrightd.report.page import Col, Page, duration, money, number, percent
+
+
+def page(*, width: int = 60, encoding: str = "utf-8") -> tuple[Page, io.BytesIO]:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    return Page(Console(file=file, width=width, markup=False, highlight=False, force_terminal=False)), raw
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0, "0 s"),
+        (0.25, "0.2 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (3_599.6, "1 h"),
+        (3_600, "1 h"),
+        (7_500, "2 h 5 min"),
+        (172_800, "2 d"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_a_duration_is_told_in_two_units_at_most(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0, "$0.00"), (0.0312, "$0.0312"), (1, "$1.00"), (-2.5, "$-2.50"), (1234.567, "$1,234.57")],
+)
+def test_money_below_a_dollar_keeps_its_small_change(value: float | None, text: str) -> None:
+    assert money(value) == text
+
+
+def test_shares_and_numbers() -> None:
+    assert (percent(None), percent(0.1234), percent(1)) == ("-", "12.3 %", "100.0 %")
+    assert (number(None), number(1234567), number(0.5), number(2.0)) == ("-", "1,234,567", "0.50", "2")
+
+
+def test_a_spark_goes_from_nothing_to_the_largest() -> None:
+    made, _ = page()
+    assert made.spark([0, 1, 2, None, 4]) == "▁▃▅ █"
+    assert made.spark([0, 0]) == "▁▁"
+    assert made.spark([]) == ""
+
+
+def test_a_bar_is_as_long_as_its_value() -> None:
+    made, _ = page()
+    assert made.bar(5, 10, 10) == "█████"
+    assert (made.bar(0, 10), made.bar(3, 0), made.bar(-1, 2)) == ("", "", "")
+
+
+def test_charts_are_plain_where_the_terminal_knows_no_more() -> None:
+    made, _ = page(encoding="ascii")
+    assert made.spark([0, 1]).isascii()
+    assert made.bar(1, 2).isascii()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_table_shows_all_its_cells(encoding: str) -> None:
+    made, raw = page(encoding=encoding)
+    made.table([Col("NAME"), Col("COUNT", right=True)], [("alpha", "1"), ("beta", ("22", "red"))])
+    text = raw.getvalue().decode(encoding)
+    assert [word for word in ("NAME", "COUNT", "alpha", "1", "beta", "22") if word not in text] == []
+
+
+def test_data_can_neither_act_on_the_terminal_nor_be_markup() -> None:
+    made, raw = page(width=100)
+    evil = "[bold red]x[/] \x1b[2J\x07 :smile:"
+    made.table([Col("NAME")], [(evil,)])
+    made.line(evil)
+    made.heading(evil, evil)
+    text = raw.getvalue().decode()
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert text.count("[bold red]x[/] \\x1b[2J\\x07 :smile:") == 4
