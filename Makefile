@@ -27,7 +27,7 @@ fix: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix $(PATHS)
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python -m pip install --quiet sqlite-utils
+	$(BIN)/python -m pip install --quiet sqlite-utils duckdb
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:

@@ -1,4 +1,4 @@
-"""All figures in one table: python -m benchmarks [--quick] [--only backfill,live,start,kill]."""
+"""All figures in one table: python -m benchmarks [--quick] [--only backfill,live,start,kill,reports]."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import backfill, generate, kill, live
+from benchmarks import backfill, generate, kill, live, reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.measure import Figure
 
-PARTS = ("backfill", "live", "start", "kill")
+PARTS = ("backfill", "live", "start", "kill", "reports")
 
 
-def figures(folder: Path, parts: list[str], *, quick: bool) -> Iterator[Figure]:
-    """Measure the named parts one after the other."""
+def figures(folder: Path, parts: list[str], *, quick: bool, events: int, kept: Path | None) -> Iterator[Figure]:
+    """Measure the named parts one after the other; `events` and `kept` are for the reports."""
     if "backfill" in parts:
         journal = folder / "events.jsonl"
         generate.write(journal, backfill.EVENTS)
@@ -29,6 +29,8 @@ def figures(folder: Path, parts: list[str], *, quick: bool) -> Iterator[Figure]:
         yield from live.start_figures(folder, 500_000 if quick else live.START_EVENTS)
     if "kill" in parts:
         yield from kill.figures(folder, kills=20 if quick else 200)
+    if "reports" in parts:
+        yield from reports.figures(kept or folder, events)
 
 
 def main() -> None:
@@ -36,12 +38,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller and less exact")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run, with commas")
+    parser.add_argument("--events", type=int, help="of the year that reports are asked about [default: 10,000,000]")
+    parser.add_argument("--folder", type=Path, help="where that year is kept for the next time (5 GB)")
     chosen = parser.parse_args()
-    print(f"{'figure':<46} {'ours':>12} {'peer or limit':>14} {'ratio':>7}  against")
+    events = chosen.events or (reports.QUICK_EVENTS if chosen.quick else reports.EVENTS)
+    print(f"{'figure':<58} {'ours':>12} {'peer or limit':>14} {'ratio':>7}  against")
     with tempfile.TemporaryDirectory() as folder:
-        for f in figures(Path(folder), chosen.only.split(","), quick=chosen.quick):
+        measured = figures(Path(folder), chosen.only.split(","), quick=chosen.quick, events=events, kept=chosen.folder)
+        for f in measured:
             verdict = "" if f.holds else "   MISSED"
-            row = f"{f.name:<46} {f.ours:>8.3f} {f.unit:<3} {f.other:>10.3f} {f.unit:<3} {f.ratio:>7.3f}"
+            row = f"{f.name:<58} {f.ours:>8.3f} {f.unit:<3} {f.other:>10.3f} {f.unit:<3} {f.ratio:>7.3f}"
             print(f"{row}  {f.against}{verdict}", flush=True)
 
 

@@ -2,8 +2,8 @@
 -- week. Everything here is derived from `events` and `cost_entries`, in the
 -- transaction that stores those, and `shipwrightd rebuild` derives the same
 -- rows again from nothing. The order of events is events.id, never a clock.
--- Only events of origin 'events.jsonl' count; team events tell of other
--- machines' runs.
+-- Events of this machine and imported ones count; team events do not: they
+-- tell of other machines' runs.
 --
 -- Facts are stored as the events gave them; what follows from the facts
 -- (status, end, cost ...) is a generated column, so a later event revises it.

@@ -57,3 +57,7 @@ SELECT 'cost_usd', 'day', day, 'issue:' || issue, cost, samples FROM daily
 UNION ALL
 SELECT 'cost_usd', 'week', date(day, 'weekday 0', '-6 days'), 'issue:' || issue, sum(cost), sum(samples)
 FROM daily GROUP BY 3, 4;
+
+-- What the daemon has in hand now, apart from all it ever had.
+CREATE INDEX daemon_jobs_present  ON daemon_jobs (id) WHERE present;
+CREATE INDEX daemon_queue_present ON daemon_queue (position) WHERE present;

@@ -9,6 +9,7 @@ as long to load as the rest of `status` takes to run, and monitoring asks often.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ def open_closed_streams() -> None:
                 os.dup2(null, number)
                 os.close(null)
             setattr(sys, name, open(number, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr has it: what the encoding lacks is written as an escape
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def let_go_of_streams() -> None:

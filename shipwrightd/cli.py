@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import cli_report, commands
+from shipwrightd import cli_api, cli_data, cli_report, cli_upkeep, commands
 from shipwrightd.cli_options import Db, Home
 
 EXIT_CODES = """\b
@@ -205,3 +205,10 @@ def quarantine_retry(
     stays as it is. Refuses while a daemon runs.
     """
     raise typer.Exit(commands.quarantine_retry(home, db, number))
+
+
+app.command()(cli_api.api)
+app.command()(cli_data.export)
+app.command()(cli_data.backup)
+app.command("import")(cli_upkeep.import_)
+app.command()(cli_upkeep.prune)

@@ -53,6 +53,22 @@ Status = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="at most so many rows")]
 Offset = Annotated[int, typer.Option("--offset", metavar="N", min=0, max=(1 << 62), help="leave out the first N rows")]
 As = Annotated[Format, typer.Option("--format", help="how to answer")]
+Sender = Annotated[
+    str | None,
+    typer.Option(
+        "--developer",
+        metavar="NAME",
+        help="team events of this developer, or of NAME@MACHINE [default: this machine's own events]",
+    ),
+]
+Events = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, max=100_000, help="so many events [default: 50; following: 10]"),
+]
+Cursor = Annotated[
+    str | None, typer.Option("--cursor", metavar="CURSOR", help="go on where a page ended: its next_cursor")
+]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="show the last events, then each new one, until stopped")]
 Compat = Annotated[bool, typer.Option("--compat", help="the figures Shipwright's dashboard shows, its errors included")]
 
 
@@ -222,6 +238,48 @@ def runs(
         status=status,
         limit=limit,
         offset=offset,
+    )
+
+
+@app.command()
+@asked
+def activity(
+    days: AnyDays = None,
+    since: Since = None,
+    until: Until = None,
+    issue: Issue = None,
+    type: Type = None,  # noqa: A002 - the option is called so
+    model: Model = None,
+    stage: Stage = None,
+    developer: Sender = None,
+    limit: Events = None,
+    offset: Offset = 0,
+    cursor: Cursor = None,
+    form: As = Format.TABLE,
+    now: Now = None,
+    home: Home = None,
+    db: Db = None,
+    *,
+    follow: Follow = False,
+) -> Asked:
+    """What happened, newest first; with --follow, as it happens."""
+    return Asked(
+        home=home,
+        db=db,
+        form=form,
+        days=days,
+        since=since,
+        until=until,
+        now=now,
+        issue=issue,
+        type=type,
+        model=model,
+        stage=stage,
+        developer=developer,
+        limit=limit,
+        offset=offset,
+        cursor=cursor,
+        follow=follow,
     )
 
 

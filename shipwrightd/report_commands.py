@@ -13,7 +13,7 @@ import importlib
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ OK = 0
 ANY = "SELECT 1 FROM checkpoints LIMIT 1"
 DEFAULT_DAYS: dict[str, int | None] = {"activity": None, "runs": None, "team": None, "memory": None}
 USUAL_DAYS = 30
+OPEN_ENDED = ("activity",)  # shows what a clock that is ahead has written, too
 
 
 class Format(StrEnum):
@@ -69,6 +70,7 @@ class Asked:
     cursor: str | None = None
     run: int | None = None
     compat: bool = False
+    follow: bool = False
 
 
 FILTERS = ("issue", "type", "model", "stage", "developer", "repo", "status", "search", "run")
@@ -76,6 +78,10 @@ FILTERS = ("issue", "type", "model", "stage", "developer", "repo", "status", "se
 
 def answer(name: str, asked: Asked) -> int:
     """Answer one question and print it. Raises QuestionError for options that make no sense."""
+    if asked.follow:
+        from shipwrightd.follow_commands import follow
+
+        return follow(asked)
     import apsw
 
     question = question_of(name, asked)
@@ -121,6 +127,8 @@ def question_of(name: str, asked: Asked) -> Question:
         until=asked.until,
         default_days=DEFAULT_DAYS.get(name, USUAL_DAYS),
     )
+    if name in OPEN_ENDED and asked.until is None and asked.now is None:
+        period = replace(period, until=questions.YEAR_10000)
     values = {field: getattr(asked, field) for field in FILTERS}
     if asked.issue is not None:
         values["issue"] = questions.issue_of(asked.issue)
@@ -183,7 +191,7 @@ def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
     Raises MissingError where there are no files either, LockedError while another program keeps it locked.
     """
     try:
-        db = _usable(places.db)
+        db = usable(places.db)
     except LockedError:
         raise
     except ShipwrightdError as error:
@@ -200,11 +208,11 @@ def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
 @contextlib.contextmanager
 def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
     """Open a database made of what the files hold now, gone at the end; says why on stderr."""
-    _say(f"{why}: reading the files instead, which hold less")
+    say(f"{why}: reading the files instead, which hold less")
     with tempfile.TemporaryDirectory(prefix="shipwrightd-") as folder:
         path = Path(folder) / "shipwright.db"
         _import(places, path)
-        with contextlib.closing(_usable(path, empty=True)) as db:
+        with contextlib.closing(usable(path, empty=True)) as db:
             yield db
 
 
@@ -213,14 +221,17 @@ def _tell_if_behind(db: apsw.Connection, home: Path) -> None:
 
     unread = behind(db, home, time.time())
     if unread:
-        _say(
+        say(
             f"the database lacks the last {unread} bytes of events.jsonl"
             " - is the daemon running? `shipwrightd status` tells, `shipwrightd backfill` brings them in"
         )
 
 
-def _usable(path: Path, *, empty: bool = False) -> apsw.Connection:
-    """Open a database of this release's schema; one without a record is taken only where `empty` says so."""
+def usable(path: Path, *, empty: bool = False) -> apsw.Connection:
+    """Open a database of this release's schema; one without a record is taken only where `empty` says so.
+
+    Raises MissingError for one that is not there or not ready, and what open_reader does.
+    """
     from shipwrightd.db import open_reader
 
     db = open_reader(path)
@@ -252,9 +263,10 @@ def _import(places: Config, path: Path) -> None:
     log.set_up("error")
     done = catchup.backfill(places.home, path)
     for error in done.errors:
-        _say(error)
+        say(error)
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody listens
+def say(text: str) -> None:
+    """Say something on stderr, whether anybody listens or not."""
+    with contextlib.suppress(OSError):
         print(f"shipwrightd: {visible(text)}", file=sys.stderr)

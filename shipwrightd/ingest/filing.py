@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.ingest import store
 from shipwrightd.ingest.decode import decode_lines
-from shipwrightd.ingest.project import Batch, project_batch
+from shipwrightd.ingest.project import Batch, project_batch, rebuild
 from shipwrightd.ingest.store import Counts
+from shipwrightd.ingest.store_upkeep import give_way
 from shipwrightd.ingest.stream import quarantined
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Filing:
     def finish(self, generation: int | None = None) -> None:
         """Bring projections and totals up to what was added; `generation` is the new current one, if any."""
         self.counts.newest_epoch = self._batch.newest_epoch
-        if self.counts.records and self._source.projected:
+        gave_way = self.counts.records and give_way(self._db, self._batch.first_id, self._batch.last_id)
+        if gave_way and self._source.projected:
+            rebuild(self._db)
+        elif self.counts.records and self._source.projected:
             project_batch(self._db, self._batch)
         store.move_checkpoint(self._db, self._source.name, generation, self.counts, self._now.text)

@@ -3,7 +3,8 @@
 Order of work for a batch: fold its events into runs and stages, find the twin
 of each cost.record, add up what runs cost, and bring the metrics of the days
 and weeks concerned up to it. Whatever the batches are, the rows come out the
-same; `rebuild` is nothing but the same work from the first event on.
+same; `rebuild` is nothing but the same work from the first event on, or, after
+a prune, from the first one behind what is settled (project_settled).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.ingest import project_costs as costs
 from shipwrightd.ingest import project_metrics as metrics
 from shipwrightd.ingest import project_runs as runs
+from shipwrightd.ingest import project_settled as settled
 from shipwrightd.ingest.project_fold import Fold
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.ingest.project_fold import Event
+    from shipwrightd.ingest.project_settled import Settled
     from shipwrightd.ingest.rows import EventRow
 
 REBUILD_EVENTS = 50_000  # events folded at once: bounds memory
@@ -33,14 +36,17 @@ REBUILD_EVENTS = 50_000  # events folded at once: bounds memory
 LIFECYCLE = """
 SELECT type, id, issue, stage, ts_epoch, duration_s, extra, ts, result, model
 FROM events
-WHERE id BETWEEN ? AND ? AND +origin = 'events.jsonl' AND +type IN (
+WHERE id BETWEEN ? AND ? AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*') AND +type IN (
     'pipeline.started', 'pipeline.completed', 'pipeline.budget_paused',
     'stage.started', 'stage.completed', 'stage.complete', 'stage.failed', 'stage.skipped',
     'daemon.spawn', 'daemon.reap',
     'daemon.stale_kill', 'daemon.stuck_kill', 'daemon.hard_limit', 'daemon.stale_dead')
 ORDER BY id"""
 FOLDED = frozenset(re.findall(r"'([a-z]+\.[a-z_]+)'", LIFECYCLE))
-NEWEST = "SELECT max(ts_epoch) FROM events WHERE id BETWEEN ? AND ? AND +origin = 'events.jsonl'"
+NEWEST = """
+SELECT max(ts_epoch) FROM events
+WHERE id BETWEEN ? AND ? AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*')"""
+FIRST_EVENT = "SELECT coalesce(min(id), 1) FROM events"
 LAST_EVENT = "SELECT coalesce(max(id), 0) FROM events"
 ENTRIES = "SELECT id FROM cost_entries"
 
@@ -69,19 +75,19 @@ class Batch:
             self.newest_epoch = newest
 
 
-def project(db: apsw.Connection, first_id: int, last_id: int) -> None:
+def project(db: apsw.Connection, first_id: int, last_id: int, before: int = runs.NO_EVENT) -> None:
     """Take in the stored events first_id to last_id; those of team journals, of other machines, do not count.
 
-    Expects the caller's transaction.
+    Runs from event `before` on are left alone. Expects the caller's transaction.
     """
     batch = Batch(first_id, last_id, db.execute(NEWEST, (first_id, last_id)).get, has_costs=True)
     batch.events = list(db.execute(LIFECYCLE, (first_id, last_id)))
-    project_batch(db, batch)
+    project_batch(db, batch, before)
 
 
-def project_batch(db: apsw.Connection, batch: Batch) -> None:
+def project_batch(db: apsw.Connection, batch: Batch, before: int = runs.NO_EVENT) -> None:
     """Take in a batch of this machine's events. Expects the caller's transaction."""
-    stored = runs.Stored(db)
+    stored = runs.Stored(db, before)
     fold = Fold(stored)
     fold.take(batch.events)
     if fold.runs:
@@ -104,15 +110,46 @@ def project_costs(db: apsw.Connection, first_cost_id: int, last_cost_id: int) ->
 
 
 def rebuild(db: apsw.Connection) -> None:
-    """Derive everything anew from events and the entries of costs.json.
+    """Derive everything anew from events and the entries of costs.json; what prune settled stays as it is.
 
     Expects the caller's transaction. The rows are those that were there, but
     for cost_entries.id of entries taken from events.
     """
-    runs.clear(db)
+    _project_all(db, _begin(db).last_id + 1, db.execute(LAST_EVENT).get)
+    runs.age(db, None)
+
+
+def settle(db: apsw.Connection, last_id: int | None) -> None:
+    """Derive everything anew, for the last time up to an event, which may go afterwards with all before it.
+
+    None: settle nothing more than before, but what was imported since.
+
+    Expects the caller's transaction.
+    """
+    kept = _begin(db)
+    last_id = kept.last_id if last_id is None else max(last_id, kept.last_id)
+    _project_all(db, kept.last_id + 1, last_id)
+    settled.keep(db, min(kept.first_id, db.execute(FIRST_EVENT).get), last_id)
+    _project_all(db, last_id + 1, db.execute(LAST_EVENT).get)
+    runs.age(db, None)
+    settled.note_watermark(db)
+
+
+def _begin(db: apsw.Connection) -> Settled:
+    """Set the projections to what is settled, and what was imported before it; returns that."""
+    first: int = db.execute(FIRST_EVENT).get
+    kept = settled.load(db, first)
+    settled.restore(db, kept)
     metrics.clear(db)
-    costs.clear(db)
+    costs.clear(db, kept.first_id, kept.last_id)
     metrics.add_entries(db, [id_ for (id_,) in db.execute(ENTRIES)])
-    last: int = db.execute(LAST_EVENT).get
-    for first in range(1, last + 1, REBUILD_EVENTS):
-        project(db, first, min(last, first + REBUILD_EVENTS - 1))
+    _project_all(db, first, kept.first_id - 1, kept.first_id)
+    ids = settled.follow(db, kept)
+    metrics.add_runs(db, ids)
+    costs.sum_runs(db, ids)
+    return kept
+
+
+def _project_all(db: apsw.Connection, first_id: int, last_id: int, before: int = runs.NO_EVENT) -> None:
+    for first in range(first_id, last_id + 1, REBUILD_EVENTS):
+        project(db, first, min(last_id, first + REBUILD_EVENTS - 1), before)

@@ -37,7 +37,7 @@ INSERT INTO cost_entries
 SELECT CAST(extra ->> '$.input_tokens' AS INTEGER), CAST(extra ->> '$.output_tokens' AS INTEGER),
     model, stage, issue, cost_usd, ts, ts_epoch, 'events.jsonl', id
 FROM events
-WHERE id BETWEEN ? AND ? AND +type = 'cost.record' AND +origin = 'events.jsonl'
+WHERE id BETWEEN ? AND ? AND +type = 'cost.record' AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*')
 ORDER BY id"""
 
 # Events among entries ?1 to ?2, and the entries of costs.json that each could take: the first event first.
@@ -73,7 +73,8 @@ WHERE id BETWEEN ? AND ? AND issue IS NULL AND stage = 'pipeline' AND origin = '
 ORDER BY id"""
 COMPLETED_BEFORE = """
 SELECT id, issue, extra FROM events
-WHERE type = 'pipeline.completed' AND id BETWEEN ? AND ? AND +origin = 'events.jsonl'
+WHERE type = 'pipeline.completed' AND id BETWEEN ? AND ?
+    AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*')
 ORDER BY id"""
 SET_ISSUE = "UPDATE cost_entries SET issue = ? WHERE id = ?"
 
@@ -104,11 +105,12 @@ UPDATE pipeline_runs AS r SET entries_cost_usd = (
     WHERE c.issue = r.issue AND +c.ts_epoch >= r.started_epoch AND +c.ts_epoch < next_start.epoch)
 WHERE r.id IN (SELECT value FROM json_each(?))"""
 
-# Entries of costs.json stand alone again, those taken from events are gone.
-CLEAR_EVENTS = """
-DELETE FROM cost_entries WHERE origin = 'events.jsonl';
-UPDATE cost_entries SET event_id = NULL WHERE event_id IS NOT NULL;
-UPDATE projection_state SET entries_waiting = (SELECT count(*) FROM cost_entries)"""
+# Entries of costs.json stand alone again, those taken from events are gone; but for events ?1 to ?2.
+DROP_TAKEN = "DELETE FROM cost_entries WHERE origin = 'events.jsonl' AND event_id NOT BETWEEN ?1 AND ?2"
+PART_TWINS = "UPDATE cost_entries SET event_id = NULL WHERE event_id NOT BETWEEN ?1 AND ?2"
+COUNT_WAITING = """
+UPDATE projection_state SET entries_waiting = (
+    SELECT count(*) FROM cost_entries WHERE origin = 'costs.json' AND event_id IS NULL)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,13 @@ def _sum_runs(db: apsw.Connection, ids: set[int]) -> None:
         db.execute(SUM_RUNS, (orjson.dumps(list(ids)).decode(),))
 
 
-def clear(db: apsw.Connection) -> None:
-    """Forget all that events told of money."""
-    db.execute(CLEAR_EVENTS)
+def sum_runs(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Add up what some runs cost."""
+    _sum_runs(db, set(ids))
+
+
+def clear(db: apsw.Connection, first_id: int, last_id: int) -> None:
+    """Forget all that events told of money, but for events first_id to last_id."""
+    db.execute(DROP_TAKEN, (first_id, last_id))
+    db.execute(PART_TWINS, (first_id, last_id))
+    db.execute(COUNT_WAITING)

@@ -24,7 +24,7 @@ WITH finished AS (
     SELECT r.id, r.issue, r.status = 'success' AS good, r.started_epoch, r.ended_epoch, r.duration_s,
         coalesce((SELECT p.id FROM pipeline_runs AS p
                   WHERE p.issue = r.issue AND p.id < r.id AND +p.status = 'success'
-                  ORDER BY p.id DESC LIMIT 1), 0) AS since
+                  ORDER BY p.id DESC LIMIT 1), -9223372036854775808) AS since
     FROM pipeline_runs AS r
     WHERE r.id IN (SELECT value FROM json_each(?1)) AND +r.status IN ('success', 'failed')
         AND date(r.ended_epoch, 'unixepoch') IS NOT NULL

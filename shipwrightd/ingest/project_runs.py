@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.project_fold import Fold
     from shipwrightd.ingest.project_payload import Issue
 
-# The newest run of an issue.
+# The newest run of an issue before an event.
 LATEST_RUN = """
 SELECT id, issue, template, model, goal, machine, complexity, start_seen, started_ts, started_epoch,
     phase, doubles_due, spawn_id, spawn_epoch,
@@ -29,9 +29,9 @@ SELECT id, issue, template, model, goal, machine, complexity, start_seen, starte
     reap_id, reap_epoch, reap_result, kill_id, kill_epoch, paused_stage,
     last_sign, failed_epoch, last_failed_stage, last_error_class,
     next_run_id, last_event_id, last_epoch, aged, entries_cost_usd
-FROM pipeline_runs WHERE issue = +? ORDER BY id DESC LIMIT 1"""
+FROM pipeline_runs WHERE issue = +? AND id < ? ORDER BY id DESC LIMIT 1"""
 
-# The newest runs that have no issue.
+# The newest runs before an event that have no issue.
 LOOSE_RUNS = """
 SELECT id, issue, template, model, goal, machine, complexity, start_seen, started_ts, started_epoch,
     phase, doubles_due, spawn_id, spawn_epoch,
@@ -41,7 +41,7 @@ SELECT id, issue, template, model, goal, machine, complexity, start_seen, starte
     reap_id, reap_epoch, reap_result, kill_id, kill_epoch, paused_stage,
     last_sign, failed_epoch, last_failed_stage, last_error_class,
     next_run_id, last_event_id, last_epoch, aged, entries_cost_usd
-FROM pipeline_runs WHERE issue IS NULL ORDER BY id DESC LIMIT ?"""
+FROM pipeline_runs WHERE issue IS NULL AND id < ? ORDER BY id DESC LIMIT ?"""
 
 # All attempts of a run; the last at a stage comes last.
 ATTEMPTS = """
@@ -83,6 +83,7 @@ DELETE FROM pipeline_runs; DELETE FROM pipeline_stages; UPDATE projection_state 
 RUN_COLUMNS = tuple(field.name for field in fields(Run) if field.name != "stages")
 DROP_RUN = "DELETE FROM pipeline_runs WHERE id = ?"
 DROP_ATTEMPT = "DELETE FROM pipeline_stages WHERE id = ?"
+NO_EVENT = (1 << 63) - 1  # an id beyond all
 
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 Standing = tuple[bool, int | None, float | None]  # success, end in seconds, reported duration
@@ -93,20 +94,21 @@ _attempt_row = attrgetter(*ATTEMPT_COLUMNS)
 class Stored:
     """What earlier batches left in the tables, as the fold asks for it."""
 
-    def __init__(self, db: apsw.Connection) -> None:
-        """Read from this database."""
+    def __init__(self, db: apsw.Connection, before: int = NO_EVENT) -> None:
+        """Read from this database what was opened before an event."""
         self._db = db
+        self._before = before
         self.runs: dict[int, Standing | None] = {}  # read from there, with their standing
         self.attempts: set[int] = set()
 
     def latest(self, issue: Issue) -> Run | None:
         """Return the newest run of an issue."""
-        row = self._db.execute(LATEST_RUN, (issue,)).fetchone()
+        row = self._db.execute(LATEST_RUN, (issue, self._before)).fetchone()
         return self._run(row) if row else None
 
     def loose(self, limit: int) -> list[Run]:
         """Return the newest runs without an issue, oldest first."""
-        return [self._run(row) for row in self._db.execute(LOOSE_RUNS, (limit,)).fetchall()][::-1]
+        return [self._run(row) for row in self._db.execute(LOOSE_RUNS, (self._before, limit)).fetchall()][::-1]
 
     def _run(self, row: Iterable[object]) -> Run:
         run = Run(*row)  # type: ignore[arg-type]
@@ -126,6 +128,12 @@ def write(db: apsw.Connection, fold: Fold, stored: Stored) -> None:
     db.executemany(WRITE_RUN, map(_run_row, fold.runs.values()))
     db.executemany(DROP_ATTEMPT, [(id_,) for id_ in stored.attempts & fold.attempts.keys()])
     db.executemany(WRITE_ATTEMPT, map(_attempt_row, fold.attempts.values()))
+
+
+def insert(db: apsw.Connection, runs: Iterable[Run], attempts: Iterable[Attempt]) -> None:
+    """Write runs and attempts that are not there."""
+    db.executemany(WRITE_RUN, map(_run_row, runs))
+    db.executemany(WRITE_ATTEMPT, map(_attempt_row, attempts))
 
 
 def standing(run: Run) -> Standing | None:
@@ -166,5 +174,5 @@ def age(db: apsw.Connection, newest_epoch: int | None) -> None:
 
 
 def clear(db: apsw.Connection) -> None:
-    """Forget all runs and stages."""
+    """Forget all runs and stages, and the time."""
     db.execute(CLEAR_RUNS)

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.sources import JournalSource
     from shipwrightd.ingest.store import Generation
 
+# Imported events have ids up to 0; one that a file holds as well is no difference.
 ROWS = """
 SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra
-FROM events WHERE (origin = ?1 OR origin LIKE ?1 || '/%') AND id <= ?2 ORDER BY id"""
+FROM events WHERE (origin = ?1 OR origin LIKE ?1 || '/%') AND id BETWEEN 1 AND ?2 ORDER BY id"""
 KEPT = "SELECT raw FROM quarantine WHERE source = ?"
 SHOWN = 120  # characters of a record in a difference
 PATIENCE_S = 2.0  # what is written while we look, a daemon beside us stores well within this

@@ -5,6 +5,7 @@ Everything that comes from data goes through `visible`, and none of it is read a
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,9 +56,9 @@ class Page:
             markup=False,
             emoji=False,
             soft_wrap=False,
-            width=None if sys.stdout.isatty() else PLAIN_WIDTH,
+            width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH,
         )
-        self.unicode = not (self.console.encoding or "ascii").lower().startswith(("ascii", "ansi", "us-ascii"))
+        self.unicode = (self.console.encoding or "ascii").lower().startswith("utf")
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line."""
@@ -75,7 +76,7 @@ class Page:
                 column.title,
                 justify="right" if column.right else "left",
                 no_wrap=not column.wrap,
-                overflow="fold" if column.wrap else "ellipsis",
+                overflow="fold" if column.wrap else "ellipsis" if self.unicode else "crop",
             )
         for row in rows:
             made.add_row(*(self._cell(cell) for cell in row))
@@ -97,6 +98,7 @@ class Page:
     def bar(self, value: float, top: float, cells: int = 24) -> str:
         """Return a bar as long as the value is beside the largest."""
         full, half = ("█", "▌") if self.unicode else ("#", "")
+        cells = min(cells, max(4, self.console.width - 56))  # on a narrow terminal the figures come first
         halves = round(2 * cells * value / top) if top > 0 and value > 0 else 0
         return full * (halves // 2) + (half if halves % 2 else "")
 

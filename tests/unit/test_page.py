@@ -57,7 +57,7 @@ def test_a_spark_goes_from_nothing_to_the_largest() -> None:
 
 
 def test_a_bar_is_as_long_as_its_value() -> None:
-    made, _ = page()
+    made, _ = page(width=120)
     assert made.bar(5, 10, 10) == "█████"
     assert (made.bar(0, 10), made.bar(3, 0), made.bar(-1, 2)) == ("", "", "")
 

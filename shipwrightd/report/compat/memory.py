@@ -1,0 +1,65 @@
+"""Memory as the dashboard has it: it takes each whole file for one failure, and for one decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipwrightd.report.dashboard.asked import Asked
+from shipwrightd.report.dashboard.documents import files, patterns_original
+from shipwrightd.report.memory import USUAL_LIMIT, Count, Memory
+from shipwrightd.report.memory_entries import Decision, Failure
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import apsw
+
+    from shipwrightd.report.question import Question
+
+
+def collect(db: apsw.Connection, question: Question) -> Memory:
+    """Answer with what the dashboard makes of the files, whatever was asked."""
+    found = patterns_original(db, Asked("", question.now))["patterns"]
+    return Memory(
+        counts=[Count("", None, "failure", one["frequency"], one["frequency"]) for one in found],
+        failures=[_failure(one) for one in found],
+        decisions=[
+            Decision(0, "decision", folder, None, None, None, None, None) for folder in files(db, "decisions.json")
+        ],
+        patterns=[],
+        known_issues=[],
+        baselines=[],
+        architecture=[],
+        global_patterns=[],
+        learnings=[],
+        matches=[],
+        matches_total=None,
+        limit=USUAL_LIMIT if question.limit is None else question.limit,
+        offset=question.offset,
+        more=[],
+    )
+
+
+def _failure(one: dict[str, Any]) -> Failure:
+    return Failure(
+        id=0,
+        entry_type="failure",
+        repo_hash="",
+        repo=None,
+        name=one["pattern"],
+        category=None,
+        stage=None,
+        frequency=one["frequency"],
+        seen_count=None,
+        root_cause=None,
+        fix=None,
+        fix_suggested=None,
+        fix_applied=None,
+        fix_resolved=None,
+        fix_effectiveness_percent=None,
+        reported_effectiveness_percent=None,
+        first_seen=None,
+        last_seen=None,
+        last_outcome_at=None,
+        present=True,
+    )
