@@ -86,10 +86,9 @@ def backup(places: Config, name: str, *, force: bool) -> int:
     with _ended_cleanly():
         done = back_up(places.db, target, force=force)
     held = done.content
+    what = f"{size_of(done.size)}, schema {held.schema}, {held.events:,} events"
     newest = f", the newest of {visible(held.newest)}" if held.newest else ""
-    print(
-        f"{visible(str(done.path))}: {size_of(done.size)}, schema {held.schema}, {held.events:,} events{newest}; checked"
-    )
+    print(f"{visible(str(done.path))}: {what}{newest}; checked")
     return OK
 
 

@@ -335,7 +335,7 @@ class Fold:
         if stages is None:
             stages = self._stages(run)
         attempt = stages.get(stage)
-        if attempt is None or attempt.slot >= slot or (attempt.slot == PAYLOAD and attempt.status != status):
+        if attempt is None or attempt.slot >= slot or (attempt.slot > BEGUN and attempt.status != status):
             ordinal = 1 if attempt is None else attempt.attempt + 1
             attempt = Attempt(id_, run.id, stage, ordinal, status, slot, epoch if slot == BEGUN else None)
             stages[stage] = attempt

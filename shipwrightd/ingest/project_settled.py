@@ -77,7 +77,7 @@ def restore(db: apsw.Connection, settled: Settled) -> None:
     else:
         db.execute(DROP_STAGES, (settled.first_id, settled.last_id))
         db.execute(DROP_RUNS, (settled.first_id, settled.last_id))
-        kept = [Run(**orjson.loads(facts)) for (facts,) in db.execute(KEPT_RUNS)]
+        kept = [Run(**{"issue": None, **orjson.loads(facts)}) for (facts,) in db.execute(KEPT_RUNS)]
         attempts = [Attempt(**{"started_epoch": None, **orjson.loads(facts)}) for (facts,) in db.execute(KEPT_STAGES)]
         runs.insert(db, kept, attempts)
         db.execute(YOUNG_AGAIN)

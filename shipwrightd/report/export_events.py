@@ -37,9 +37,9 @@ _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9
 def line(row: Row) -> bytes:
     """Return the line of a row of events, without its newline."""
     origin, salvaged, extra = row[10:13]
-    plain = extra is None or not _OWN_KEY.search(extra)
-    told: dict[str, Any] | None = {} if plain else _first_values(extra)
-    head = orjson.dumps(_head(row, told), default=as_base64)
+    alone = extra is None or not _OWN_KEY.search(extra)
+    told: dict[str, Any] | None = {} if alone else _first_values(extra)
+    head = orjson.dumps(_head(row, told))
     mark = _mark(origin, salvaged)
     own = told is None or MARK in told
     parts = [head[1:-1], _body(extra)]
@@ -48,11 +48,14 @@ def line(row: Row) -> bytes:
     return b"{" + b",".join(filter(None, parts)) + b"}"
 
 
-def as_base64(value: object) -> str:
-    """Return bytes as base64: what orjson asks for bytes in a column that is for text. TypeError for all else."""
+def plain(value: object) -> object:
+    """Return a value as JSON can hold it: bytes as base64, infinity as text that SQLite takes for it.
+
+    Done here and not by orjson's `default`: an interrupt inside of that would come out as a TypeError.
+    """
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    raise TypeError(type(value))
+    return _as_text(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def _body(extra: str | None) -> bytes:
@@ -82,11 +85,9 @@ def _written(key: str, column: object) -> object:
     """Return the value that becomes this column and leaves nothing to extra."""
     if key == "issue" and (column == 0 or isinstance(column, float)):
         return _as_text(column)  # it was text; the database made a number of it
-    if isinstance(column, float):
-        if math.isinf(column):
-            return _as_text(column)
-        return int(column) if abs(column) < WHOLE and column == int(column) else column
-    return column
+    if isinstance(column, float) and abs(column) < WHOLE and column == int(column):
+        return int(column)
+    return column if isinstance(column, (str, int)) else plain(column)
 
 
 def _as_text(number: object) -> str:

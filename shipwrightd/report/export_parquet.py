@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shipwrightd.report.export_events import as_base64
+from shipwrightd.report.export_events import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ class Parquet:
         for at, values in enumerate(zip(*self._rows, strict=True)):
             fitting = self._fit(at, list(values), misfits)
             arrays.append(pa.array(fitting, self._schema.field(at).type))
-        told = [orjson.dumps(misfit, default=as_base64).decode() if misfit else None for misfit in misfits]
+        told = [orjson.dumps(misfit).decode() if misfit else None for misfit in misfits]
         self._writer.write_table(pa.Table.from_arrays([*arrays, pa.array(told, pa.string())], schema=self._schema))
         self._rows.clear()
         self._size = 0
@@ -109,7 +109,7 @@ class Parquet:
             return [value if value is None or isinstance(value, str) else _name(value) for value in values]
         for number, value in enumerate(values):
             if value is not None and value.__class__ is not kind:
-                misfits[number][name] = value
+                misfits[number][name] = plain(value)
                 values[number] = None
         return values
 

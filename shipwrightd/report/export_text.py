@@ -7,7 +7,6 @@ CSV (RFC 4180, with the newlines of Unix): NULL is an empty field, an empty text
 from __future__ import annotations
 
 import base64
-import math
 import re
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES: Final = 1 << 18
 JSON_COLUMNS: Final = frozenset({"extra", "detail", "config", "active_jobs", "queued"})
+ODD: Final = frozenset({float, bytes})  # types of which JSON cannot hold every value
 _QUOTED: Final = re.compile('[",\r\n]')
 
 
@@ -128,9 +128,9 @@ def encoder(table: str, columns: Sequence[Column]) -> Callable[[Row], bytes]:
         for at in nested:
             values[at] = _nested(values[at])
         for at, value in enumerate(values):
-            if value.__class__ is float and math.isinf(value):  # JSON has no such number
-                values[at] = "1e999" if value > 0 else "-1e999"
-        return orjson.dumps(dict(zip(names, values, strict=True)), default=export_events.as_base64)
+            if value.__class__ in ODD:
+                values[at] = export_events.plain(value)
+        return orjson.dumps(dict(zip(names, values, strict=True)))
 
     return encode
 

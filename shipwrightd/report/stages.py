@@ -1,8 +1,9 @@
 """Stages: how long they take, how often they fail, what they cost, and which one holds up the rest.
 
 An attempt counts where it ended. Durations are those that were reported, 0 to
-10^9 seconds; an attempt without one counts in all but the durations. The 95th
-percentile interpolates between neighbours, as percentile_cont and Excel's
+10^9 seconds; how long a stage takes is told by the attempts that succeeded, as
+in Shipwright's dashboard, the time it took in all by the failed ones too. The
+95th percentile interpolates between neighbours, as percentile_cont and Excel's
 PERCENTILE.INC do. Time grows with the attempts of the period.
 """
 
@@ -40,14 +41,13 @@ FIRST = "SELECT min(ended_epoch) FROM pipeline_stages WHERE stage = ? AND ended_
 # What ended of stage ?4 from ?1 until ?2; the second half begins at ?3. One stage at a time:
 # grouping would sort what the index holds in order, and takes twice as long.
 ENDED = """
-SELECT coalesce(sum(status = 'success'), 0), coalesce(sum(status = 'failed'), 0),
-    coalesce(sum(status = 'skipped'), 0), count(took),
-    avg(took), median(took), percentile_cont(took, 0.95), min(took), max(took),
-    coalesce(sum(took), 0), coalesce(sum(took) FILTER (WHERE status = 'failed'), 0),
-    avg(took) FILTER (WHERE early), avg(took) FILTER (WHERE NOT early)
+SELECT sum(status = 'success'), sum(status = 'failed'), sum(status = 'skipped'),
+    count(good), coalesce(sum(good), 0), median(good), percentile_cont(good, 0.95), min(good), max(good),
+    coalesce(sum(lost), 0), coalesce(sum(good) FILTER (WHERE early), 0), count(good) FILTER (WHERE early)
 FROM (
     SELECT status, ended_epoch < ?3 AS early,
-        iif(duration_s BETWEEN 0 AND 1e9 AND status <> 'skipped', duration_s, NULL) AS took
+        iif(status = 'success' AND duration_s BETWEEN 0 AND 1e9, duration_s, NULL) AS good,
+        iif(status = 'failed' AND duration_s BETWEEN 0 AND 1e9, duration_s, NULL) AS lost
     FROM pipeline_stages WHERE stage = ?4 AND ended_epoch >= ?1 AND ended_epoch < ?2
 )
 HAVING count(*) > 0"""
@@ -62,13 +62,13 @@ class Stage:
     succeeded: int
     failed: int
     skipped: int
-    timed: int  # attempts with a duration: those the durations are of
+    timed: int  # successful attempts with a duration: those the durations are of
     mean_s: float | None
     median_s: float | None
     p95_s: float | None
     min_s: float | None
     max_s: float | None
-    total_s: float
+    total_s: float  # of all attempts
     failed_s: float  # of total_s, what went into attempts that failed
     share_percent: float | None  # of the time of all stages
     failure_percent: float | None  # of the attempts
@@ -122,11 +122,11 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
     middle = end if begin is None else second_half(begin, end)
     counted = [(name, *row) for name in names for row in db.execute(ENDED, (since or 0, until, middle, name))]
     money = spent(db, question.period)
-    total = sum(row[10] for row in counted)
+    total = sum(row[5] + row[10] for row in counted)
     known = {row[0]: stage(row, total, money.stages.get(row[0], Money())) for row in counted}
     for name, paid in money.stages.items():
         if name not in known and name != WHOLE_RUNS:
-            known[name] = stage((name, *(0,) * 4, *(None,) * 5, 0, 0, None, None), total, paid)
+            known[name] = stage((name, *(0,) * 5, *(None,) * 4, *(0,) * 3), total, paid)
     stages = sorted(known.values(), key=lambda found: (-found.total_s, -found.attempts, found.stage))
     asked = [found for found in stages if question.stage in (None, found.stage)]
     return Stages(
@@ -161,7 +161,9 @@ def second_half(begin: int, end: int) -> int:
 
 def stage(row: tuple[Any, ...], total: float, paid: Money) -> Stage:
     """Return a row of STAGES with what follows from it."""
-    name, good, bad, skipped, timed, mean, median, p95, least, most, took, took_failed, early, late = row
+    name, good, bad, skipped, timed, took, median, p95, least, most, lost, took_early, timed_early = row
+    early = mean(took_early, timed_early)
+    late = mean(took - took_early, timed - timed_early)
     return Stage(
         stage=name,
         attempts=good + bad,
@@ -169,14 +171,14 @@ def stage(row: tuple[Any, ...], total: float, paid: Money) -> Stage:
         failed=bad,
         skipped=skipped,
         timed=timed,
-        mean_s=seconds(mean),
+        mean_s=seconds(mean(took, timed)),
         median_s=seconds(median),
         p95_s=seconds(p95),
         min_s=seconds(least),
         max_s=seconds(most),
-        total_s=round(took, 3),
-        failed_s=round(took_failed, 3),
-        share_percent=share(took, total),
+        total_s=round(took + lost, 3),
+        failed_s=round(lost, 3),
+        share_percent=share(took + lost, total),
         failure_percent=share(bad, good + bad),
         cost_usd=paid.usd,
         cost_entries=paid.entries,
@@ -197,8 +199,8 @@ def bottlenecks(stages: list[Stage]) -> list[Bottleneck]:
 
 def bottleneck(found: Stage) -> Bottleneck:
     """Return what to say of a stage."""
-    mean = found.mean_s or 0.0
-    impact = "high" if mean > HIGH_S else "medium" if mean > MEDIUM_S else "low"
+    average = found.mean_s or 0.0
+    impact = "high" if average > HIGH_S else "medium" if average > MEDIUM_S else "low"
     advice = {
         "high": "do parts of it side by side, or keep what they make for the next run",
         "medium": "look for what can be shortened",
@@ -206,9 +208,14 @@ def bottleneck(found: Stage) -> Bottleneck:
     }[impact]
     if (found.failure_percent or 0) >= OFTEN_PERCENT:
         advice += f"; {found.failure_percent:.0f} % of its attempts fail: mend that first"
-    times = "1 attempt" if found.timed == 1 else f"{found.timed:,} attempts"
-    reason = f"{found.share_percent:.1f} % of the time of all stages: {times}, {mean:,.0f} s in the mean"
-    return Bottleneck(found.stage, mean, found.attempts, found.share_percent, impact, reason, advice)
+    times = "1 attempt" if found.attempts == 1 else f"{found.attempts:,} attempts"
+    reason = f"{found.share_percent:.1f} % of the time of all stages: {times}, {average:,.0f} s in the mean"
+    return Bottleneck(found.stage, average, found.attempts, found.share_percent, impact, reason, advice)
+
+
+def mean(total: float, count: int) -> float | None:
+    """Return the mean, None of nothing."""
+    return total / count if count else None
 
 
 def seconds(value: float | None) -> float | None:

@@ -30,7 +30,7 @@ FROM steps LEFT JOIN took ON duration_s >= least AND (below IS NULL OR duration_
 GROUP BY least ORDER BY least"""
 DAYS = """
 SELECT ended_epoch / 86400, sum(status = 'success'), sum(status = 'failed'), sum(status = 'skipped'),
-    avg(took), coalesce(sum(took), 0)
+    avg(took) FILTER (WHERE status = 'success'), coalesce(sum(took), 0)
 FROM (SELECT ended_epoch, status,
         iif(duration_s BETWEEN 0 AND 1e9 AND status <> 'skipped', duration_s, NULL) AS took
       FROM pipeline_stages WHERE stage = ?3 AND ended_epoch >= ?1 AND ended_epoch < ?2)
@@ -55,7 +55,7 @@ class Day:
     attempts: int  # succeeded and failed
     failed: int
     skipped: int
-    mean_s: float | None
+    mean_s: float | None  # of those that succeeded
     total_s: float
 
 

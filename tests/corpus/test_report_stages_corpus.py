@@ -56,24 +56,27 @@ def plainly(attempts: list[Any], since: int, middle: int, until: int) -> dict[st
         if not ended:
             continue
         done = [row for row in ended if row[1] in ("success", "failed")]
-        took = [row[3] for row in done if row[3] is not None]
-        halves = [
-            [row[3] for row in done if row[3] is not None and (row[2] < middle) is early] for early in (True, False)
-        ]
+        good = [row for row in done if row[1] == "success" and row[3] is not None]
+        took = [row[3] for row in good]
+        halves = [[row[3] for row in good if (row[2] < middle) is early] for early in (True, False)]
         first, second = (statistics.fmean(half) if half else None for half in halves)
         figures[name] = (
             len(done),
             sum(row[1] == "failed" for row in done),
             len(ended) - len(done),
-            statistics.fmean(took),
-            statistics.median(took),
-            statistics.quantiles(took, n=100, method="inclusive")[94] if len(took) > 1 else took[0],
-            min(took),
-            max(took),
-            sum(took),
+            *measured(took),
+            sum(row[3] for row in done if row[3] is not None),
             100 * (second - first) / first if first and second is not None else None,
         )
     return figures
+
+
+def measured(took: list[float]) -> tuple[float | None, ...]:
+    """Return mean, median, 95th percentile, least and most."""
+    if not took:
+        return (None,) * 5
+    high = statistics.quantiles(took, n=100, method="inclusive")[94] if len(took) > 1 else took[0]
+    return statistics.fmean(took), statistics.median(took), high, min(took), max(took)
 
 
 def told(found: Stage) -> tuple[Any, ...]:

@@ -168,3 +168,15 @@ def test_looks_for_what_is_new_find_each_event_once_and_in_order(
             found += [event.id for event in events]
             after = end
     assert found[::-1] == meant(db, asked)
+
+
+@pytest.mark.parametrize("count", range(1, 18))
+def test_where_one_look_ends_and_the_next_begins_nothing_is_lost_or_doubled(db: apsw.Connection, count: int) -> None:
+    """All rows alike, so that each border between probe, blocks and stretches lies between two that are meant."""
+    begin(db, [("stage", 7, "build", None, "events.jsonl", NOW)] * count)
+    always, lately = Period(None, LATER), Period(NOW - 1, NOW + 1)
+    for period in (always, lately):
+        for fields in ({}, {"type": "stage"}, {"issue": 7}, {"stage": "build"}, {"type": "stage", "issue": 7}):
+            asked = Question(now=NOW, period=period, **fields)
+            found = list(activity_ids.matching(db, activity_ids.wanted(asked), count + 1))
+            assert found == list(range(count, 0, -1)), (period, fields)

@@ -117,6 +117,14 @@ def test_money_has_its_issue(books: Books) -> None:
     assert theirs["total"] == 0, "the dashboard does not read costs.json for this"
 
 
+def test_what_is_dated_later_than_now_is_not_counted(books: Books) -> None:
+    books.events(started(0), completed(60), spent(60, 0.5), started(9_000), completed(9_060), spent(9_060, 0.25))
+
+    assert [one["dora_grades"]["deploy_freq"]["value"] for one in both(books.db, HISTORY)] == [0.14, 0.29]
+    assert [one["daily_counts"][-1]["completed"] for one in both(books.db, HISTORY)] == [1, 2]
+    assert [one["total"] for one in both(books.db, "/api/costs/breakdown")] == [0.5, 0.75]
+
+
 def test_an_event_is_of_its_own_type(books: Books) -> None:
     books.lines([b'{"ts":"2026-01-05T12:00:00Z","ts_epoch":1767614400,"type":"memory.decision","type":"adr"}'])
 
@@ -151,6 +159,26 @@ def test_a_line_of_invalid_utf8_is_shown_by_both(books: Books) -> None:
     assert ours == theirs
     assert theirs["events"][0]["note"] == "caf\ufffd"
     assert theirs["events"][0].keys() == {"ts", "ts_epoch", "type", "issue", "note"}
+
+
+def test_a_line_of_the_small_emitter_has_no_ts_epoch_and_its_issue_is_text(books: Books) -> None:
+    books.lines(
+        [b'{"ts":"2026-01-05T12:00:00Z","type":"cost.record","issue":"7","cost_usd":"0.5","input_tokens":"10"}']
+    )
+
+    assert [one["total"] for one in both(books.db, "/api/costs/breakdown")] == [0.5, 0]
+    assert [len(one["events"]) for one in both(books.db, "/api/events/7")] == [1, 0]
+    shown = answer(books.db, "/api/activity", NOW, compat=True)["events"][0]
+    assert (shown["issue"], shown["cost_usd"], "ts_epoch" in shown) == ("7", "0.5", False)
+
+
+@pytest.mark.parametrize(("digits", "shown"), [(b"9" * 400, None), (b"18446744073709551616", 18446744073709551616.0)])
+def test_a_number_beyond_64_bits_is_the_one_that_javascript_reads(books: Books, digits: bytes, shown: Any) -> None:
+    books.lines([b'{"ts":"2026-01-05T12:00:00Z","ts_epoch":1767614400,"type":"a.b","note":%s}' % digits])
+
+    ours, theirs = both(books.db, "/api/activity")
+
+    assert [one["events"][0]["note"] for one in (ours, theirs)] == [digits.decode(), shown]
 
 
 def test_titles_of_finished_issues_are_known(books: Books) -> None:
@@ -270,6 +298,34 @@ def test_an_unknown_path_gets_the_list_of_those_that_exist(books: Books) -> None
 def test_a_period_of_a_million_years_is_refused(books: Books) -> None:
     with pytest.raises(QuestionError, match="at most 366000 days"):
         answer(books.db, "/api/costs/trend?period=99999999999999999999", NOW, compat=True)
+
+
+@pytest.mark.parametrize("number", ["99999999999999999999", "-99999999999999999999", "9" * 500, "-" + "9" * 500])
+@pytest.mark.parametrize(
+    "start",
+    [
+        *(
+            "/api/events/",
+            "/api/memory/failures/",
+            "/api/activity?issue=",
+            "/api/activity?limit=",
+            "/api/activity?offset=",
+        ),
+        *(f"/api/{path}?period=-1" for path in ("costs/trend", "costs/breakdown", "metrics/dora-trend")),
+        *(f"/api/metrics/{path}?period=-1" for path in ("history", "stage-performance", "throughput-trend")),
+    ],
+)
+def test_numbers_beyond_all_bounds_are_answered(books: Books, start: str, number: str) -> None:
+    books.events(started(0), completed(60))
+
+    assert all(both(books.db, f"{start}{number.removeprefix('-') if 'period' in start else number}"))
+
+
+def test_a_period_may_begin_before_the_year_1000(books: Books) -> None:
+    ours, theirs = both(books.db, "/api/costs/trend?period=366000", 1_000_000)
+
+    assert ours == theirs
+    assert ours["daily"][0]["date"] == "0967-12-17"
 
 
 def test_an_event_without_an_issue_that_always_names_one_had_issue_0(books: Books) -> None:

@@ -61,10 +61,12 @@ def test_the_check_notices_an_index_that_is_behind(database: Path) -> None:
     db.close()
 
 
-def test_a_failure_is_found_by_its_words_cause_fix_and_stage(db: apsw.Connection) -> None:
-    take(db, FAILURES, failures(failure("Cannot open SENSOR", 1, 0, root_cause="no driver", fix="install it")))
+def test_a_failure_is_found_by_its_words_category_cause_fix_and_stage(db: apsw.Connection) -> None:
+    said = {"root_cause": "no driver", "fix": "install it", "category": "hardware"}
+    take(db, FAILURES, failures(failure("Cannot open SENSOR", 1, 0, **said)))
 
-    assert [len(hits(db, word)) for word in ("sensor", "driver", "install", "test", "absent")] == [1, 1, 1, 1, 0]
+    words = ("sensor", "hardware", "driver", "install", "test", "absent")
+    assert [len(hits(db, word)) for word in words] == [1, 1, 1, 1, 1, 0]
 
 
 def test_accents_and_case_make_no_difference(db: apsw.Connection) -> None:

@@ -412,3 +412,9 @@ def test_a_batch_without_anything_of_interest_changes_nothing(books: Books) -> N
     books.events(published("eventbus.tick", 3), event("memory.metric", 4, metric="x"))
 
     assert books.everything() == before
+
+
+def test_skipping_a_stage_that_failed_is_another_attempt(books: Books) -> None:
+    books.events(started(0), stage(5, "review", "failed"), stage(9, "review", "skipped", reason="resumed"))
+
+    assert books.stages() == [("review", 1, "failed"), ("review", 2, "skipped")]

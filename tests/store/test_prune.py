@@ -130,6 +130,22 @@ def test_nothing_that_was_pruned_is_read_again(world: World) -> None:
     assert verify(world.home, world.db_path) == []
 
 
+def test_a_sibling_that_reappears_brings_nothing_back(world: World, tmp_path: Path) -> None:
+    world.append(10)
+    follow(world)
+    world.rotate()
+    world.append(2)
+    follow(world)
+    sibling = world.home / "events.jsonl.1"
+    sibling.rename(tmp_path / "aside")
+    before(world, EPOCH + 100)
+    (tmp_path / "aside").rename(sibling)
+    world.append(1)
+    follow(world)
+
+    assert [seq for (seq,) in world.query(SEQS)] == [11, 12, 13]
+
+
 def test_the_last_event_stays_so_that_its_id_is_not_given_again(world: World) -> None:
     world.append(3)
     follow(world)
@@ -211,6 +227,22 @@ def test_what_was_pruned_is_left_out_of_an_import(world: World, tmp_path: Path) 
 
     assert (again.new, again.known, again.left_out) == (0, 5, 5)
     assert (apart.new, apart.left_out) == (10, 0)
+
+
+def test_runs_imported_after_a_prune_are_followed_by_the_settled_ones(
+    world: World, tmp_path: Path, ran: Callable[..., None]
+) -> None:
+    ran(*a_run(0, 7), *a_run(2 * DAY_S, 8))
+    forget_files(world)
+    before(world, NOON + DAY_S)
+    (tmp_path / "bee.jsonl").write_bytes(orjson.dumps(started(-500, 7)) + b"\n")
+    import_events(world.home, world.db_path, tmp_path / "bee.jsonl", "bee")
+    figures(world)
+
+    assert world.query("SELECT id, next_run_id, status FROM pipeline_runs WHERE issue = 7 ORDER BY id") == [
+        (0, 1, "abandoned"),
+        (1, None, "success"),
+    ]
 
 
 def test_the_file_gets_smaller(world: World) -> None:

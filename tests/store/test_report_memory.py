@@ -162,7 +162,7 @@ def test_a_type_there_is_not_is_refused(db: apsw.Connection) -> None:
     ],
 )
 def test_a_repository_is_its_hash_its_name_or_the_beginning_of_its_hash(asked: str, meant: list[str]) -> None:
-    known = {"0123456789ab": "acme/rocket", "0123ffffffff": None, "aaaaaaaaaaaa": "acme/rocket", "bbbbbbbbbbbb": "x/y"}
+    known = {"0123456789ab": "acme/Rocket", "0123ffffffff": None, "aaaaaaaaaaaa": "acme/rocket", "bbbbbbbbbbbb": "x/y"}
     if asked == "0123ffffffff":
         known = {"bbbbbbbbbbbb": "0123ffffffff", "0123ffffffff0": None}
 
@@ -176,6 +176,7 @@ def test_every_list_goes_on_where_its_page_ended(db: apsw.Connection) -> None:
 
     assert [[one.name for one in page.failures] for page in pages] == [["f0", "f1"], ["f2", "f3"], ["f4"]]
     assert [page.more for page in pages] == [["failures"], ["failures"], []]
+    assert ask(db, limit=5).more == []
     assert "There are more failures: --offset 2" in written(pages[0])
 
 

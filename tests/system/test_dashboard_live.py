@@ -31,6 +31,11 @@ BUN = os.environ.get("BUN") or shutil.which("bun")
 SERVER = Path(os.environ.get("SHIPWRIGHT_CHECKOUT", "/nowhere")) / "dashboard" / "server.ts"
 NOW = NOON + 5_400
 DAY_S = 86_400
+REAL = {  # below the fixtures, and a time soon after
+    "small": ("small/dot-shipwright", 1_768_410_120),
+    "malformed": ("malformed/events.jsonl", 1_768_910_000),
+    "old": ("malformed/v1.10.0-run.events.jsonl", 1_767_700_000),
+}
 FIXED_CLOCK = """
 const moment = Number(process.env.FIXED_NOW) * 1000, Real = Date;
 globalThis.Date = class extends Real {
@@ -198,22 +203,27 @@ class Dashboard:
             return 0, None
 
 
-@pytest.fixture(scope="module", params=["made here", "small"])
+@pytest.fixture(scope="module", params=["made here", "small", "malformed", "old"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Return the dashboard on a home, a database of the same files, and the time of both."""
     if BUN is None or not SERVER.is_file():
         pytest.skip("needs bun, on PATH or named by BUN, and SHIPWRIGHT_CHECKOUT")
     folder = tmp_path_factory.mktemp("live")
+    home = folder / ".shipwright"
     now = NOW
-    if request.param == "small":
-        source = request.getfixturevalue("fixtures_dir") / "small" / "dot-shipwright"
-        if not source.is_dir():
-            pytest.skip(f"no {source}")
-        shutil.copytree(source, folder / ".shipwright", copy_function=shutil.copyfile)
-        now = 1_768_410_120
+    if request.param == "made here":
+        lay_out(home)
     else:
-        lay_out(folder / ".shipwright")
-    backfill(folder / ".shipwright", folder / "elsewhere" / "shipwright.db")
+        name, now = REAL[request.param]
+        source = request.getfixturevalue("fixtures_dir") / name
+        if not source.exists():
+            pytest.skip(f"no {source}")
+        if source.is_dir():
+            shutil.copytree(source, home, copy_function=shutil.copyfile)
+        else:
+            home.mkdir()
+            shutil.copyfile(source, home / "events.jsonl")
+    backfill(home, folder / "elsewhere" / "shipwright.db")
     db = open_reader(folder / "elsewhere" / "shipwright.db")
     dashboard = Dashboard(folder, now)
     try:

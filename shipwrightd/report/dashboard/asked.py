@@ -12,6 +12,7 @@ from shipwrightd.report.question import DAY_S, QuestionError
 
 MOST_DAYS = 366_000  # of a period: a thousand years, and more than the dashboard could answer in time
 YEAR = 365
+LARGEST = (1 << 63) - 1
 
 
 class RefusedError(QuestionError):
@@ -46,7 +47,7 @@ class Asked:
         days = self.integer("period", default)
         if days > MOST_DAYS:
             raise QuestionError(f"period={days:.0f}: at most {MOST_DAYS} days, the dashboard could not answer either")
-        return days
+        return max(days, -MOST_DAYS) if days < 0 else days
 
     def dora_period(self) -> int:
         """Return the days of the delivery figures: the parameter from 1 to 365, else 7."""
@@ -56,10 +57,10 @@ class Asked:
     def issue(self, place: int) -> int:
         """Return the issue at this place of the path. Raises RefusedError for 0 and for what is none."""
         parts = self.path.split("/")
-        found = parse_int((parts[place] if len(parts) > place else "") or "0")
-        if math.isnan(found) or not found:
+        found = issue_of((parts[place] if len(parts) > place else "") or "0")
+        if not found:
             raise RefusedError("Invalid issue number")
-        return int(found) if math.isfinite(found) else 0
+        return found
 
     def cutoff(self, days: float) -> float:
         """Return the second so many days ago; NaN for NaN."""
@@ -80,6 +81,12 @@ def asked(address: str, now: int) -> Asked:
     return Asked(found.path, now, parameters)
 
 
+def issue_of(text: str) -> int | None:
+    """Return the number that parseInt reads, the largest or least that the database holds for one beyond; or None."""
+    found = parse_int(text)
+    return None if math.isnan(found) else int(max(min(found, LARGEST), -LARGEST))
+
+
 def day_at(epoch: int) -> str:
     """Return the UTC day of a time of the years 1 to 9999, before 1970 as well."""
-    return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=epoch)).strftime("%Y-%m-%d")
+    return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=epoch)).date().isoformat()

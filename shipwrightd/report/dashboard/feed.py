@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from shipwrightd.report.activity_ids import Wanted, matching, newest
 from shipwrightd.report.dashboard import journal
-from shipwrightd.report.dashboard.asked import FailsError
-from shipwrightd.report.dashboard.javascript import bounds, parse_int, text, truthy
+from shipwrightd.report.dashboard.asked import FailsError, issue_of
+from shipwrightd.report.dashboard.javascript import bounds, text, truthy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,10 +57,14 @@ FROM events WHERE id = ?"""
 OTHERS = "SELECT 1 FROM checkpoints WHERE source = 'team-events.jsonl' AND records > 0"
 COUNT_ALL = "SELECT count(*) FROM events"
 COUNT_OWN = "SELECT count(*) FROM events WHERE origin = 'events.jsonl'"
-COUNT_OF = """
-SELECT count(*) FROM events
-WHERE (?1 IS NULL OR type = ?1 OR (type >= ?1 || '.' AND type < ?1 || '/'))
-    AND (?2 IS NULL OR issue = ?2) AND (NOT ?3 OR origin = 'events.jsonl')"""
+COUNT_OF_TYPE = """
+SELECT (SELECT count(*) FROM events WHERE type = ?1 AND (NOT ?2 OR origin = 'events.jsonl'))
+    + (SELECT count(*) FROM events
+       WHERE type >= ?1 || '.' AND type < ?1 || '/' AND (NOT ?2 OR origin = 'events.jsonl'))"""
+COUNT_OF_ISSUE = """
+SELECT count(*) FROM events INDEXED BY events_issue
+WHERE issue = ?1 AND (NOT ?2 OR origin = 'events.jsonl')
+    AND (?3 IS NULL OR type = ?3 OR (type >= ?3 || '.' AND type < ?3 || '/'))"""
 
 TEAM_RECORDS = "SELECT records FROM checkpoints WHERE source = 'team-events.jsonl'"
 TEAM = """
@@ -137,8 +141,7 @@ def _titles(rows: Iterable[tuple[Any, ...]]) -> dict[str, str]:
 
 
 def _issue(asked: Asked) -> int | None:
-    number = parse_int(asked.text("issue", ""))
-    return int(number) if math.isfinite(number) else None
+    return issue_of(asked.text("issue", ""))
 
 
 def activity(db: apsw.Connection, asked: Asked) -> Answer:
@@ -155,9 +158,11 @@ def activity(db: apsw.Connection, asked: Asked) -> Answer:
 
 def _count(db: apsw.Connection, wanted: Wanted) -> int:
     mixed = db.execute(OTHERS).get is not None
-    if wanted.type is None and wanted.issue is None:
-        return int(db.execute(COUNT_OWN if mixed else COUNT_ALL).get)
-    return int(db.execute(COUNT_OF, (wanted.type, wanted.issue, mixed)).get)
+    if wanted.issue is not None:
+        return int(db.execute(COUNT_OF_ISSUE, (wanted.issue, mixed, wanted.type)).get)
+    if wanted.type is not None:
+        return int(db.execute(COUNT_OF_TYPE, (wanted.type, mixed)).get)
+    return int(db.execute(COUNT_OWN if mixed else COUNT_ALL).get)
 
 
 def events_of_issue(db: apsw.Connection, asked: Asked) -> Answer:

@@ -7,8 +7,10 @@ that it refuses are not there. Ours: an event is what its columns say, and what 
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from shipwrightd.report.dashboard.issues import ALWAYS_NAMED
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 KEYS: Final = ("ts", "ts_epoch", "type", "issue", "stage", "result", "duration_s", "cost_usd", "model")
+EXACT_DIGITS: Final = 15  # any number of as many is kept as one
+_DIGITS: Final = re.compile(r"-?[0-9]+\.?[0-9]*", re.ASCII)
+_JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", re.ASCII)
 AS_IT_WAS: Final = "_bytes"  # the line in base64, of one with invalid UTF-8
 
 # ?1 a JSON array of types; ?2 seconds. In order of the file.
@@ -53,9 +58,40 @@ def read_original(row: Sequence[Any]) -> Event | None:
     """
     event, rest = _halves(row)
     if not row[9]:
-        return {**event, **rest}
+        return as_written({**event, **rest}, rest)
     kept = rest.get(AS_IT_WAS)
     return _parsed(kept) if isinstance(kept, str) else None
+
+
+def as_written(event: Event, rest: Event) -> Event:
+    """Return an event with its numbers as its emitter wrote them, as far as that shows.
+
+    Shipwright's main emitter puts no quotes around a number. So digits that are text are a number that 64 bits do
+    not hold; or, where they do, the line is of the small emitter, which quotes everything and gives no ts_epoch.
+    """
+    digits = {key: value for key, value in rest.items() if isinstance(value, str) and _DIGITS.fullmatch(value)}
+    quoted = [value for value in digits.values() if _is_held(value)]
+    if quoted and "ts_epoch" not in rest and event.get("ts_epoch") == _seconds(event.get("ts")):
+        whole = event.get("issue")
+        named = {"issue": str(whole)} if whole and "issue" not in rest else {}
+        return {key: value for key, value in {**event, **named}.items() if key != "ts_epoch"}
+    return {**event, **{key: float(value) for key, value in digits.items() if _as_number(value)}}
+
+
+def _is_held(digits: str) -> bool:
+    return len(digits) <= EXACT_DIGITS
+
+
+def _as_number(digits: str) -> bool:
+    return not _is_held(digits) and _JSON_NUMBER.fullmatch(digits) is not None
+
+
+def _seconds(ts: object) -> int | None:
+    try:
+        moment = dt.datetime.fromisoformat(str(ts))
+    except ValueError:
+        return None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp())
 
 
 def _parsed(kept: str) -> Event | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.report import costs, dora, stages_cost
+import orjson
+
+from shipwrightd.report import costs, costs_sql, dora, stages_cost
 from shipwrightd.report.dashboard.asked import day_at
 from shipwrightd.report.dashboard.grades import graded, percent
 from shipwrightd.report.dashboard.javascript import cents, rounded
 from shipwrightd.report.dashboard.original import BOTTLENECK_DAYS, ranked, week_ends
+from shipwrightd.report.days import start_of_day
 from shipwrightd.report.question import DAY_S, WEEK_S, Period, Question
 from shipwrightd.report.stages import NAMES
 
@@ -38,6 +41,10 @@ SELECT count(*), avg(duration_s), min(duration_s), max(duration_s), min(ended_ep
 FROM pipeline_stages
 WHERE stage = ?1 AND ended_epoch >= ?2 AND ended_epoch <= ?3 AND status = 'success' AND duration_s IS NOT NULL
 HAVING count(*) > 0"""
+# ?1 a JSON array of days; each is one look into the index.
+COST_OF_DAYS = """
+SELECT d.value, m.value FROM json_each(?1) AS d CROSS JOIN metrics AS m
+    ON m.name = 'cost_usd' AND m.period = 'day' AND m.period_start = d.value AND m.dimension = ''"""
 # The dashboard's map has no period, so this one reads the index of all attempts at a stage.
 FAILED = """
 SELECT stage, date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*)
@@ -190,6 +197,8 @@ def _money(asked: Asked, since: float) -> Question:
 def costs_trend(db: apsw.Connection, asked: Asked) -> Answer:
     """Answer /api/costs/trend: each day's money, the first day whole."""
     days = asked.days(asked.period(30))
-    first = (asked.now // DAY_S - len(days) + 1) * DAY_S
-    found = {line.name: line.cost_usd for line in costs.collect(db, _money(asked, first)).by_day} if days else {}
+    past: list[tuple[Any, ...]] = db.execute(COST_OF_DAYS, (orjson.dumps(days[:-1]).decode(),)).fetchall()
+    found = dict(past)
+    if days:
+        found[days[-1]] = (db.execute(costs_sql.SPENT, (start_of_day(asked.now), asked.now)).get or 0) / costs.MILLION
     return {"daily": [{"date": day, "cost": cents(found.get(day, 0))} for day in days]}
