@@ -138,7 +138,7 @@ SELECT date(d.start, 'unixepoch') AS day,  -- YYYY-MM-DD
     f.value ->> 1 AS failed,
     f.value ->> 2 AS skipped,
     (f.value ->> 1) * 1.0 / nullif(f.value ->> 0, 0) AS failure_rate,                -- failed / attempts, 0 to 1
-    f.value ->> 3 AS timed,              -- attempts with a duration of 0 to 10^9 s: those the next ones are of
+    f.value ->> 3 AS timed,              -- successful ones with a duration of 0 to 10^9 s: what the next ones are of
     f.value ->> 4 AS mean_s,             -- seconds, as all of these
     f.value ->> 5 AS median_s,
     f.value ->> 6 AS p95_s,              -- 95 % took no longer
@@ -155,7 +155,7 @@ FROM days AS d CROSS JOIN json_each((
         SELECT status, took, count(took) OVER () - 1 AS last,
             count(took) OVER (ORDER BY took ROWS UNBOUNDED PRECEDING) - 1 AS place
         FROM (
-            SELECT p.status, iif(p.status <> 'skipped' AND p.duration_s BETWEEN 0 AND 1e9, p.duration_s, NULL) AS took
+            SELECT p.status, iif(p.status = 'success' AND p.duration_s BETWEEN 0 AND 1e9, p.duration_s, NULL) AS took
             FROM pipeline_stages AS p
             WHERE p.stage = d.stage AND p.ended_epoch BETWEEN d.start AND d.start + 86399
         )

@@ -24,7 +24,7 @@ def api(
         bool, typer.Option("--compat", help="exactly what Shipwright's dashboard answers, its errors included")
     ] = False,
 ) -> None:
-    """Answer what Shipwright's dashboard answers at a path, as JSON of the same shape.
+    """Give the dashboard's answer at a path of its API, as JSON.
 
     The figures are right where the dashboard's are not: docs/dashboard.md lists
     each difference, and --compat leaves them all out. A path that does not exist

@@ -45,6 +45,6 @@ def test_every_setting_of_the_readme_is_known() -> None:
 
 
 def test_the_links_of_the_documents_lead_somewhere() -> None:
-    for document in ROOT.glob("*.md"):
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
-            assert (ROOT / target).exists(), f"{document.name}: {target}"
+            assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -1,7 +1,7 @@
 """Which events a question means: their ids, newest first. The statements, and the choice between them.
 
 Newest is what stands last in the file: the largest id, whatever the clocks
-said. The newest few thousand rows are looked at one by one, which fills most
+said. The newest hundred thousand rows are looked at one by one, which fills most
 pages. Where it does not, an index names the blocks of rows in which all the
 rest must stand, and only these are looked at. So which index it is changes how
 long that takes, and never the answer. (Looking at neighbours costs 0.1 us a
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shipwrightd.report.question import Question
 
-PROBE_IDS = 4_096  # looked at first
+PROBE_IDS = 131_072  # looked at first: a first load puts all team events behind the journal
 BLOCK_BITS = 8  # a block is 256 ids
 STRETCH_BLOCKS = 64  # looked at with one statement
 ISSUE_BLOCKS = 512  # of an issue, before its period bounds the rest

@@ -22,7 +22,22 @@ if TYPE_CHECKING:
 
     from conftest import Eventually
 
-COMMANDS = ("run", "backfill", "status", "migrate", "rebuild", "verify", "version", "quarantine")
+COMMANDS = (
+    "run",
+    "backfill",
+    "status",
+    "report",
+    "api",
+    "export",
+    "import",
+    "backup",
+    "prune",
+    "migrate",
+    "rebuild",
+    "verify",
+    "version",
+    "quarantine",
+)
 ONE_LINE = re.compile(r"shipwrightd: [^\n]+ - [^\n]+\n")
 TORN = ("events", "pipeline_runs", "quarantine", "generations")
 HEAVY = ("typer", "rich", "structlog", "watchdog", "tomllib")
@@ -99,7 +114,7 @@ def test_help_names_every_command_and_every_exit_code() -> None:
     assert re.search(r"Begin with `shipwrightd run`.*`shipwrightd backfill`\s+imports once", done.stdout, re.DOTALL)
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"version", "quarantine"}])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"version", "quarantine", "report"}])
 def test_help_of_each_command_tells_of_home_and_database(command: str) -> None:
     done = call(command, "--help")
 
