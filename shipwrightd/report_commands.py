@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shipwrightd.report.question import Question
 
 OK = 0
-ANY = "SELECT 1 FROM checkpoints LIMIT 1"
+ANY = "SELECT 1 FROM checkpoints UNION ALL SELECT 1 FROM events LIMIT 1"
 DEFAULT_DAYS: dict[str, int | None] = {"activity": None, "runs": None, "team": None, "memory": None}
 USUAL_DAYS = 30
 OPEN_ENDED = ("activity",)  # shows what a clock that is ahead has written, too

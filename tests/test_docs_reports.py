@@ -39,9 +39,7 @@ def sections(document: str) -> dict[str, str]:
 def documented(section: str) -> set[tuple[str, bool]]:
     """Return the keys that the tables of a section name, each with whether it may be null."""
     return {
-        (key, kind.strip().endswith("?"))
-        for keys, kind in ROW.findall(section)
-        for key in re.findall(r"`(\w+)`", keys)
+        (key, kind.strip().endswith("?")) for keys, kind in ROW.findall(section) for key in re.findall(r"`(\w+)`", keys)
     }
 
 
@@ -72,7 +70,7 @@ def nullable(kind: object) -> bool:
 
 
 @cache
-def command_of(*names: str) -> Any:  # noqa: ANN401 - a command of the library below typer
+def command_of(*names: str) -> Any:
     found: Any = typer.main.get_command(app)
     for name in names:
         found = found.commands[name]

@@ -122,7 +122,7 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
 def _one(db: apsw.Connection, question: Question, run: int) -> Runs:
     if question.issue is not None or question.status is not None:
         raise QuestionError("ID names one run: leave out --issue and --status")
-    runs = list_of(db, [run], question.now) if 0 <= run < INT64 else []
+    runs = list_of(db, [run], question.now) if -INT64 <= run < INT64 else []
     if not runs:
         raise MissingError(f"there is no run {run}", hint="`shipwrightd report runs` lists them")
     return Runs(runs, 1, 0, has_more=False, detail=one_run(db, run))

@@ -229,8 +229,9 @@ def fill(disk: Path) -> Path:
 def test_full_disk_is_waited_out_and_all_that_came_meanwhile_is_stored_once(world: World) -> None:
     with small_disk(world.db_path.parent) as disk:
         world.append(100)
+        call(world, "backfill")  # what making the tables leaves in the log would be room for more
         with Running(world, SHIPWRIGHTD_RESCAN_S="0.2") as daemon:
-            daemon.wait_for(has(world, 100))
+            daemon.wait_for(daemon.has_logged("daemon_following"))
             ballast = fill(disk)
             world.append(3000)
             daemon.wait_for(daemon.has_logged("database_waiting"))
@@ -258,8 +259,9 @@ def test_full_disk_is_waited_out_and_all_that_came_meanwhile_is_stored_once(worl
 def test_many_appends_to_a_full_disk_do_not_fill_the_log(world: World) -> None:
     with small_disk(world.db_path.parent) as disk:
         world.append(10)
+        call(world, "backfill")
         with Running(world, SHIPWRIGHTD_LOG_LEVEL="info") as daemon:
-            daemon.wait_for(has(world, 10))
+            daemon.wait_for(daemon.has_logged("daemon_following"))
             fill(disk)
             world.append(3000)
             daemon.wait_for(daemon.has_logged("database_waiting"))
@@ -304,9 +306,10 @@ def test_backfill_on_a_full_disk_ends_with_73_and_a_later_one_completes(world: W
 def test_write_errors_are_waited_out(world: World) -> None:
     """A limit of file size stands for a disk with errors; it needs no rights to set and to lift."""
     world.append(100)
+    call(world, "backfill")  # as above
     with Running(world, SHIPWRIGHTD_RESCAN_S="0.2") as daemon:
-        daemon.wait_for(has(world, 100))
-        limit = world.db_path.with_name(world.db_path.name + "-wal").stat().st_size + 4096
+        daemon.wait_for(daemon.has_logged("daemon_following"))
+        limit = world.db_path.stat().st_size + 4096
         before = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (limit, before[1]))
         world.append(3000)
