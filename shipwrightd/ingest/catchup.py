@@ -20,6 +20,7 @@ from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.journal import Journal
+from shipwrightd.ingest.listen import Batch
 from shipwrightd.ingest.sources import JOURNALS
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class CatchUp:
         self.journals = [Journal(source, home, settle_s=settle_s) for source in JOURNALS]
         self.documents = Documents(home)
         self.seconds: dict[str, float] = {}
+        self.heard: Callable[[Batch], object] = bool  # told of each batch of a journal
+
+    def behind_bytes(self) -> dict[str, int]:
+        """Return how many bytes each journal held beyond what is stored, at the last look at it."""
+        return {journal.source.name: journal.behind_bytes() for journal in self.journals}
 
     def close(self) -> None:
         """Let all files go."""
@@ -148,7 +154,7 @@ class CatchUp:
         records = 0
         journal.stop = stop
         while not stop():
-            now = clock.now()
+            now, began = clock.now(), time.monotonic()
             try:
                 polled = journal.poll(self._db, now)
             except OSError as error:
@@ -162,6 +168,8 @@ class CatchUp:
                 log.warning("lines_quarantined", source=name, pieces=polled.quarantined)
             if polled.size:
                 log.debug("batch_stored", source=name, records=polled.records, bytes=polled.size)
+                took_s = time.monotonic() - began
+                self.heard(Batch(name, polled.records, polled.quarantined, polled.size, took_s))
                 if progress:
                     progress(polled.size, polled.records)
             if polled.wait_s is not None:

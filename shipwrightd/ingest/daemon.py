@@ -23,11 +23,12 @@ from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
+from shipwrightd.ingest.listen import Listener, Listeners, Turn
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.wake import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from shipwrightd.config import Config, Settings
@@ -55,19 +56,19 @@ class Flags:
     """What signals asked for."""
 
     def __init__(self, bell: threading.Event) -> None:
-        self._bell = bell
+        self.bell = bell
         self.stopping = False
         self.reloading = False
 
     def stop(self, *_: object) -> None:
         """Ask for the end; a batch in progress is finished or rolled back first."""
         self.stopping = True
-        self._bell.set()
+        self.bell.set()
 
     def reload(self, *_: object) -> None:
         """Ask for the settings to be read again."""
         self.reloading = True
-        self._bell.set()
+        self.bell.set()
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -81,7 +82,7 @@ class Flags:
                 signal.signal(number, handler)
 
 
-def run(config: Config, settings: Settings, reload: Callable[[], Settings]) -> None:
+def run(config: Config, settings: Settings, reload: Callable[[], Settings], listeners: Sequence[Listener] = ()) -> None:
     """Follow the home until a signal ends it. Raises what open_database raises, before following."""
     calm_interpreter()
     bell = threading.Event()
@@ -89,7 +90,7 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings]) -> N
     with flags.installed():
         db, lock = open_database(config.db, config.home, "run")
         try:
-            Loop(db, config, settings, bell, flags).run(reload)
+            Loop(db, config, settings, flags).run(reload, Listeners(listeners))
         finally:
             with contextlib.suppress(apsw.Error):
                 db.close()
@@ -99,36 +100,40 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings]) -> N
 class Loop:
     """The daemon between its start and its end."""
 
-    def __init__(
-        self, db: apsw.Connection, config: Config, settings: Settings, bell: threading.Event, flags: Flags
-    ) -> None:
+    def __init__(self, db: apsw.Connection, config: Config, settings: Settings, flags: Flags) -> None:
         self._db = db
         self._path = config.db
         self._file = identity(config.db)
         self._gone_since: float | None = None
         self._home = home = config.home
         self._settings = settings
-        self._bell = bell
+        self._bell = flags.bell
         self._flags = flags
         self._catch_up = CatchUp(db, home, settle_s=settings.settle_s)
+        self._listener = Listener()
         self._watch: Watch | None = None
         db.set_busy_handler(self._keep_trying)
         self._trouble: list[str] = []
         self._failures = 0
+        self._waiting = ""
         self._stored = 0
         self._next_look = 0.0  # monotonic seconds: when to look at everything
         self._real_home = str(home)
 
-    def run(self, reload: Callable[[], Settings]) -> None:
+    def run(self, reload: Callable[[], Settings], listener: Listener) -> None:
         """Catch up and follow until asked to stop."""
         started = time.monotonic()
+        self._listener = listener
+        self._catch_up.heard = listener.batch_stored
         log.info("daemon_started", version=__version__, home=str(self._home))
+        listener.started(self._settings)
         self._set_watch()
         try:
             self._pass(rung=False)
             if not self._flags.stopping:
                 relax(self._db)
             log.info("daemon_following", records=self._stored, seconds=round(time.monotonic() - started, 3))
+            listener.following()
             while not self._flags.stopping:
                 rung = self._bell.wait(max(0.0, self._next_look - time.monotonic()))
                 self._bell.clear()
@@ -138,6 +143,7 @@ class Loop:
                 if rung:
                     time.sleep(COALESCE_S)
         finally:
+            listener.stopping()
             if self._watch is not None:
                 self._watch.stop()
             self._catch_up.close()
@@ -145,9 +151,16 @@ class Loop:
 
     def _pass(self, *, rung: bool) -> None:
         """Look at what hints name, or at everything when its time has come, and set the time of the next look."""
+        waiting = self._look(rung=rung)
+        errors = dict(self._catch_up.errors)
+        behind = self._catch_up.behind_bytes()
+        self._listener.turned(Turn(self._stored, behind, errors, tuple(self._trouble), waiting))
+
+    def _look(self, *, rung: bool) -> str | None:
+        """Return what the database makes us wait for, None when all went well."""
         started = time.monotonic()
         if self._failures and started < self._next_look:
-            return  # asking more often brings neither space nor a lock, only more to log
+            return self._waiting  # asking more often brings neither space nor a lock, only more to log
         try:
             hints = self._hints() if rung and started < self._next_look else None
             if hints is None:
@@ -156,12 +169,13 @@ class Loop:
             passed = self._catch_up.look(hints, stop=lambda: self._flags.stopping)
         except WAITS as error:
             self._wait_for_database(error)
-            return
+            return self._waiting
         self._stored += passed.records
         if self._failures:
             log.info("database_recovered", failures=self._failures)
             self._failures = 0
         self._plan_next(passed, full=hints is None, started=started)
+        return None
 
     def _plan_next(self, passed: Passed, *, full: bool, started: float) -> None:
         rescan_s = min(self._settings.rescan_s, DEGRADED_RESCAN_S) if self._trouble else self._settings.rescan_s
@@ -205,6 +219,7 @@ class Loop:
         """Try again later: the disk is full, or another process holds the database, or it is not there."""
         wait_s = DATABASE_RETRY_S[min(self._failures, len(DATABASE_RETRY_S) - 1)]
         self._failures += 1
+        self._waiting = str(error)
         self._next_look = time.monotonic() + wait_s
         log.warning("database_waiting", error=str(error), retry_s=wait_s)
 
@@ -259,11 +274,14 @@ class Loop:
     def _reload(self, reload: Callable[[], Settings]) -> None:
         """Take over changed settings; bad ones are refused and the old ones stay."""
         self._flags.reloading = False
+        self._listener.reloading()
         try:
-            settings = reload()
+            self._take_over(reload())
         except ShipwrightdError as error:
             log.error("settings_refused", error=str(error))  # noqa: TRY400 - a user's mistake has no traceback
-            return
+        self._listener.reloaded(self._settings)
+
+    def _take_over(self, settings: Settings) -> None:
         if settings.watch != self._settings.watch and self._watch is not None:
             self._watch.stop()
             self._watch = None

@@ -101,6 +101,10 @@ class Journal:
             return self._drain(db, now)
         return Polled(wait_s=self.settle_s)
 
+    def behind_bytes(self) -> int:
+        """Return how many bytes the open files hold beyond what is stored; half a line counts."""
+        return sum(stream.behind_bytes for stream in self._queue)
+
     def age_s(self) -> float:
         """Return how long ago the file at the path was written to, 0 when it is missing."""
         info = self._look()

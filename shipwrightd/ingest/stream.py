@@ -84,6 +84,11 @@ class Stream:
         return self._reader.unfinished()
 
     @property
+    def behind_bytes(self) -> int:
+        """Return how many bytes the file holds behind the position."""
+        return max(0, os.fstat(self.fd).st_size - self.position.offset)
+
+    @property
     def unfinished_bytes(self) -> int:
         """Return how many bytes stand behind the last newline; `unfinished` keeps one KiB of a giant."""
         self._join()
