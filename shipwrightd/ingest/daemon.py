@@ -26,6 +26,7 @@ from shipwrightd.ingest.documents import DOCUMENTS
 from shipwrightd.ingest.listen import Listener, Listeners, Turn
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.wake import Watch
+from shipwrightd.ingest.wal import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.catchup import Passed
 
 COALESCE_S = 0.002  # a burst of wakes becomes one batch; below what anyone can see
+BUSY_RATE = 1_200  # records a second; beyond it a commit for every few records is mostly pages written again
+BUSY_COALESCE_S = 0.05
 DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 DEGRADED_RESCAN_S = 0.5
 BUSY_STEP_S = 0.02
@@ -111,12 +114,15 @@ class Loop:
         self._flags = flags
         self._catch_up = CatchUp(db, home, settle_s=settings.settle_s)
         self._listener = Listener()
+        self._log = Log(db, config.db)
         self._watch: Watch | None = None
         db.set_busy_handler(self._keep_trying)
         self._trouble: list[str] = []
         self._failures = 0
         self._waiting = ""
         self._stored = 0
+        self._pause_s = COALESCE_S
+        self._passed_at = 0.0  # monotonic seconds: when the last pass ended
         self._next_look = 0.0  # monotonic seconds: when to look at everything
         self._real_home = str(home)
 
@@ -141,7 +147,7 @@ class Loop:
                     self._reload(reload)
                 self._pass(rung=rung)
                 if rung:
-                    time.sleep(COALESCE_S)
+                    time.sleep(self._pause_s)
         finally:
             listener.stopping()
             if self._watch is not None:
@@ -167,10 +173,14 @@ class Loop:
                 self._check_database(started)
                 self._check_watch()
             passed = self._catch_up.look(hints, stop=lambda: self._flags.stopping)
+            self._log.keep_short(time.monotonic())
         except WAITS as error:
             self._wait_for_database(error)
             return self._waiting
         self._stored += passed.records
+        now = time.monotonic()
+        self._pause_s = BUSY_COALESCE_S if passed.records > BUSY_RATE * (now - self._passed_at) else COALESCE_S
+        self._passed_at = now
         if self._failures:
             log.info("database_recovered", failures=self._failures)
             self._failures = 0
@@ -188,7 +198,8 @@ class Loop:
 
     def _keep_trying(self, tried: int) -> bool:
         """Wait for a lock on the database as long as SQLite would, but not when asked to stop."""
-        if self._flags.stopping or tried * BUSY_STEP_S >= BUSY_TIMEOUT_MS / 1_000:
+        patience_s = self._log.patience_s or BUSY_TIMEOUT_MS / 1_000
+        if self._flags.stopping or tried * BUSY_STEP_S >= patience_s:
             return False
         time.sleep(BUSY_STEP_S)
         return True
