@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PATHS  := shipwrightd tests benchmarks
 
-.PHONY: run setup test lint check fix bench real clean
+.PHONY: run setup test lint check fix bench compare real clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
@@ -29,6 +29,11 @@ fix: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet sqlite-utils duckdb
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Others on the same rotations and crashes; those that are not installed are left out
+compare: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet sqlite-utils
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 # The real Shipwright writes, the daemon reads: make real CHECKOUT=/path/to/shipwright
 real: $(VENV)/installed-dev
