@@ -202,7 +202,7 @@ def test_what_the_real_dashboard_writes_is_stored(shipwright: tuple[World, Shipw
 
 def posted(port: int, body: object) -> bool:
     """Tell whether the dashboard took a developer's heartbeat."""
-    request = urllib.request.Request(  # noqa: S310 - ours
+    request = urllib.request.Request(
         f"http://127.0.0.1:{port}/api/connect/heartbeat",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
