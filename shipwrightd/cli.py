@@ -16,6 +16,7 @@ Exit codes:
   2    the command line is wrong
   65   the database is foreign, newer or damaged
   66   the Shipwright home or the database is missing
+  69   the service manager is missing, cannot be reached or refuses
   73   a file or folder cannot be made, read or written
   75   another shipwrightd is ingesting, or the database is locked: try later
   78   a setting is invalid
