@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LABEL = "local.shipwrightd"
 KIND = "launchd agent"
 ANSWERS = {name: re.compile(rf"^\s*{name} = (.+)$", re.MULTILINE) for name in ("state", "pid", "last exit code")}
+UNLOADING_S = 10.0  # `bootout` returns before the agent is gone, and until then it cannot be loaded
 SHOWN_EXIT = ("0", "(never exited)")
 
 
@@ -49,7 +50,8 @@ def target(uid: int) -> str:
 
 def load(uid: int, path: Path) -> tuple[Run, ...]:
     """Return the commands that make launchd know the agent and start it, now and at each login."""
-    return (Run(("launchctl", "enable", target(uid))), Run(("launchctl", "bootstrap", domain(uid), str(path))))
+    bootstrap = ("launchctl", "bootstrap", domain(uid), str(path))
+    return (Run(("launchctl", "enable", target(uid))), Run(bootstrap, patience_s=UNLOADING_S))
 
 
 def unload(uid: int) -> tuple[Run, ...]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from shipwrightd.errors import MissingError, PathError, UnavailableError
 from shipwrightd.text import visible
 
 RUN_TIMEOUT_S = 180  # `systemctl restart` waits for the old daemon's end and the new one's READY
+RETRY_S = 0.5
 PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 
 
@@ -43,14 +46,15 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A command of the supervisor; with `may_fail`, only its effect matters."""
+    """A command of the supervisor; with `may_fail`, only its effect matters. It is tried again for `patience_s`."""
 
     command: tuple[str, ...]
     may_fail: bool = False
+    patience_s: float = 0.0
 
     def __str__(self) -> str:
         """Show it as a shell would say it."""
-        return " ".join(self.command)
+        return shlex.join(self.command)
 
 
 Step = Write | Remove | Run
@@ -70,6 +74,7 @@ class State:
     said: str | None = None  # what the daemon last told it
     result: str | None = None  # how the last run ended, where it did not end well
     problem: str | None = None
+    outdated: bool = False  # the supervisor has not read the file since it changed
 
     @property
     def running(self) -> bool:
@@ -127,7 +132,9 @@ def take(step: Step) -> None:
         case Remove():
             step.path.unlink(missing_ok=True)
         case Run():
-            done = run(step.command)
+            deadline = time.monotonic() + step.patience_s
+            while (done := run(step.command)).returncode and time.monotonic() < deadline:
+                time.sleep(RETRY_S)
             if done.returncode and not step.may_fail:
                 raise failed(step, done)
 
@@ -143,7 +150,7 @@ def run(command: tuple[str, ...], timeout_s: float = RUN_TIMEOUT_S) -> subproces
             check=False,
             stdin=subprocess.DEVNULL,
             timeout=timeout_s,
-            env=os.environ | {"LC_ALL": "C"},
+            env=_environment(),
         )
     except FileNotFoundError as error:
         hint = "run `shipwrightd run` under a supervisor of your own"
@@ -153,7 +160,15 @@ def run(command: tuple[str, ...], timeout_s: float = RUN_TIMEOUT_S) -> subproces
         raise UnavailableError(message, hint="see `shipwrightd service logs`") from error
 
 
+def _environment() -> dict[str, str]:
+    """Return ours, in English, with the folder in which a user's systemd listens: `su` and cron leave it out."""
+    folder = f"/run/user/{os.getuid()}"
+    known = {"XDG_RUNTIME_DIR": folder} if Path(folder).is_dir() else {}
+    return known | os.environ | {"LC_ALL": "C"}
+
+
 def failed(step: Run, done: subprocess.CompletedProcess[str]) -> UnavailableError:
     """Return the error for a command that failed: what it said, on one line."""
     said = " ".join((done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").split())
-    return UnavailableError(f"`{step}` failed: {visible(said)}", hint="see `shipwrightd service logs`")
+    option = " --system" if step.command[0] == "systemctl" and "--user" not in step.command else ""
+    return UnavailableError(f"`{step}` failed: {visible(said)}", hint=f"see `shipwrightd service logs{option}`")

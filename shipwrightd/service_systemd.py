@@ -95,6 +95,7 @@ def state(answer: str, path: Path, *, installed: bool, system: bool) -> State:
         since=told.get("ActiveEnterTimestamp") or None,
         said=told.get("StatusText") or None,
         result=None if result == "success" else result,
+        outdated=told.get("NeedDaemonReload") == "yes",
     )
 
 
