@@ -20,7 +20,6 @@ below /var/lib/shipwrightd: for a build box. That takes root, and systemd.
 )
 
 System = Annotated[bool, typer.Option("--system", help="the service of the machine, not yours (systemd, as root)")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="only print what would be written and run")]
 
 
 @app.command()
@@ -32,7 +31,7 @@ def install(
     start: Annotated[
         bool, typer.Option("--start/--no-start", help="start it now, or at the next login or boot")
     ] = True,
-    dry_run: DryRun = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the files that would be written")] = False,
 ) -> None:
     """Install the service, have it start by itself, and start it.
 
@@ -45,7 +44,11 @@ def install(
 
 
 @app.command()
-def uninstall(*, system: System = False, dry_run: DryRun = False) -> None:
+def uninstall(
+    *,
+    system: System = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would be removed and run")] = False,
+) -> None:
     """Stop the service and remove it.
 
     The database stays, and so does the user of a system service.

@@ -24,6 +24,7 @@ ASK_TIMEOUT_S = 10
 SYSTEM_USER = "shipwrightd"
 STATE_FOLDER = Path("/var/lib/shipwrightd")
 SYSUSERS = Path("/etc/sysusers.d/shipwrightd.conf")
+PUBLIC = 0o644  # systemd tells everybody what a system unit says, whatever its mode, and complains of any other
 LINGER = Path("/var/lib/systemd/linger")
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/var", "/srv", "/tmp")))  # noqa: S108 - from the system unit
 
@@ -128,7 +129,8 @@ def files(at: Place, start: Start) -> list[Write]:
     more["HOME"] = systemd.quoted(f"-{start.home}")  # the daemon itself says so better when it is missing
     text = template("systemd", "shipwrightd-system.service")
     unit = systemd.unit(text, systemd.version(answer), start.command, more)
-    return [Write(SYSUSERS, template("systemd", "shipwrightd.sysusers")), Write(at.path, unit)]
+    user = template("systemd", "shipwrightd.sysusers")
+    return [Write(SYSUSERS, user, PUBLIC), Write(at.path, unit, PUBLIC)]
 
 
 def refuse_hidden(file: Path) -> None:

@@ -23,10 +23,11 @@ PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A file that shall have this text."""
+    """A file that shall have this text. Unless said otherwise it is its owner's alone: a variable may be a secret."""
 
     path: Path
     text: str
+    mode: int = 0o600
 
     def __str__(self) -> str:
         """Show the file as it will be."""
@@ -126,8 +127,9 @@ def take(step: Step) -> None:
         case Write():
             step.path.parent.mkdir(parents=True, exist_ok=True)
             beside = step.path.with_name(f".{step.path.name}.{os.getpid()}")
+            beside.touch(mode=0o600)
             beside.write_text(step.text, encoding="utf-8")
-            beside.chmod(0o644)
+            beside.chmod(step.mode)
             beside.replace(step.path)  # a supervisor never reads half a file
         case Remove():
             step.path.unlink(missing_ok=True)

@@ -187,6 +187,7 @@ def test_an_agent_is_installed_once_updated_and_removed(mac: Mac) -> None:
     first = mac.take(service.install(mac.place, mac.start(), start_now=True))
     assert first == [Write.__name__, "enable", "bootstrap"]
     assert plistlib.loads(mac.place.path.read_bytes())["Label"] == LABEL
+    assert mac.place.path.stat().st_mode & 0o777 == 0o600
     assert service.state(mac.place).running
     assert service.install(mac.place, mac.start(), start_now=True) == []
 
