@@ -51,6 +51,12 @@ def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str
     return Config(root, _absolute(Path(chosen)) if chosen else root / "shipwrightd" / "shipwright.db")
 
 
+def names_home(home: str | None, env: Mapping[str, str] | None = None) -> bool:
+    """Tell whether somebody said which home, with the flag or in the environment."""
+    env = os.environ if env is None else env
+    return bool(home or env.get("SHIPWRIGHTD_HOME"))
+
+
 def _absolute(path: Path) -> Path:
     try:
         return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow symlinks
@@ -75,6 +81,13 @@ def settings_path(env: Mapping[str, str] | None = None) -> Path:
     base = env.get("XDG_CONFIG_HOME", "")
     folder = Path(base) if Path(base).is_absolute() else _absolute(Path("~/.config"))
     return folder / "shipwrightd" / "config.toml"
+
+
+def passed_on(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that a daemon started elsewhere needs in order to find the settings that hold here."""
+    env = os.environ if env is None else env
+    names = [*(_variable(field.name) for field in fields(Settings)), "XDG_CONFIG_HOME"]
+    return {name: env[name] for name in names if env.get(name)}
 
 
 def load(env: Mapping[str, str] | None = None) -> Settings:
