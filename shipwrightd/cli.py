@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import cli_api, cli_data, cli_report, cli_upkeep, commands
+from shipwrightd import cli_api, cli_data, cli_report, cli_run, cli_upkeep, commands
 from shipwrightd.cli_options import Db, Home
 
 EXIT_CODES = """\b
@@ -82,15 +82,7 @@ def main(
     """Take the options that stand before a command."""
 
 
-@app.command()
-def run(home: Home = None, db: Db = None) -> None:
-    """Follow the files until it is stopped.
-
-    Imports what is there already, or what was written meanwhile, then stores
-    each record about as soon as it is written. Runs in the foreground and logs to stderr.
-    SIGTERM and Ctrl-C end it, SIGHUP has it read the settings again.
-    """
-    raise typer.Exit(commands.run(home, db))
+app.command()(cli_run.run)
 
 
 @app.command()
