@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import cli_api, cli_data, cli_report, cli_run, cli_upkeep, commands
+from shipwrightd import cli_api, cli_config, cli_data, cli_report, cli_run, cli_upkeep, commands
 from shipwrightd.cli_options import Db, Home
 
 EXIT_CODES = """\b
@@ -51,6 +51,7 @@ kept in the database byte for byte, with its place in the file and the reason.
 )
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(cli_report.app, name="report")
+app.add_typer(cli_config.app, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
 LAST = (1 << 63) - 1  # what SQLite can count to
