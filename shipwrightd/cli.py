@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import cli_api, cli_config, cli_data, cli_report, cli_run, cli_upkeep, commands
+from shipwrightd import cli_api, cli_config, cli_data, cli_doctor, cli_report, cli_run, cli_upkeep, commands
 from shipwrightd.cli_options import Db, Home
 
 EXIT_CODES = """\b
 Exit codes:
   0    done
-  1    a check found something (status --check, verify)
+  1    a check found something (status --check, verify, doctor)
   2    the command line is wrong
   65   the database is foreign, newer or damaged
   66   the Shipwright home or the database is missing
@@ -201,6 +201,7 @@ def quarantine_retry(
 
 
 app.command()(cli_api.api)
+app.command()(cli_doctor.doctor)
 app.command()(cli_data.export)
 app.command()(cli_data.backup)
 app.command("import")(cli_upkeep.import_)
