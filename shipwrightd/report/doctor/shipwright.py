@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -57,18 +56,23 @@ def find(env: Mapping[str, str]) -> Installed | None:
 
 def version_in(path: Path) -> str | None:
     """Return the version that a script of Shipwright's says it is, None for anything else."""
+    head = beginning(path, HEAD_BYTES)
+    found = VERSION.search(head) if b"Shipwright" in head else None
+    return found[1].decode() if found else None
+
+
+def beginning(path: Path, size: int) -> bytes:
+    """Return the first bytes of a regular file, none of anything else."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError):
-        return None
+        return b""
     try:
-        head = os.read(fd, HEAD_BYTES) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        return os.read(fd, size) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     except OSError:
-        return None
+        return b""
     finally:
         os.close(fd)
-    found = VERSION.search(head) if b"Shipwright" in head else None
-    return found[1].decode() if found else None
 
 
 def release(found: Installed | None) -> Iterator[Finding]:
@@ -105,17 +109,13 @@ def judge(path: Path, *, there: bool, ours: bool, found: Installed | None, limit
 
 
 def _is_ours(path: Path) -> bool:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        header = file.read(HEADER_BYTES)
-        return header.startswith(b"SQLite format 3\0") and int.from_bytes(header[68:72]) == APPLICATION_ID
-    return False
+    header = beginning(path, HEADER_BYTES)
+    return header.startswith(b"SQLite format 3\0") and int.from_bytes(header[68:72]) == APPLICATION_ID
 
 
 def _is_limited(path: Path) -> bool:
     """Tell whether a daily budget is set."""
     try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(BUDGET_BYTES))
-        return bool(found.get("enabled"))
-    except (OSError, ValueError, AttributeError, RecursionError):
+        return bool(json.loads(beginning(path, BUDGET_BYTES)).get("enabled"))
+    except (ValueError, AttributeError, RecursionError):
         return False
