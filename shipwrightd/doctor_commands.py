@@ -6,30 +6,76 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipwrightd import config
 from shipwrightd.commands import FOUND, OK, _width
 from shipwrightd.ingest.documents import DOCUMENTS
 from shipwrightd.ingest.sources import JOURNALS
-from shipwrightd.report.doctor import given, shipwright, text
+from shipwrightd.report.doctor import bundle, given, shipwright, text
 from shipwrightd.report.doctor.examine import examine
 from shipwrightd.report.doctor.finding import Case
+from shipwrightd.report.export_file import destination
+from shipwrightd.text import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from shipwrightd.config import Resolved
 
+HIDDEN = {"metrics", "hook_command", "hook_url"}  # in a support archive: they name machines and may hold secrets
 
-def doctor(home: str | None, db: str | None, *, as_json: bool, deep: bool) -> int:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How to look, and what to make of it."""
+
+    as_json: bool = False
+    deep: bool = False
+    bundle: str | None = None
+    force: bool = False
+
+
+def doctor(home: str | None, db: str | None, wish: Wish) -> int:
     """Examine, and say what was found."""
     found = resolved(home, db)
-    case = case_of(found, deep=deep)
+    case = case_of(found, deep=wish.deep)
+    target = (
+        None if wish.bundle is None else destination(wish.bundle, force=wish.force, home=case.home, database=case.db)
+    )
     diagnosis = examine(case, known(found))
-    print(text.json(diagnosis) if as_json else text.page(diagnosis, _width()))
+    print(text.json(diagnosis) if wish.as_json else text.page(diagnosis, _width()))
+    if target is not None:
+        bundle.write(
+            target, bundle.gather(case, diagnosis, settings(found), folders(found)), case.now, force=wish.force
+        )
+        print(f"{visible(str(target))}: written; look into it before you send it", file=sys.stderr)
     return OK if diagnosis.ok else FOUND
+
+
+def settings(found: Resolved) -> dict[str, object]:
+    """Return the settings as they may leave the machine: where each comes from, of some only that they are set."""
+    values = [
+        {
+            "setting": value.key,
+            "value": bool(value.value) if value.key in HIDDEN else value.value,
+            "from": value.kind,
+        }
+        for value in found.values
+    ]
+    files = [{"place": place, "exists": file.exists} for place, file in enumerate(found.files, 1)]
+    return {"settings": values, "problems": len(found.problems), "files": files}
+
+
+def folders(found: Resolved) -> dict[str, str]:
+    """Return the paths that are known here, each with what stands for it."""
+    files = {str(file.path): f"<settings file {place}>" for place, file in enumerate(found.files, 1)}
+    program = shipwright.find(os.environ)
+    named = {str(program.path): "<shipwright>"} if program else {}
+    return {os.path.expanduser("~"): "~", sys.prefix: "<prefix>", **named, **files}  # noqa: PTH111
 
 
 def resolved(home: str | None, db: str | None) -> Resolved:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from shipwrightd import __version__
 from shipwrightd.db import lock_is_held, lock_path, read_holder
-from shipwrightd.report.doctor.finding import ok, warn
+from shipwrightd.report.doctor.finding import WARN, Finding, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from shipwrightd.report.doctor.finding import Case, Finding
+    from shipwrightd.report.doctor.finding import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ def judge(found: Holder, home: str) -> Iterator[Finding]:
         yield ok("lock", f"held by {who}", **facts)
     if found.home and os.path.realpath(found.home) != os.path.realpath(home):
         text = f"the daemon follows another home: {found.home}"
-        yield warn("lock_home", text, "name the same --home, or another --db for this one")
+        todo = "name the same --home, or another --db for this one"
+        yield Finding("lock_home", WARN, text, todo, private=True)
     if found.version and found.version != __version__:
         text = f"the daemon is version {found.version}, this program {__version__}"
         yield warn("lock_version", text, "restart it: `shipwrightd service restart`")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from shipwrightd.report.doctor.finding import Finding, fail, ok, warn
+from shipwrightd.report.doctor.finding import FAIL, WARN, Finding, fail, ok, warn
 from shipwrightd.report.render import age_of, size_of
 from shipwrightd.report.status import LAG_ALLOWED_S, WATCHING
 
@@ -147,9 +147,9 @@ def errors(db: apsw.Connection) -> Iterator[Finding]:
         count += 1
         if not source and error.startswith(WATCHING):
             todo = "nothing has to be done: it looks every half second instead; see watching above"
-            yield warn("source_errors", f"{error} (since {since})", todo)
+            yield Finding("source_errors", WARN, f"{error} (since {since})", todo, private=True)
         else:
-            yield fail("source_errors", f"{error} (since {since})", _remedy(error), source=source)
+            yield Finding("source_errors", FAIL, f"{error} (since {since})", _remedy(error), private=True)
     if not count:
         yield ok("source_errors", "none stands")
 
