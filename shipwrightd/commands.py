@@ -22,7 +22,7 @@ from shipwrightd.errors import DatabaseError, MissingError, PathError
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from shipwrightd.config import Config, Settings
@@ -34,11 +34,11 @@ SHOWN_DIFFERENCES = 20
 NARROW = 60  # columns; below, a table is not cut any further
 
 
-def run(home: str | None, db: str | None) -> int:
-    """Follow the files until told to stop."""
+def run(home: str | None, db: str | None, flags: Mapping[str, object]) -> int:
+    """Follow the files until told to stop; `flags` are the settings given on the command line."""
+    settings = config.load(given := {"home": home, "db": db, **flags})
     places = _with_home(config.locate(home, db))
     _refuse_unusable(places.db)
-    settings = config.load()
     from shipwrightd import log
     from shipwrightd.ingest import daemon, notify
 
@@ -46,7 +46,7 @@ def run(home: str | None, db: str | None) -> int:
     supervisor = notify.supervisor(os.environ)
 
     def reload() -> Settings:
-        fresh = config.load()
+        fresh = config.load(given)
         log.set_up(fresh.log_level)
         return fresh
 
