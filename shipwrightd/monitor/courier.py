@@ -89,6 +89,8 @@ class Courier:
         except OSError as error:
             log.warning("hook_failed", how=self._how, error=error.strerror, attempt=attempt, **job.about)
             return False
+        if self._ended.is_set():
+            return True  # killed by us, which was said
         took_s = round(time.monotonic() - began, 3)
         ended = {"how": self._how, "attempt": attempt, "seconds": took_s, **job.about, **said}
         if code == 0:
