@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import cli_api, cli_data, cli_report, cli_run, cli_upkeep, commands
+from shipwrightd import cli_api, cli_config, cli_data, cli_doctor, cli_report, cli_run, cli_upkeep, commands
 from shipwrightd.cli_options import Db, Home
 
 EXIT_CODES = """\b
 Exit codes:
   0    done
-  1    a check found something (status --check, verify)
+  1    a check found something (status --check, verify, doctor)
   2    the command line is wrong
   65   the database is foreign, newer or damaged
   66   the Shipwright home or the database is missing
@@ -52,6 +52,7 @@ kept in the database byte for byte, with its place in the file and the reason.
 )
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(cli_report.app, name="report")
+app.add_typer(cli_config.app, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
 
@@ -219,6 +220,7 @@ def quarantine_retry(
 
 
 app.command()(cli_api.api)
+app.command()(cli_doctor.doctor)
 app.command()(cli_data.export)
 app.command()(cli_data.backup)
 app.command("import")(cli_upkeep.import_)

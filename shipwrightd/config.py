@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd import config_files
-from shipwrightd.config_keys import KEYS, NAMES, PLACES, Key, RefusedError, Text, refusal, unknown
+from shipwrightd.config_keys import KEYS, NAMES, PLACES, Key, RefusedError, Text, nearest, refusal, unknown
 from shipwrightd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -121,6 +121,14 @@ def resolve(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | 
         found["home"] = replace(found["home"], value=str(places.home))
         found["db"] = replace(found["db"], value=str(places.db))
     return Resolved(tuple(found.values()), tuple(problems), tuple(files))
+
+
+def strays(env: Mapping[str, str]) -> list[str]:
+    """Return what to say of variables that look like ours and set nothing."""
+    known = {key.variable: key.name for key in KEYS}
+    named = sorted(name for name in env if name.startswith("SHIPWRIGHTD_") and name not in known)
+    alike = {name: nearest(name, tuple(known)) for name in named}
+    return [f"{name} is no setting" + (f", perhaps {alike[name]}" if alike[name] else "") for name in named]
 
 
 def _judge(file: File) -> Iterable[str]:

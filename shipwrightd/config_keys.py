@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SECONDS = (0.1, 60.0)  # range of rescan_s and settle_s
@@ -167,11 +167,16 @@ def refusal(key: Key, place: str, value: object) -> str:
 
 def unknown(name: str, path: object) -> str:
     """Say that a file holds what is no setting, and which one may be meant."""
+    alike = nearest(name, NAMES)
+    perhaps = f", perhaps {alike}" if alike else ""
+    return f"unknown setting {visible(name)[:SHOWN]} in {path}{perhaps} (known: {', '.join(NAMES)})"
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Return the name that one may be a slip of, or an empty text."""
     import difflib  # noqa: PLC0415 - seldom needed
 
-    alike = difflib.get_close_matches(name, NAMES, n=1)
-    perhaps = f", perhaps {alike[0]}" if alike else ""
-    return f"unknown setting {visible(name)[:SHOWN]} in {path}{perhaps} (known: {', '.join(NAMES)})"
+    return next(iter(difflib.get_close_matches(name, names, n=1)), "")
 
 
 def as_toml(value: object) -> str:

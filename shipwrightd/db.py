@@ -193,8 +193,11 @@ def refuse_foreign(path: Path) -> None:
         raise DatabaseError(message, hint="it was left untouched; choose another file with --db FILE")
 
 
-def open_reader(path: Path) -> apsw.Connection:
+def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
     """Open the database read-only.
+
+    SQLite makes a -wal and a -shm for a reader, too. With `untouched` a database that nobody has open, as
+    lock and missing -wal tell, is read as one that does not change, and nothing is put beside it.
 
     Raises MissingError when it does not exist, DatabaseError when it is foreign
     or damaged, PathError when it cannot be read, LockedError when it stays locked.
@@ -203,13 +206,16 @@ def open_reader(path: Path) -> apsw.Connection:
         message = f"no database at {path}"
         raise MissingError(message, hint="run `shipwrightd backfill` to make it")
     refuse_foreign(path)
+    still = f"{path.absolute().as_uri()}?immutable=1"
     try:
+        if untouched and not lock_is_held(lock_path(path)) and not path.with_name(path.name + "-wal").exists():
+            return _reader(still)
         try:
             return _reader(str(path))
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             if not _lies_still(path):
                 raise
-            return _reader(f"{path.absolute().as_uri()}?immutable=1")
+            return _reader(still)
     except apsw.Error as error:
         raise explained(path, error) from error
 

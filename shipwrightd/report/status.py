@@ -128,14 +128,16 @@ class _Books:
     last_hour: dict[str, int] | None
 
 
-def collect(home: Path, db: Path, declared: Sequence[str], now: float) -> Status:
+def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouched: bool = False) -> Status:
     """Answer how things stand at `now`, for the declared sources and those ever read.
+
+    With `untouched` nothing is put beside a database that nobody has open.
 
     Raises DatabaseError for a file that is not ours, damaged, or of a newer
     release, PathError for one that cannot be read; a database that is not
     there yet is an answer.
     """
-    books = _read_books(db, int(now))
+    books = _read_books(db, int(now), untouched=untouched)
     daemon = _daemon(db, books.errors, now)
     unread = [name for name in declared if (home / name).exists()]
     failing = [name for name in books.errors if name]
@@ -152,11 +154,11 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float) -> Status
     )
 
 
-def _read_books(path: Path, now: int) -> _Books:
+def _read_books(path: Path, now: int, *, untouched: bool) -> _Books:
     if not path.exists():
         return _Books(Database(str(path), exists=False), {}, {}, {}, None)
     try:
-        with contextlib.closing(open_reader(path)) as db:
+        with contextlib.closing(open_reader(path, untouched=untouched)) as db:
             return _read_tables(db, path, now)
     except apsw.Error as error:
         raise explained(path, error) from error
