@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -66,6 +67,16 @@ app.add_typer(cli_service.app, name="service")
 app.add_typer(cli_config.app, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
+
+
+class StatusForm(StrEnum):
+    """How `status` can answer."""
+
+    TABLE = "table"
+    JSON = "json"
+    PROMETHEUS = "prometheus"
+
+
 LAST = (1 << 63) - 1  # what SQLite can count to
 
 
@@ -113,7 +124,11 @@ def status(
     home: Home = None,
     db: Db = None,
     *,
-    as_json: Json = False,
+    form: Annotated[StatusForm | None, typer.Option("--format", help="how to answer [default: table]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="replace this file, in one step; - is stdout")
+    ] = "-",
     check: Annotated[
         bool,
         typer.Option(
@@ -124,9 +139,13 @@ def status(
 ) -> None:
     """Say how things stand: the daemon, the database, each source.
 
-    Works with the daemon running or not.
+    Works with the daemon running or not. `--format prometheus` is for monitors:
+    with `--out` for node_exporter's textfile collector, which never reads half a file so.
     """
-    raise typer.Exit(commands.status(home, db, as_json=as_json, check=check))
+    if as_json and form not in {None, StatusForm.JSON}:
+        raise typer.BadParameter(f"--json and --format {form.value} exclude each other")
+    chosen = "json" if as_json else (form or StatusForm.TABLE).value
+    raise typer.Exit(commands.status(home, db, form=chosen, check=check, out=out))
 
 
 @app.command()

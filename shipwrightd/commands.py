@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shipwrightd.config import Config, Settings
     from shipwrightd.migrate import Migration
+    from shipwrightd.report.status import Status
 
 OK = 0
 FOUND = 1  # a check found something
@@ -41,6 +42,7 @@ def run(home: str | None, db: str | None, flags: Mapping[str, object]) -> int:
     _refuse_unusable(places.db)
     from shipwrightd import log
     from shipwrightd.ingest import daemon, notify
+    from shipwrightd.monitor_commands import listeners
 
     log.set_up(settings.log_level)
     supervisor = notify.supervisor(os.environ)
@@ -51,7 +53,8 @@ def run(home: str | None, db: str | None, flags: Mapping[str, object]) -> int:
         return fresh
 
     with _naming(places.db):
-        daemon.run(places, settings, reload, [supervisor] if supervisor else [])
+        heard = [*([supervisor] if supervisor else []), *listeners(places)]
+        daemon.run(places, settings, reload, heard)
     return OK
 
 
@@ -72,16 +75,34 @@ def backfill(home: str | None, db: str | None) -> int:
     return OK
 
 
-def status(home: str | None, db: str | None, *, as_json: bool, check: bool) -> int:
-    """Say how things stand; with `check`, in the exit code too."""
+def status(home: str | None, db: str | None, *, form: str = "table", check: bool = False, out: str = "-") -> int:
+    """Say how things stand, as table, json or prometheus; with `check`, in the exit code too; `out` names a file."""
     places = config.locate(home, db)
     from shipwrightd.ingest.sources import JOURNALS
-    from shipwrightd.report import render
     from shipwrightd.report.status import collect
 
     found = collect(places.home, places.db, [journal.name for journal in JOURNALS], time.time())
-    print(render.status_json(found) if as_json else render.status_text(found, _width()))
+    said = _status_as(form, found, wide=out != "-")
+    if out == "-":
+        sys.stdout.write(said)
+    else:
+        from shipwrightd.monitor_commands import write
+
+        write(said, out, places)
     return FOUND if check and found.problems else OK
+
+
+def _status_as(form: str, found: Status, *, wide: bool) -> str:
+    if form == "prometheus":
+        from shipwrightd import exposition
+        from shipwrightd.report import prometheus
+
+        return exposition.text(prometheus.metrics(found))
+    from shipwrightd.report import render
+
+    if form == "json":
+        return render.status_json(found) + "\n"
+    return render.status_text(found, render.ROOMY if wide else _width()) + "\n"
 
 
 def migrate(home: str | None, db: str | None, *, only_show: bool) -> int:

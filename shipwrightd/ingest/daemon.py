@@ -123,6 +123,7 @@ class Loop:
         self._stored = 0
         self._pause_s = COALESCE_S
         self._passed_at = 0.0  # monotonic seconds: when the last pass ended
+        self._hinted = False
         self._next_look = 0.0  # monotonic seconds: when to look at everything
         self._real_home = str(home)
 
@@ -157,10 +158,20 @@ class Loop:
 
     def _pass(self, *, rung: bool) -> None:
         """Look at what hints name, or at everything when its time has come, and set the time of the next look."""
+        began = time.monotonic()
         waiting = self._look(rung=rung)
-        errors = dict(self._catch_up.errors)
-        behind = self._catch_up.behind_bytes()
-        self._listener.turned(Turn(self._stored, behind, errors, tuple(self._trouble), waiting))
+        self._listener.turned(
+            Turn(
+                self._stored,
+                behind_bytes=self._catch_up.behind_bytes(),
+                errors=dict(self._catch_up.errors),
+                trouble=tuple(self._trouble),
+                waiting=waiting,
+                hinted=self._hinted,
+                seconds=time.monotonic() - began,
+                watch_starts=self._watch.starts if self._watch is not None else 0,
+            )
+        )
 
     def _look(self, *, rung: bool) -> str | None:
         """Return what the database makes us wait for, None when all went well."""
@@ -172,6 +183,7 @@ class Loop:
                 return None  # a listener's pulse
         try:
             hints = self._hints() if rung and started < self._next_look else None
+            self._hinted = hints is not None
             if hints is None:
                 self._check_database(started)
                 self._check_watch()

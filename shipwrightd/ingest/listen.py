@@ -25,6 +25,7 @@ class Batch:
     quarantined: int
     size_bytes: int
     seconds: float
+    commit_s: float = 0.0  # of these, for the commit alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class Turn:
     errors: Mapping[str, str] = field(default_factory=dict)  # what stands in the way of a source
     trouble: Sequence[str] = ()  # why watching is degraded
     waiting: str | None = None  # what the database makes us wait for
+    hinted: bool = False  # looked only at what events named
+    seconds: float = 0.0  # that it took, without the wait before it
+    watch_starts: int = 0  # how often watching was started, since it was last switched on
 
 
 class Listener:
@@ -44,7 +48,7 @@ class Listener:
     pulse_s = math.inf  # the loop goes round at least so often, however seldom it has to look
 
     def started(self, settings: Settings) -> None:
-        """Hear that the first catch-up begins."""
+        """Hear that the first catch-up begins. A ShipwrightdError raised here alone ends the run before that."""
 
     def following(self) -> None:
         """Hear that the first catch-up is done."""

@@ -147,6 +147,7 @@ class Watch:
         self._blindness = Blindness()
         self._blind_path = ""
         self._renewed = False
+        self.starts = 0  # how often watchdog was started
 
     def start(self, folders: Sequence[Path]) -> None:
         """Begin to watch these real folders; call it before the first look, so that nothing falls between.
@@ -264,6 +265,7 @@ class Watch:
         if self._observer is None:
             observer = Observer()
             observer.start()
+            self.starts += 1
             self._observer = observer
         return self._observer
 

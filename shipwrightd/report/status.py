@@ -28,7 +28,7 @@ WATCHING = "watching is degraded: "  # begins an error of source '' that costs s
 
 CHECKPOINTS = """
 SELECT c.source, c.kind, g.device, g.inode, g.offset, c.digest, c.committed_at,
-       c.records, c.salvaged, c.gaps, c.newest_epoch
+       c.records, c.salvaged, c.gaps, c.newest_epoch, c.quarantined
 FROM checkpoints AS c LEFT JOIN generations AS g ON g.id = c.generation
 ORDER BY c.kind DESC, c.source"""
 QUARANTINED = "SELECT source, count(*) FROM quarantine WHERE state = 'kept' GROUP BY source"
@@ -62,6 +62,7 @@ class Database:
     size_bytes: int = 0  # with its write-ahead log
     schema_version: int = 0
     journal_mode: str | None = None
+    wal_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Source:
     gaps: int
     error: str | None
     error_since: str | None
+    quarantined_ever: int = 0  # with those that a retry made records of
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class _Row:
     salvaged: int = 0
     gaps: int = 0
     newest: int | None = None
+    quarantined: int = 0  # ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Books:
         return _Books(Database(str(path), exists=False), {}, {}, {}, None)
     migrate.pending(db, migrate.known())
     return _Books(
-        database=Database(str(path), True, _size(path), version, db.execute("PRAGMA journal_mode").get),  # noqa: FBT003
+        database=_database(path, version, db.execute("PRAGMA journal_mode").get),
         rows={row[0]: _row(row) for row in db.execute(CHECKPOINTS)},
         quarantined=dict(db.execute(QUARANTINED)),
         errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
@@ -176,7 +179,7 @@ def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Books:
 
 
 def _row(values: tuple[object, ...]) -> _Row:
-    _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest = values
+    _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest, quarantined = values
     stored = Stored(
         kind=kind,  # type: ignore[arg-type]
         identity=None if device is None else (device, inode),  # type: ignore[arg-type]
@@ -184,7 +187,7 @@ def _row(values: tuple[object, ...]) -> _Row:
         digest=digest,  # type: ignore[arg-type]
         committed=seconds_of(committed_at),  # type: ignore[arg-type]
     )
-    return _Row(stored, committed_at, records, salvaged, gaps, newest)  # type: ignore[arg-type]
+    return _Row(stored, committed_at, records, salvaged, gaps, newest, quarantined)  # type: ignore[arg-type]
 
 
 def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
@@ -194,12 +197,15 @@ def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
         return None
 
 
+def _database(path: Path, version: int, journal_mode: str) -> Database:
+    wal = _size(path.with_name(path.name + "-wal"))
+    return Database(str(path), True, _size(path) + wal, version, journal_mode, wal)  # noqa: FBT003
+
+
 def _size(path: Path) -> int:
-    total = 0
-    for file in (path, path.with_name(path.name + "-wal")):
-        with contextlib.suppress(OSError):
-            total += file.stat().st_size
-    return total
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
@@ -260,6 +266,7 @@ def _source(home: Path, name: str, books: _Books, now: float) -> Source:
         gaps=row.gaps,
         error=error,
         error_since=since,
+        quarantined_ever=row.quarantined,
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.report.doctor.finding import ok, warn
 from shipwrightd.report.lag import seconds_of, utc
-from shipwrightd.report.render import age_of, family
+from shipwrightd.report.render import age_of
+from shipwrightd.text import family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
