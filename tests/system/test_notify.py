@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import signal
@@ -59,6 +60,13 @@ class Inbox:
                 self.next(0.001)
         except TimeoutError:
             return
+
+    def fill_up(self) -> None:
+        """Leave no room for another message."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
+            other.settimeout(0)
+            while True:
+                other.sendto(b"full", self.address)
 
     def count(self, sign: str) -> int:
         """Return how many messages so far say that."""
@@ -164,7 +172,9 @@ def test_a_watchdog_that_is_meant_for_another_process_is_not_fed(world: World, t
 
 def test_a_supervisor_that_does_not_read_or_is_gone_holds_nothing_up(world: World, tmp_path: Path) -> None:
     with Inbox(str(tmp_path / "notify")) as inbox, under(inbox, world, 0.004) as daemon:
-        for _ in range(3):  # far more messages than a socket holds
+        inbox.until(is_following)
+        inbox.fill_up()
+        for _ in range(3):
             world.append(20)
             daemon.wait_for(lambda: world.count() == world.written)
         (tmp_path / "notify").unlink()

@@ -134,7 +134,7 @@ def box(booted: Machine, request: pytest.FixtureRequest) -> Iterator[Box]:
     booted.shell(f"rm -rf {UNITS[made.system]}/{UNIT}.d {STATE_FOLDER}/* {shlex.quote(HOME)}")
 
 
-def test_an_installed_service_is_ready_confined_and_follows_the_home(box: Box) -> None:
+def test_a_service_is_ready_confined_follows_the_home_and_goes_without_a_trace(box: Box) -> None:
     told = box.install()
 
     assert f"installed: {UNITS[box.system]}/{UNIT}" in told
@@ -152,6 +152,14 @@ def test_an_installed_service_is_ready_confined_and_follows_the_home(box: Box) -
     assert "SHIPWRIGHTD_SETTLE_S=0.5" in environment.splitlines(), "set in the shell that installed it"
     watched = box.inside.call(PROGRAM, "status", "--home", HOME, "--db", box.db, user=box.user).stdout
     assert "degraded" not in watched
+
+    box.service("uninstall")
+    assert box.state()["installed"] is False
+    assert box.show("LoadState") == "not-found"
+    assert box.inside.shell(f"find {UNITS[box.system]} {SYSUSERS.parent} -name '*shipwrightd*'") == ""
+    assert box.stored() == box.written, "the database stays"
+    assert "not installed" in box.service("uninstall")
+    assert "service install" in box.service("start", code=66)
 
 
 @ONLY_SYSTEM
@@ -237,19 +245,3 @@ def test_a_home_that_is_not_there_yet_is_tried_again(box: Box) -> None:
     eventually(lambda: box.show("ExecMainStatus") == "66")
     box.inside.shell(f"mv /home/{USER}/away {shlex.quote(HOME)}", user=USER)
     eventually(box.follows, what=str(box.state()))
-
-
-@ONLY_SYSTEM
-def test_uninstall_leaves_the_database_and_no_trace_of_the_service(box: Box) -> None:
-    box.install()
-    eventually(box.follows)
-
-    box.service("uninstall")
-
-    assert box.state()["installed"] is False
-    assert box.show("LoadState") == "not-found"
-    left = box.inside.shell(f"find {UNITS[box.system]} {SYSUSERS.parent} -name '*shipwrightd*'")
-    assert left == ""
-    assert box.stored() == box.written
-    assert "not installed" in box.service("uninstall")
-    assert "service install" in box.service("start", code=66)
