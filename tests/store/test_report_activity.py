@@ -13,6 +13,7 @@ from rich.console import Console
 
 from shipwrightd.db import open_writer
 from shipwrightd.report import activity
+from shipwrightd.report.activity_ids import BLOCK_BITS, Wanted, blocks, newest
 from shipwrightd.report.compat import activity as compat
 from shipwrightd.report.page import Page
 from shipwrightd.report.question import YEAR_10000, Period, Question, QuestionError
@@ -283,3 +284,19 @@ def test_pages_of_the_dashboards_events_go_on_where_they_ended(books: Books) -> 
 def test_what_the_dashboards_feed_cannot_be_asked_is_refused(books: Books, given: dict[str, Any]) -> None:
     with pytest.raises(QuestionError, match="--"):
         dashboards(books, **given)
+
+
+@pytest.mark.parametrize(
+    "given", [{"stage": "build"}, {"model": "opus"}, {"developer": "Ada"}, {"developer": "Ada@m1"}]
+)
+def test_what_is_rare_is_found_without_looking_through_all_there_is(books: Books, given: dict[str, Any]) -> None:
+    ticks(books, *["tick"] * 2_000)
+    nowhere = blocks(books.db, Wanted(**given), 10_000)
+    assert nowhere is not None
+    assert list(nowhere) == []
+
+    books.events(event("one", 3_000, stage="build", model="opus"))
+    team(books, {**event("two", 3_001), "from_developer": "Ada", "from_machine": "m1"})
+    last = newest(books.db)
+
+    assert list(blocks(books.db, Wanted(**given), last + 1) or ()) == [last >> BLOCK_BITS]
