@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from shipwrightd.report.question import Question
 
+FILTERS = ("search", "repo", "stage", "type")
+
 
 def collect(db: apsw.Connection, question: Question) -> Memory:
     """Answer with what the dashboard makes of the files. Raises QuestionError for a filter: it has none."""
-    if question.filters:
-        given = ", ".join(f"--{name}" for name in question.filters)
-        raise QuestionError(f"--compat and {given}: the dashboard shows all of memory, or nothing")
+    given = [f"--{name}" for name in FILTERS if getattr(question, name) is not None]
+    if given:
+        raise QuestionError(f"--compat and {', '.join(given)}: the dashboard shows all of memory, or nothing")
     limit = USUAL_LIMIT if question.limit is None else question.limit
     page = slice(question.offset, question.offset + limit)
     found = patterns_original(db, Asked("", question.now))["patterns"]
