@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipwrightd import guard
 from shipwrightd.errors import ConfigError
 from shipwrightd.text import visible
 
@@ -97,6 +98,7 @@ def _read_toml(path: Path) -> dict[str, object]:
     import tomllib  # noqa: PLC0415 - only for who reads settings: `status` does not
 
     try:
+        guard.check_settings(path)
         return tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
         return {}

@@ -45,14 +45,15 @@ def export(places: Config, form: Form, wish: Wish, out: Out) -> int:
     wish.check()
     if form is Form.PARQUET and out.name == STDOUT and sys.stdout.isatty():
         raise QuestionError("--format parquet is nothing for a terminal: name a file with --out")
+    from shipwrightd.report_commands import byte_output, say
+
     write = _writer(form)  # loaded before there is a file: an interrupt while a library loads can get lost
     if out.name == STDOUT:
         with _snapshot(places.db) as db:
             sys.stdout.flush()
-            pour(db, wish, write(sys.stdout.buffer, wish.table, columns(db, wish.table)))
+            pour(db, wish, write(byte_output(), wish.table, columns(db, wish.table)))
         return OK
     from shipwrightd.report.export_file import destination, new_file
-    from shipwrightd.report_commands import say
 
     target = destination(out.name, force=out.force, home=places.home, database=places.db)
     with (

@@ -23,7 +23,7 @@ from shipwrightd.errors import MissingError
 from shipwrightd.report import activity
 from shipwrightd.report.activity_ids import newest
 from shipwrightd.report.question import QuestionError
-from shipwrightd.report_commands import OK, Format, question_of, say, usable
+from shipwrightd.report_commands import OK, Format, byte_output, question_of, say, text_output, usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -132,7 +132,7 @@ def write_json(events: Iterable[Event]) -> None:
 
     sys.stdout.flush()
     for event in events:
-        sys.stdout.buffer.write(orjson.dumps(asdict(event)) + b"\n")
+        byte_output().write(orjson.dumps(asdict(event)) + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -145,7 +145,7 @@ def csv_writer() -> Writer:
         for event in events:
             row = activity.row(event)
             if made is None:
-                made = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+                made = csv.DictWriter(text_output(), list(row), lineterminator="\n")
                 made.writeheader()
             made.writerow(row)
         sys.stdout.flush()

@@ -16,12 +16,12 @@ import time
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from shipwrightd import config
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
 from shipwrightd.report import question as questions
-from shipwrightd.text import visible
+from shipwrightd.text import ByteScreen, Screen, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,7 +171,19 @@ def print_json(value: object) -> None:
 
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     sys.stdout.flush()
-    sys.stdout.buffer.write(text + b"\n")
+    byte_output().write(text + b"\n")
+
+
+def text_output() -> Screen | TextIO:
+    """Return where lines for programs go: to a terminal only what cannot act on it."""
+    return Screen(sys.stdout) if sys.stdout.isatty() else sys.stdout
+
+
+def byte_output() -> BinaryIO:
+    """Return the same for bytes. stdout has to be flushed before."""
+    if not sys.stdout.isatty():
+        return sys.stdout.buffer
+    return cast("BinaryIO", ByteScreen(sys.stdout.buffer))  # all of it that is used
 
 
 def print_csv(rows: Any) -> None:  # noqa: ANN401 - mappings of one shape
@@ -179,7 +191,7 @@ def print_csv(rows: Any) -> None:  # noqa: ANN401 - mappings of one shape
     writer: csv.DictWriter[str] | None = None
     for row in rows:
         if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+            writer = csv.DictWriter(text_output(), list(row), lineterminator="\n")
             writer.writeheader()
         writer.writerow(row)
 

@@ -15,11 +15,12 @@ MODULE_LINES = 400
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [str(file.relative_to(PACKAGE)) for file in FILES]
 
-# Of ours. "text" is about characters and imports nothing, so everything may use it.
-LEAVES = {"shipwrightd", "shipwrightd.errors", "shipwrightd.text"}
+# Of ours. "text" is about characters and "guard" about whose files these are; everything may use them.
+LEAVES = {"shipwrightd", "shipwrightd.errors", "shipwrightd.guard", "shipwrightd.text"}
 ALLOWED: dict[str, set[str]] = {
     "errors.py": set(),
     "text.py": set(),
+    "guard.py": {"shipwrightd.errors"},
     "__init__.py": set(),
     "log.py": {"shipwrightd.text"},
     "config.py": LEAVES,
