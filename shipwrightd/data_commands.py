@@ -51,7 +51,7 @@ def export(places: Config, form: Form, wish: Wish, out: Out) -> int:
     if out.name == STDOUT:
         with _snapshot(places.db) as db:
             sys.stdout.flush()
-            pour(db, wish, write(byte_output(), wish.table, columns(db, wish.table)))
+            pour(db, wish, write(byte_output(csv=form is Form.CSV), wish.table, columns(db, wish.table)))
         return OK
     from shipwrightd.report.export_file import destination, new_file
 

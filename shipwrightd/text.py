@@ -45,7 +45,7 @@ def harmless(text: str) -> str:
 
 
 class Screen:
-    """A terminal that takes the output of programs: lines of JSON or CSV, as text."""
+    """A terminal that takes lines meant for programs, JSON for one, in pieces of any length."""
 
     def __init__(self, out: IO[str]) -> None:
         """Write to `out`."""
@@ -56,20 +56,39 @@ class Screen:
         self._out.write(harmless(text))
         return len(text)
 
+    def flush(self) -> None:
+        """Flush what was written."""
+        self._out.flush()
 
-class ByteScreen:
-    """The same for UTF-8 in pieces of any length."""
 
-    def __init__(self, out: IO[bytes]) -> None:
-        """Write to `out`."""
-        self._out = out
+class CsvScreen(Screen):
+    """The same for CSV, where a line end inside a field could forge a line."""
+
+    _quoted = False
+
+    def write(self, text: str) -> int:
+        """Write the text, harmless; return its length."""
+        parts = text.split('"')
+        for at in range(not self._quoted, len(parts), 2):
+            parts[at] = parts[at].replace(_LINE_ENDS, r"\n")
+        self._quoted ^= len(parts) % 2 == 0
+        super().write('"'.join(parts))
+        return len(text)
+
+
+class Encoded:
+    """Takes UTF-8, in pieces that may end inside a character, for a screen."""
+
+    def __init__(self, screen: Screen) -> None:
+        """Write to the screen."""
+        self._screen = screen
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def write(self, piece: bytes) -> int:
         """Write the piece, harmless; return its length."""
-        self._out.write(harmless(self._decoder.decode(piece)).encode())
+        self._screen.write(self._decoder.decode(piece))
         return len(piece)
 
     def flush(self) -> None:
         """Flush what was written."""
-        self._out.flush()
+        self._screen.flush()

@@ -9,7 +9,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from process import call
+from hostile import answers
+from process import places
 from world import World
 
 from shipwrightd import config
@@ -27,6 +28,7 @@ import fcntl, sys
 with open(sys.argv[1], "rb+") as file:
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)  # the bytes that whoever uses a database shares
 """
+READING = ("status", "report runs", "verify")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
 
 
@@ -203,14 +205,13 @@ def test_settings_that_are_a_pipe_stop_nobody(settings: Path) -> None:
 def test_every_command_ends_on_one_line_where_a_pipe_takes_the_place_of_a_file(tmp_path: Path, end: str) -> None:
     world = World(tmp_path)
     world.append(2)
-    assert call(world, "backfill").returncode == 0
+    assert answers([["backfill", *places(world)]])[0].code == 0
     beside(world.db_path, end).unlink(missing_ok=True)
     os.mkfifo(beside(world.db_path, end))
-    for command in (("backfill",), ("status",), ("run",), ("report", "runs"), ("verify",), ("migrate",)):
-        told = call(world, *command, within_s=20)
-        assert "Traceback" not in told.stderr
-        if command[0] in {"backfill", "run", "migrate"}:
-            assert (told.returncode in {65, 73}, told.stderr.count("\n")) == (True, 1), told.stderr
+    for answer in answers([[command, *places(world)] for command in ("backfill", "run", "migrate")], within_s=20):
+        assert (answer.code in {65, 73}, answer.err.count("\n")) == (True, 1), answer
+    for answer in answers([[*command.split(), *places(world)] for command in READING], within_s=20):
+        assert isinstance(answer.code, int), answer.code
 
 
 def test_locks_of_a_writer_outlive_a_reader_in_the_same_process(path: Path) -> None:
