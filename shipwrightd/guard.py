@@ -129,7 +129,7 @@ def check_settings(path: Path) -> None:
     """
     info = path.stat()
     if not stat.S_ISREG(info.st_mode):
-        raise ConfigError(f"the settings {path} are no regular file", hint="remove it for the defaults")
+        raise ConfigError(f"cannot read the settings {path}: no regular file", hint="remove it for the defaults")
     if info.st_uid not in (ROOT, os.geteuid()):
         message = f"the settings {path} belong to {user_name(info.st_uid)}"
         raise ConfigError(message, hint="they are taken only from files of your own, or of root")
