@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -211,6 +212,8 @@ def quarantine_show(
     """
     if as_json and raw:
         raise typer.BadParameter("--json and --raw exclude each other")
+    if raw and sys.stdout.isatty():
+        raise typer.BadParameter("--raw writes bytes that could act on a terminal: redirect it, to `less` for one")
     raise typer.Exit(commands.quarantine_show(home, db, number, as_json=as_json, raw=raw))
 
 

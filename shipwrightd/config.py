@@ -88,7 +88,7 @@ def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str
     layers = _given({"home": home, "db": db}, env)
     known = {name for layer in layers for name in layer.values}
     files = [] if known >= {"home", "db"} else [config_files.read(path) for path in config_files.paths(env)]
-    problems = [file.problem for file in files if file.problem]
+    problems = [problem for file in files for problem in _unusable(file)]
     found = {key.name: _pick(key, (*layers, *map(_Layer.of, files)), problems) for key in PLACES}
     if problems:
         raise ConfigError("; ".join(problems), hint=HINT)
@@ -139,13 +139,18 @@ def strays(env: Mapping[str, str]) -> list[str]:
 
 def _judge(file: File) -> Iterable[str]:
     """Say what is wrong with a file as a whole."""
-    if file.problem:
-        yield file.problem
+    yield from _unusable(file)
     for name in file.table:
         if name not in NAMES:
             yield unknown(name, file.path)
-    if file.table.get("hook_command") and file.open_to:
-        yield f"hook_command is not taken from a file that others may write to: {file.open_to}"
+
+
+def _unusable(file: File) -> Iterable[str]:
+    """Say why nothing is taken from a file."""
+    if file.problem:
+        yield file.problem
+    if file.open_to:
+        yield f"settings are not taken from a file that others can write to: {file.open_to}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +163,8 @@ class _Layer:
 
     @classmethod
     def of(cls, file: File) -> _Layer:
-        """Return what a file sets, without a command that others may have put there."""
-        hidden = {"hook_command"} if file.open_to else set[str]()
-        return cls("file", {k: v for k, v in file.table.items() if k not in hidden}, str(file.path))
+        """Return what a file sets; nothing that others may have put there."""
+        return cls("file", {} if file.open_to else file.table, str(file.path))
 
     def name(self, key: Key) -> str:
         """Return what the user knows the value's origin by."""

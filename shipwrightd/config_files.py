@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipwrightd import guard
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
@@ -95,6 +96,6 @@ def writers(path: Path, found: os.stat_result, user: int) -> str | None:
     """
     if found.st_uid not in {0, user}:
         return f"{path} belongs to another user (uid {found.st_uid}): `chown {user} {path}`"
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if guard.others_can_write(found):
         return f"{path} may be written by others (mode {stat.S_IMODE(found.st_mode):04o}): `chmod go-w {path}`"
     return None

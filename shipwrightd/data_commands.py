@@ -45,13 +45,14 @@ def export(places: Config, form: Form, wish: Wish, out: Out) -> int:
     wish.check()
     if form is Form.PARQUET and out.name == STDOUT and sys.stdout.isatty():
         raise QuestionError("--format parquet is nothing for a terminal: name a file with --out")
-    from shipwrightd.report_commands import say
+    from shipwrightd.report_commands import byte_output, say
 
     write = _writer(form)  # loaded before there is a file: an interrupt while a library loads can get lost
     if out.name == STDOUT:
         with _snapshot(places.db) as db:
             sys.stdout.flush()
-            count = pour(db, wish, write(sys.stdout.buffer, wish.table, columns(db, wish.table)))
+            sink = byte_output(csv=form is Form.CSV)
+            count = pour(db, wish, write(sink, wish.table, columns(db, wish.table)))
         if not count:
             say(f"no rows of {wish.table}{_period(wish)}")
         return OK

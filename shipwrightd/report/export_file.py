@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipwrightd import guard
 from shipwrightd.db import lock_path
 from shipwrightd.errors import PathError
 
@@ -104,6 +105,7 @@ def _exists(target: Path) -> PathError:
 
 def destination(name: str, *, force: bool, home: Path, database: Path) -> Path:
     """Return where a file of this name would stand, links followed. Raises PathError where none may be put."""
+    guard.check_way(Path(name))
     target = Path(os.path.realpath(name))
     try:
         _refuse(target, home, database)

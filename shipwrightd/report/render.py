@@ -143,7 +143,7 @@ def age_of(seconds: float | None) -> str:
 
 def as_json(value: object) -> str:
     """Return an answer as JSON, its keys in the order of its fields."""
-    return json.dumps(value, indent=2)
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")  # the one control character that it leaves
 
 
 def status_json(status: Status) -> str:
