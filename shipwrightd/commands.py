@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__, config
-from shipwrightd.errors import DatabaseError, MissingError, PathError
+from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ NARROW = 60  # columns; below, a table is not cut any further
 def run(home: str | None, db: str | None) -> int:
     """Follow the files until told to stop."""
     places = _with_home(config.locate(home, db))
-    _refuse_unusable(places.db)
+    _refuse_unusable(places.db, healing=True)
     settings = config.load()
     from shipwrightd import log
     from shipwrightd.ingest import daemon
@@ -57,7 +57,7 @@ def run(home: str | None, db: str | None) -> int:
 def backfill(home: str | None, db: str | None) -> int:
     """Import all there is, once, and say what it was."""
     places = _with_home(config.locate(home, db))
-    _refuse_unusable(places.db)
+    _refuse_unusable(places.db, healing=True)
     from shipwrightd import log
     from shipwrightd.ingest import catchup
     from shipwrightd.report import render
@@ -225,10 +225,14 @@ def _made(path: Path, *, current: bool = False) -> Path:
     return path
 
 
-def _refuse_unusable(path: Path) -> None:
-    """Raise DatabaseError for a database that is foreign, damaged or newer, before anything is put beside it."""
+def _refuse_unusable(path: Path, *, healing: bool = False) -> None:
+    """Raise DatabaseError for a database that is foreign, damaged or newer, before anything is put beside it.
+
+    `healing`: a damaged one is no reason.
+    """
     if path.exists():
-        _schema(path)
+        with contextlib.suppress(DamagedError) if healing else contextlib.nullcontext():
+            _schema(path)
 
 
 def _schema(path: Path) -> tuple[int, int]:
