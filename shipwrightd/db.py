@@ -27,6 +27,8 @@ APPLICATION_ID = 0x53575244  # "SWRD"
 BUSY_TIMEOUT_MS = 5_000
 LOCK_PATIENCE_S = 0.2
 HEADER_BYTES = 100
+HOLDER_BYTES = 4_096
+LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in a lock's place must not stop us
 STATEMENTS = 512  # kept prepared; with the usual hundred the two largest are prepared anew each time
 PAGE_BYTES = 8_192  # measured: a fifth faster to fill than 4,096, with fewer index pages to log
 LOAD_CACHE_KIB = 16_384  # while much is loaded; measured: four times as much is no faster
@@ -110,7 +112,11 @@ def lock_path(database: Path) -> Path:
 def read_holder(path: Path) -> dict[str, object]:
     """Return what the lock's holder wrote about itself, or an empty dict."""
     try:
-        value = json.loads(path.read_bytes())
+        fd = os.open(path, LOOK)
+        try:
+            value = json.loads(os.read(fd, HOLDER_BYTES))
+        finally:
+            os.close(fd)
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -119,7 +125,7 @@ def read_holder(path: Path) -> dict[str, object]:
 def lock_is_held(path: Path) -> bool:
     """Tell whether some process holds the writer lock now; never takes it for longer than the look."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, LOOK)
     except OSError:
         return False
     try:
@@ -230,8 +236,8 @@ def relax(db: apsw.Connection) -> None:
 def refuse_foreign(path: Path) -> None:
     """Raise DatabaseError unless the file carries our application id; reads its header only."""
     try:
-        with path.open("rb") as file:
-            header = file.read(HEADER_BYTES)
+        kind = path.stat().st_mode
+        header = b"?" if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) else _header(path)
     except OSError as error:
         message = f"cannot read the database {path}: {error.strerror}"
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
@@ -246,8 +252,16 @@ def refuse_foreign(path: Path) -> None:
         raise DatabaseError(message, hint="it was left untouched; choose another file with --db FILE")
 
 
-def open_reader(path: Path) -> apsw.Connection:
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEADER_BYTES)
+
+
+def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
     """Open the database read-only.
+
+    SQLite makes a -wal and a -shm for a reader, too. With `untouched` a database that nobody has open, as
+    lock and missing -wal tell, is read as one that does not change, and nothing is put beside it.
 
     Raises MissingError when it does not exist, DatabaseError when it is foreign
     or damaged, PathError when it cannot be read, LockedError when it stays locked.
@@ -256,13 +270,16 @@ def open_reader(path: Path) -> apsw.Connection:
         message = f"no database at {path}"
         raise MissingError(message, hint="run `shipwrightd backfill` to make it")
     refuse_foreign(path)
+    still = f"{path.absolute().as_uri()}?immutable=1"
     try:
+        if untouched and not lock_is_held(lock_path(path)) and not path.with_name(path.name + "-wal").exists():
+            return _reader(still)
         try:
             return _reader(str(path))
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             if not _lies_still(path):
                 raise
-            return _reader(f"{path.absolute().as_uri()}?immutable=1")
+            return _reader(still)
     except apsw.Error as error:
         raise explained(path, error) from error
 

@@ -73,6 +73,7 @@ class Asked:
     follow: bool = False
 
 
+PATHS = ("home", "db")  # names of files may be any bytes
 FILTERS = ("issue", "type", "model", "stage", "developer", "repo", "status", "search", "run")
 
 
@@ -119,6 +120,9 @@ def _compat(name: str) -> Any:  # noqa: ANN401 - a module
 
 def question_of(name: str, asked: Asked) -> Question:
     """Return the question that the options of a report mean. Raises QuestionError."""
+    for option, text in asdict(asked).items():
+        if option not in PATHS and isinstance(text, str):
+            questions.readable(text, option=f"--{option}")
     now = clock(asked.now)
     period = questions.period(
         now,

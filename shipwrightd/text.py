@@ -19,3 +19,16 @@ _ESCAPES = (
 def visible(text: str) -> str:
     """Return the text on one line, each control character written out as an escape."""
     return text.translate(_ESCAPES)
+
+
+def family(source: str) -> str:
+    """Return what stands for a source and its like: memory/*/failures.json, heartbeats/*.json.
+
+    There are as few of these as kinds of files, however many repositories and jobs there are.
+    """
+    parts = source.split("/")
+    if len(parts) > 2:  # noqa: PLR2004 - one folder for each repository
+        return "/".join([parts[0], "*", *parts[2:]])
+    if parts[0] == "heartbeats":
+        return "heartbeats/*.json"
+    return source

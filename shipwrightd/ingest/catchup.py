@@ -171,7 +171,7 @@ class CatchUp:
             if polled.size:
                 log.debug("batch_stored", source=name, records=polled.records, bytes=polled.size)
                 took_s = time.monotonic() - began
-                self.heard(Batch(name, polled.records, polled.quarantined, polled.size, took_s))
+                self.heard(Batch(name, polled.records, polled.quarantined, polled.size, took_s, polled.commit_s))
                 if progress:
                     progress(polled.size, polled.records)
             if polled.wait_s is not None:

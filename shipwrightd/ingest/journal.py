@@ -52,6 +52,7 @@ class Polled:
     more: bool = False
     wait_s: float | None = None
     switched: str = ""  # how reading went over to another file, for the log
+    commit_s: float = 0.0
 
 
 class Journal:
@@ -160,10 +161,12 @@ class Journal:
             return None
         try:
             with transaction(db):
-                return self._store(db, stream, chunk, now, late=late)
+                polled = self._store(db, stream, chunk, now, late=late)
+                stored = time.monotonic()
         except BaseException:
             stream.restore(mark)
             raise
+        return replace(polled, commit_s=time.monotonic() - stored)
 
     def _store(self, db: apsw.Connection, stream: Stream, chunk: Chunk | None, now: Now, *, late: bool) -> Polled:
         filing = Filing(db, self.source, now)

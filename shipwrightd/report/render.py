@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 from unicodedata import combining, east_asian_width
 
-from shipwrightd.text import visible
+from shipwrightd.text import family, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -212,16 +212,6 @@ SOURCES = (
     Column("QUARANTINED", keep=6),
     Column("GAPS", keep=7),
 )
-
-
-def family(source: str) -> str:
-    """Return what stands for a source and its like in a table: memory/*/failures.json, heartbeats/*.json."""
-    parts = source.split("/")
-    if len(parts) > 2:  # noqa: PLR2004 - one folder for each repository
-        return "/".join([parts[0], "*", *parts[2:]])
-    if parts[0] == "heartbeats":
-        return "heartbeats/*.json"
-    return source
 
 
 def _families(sources: Iterable[_Named]) -> dict[str, list[_Named]]:
