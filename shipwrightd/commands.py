@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__, config
-from shipwrightd.errors import DatabaseError, MissingError, PathError
+from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(home: str | None, db: str | None, flags: Mapping[str, object]) -> int:
     """Follow the files until told to stop; `flags` are the settings given on the command line."""
     settings = config.load(given := {"home": home, "db": db, **flags})
     places = _with_home(config.locate(home, db))
-    _refuse_unusable(places.db)
+    _refuse_unusable(places.db, healing=True)
     from shipwrightd import log
     from shipwrightd.ingest import daemon, notify
     from shipwrightd.monitor_commands import listeners
@@ -61,7 +61,7 @@ def run(home: str | None, db: str | None, flags: Mapping[str, object]) -> int:
 def backfill(home: str | None, db: str | None) -> int:
     """Import all there is, once, and say what it was."""
     places = _with_home(config.locate(home, db))
-    _refuse_unusable(places.db)
+    _refuse_unusable(places.db, healing=True)
     from shipwrightd import log
     from shipwrightd.ingest import catchup
     from shipwrightd.report import render
@@ -247,10 +247,14 @@ def _made(path: Path, *, current: bool = False) -> Path:
     return path
 
 
-def _refuse_unusable(path: Path) -> None:
-    """Raise DatabaseError for a database that is foreign, damaged or newer, before anything is put beside it."""
+def _refuse_unusable(path: Path, *, healing: bool = False) -> None:
+    """Raise DatabaseError for a database that is foreign, damaged or newer, before anything is put beside it.
+
+    `healing`: a damaged one is no reason.
+    """
     if path.exists():
-        _schema(path)
+        with contextlib.suppress(DamagedError) if healing else contextlib.nullcontext():
+            _schema(path)
 
 
 def _schema(path: Path) -> tuple[int, int]:

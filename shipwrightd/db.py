@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from shipwrightd import guard
-from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
+from shipwrightd.errors import DamagedError, DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,9 @@ LOAD_CACHE_KIB = 16_384  # while much is loaded; measured: four times as much is
 FOLLOW_CACHE_KIB = 8_192
 LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to look things up in
 FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
+HEALED_BY = "`shipwrightd recover` sets it aside and builds it anew; no record that can still be read is lost"
+
+DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 # Databases that this process writes to. None is opened here but by SQLite: POSIX takes all locks that a process
 # has on a file as soon as it closes any descriptor of it, and SQLite would write on without.
@@ -52,6 +55,7 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = -1
+        self._holder: dict[str, object] = {}
 
     def acquire(self, holder: dict[str, object]) -> None:
         """Take the lock or raise LockedError naming the holder; PathError if it cannot be made."""
@@ -70,10 +74,16 @@ class WriterLock:
             who = read_holder(self.path)
             message = f"another shipwrightd is ingesting (pid {who.get('pid', 'unknown')})"
             raise LockedError(message, hint="stop it first, or use its database as it is") from error
-        os.ftruncate(fd, 0)
-        os.write(fd, json.dumps(holder).encode() + b"\n")
         self._fd = fd
         _HELD.add(self.path)
+        self._holder = holder
+        self.note({})
+
+    def note(self, more: dict[str, object]) -> None:
+        """Say more of the holder, in place of what was said before; also when the database cannot be written."""
+        text = json.dumps(self._holder | more).encode() + b"\n"
+        os.pwrite(self._fd, text, 0)
+        os.ftruncate(self._fd, len(text))
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two holders in."""
@@ -180,6 +190,16 @@ def open_writer(path: Path) -> apsw.Connection:
     except (apsw.Error, OSError) as error:
         message = f"cannot open the database {path}: {error}"
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
+    try:
+        _set_up(db, fresh=fresh)
+    except BaseException:
+        abandon(db)
+        raise
+    return db
+
+
+def _set_up(db: apsw.Connection, *, fresh: bool) -> None:
+    """Give a writer its settings, and a fresh database what makes it ours."""
     _distrust(db)
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     if fresh:
@@ -192,7 +212,37 @@ def open_writer(path: Path) -> apsw.Connection:
     db.execute(f"PRAGMA cache_size = -{LOAD_CACHE_KIB}")
     db.execute(f"PRAGMA wal_autocheckpoint = {LOAD_WAL_PAGES}")
     db.execute(f"PRAGMA journal_size_limit = {FOLLOW_WAL_PAGES * PAGE_BYTES}")  # the log shrinks when it starts over
+
+
+def open_builder(path: Path) -> apsw.Connection:
+    """Open a new database that counts for nothing until it is sealed, and is quick to fill. Raises as open_writer."""
+    db = open_writer(path)
+    db.execute("PRAGMA journal_mode = OFF")
+    db.execute("PRAGMA synchronous = OFF")
     return db
+
+
+def seal(db: apsw.Connection) -> None:
+    """Make a database that was built so one like any other; its file is still to be synced."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def abandon(db: apsw.Connection) -> None:
+    """Close a damaged database as it is: what its log holds stays there."""
+    with contextlib.suppress(apsw.Error):
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    with contextlib.suppress(apsw.Error):
+        db.close()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Have names in a folder survive a power cut. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _make_private(path: Path) -> None:
@@ -236,8 +286,11 @@ def refuse_foreign(path: Path) -> None:
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
     if not header:
         return
-    ours = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
-    if not ours or int.from_bytes(header[68:72]) != APPLICATION_ID:
+    is_sqlite = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
+    if not is_sqlite and lock_path(path).exists():  # we worked here; whether on this file, healing looks closer
+        message = f"the database {path} is damaged: its header is destroyed"
+        raise DamagedError(message, hint=HEALED_BY)
+    if not is_sqlite or int.from_bytes(header[68:72]) != APPLICATION_ID:
         message = f"{path} is not a shipwrightd database"
         raise DatabaseError(message, hint="it was left untouched; choose another file with --db FILE")
 
@@ -289,12 +342,8 @@ def _lies_still(path: Path) -> bool:
 
 def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
     """Return an error that SQLite met while reading as one that says what to do about it."""
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        hint = (
-            "move it aside, and keep it for what the files no longer hold; "
-            "`shipwrightd backfill` makes a new one from the files"
-        )
-        return DatabaseError(f"the database {path} is damaged: {error}", hint=hint)
+    if isinstance(error, DAMAGE):
+        return DamagedError(f"the database {path} is damaged: {error}", hint=HEALED_BY)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return LockedError(f"the database {path} stays locked", hint="end the program that holds it")
     message = f"cannot read the database {path}: {error}"

@@ -37,6 +37,10 @@ class DatabaseError(ShipwrightdError):
     exit_code = 65
 
 
+class DamagedError(DatabaseError):
+    """The database is ours and damaged: `run` and `backfill` build it anew."""
+
+
 class MissingError(ShipwrightdError):
     """The Shipwright home, or a database that a command needs, does not exist."""
 

@@ -18,11 +18,12 @@ import apsw
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.db import BUSY_TIMEOUT_MS, identity, relax, transaction
-from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
+from shipwrightd.db import BUSY_TIMEOUT_MS, DAMAGE, WriterLock, abandon, identity, relax, transaction
+from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
+from shipwrightd.ingest.heal import Care, open_whole
 from shipwrightd.ingest.listen import Listener, Listeners, Turn
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.wake import Watch
@@ -91,13 +92,58 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     bell = threading.Event()
     flags = Flags(bell)
     with flags.installed():
-        db, lock = open_database(config.db, config.home, "run")
+        heard = Listeners(listeners)
+        db, lock = open_database(config.db, config.home, "run", Care(alive=heard.healing))
+        heard = Listeners((*listeners, Notice(lock)))
         try:
-            Loop(db, config, settings, flags).run(reload, Listeners(listeners))
+            while True:
+                try:
+                    Loop(db, config, settings, flags).run(reload, heard)
+                except DAMAGE as error:
+                    abandon(db)
+                    healed = _heal(config, str(error), flags, heard)
+                    if healed is None:
+                        break
+                    db = healed
+                else:
+                    break
         finally:
+            heard.stopping()
             with contextlib.suppress(apsw.Error):
                 db.close()
             lock.release()
+
+
+def _heal(config: Config, damage: str, flags: Flags, listener: Listener) -> apsw.Connection | None:
+    """Return the database built anew, waiting for what that needs; None when asked to stop meanwhile."""
+    failures = 0
+    while not flags.stopping:
+        try:
+            return open_whole(config.db, config.home, Care(damage, alive=listener.healing))
+        except (PathError, LockedError, MissingError) as error:
+            wait_s = DATABASE_RETRY_S[min(failures, len(DATABASE_RETRY_S) - 1)]
+            failures += 1
+            log.warning("recovery_waiting", error=str(error), retry_s=wait_s)
+            listener.turned(Turn(0, waiting=error.message))
+            flags.bell.clear()
+            flags.bell.wait(wait_s)
+    return None
+
+
+class Notice(Listener):
+    """Writes beside the database what it makes us wait for, because then nothing can be written into it."""
+
+    def __init__(self, lock: WriterLock) -> None:
+        self._lock = lock
+        self._waiting: str | None = None
+
+    def turned(self, turn: Turn) -> None:
+        """Say it when it changes."""
+        if turn.waiting == self._waiting:
+            return
+        self._waiting = turn.waiting
+        with contextlib.suppress(OSError):
+            self._lock.note({"waiting": turn.waiting, "waiting_since": clock.now().text} if turn.waiting else {})
 
 
 class Loop:
@@ -150,7 +196,6 @@ class Loop:
                 if rung:
                     time.sleep(self._pause_s)
         finally:
-            listener.stopping()
             if self._watch is not None:
                 self._watch.stop()
             self._catch_up.close()

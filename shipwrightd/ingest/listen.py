@@ -56,6 +56,9 @@ class Listener:
     def batch_stored(self, batch: Batch) -> None:
         """Hear that a transaction was committed; during a long catch-up this is the only sign of life."""
 
+    def healing(self) -> None:
+        """Hear that a damaged database is being built anew; often, while that goes on, and nothing else is heard."""
+
     def turned(self, turn: Turn) -> None:
         """Hear that the loop has gone round, at least once in `rescan_s` and in `pulse_s`."""
 
@@ -90,6 +93,11 @@ class Listeners(Listener):
         """Tell all."""
         for listener in self._all:
             listener.batch_stored(batch)
+
+    def healing(self) -> None:
+        """Tell all."""
+        for listener in self._all:
+            listener.healing()
 
     def turned(self, turn: Turn) -> None:
         """Tell all."""

@@ -101,6 +101,10 @@ class Supervisor(Listener):
         else:
             self._tell(self._status)
 
+    def healing(self) -> None:
+        """Show that a damaged database is being built anew, which may take long."""
+        self._tell("building a damaged database anew")
+
     def turned(self, turn: Turn) -> None:
         """Show that the loop goes round, and how things stand."""
         self._tell(status(turn))

@@ -31,6 +31,8 @@ SELECT c.source, c.kind, g.device, g.inode, g.offset, c.digest, c.committed_at,
        c.records, c.salvaged, c.gaps, c.newest_epoch, c.quarantined
 FROM checkpoints AS c LEFT JOIN generations AS g ON g.id = c.generation
 ORDER BY c.kind DESC, c.source"""
+RECOVERIES_SINCE = 9  # schema version
+RECOVERIES = "SELECT detected_at, finished_at, reason, set_aside, kept, refilled, lost FROM recoveries ORDER BY id"
 QUARANTINED = "SELECT source, count(*) FROM quarantine WHERE state = 'kept' GROUP BY source"
 ERRORS = "SELECT source, error, since FROM source_errors"
 # The index is named so that a first load, which takes it away for a while, is
@@ -51,6 +53,21 @@ class Daemon:
     running_s: float | None = None
     version: str | None = None
     watching_degraded: str | None = None  # why changes are noticed later than they could be
+    waiting: str | None = None  # why the database cannot be written; all that comes meanwhile is stored afterwards
+    waiting_since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One time the database was found damaged, set aside and built anew; see the table recoveries."""
+
+    detected_at: str
+    finished_at: str
+    reason: str
+    set_aside: str  # full path of the damaged file
+    kept: int
+    refilled: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,7 @@ class Status:
     daemon: Daemon
     database: Database
     sources: list[Source]
+    recoveries: list[Recovery] = field(default_factory=list)  # oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,7 @@ class _Books:
     quarantined: dict[str, int]
     errors: dict[str, tuple[str, str]]
     last_hour: dict[str, int] | None
+    recoveries: list[Recovery] = field(default_factory=list)
 
 
 def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouched: bool = False) -> Status:
@@ -151,6 +170,7 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouc
         daemon=daemon,
         database=books.database,
         sources=sources,
+        recoveries=books.recoveries,
     )
 
 
@@ -175,7 +195,18 @@ def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Books:
         quarantined=dict(db.execute(QUARANTINED)),
         errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
         last_hour=_last_hour(db, now),
+        recoveries=recoveries(db, path),
     )
+
+
+def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
+    """Return when the database at a path was damaged and built anew, oldest first; none in an older schema."""
+    if migrate.version(db) < RECOVERIES_SINCE:
+        return []
+    return [
+        Recovery(detected, finished, reason, str(path.with_name(aside)), kept, refilled, lost)
+        for detected, finished, reason, aside, kept, refilled, lost in db.execute(RECOVERIES)
+    ]
 
 
 def _row(values: tuple[object, ...]) -> _Row:
@@ -225,6 +256,8 @@ def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
         running_s=_age(seconds_of(started_at), now),
         version=_text(holder.get("version")),
         watching_degraded=whole.removeprefix(WATCHING) if whole.startswith(WATCHING) else None,
+        waiting=_text(holder.get("waiting")),
+        waiting_since=_text(holder.get("waiting_since")),
     )
 
 
@@ -283,6 +316,8 @@ def _problems(home: Path, daemon: Daemon, books: _Books, sources: list[Source]) 
         problems.append("the daemon is not running")
     elif daemon.command != "run":
         problems.append("a backfill is running" if daemon.command == "backfill" else f"{daemon.command} is running")
+    if daemon.waiting:
+        problems.append(f"the database cannot be written: {daemon.waiting}")
     whole = books.errors.get("", ("", ""))[0]
     if whole and not whole.startswith(WATCHING):
         problems.append(whole)

@@ -183,7 +183,7 @@ def test_database_of_another_release_ends_with_65_and_no_lock_beside_it(
     assert not lock_path(database).exists()
 
 
-@pytest.mark.parametrize("command", EVERY)
+@pytest.mark.parametrize("command", [command for command in EVERY if command not in {"run", "backfill"}])
 def test_damaged_database_ends_with_65_and_what_to_do(command: str, home: Path, database: Path) -> None:
     with database.open("r+b") as file:
         file.seek(100)
@@ -195,11 +195,11 @@ def test_damaged_database_ends_with_65_and_what_to_do(command: str, home: Path, 
     assert done.returncode == 65
     assert ONE_LINE.fullmatch(done.stderr)
     assert f"the database {database} is damaged" in done.stderr
-    assert "move it aside" in done.stderr
+    assert "`shipwrightd recover`" in done.stderr
     assert (database.read_bytes(), lock_path(database).exists()) == (damaged, False)
 
 
-@pytest.mark.parametrize("command", ["rebuild", "backfill", "verify"])
+@pytest.mark.parametrize("command", ["rebuild", "verify"])
 def test_damage_that_shows_late_ends_with_65_too(command: str, home: Path, database: Path) -> None:
     (home / "events.jsonl").write_text('{"ts_epoch":1,"type":"a"}\n' * 3)
     db = open_writer(database)

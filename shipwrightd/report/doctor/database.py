@@ -24,7 +24,7 @@ QUICK_S = 5.0
 STEPS = 20_000  # of SQLite's machine between two looks at the clock
 SHOWN = 5
 LONG_LOG = 256 << 20  # bytes; eight megabytes are usual, a load makes it 24
-REBUILT = "move it aside, and keep it for what the files no longer hold; `shipwrightd backfill` makes a new one"
+REBUILT = "`shipwrightd recover` sets it aside and builds it anew; no record that can still be read is lost"
 OBJECTS = """
 SELECT name, type, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"""
 
