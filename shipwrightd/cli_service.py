@@ -10,7 +10,7 @@ from shipwrightd import service_commands
 from shipwrightd.cli_options import Db, Home
 
 app = typer.Typer(
-    help="""Keep shipwrightd running: as a service of systemd, or an agent of launchd on macOS.
+    help="""Keep shipwrightd running under systemd or launchd.
 
 It is a service of yours and runs as you. With --system it is one of the
 machine, with a user of its own that may read Shipwright's home and write only
@@ -78,8 +78,9 @@ def restart(*, system: System = False) -> None:
 def status(
     *, system: System = False, as_json: Annotated[bool, typer.Option("--json", help="answer in JSON")] = False
 ) -> None:
-    """Say whether it is installed, starts by itself, and runs; since when, and what it last said.
+    """Say whether it is installed and running.
 
+    Also whether it starts by itself, since when it runs, and what it last said.
     Exit codes: 0 it runs, 1 it does not, 69 the service manager cannot be asked.
     How far it is behind says `shipwrightd status`.
     """
@@ -93,5 +94,8 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1_000_000, help="how many, the last ones")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with new ones until interrupted")] = False,
 ) -> None:
-    """Print its log: of the journal, or of the file that launchd writes."""
+    """Print its log.
+
+    It is in the journal of systemd, or in the file that launchd writes.
+    """
     raise typer.Exit(service_commands.logs(lines, system=system, follow=follow))

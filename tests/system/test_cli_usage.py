@@ -37,6 +37,7 @@ COMMANDS = (
     "verify",
     "version",
     "quarantine",
+    "service",
 )
 ONE_LINE = re.compile(r"shipwrightd: [^\n]+ - [^\n]+\n")
 TORN = ("events", "pipeline_runs", "quarantine", "generations")
@@ -114,7 +115,9 @@ def test_help_names_every_command_and_every_exit_code() -> None:
     assert re.search(r"Begin with `shipwrightd run`.*`shipwrightd backfill`\s+imports once", done.stdout, re.DOTALL)
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"version", "quarantine", "report"}])
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if name not in {"version", "quarantine", "report", "service"}]
+)
 def test_help_of_each_command_tells_of_home_and_database(command: str) -> None:
     done = call(command, "--help")
 
