@@ -107,6 +107,18 @@ def find_return(files: Sequence[int], known: Sequence[Place], history: Sequence[
     return None
 
 
+def find_grown(siblings: Sequence[int], known: Sequence[Place], history: Sequence[int]) -> Plan | None:
+    """Plan for a sibling that begins as one read before and goes on as the history does: a copy that was edited."""
+    for index, sibling in enumerate(siblings):
+        read = max((place.offset for place in known if place.offset and resume_at(sibling, place)), default=0)
+        if not read or not history or os.fstat(sibling).st_size <= read:
+            continue
+        found = _find_tail(sibling, history, (block.hashes for block in scan(sibling)))
+        if found is not None and found.offset > read:
+            return Plan(How.OVERLAP, index, _position(sibling, found.offset), found)
+    return None
+
+
 def _known_up_to(fd: int, end: int) -> Overlap | None:
     window: deque[int] = deque(maxlen=WINDOW_LINES)
     lines = offset = 0
