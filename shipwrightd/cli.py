@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import cli_api, cli_config, cli_data, cli_doctor, cli_report, cli_run, cli_upkeep, commands
+from shipwrightd import (
+    cli_api,
+    cli_config,
+    cli_data,
+    cli_doctor,
+    cli_report,
+    cli_run,
+    cli_service,
+    cli_upkeep,
+    commands,
+)
 from shipwrightd.cli_options import Db, Home
 
 EXIT_CODES = """\b
@@ -16,6 +26,7 @@ Exit codes:
   2    the command line is wrong
   65   the database is foreign, newer or damaged
   66   the Shipwright home or the database is missing
+  69   the service manager is missing, cannot be reached or refuses
   73   a file or folder cannot be made, read or written
   75   another shipwrightd is ingesting, or the database is locked: try later
   78   a setting is invalid
@@ -52,6 +63,7 @@ kept in the database byte for byte, with its place in the file and the reason.
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(cli_report.app, name="report")
 app.add_typer(cli_config.app, name="config")
+app.add_typer(cli_service.app, name="service")
 
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
 LAST = (1 << 63) - 1  # what SQLite can count to

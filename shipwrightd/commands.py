@@ -40,9 +40,10 @@ def run(home: str | None, db: str | None, flags: Mapping[str, object]) -> int:
     places = _with_home(config.locate(home, db))
     _refuse_unusable(places.db)
     from shipwrightd import log
-    from shipwrightd.ingest import daemon
+    from shipwrightd.ingest import daemon, notify
 
     log.set_up(settings.log_level)
+    supervisor = notify.supervisor(os.environ)
 
     def reload() -> Settings:
         fresh = config.load(given)
@@ -50,7 +51,7 @@ def run(home: str | None, db: str | None, flags: Mapping[str, object]) -> int:
         return fresh
 
     with _naming(places.db):
-        daemon.run(places, settings, reload)
+        daemon.run(places, settings, reload, [supervisor] if supervisor else [])
     return OK
 
 

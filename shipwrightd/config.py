@@ -95,6 +95,27 @@ def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str
     return _places(found)
 
 
+def names_home(home: str | None, env: Mapping[str, str] | None = None) -> bool:
+    """Tell whether somebody said which home, with the flag, in the environment or in a file."""
+    return next(value.kind for value in resolve({"home": home}, env).values if value.key == "home") != "default"
+
+
+def passed_on(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that a daemon started elsewhere needs in order to find the settings that hold here.
+
+    Secrets are not among them: what starts a daemon is a file that everybody may read. See `kept_back`.
+    """
+    env = os.environ if env is None else env
+    names = [key.variable for key in KEYS if key not in PLACES and not key.secret]
+    return {name: env[name] for name in (*names, "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS") if env.get(name)}
+
+
+def kept_back(env: Mapping[str, str] | None = None) -> list[str]:
+    """Return the variables that are set and not passed on, for they may be secrets."""
+    env = os.environ if env is None else env
+    return [key.variable for key in KEYS if key.secret and env.get(key.variable)]
+
+
 def load(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> Settings:
     """Return the settings. ConfigError names every problem at once, each with what is allowed."""
     found = resolve(flags, env)

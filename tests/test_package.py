@@ -16,7 +16,7 @@ from world import line
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("shipwrightd", "migrations", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("shipwrightd", "migrations", "systemd", "launchd", "pyproject.toml", "README.md", "LICENSE")
 OFFLINE = ("No matching distribution", "ConnectionError", "Could not find a version", "Temporary failure")
 
 
@@ -68,12 +68,15 @@ def call(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_wheel_holds_the_package_its_migrations_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_the_package_its_migrations_its_templates_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     migrations = sorted(file.name for file in (ROOT / "migrations").glob("*.sql"))
     assert sorted(Path(name).name for name in names if name.endswith(".sql")) == migrations
     assert all(name.startswith("shipwrightd/migrations/") for name in names if name.endswith(".sql"))
+    for folder in ("systemd", "launchd"):
+        templates = {f"shipwrightd/{folder}/{file.name}" for file in (ROOT / folder).iterdir()}
+        assert {name for name in names if name.startswith(f"shipwrightd/{folder}/")} == templates
     assert {name.split("/")[0].split("-")[0] for name in names} == {"shipwrightd"}
     assert [name for name in names if "test" in name or "__pycache__" in name] == []
 
@@ -90,6 +93,9 @@ def test_installed_program_imports_a_home_and_answers(installed: Path, tmp_path:
     assert [(source["records"], source["quarantined"]) for source in status["sources"]] == [(2, 1)]
     assert status["database"]["schema_version"] == len(list((ROOT / "migrations").glob("*.sql")))
     assert call(installed, "verify", "--home", home).returncode == 0
+    if shutil.which("systemctl"):
+        unit = call(installed, "service", "install", "--dry-run", "--home", home).stdout
+        assert f'ExecStart=:"{installed}" "run" "--home" "{home}"' in unit
 
 
 def test_installed_daemon_starts_and_stops(installed: Path, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ class Loop:
             log.info("daemon_following", records=self._stored, seconds=round(time.monotonic() - started, 3))
             listener.following()
             while not self._flags.stopping:
-                rung = self._bell.wait(max(0.0, self._next_look - time.monotonic()))
+                rung = self._bell.wait(min(max(0.0, self._next_look - time.monotonic()), listener.pulse_s))
                 self._bell.clear()
                 if self._flags.reloading:
                     self._reload(reload)
@@ -159,8 +159,11 @@ class Loop:
     def _look(self, *, rung: bool) -> str | None:
         """Return what the database makes us wait for, None when all went well."""
         started = time.monotonic()
-        if self._failures and started < self._next_look:
-            return self._waiting  # asking more often brings neither space nor a lock, only more to log
+        if started < self._next_look:
+            if self._failures:
+                return self._waiting  # asking more often brings neither space nor a lock, only more to log
+            if not rung:
+                return None  # a listener's pulse
         try:
             hints = self._hints() if rung and started < self._next_look else None
             if hints is None:

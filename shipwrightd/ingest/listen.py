@@ -6,6 +6,7 @@ call: a listener does little, and raises nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ class Turn:
 class Listener:
     """Hears nothing of it; those who listen override what they want to hear."""
 
+    pulse_s = math.inf  # the loop goes round at least so often, however seldom it has to look
+
     def started(self, settings: Settings) -> None:
         """Hear that the first catch-up begins."""
 
@@ -50,7 +53,7 @@ class Listener:
         """Hear that a transaction was committed; during a long catch-up this is the only sign of life."""
 
     def turned(self, turn: Turn) -> None:
-        """Hear that the loop has gone round, at least once in `rescan_s`."""
+        """Hear that the loop has gone round, at least once in `rescan_s` and in `pulse_s`."""
 
     def reloading(self) -> None:
         """Hear that the settings are about to be read again."""
@@ -67,6 +70,7 @@ class Listeners(Listener):
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._all = tuple(listeners)
+        self.pulse_s = min((listener.pulse_s for listener in listeners), default=math.inf)
 
     def started(self, settings: Settings) -> None:
         """Tell all."""
