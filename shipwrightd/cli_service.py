@@ -10,7 +10,7 @@ from shipwrightd import service_commands
 from shipwrightd.cli_options import Db, Home
 
 app = typer.Typer(
-    help="""Keep shipwrightd running: as a service of systemd, or an agent of launchd on macOS.
+    help="""Keep shipwrightd running under systemd or launchd.
 
 It is a service of yours and runs as you. With --system it is one of the
 machine, with a user of its own that may read Shipwright's home and write only
