@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PATHS  := shipwrightd tests benchmarks
+PATHS  := shipwrightd tests fuzz benchmarks
 
-.PHONY: run setup test lint check fix bench clean
+.PHONY: run setup test lint check fix bench fuzz fuzz-keep clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
@@ -30,6 +30,14 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet sqlite-utils duckdb
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# Each target for FUZZ_MINUTES, or FUZZ_RUNS inputs; what they find is kept with `make fuzz-keep`.
+FUZZ_MINUTES ?= 1
+fuzz: $(VENV)/installed-fuzz
+	$(BIN)/python -m fuzz $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS),--minutes $(FUZZ_MINUTES)) $(FUZZ_TARGETS)
+
+fuzz-keep: $(VENV)/installed-dev
+	$(BIN)/python -m fuzz --keep $(FUZZ_TARGETS)
+
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -41,4 +49,8 @@ $(VENV)/installed: pyproject.toml
 $(VENV)/installed-dev: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[fuzz]"
 	touch $@

@@ -288,6 +288,11 @@ def test_a_sequence_with_an_unfinished_end_is_an_error(db: apsw.Connection) -> N
     assert take(db, "cost-outcomes.json", sequence(appended(1)) + b'{"ts":"2026').error
 
 
+def test_white_space_behind_a_fragment_does_not_quarantine_it_again(db: apsw.Connection) -> None:
+    assert take(db, "cost-outcomes.json", b'"ts":5').quarantined == 1
+    assert take(db, "cost-outcomes.json", b'"ts":5 \n').quarantined == 0
+
+
 # -- verify
 
 

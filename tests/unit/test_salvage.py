@@ -42,6 +42,12 @@ def test_digits_that_are_no_json_number_keep_their_text(digits: str) -> None:
     assert fields(f'"n":{digits},"m":5')["n"] == digits
 
 
+def test_text_that_begins_like_a_list_ends_at_its_own_quote_where_every_quote_is_escaped() -> None:
+    found = fields('"n":007,"error":"[[ -f x ]]: not found","payload":"{\\"a\\":[1]}","last":"x"')
+
+    assert (found["error"], found["payload"], found["last"]) == ("[[ -f x ]]: not found", '{"a":[1]}', "x")
+
+
 def test_duration_with_leading_zeros_is_a_number_and_keeps_its_text() -> None:
     (row,) = decode((START + ',"duration_s":007,"error":"x"}').encode()).rows
 
