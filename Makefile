@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PATHS  := shipwrightd tests fuzz benchmarks
 
-.PHONY: run setup test lint check fix bench fuzz fuzz-keep clean
+.PHONY: run setup test lint check fix bench fuzz fuzz-keep coverage mutants clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
@@ -35,11 +35,21 @@ FUZZ_MINUTES ?= 1
 fuzz: $(VENV)/installed-fuzz
 	$(BIN)/python -m fuzz $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS),--minutes $(FUZZ_MINUTES)) $(FUZZ_TARGETS)
 
+coverage: $(VENV)/installed-dev
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python tests/branches.py
+
+mutants: $(VENV)/installed-mutants
+	$(BIN)/python -m mutmut run --max-children 1 $(MUTANTS)
+	$(BIN)/python -m mutmut results
+
 fuzz-keep: $(VENV)/installed-dev
 	$(BIN)/python -m fuzz --keep $(FUZZ_TARGETS)
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist mutants .fuzz .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,4 +63,8 @@ $(VENV)/installed-dev: pyproject.toml
 
 $(VENV)/installed-fuzz: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[fuzz]"
+	touch $@
+
+$(VENV)/installed-mutants: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[mutants]"
 	touch $@

