@@ -236,6 +236,18 @@ def test_of_two_entries_with_one_key_the_last_counts_and_the_other_is_kept_aside
     assert [reason for _, reason, _ in quarantine(db)] == ["failures: same key again"]
 
 
+@pytest.mark.parametrize("issue", ["7\0", "5\x008", " 1.5\0x"])
+def test_an_issue_of_which_the_database_would_take_a_number_before_a_nul_stays_in_the_extra(
+    db: apsw.Connection, issue: str
+) -> None:
+    raw = orjson.dumps({"entries": [{"issue": issue}]})
+    take(db, "costs.json", raw)
+
+    assert verify_document(db, "costs.json", raw) == []
+    (row,) = db.execute("SELECT issue, extra FROM cost_entries").fetchall()
+    assert (row[0], orjson.loads(row[1])) == (None, {"issue": issue})
+
+
 # -- cost-outcomes.json, a sequence
 
 
