@@ -21,6 +21,7 @@ from document_samples import (
 )
 
 from shipwrightd.db import open_writer
+from shipwrightd.ingest.documents import parse_document
 from shipwrightd.ingest.documents_json import decode, entry_hash
 from shipwrightd.ingest.documents_store import Outcome
 from shipwrightd.ingest.documents_verify import verify_document
@@ -246,6 +247,23 @@ def test_an_issue_of_which_the_database_would_take_a_number_before_a_nul_stays_i
     assert verify_document(db, "costs.json", raw) == []
     (row,) = db.execute("SELECT issue, extra FROM cost_entries").fetchall()
     assert (row[0], orjson.loads(row[1])) == (None, {"issue": issue})
+
+
+def test_numbers_beyond_what_fits_keep_their_digits(db: apsw.Connection) -> None:
+    digits = "9" * 5000
+    take(db, "costs.json", b'{"entries":[{"input_tokens":%b,"output_tokens":1e999}]}' % digits.encode())
+    row = db.execute("SELECT input_tokens, output_tokens, extra FROM cost_entries").fetchone()
+    assert row == (None, None, f'{{"input_tokens":"{digits}","output_tokens":"1e999"}}')
+
+
+def test_a_flag_that_is_neither_true_nor_false_stays_in_the_extra(db: apsw.Connection) -> None:
+    take(db, "budget.json", {"enabled": "maybe"})
+    assert db.execute("SELECT enabled, extra FROM budgets").fetchall() == [(None, '{"enabled":"maybe"}')]
+
+
+def test_a_path_of_no_document_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match=r"notes\.json is not a known document"):
+        parse_document("notes.json", b"{}")
 
 
 # -- cost-outcomes.json, a sequence
