@@ -173,6 +173,13 @@ def test_records_without_a_newline_between_them_are_two() -> None:
     assert len(decode(GOOD + b'{"type":"x"}').rows) == 2
 
 
+def test_record_between_a_cut_one_and_nul_bytes_is_recovered() -> None:
+    decoded = decode(START.encode() + b',"goal":"cut' + GOOD + b"\0\0\0" + GOOD)
+
+    assert [row[3] for row in decoded.rows] == [7, 7]
+    assert [gone.reason for gone in decoded.rejected] == ["cut_record", "nul_bytes"]
+
+
 def test_event_quoted_inside_a_message_is_no_event() -> None:
     found = fields('"pattern":"bad line: {"ts":"2026-01-20T10:00:00Z","type":"x"} in file"')
 
