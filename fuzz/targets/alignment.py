@@ -115,12 +115,11 @@ def _files(history: list[int], found: list[int], tail: Tail, *, settled: bool, i
 class _Known:
     lines: int
     window: int  # how many of them
-    lost: int
     unknown: list[int]
 
     def in_file(self, found: list[int]) -> Overlap:
         window = [HASHES[letter] for letter in found[self.lines - self.window : self.lines]]
-        return Overlap(self.lines, _size(found[: self.lines]), array("Q", window), self.lost, self.unknown)
+        return Overlap(self.lines, _size(found[: self.lines]), array("Q", window), self.unknown)
 
 
 def _size(letters: list[int]) -> int:
@@ -130,16 +129,15 @@ def _size(letters: list[int]) -> int:
 def _known(history: list[int], found: list[int], tail: Tail, *, settled: bool, in_place: bool) -> _Known | How:
     """Say what a file has in common with a history, by the words of the design."""
     run = _longest(history, found)
-    lost = len(history) - run.start - run.length
-    head = _Known(run.length, run.length, lost, [])
-    if run.length and not lost:
+    head = _Known(run.length, run.length, [])
+    if run.length and run.start + run.length == len(history):
         return head
     if len(found) <= len(history) and run.length == len(found):
         return head if settled else How.WAIT
     known, window = tail
     if known:
         first = known - len(window)
-        return _Known(known, len(window), 0, [first + at for at in align.unknown_in(window, history)])
+        return _Known(known, len(window), [first + at for at in align.unknown_in(window, history)])
     sure = run.length >= align.SURE_LINES or _size(found[: run.length]) >= align.SURE_BYTES
     if not settled and (in_place or not sure):
         return How.WAIT

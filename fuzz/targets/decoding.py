@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import orjson
 from fuzz import books
 from fuzz.feed import Feed
 from shipwrightd.ingest.decode import JOURNAL, TEAM, Decoded, Origin, decode_lines
-from shipwrightd.ingest.rows import REJECTED_NOT_AN_OBJECT, Rejected
+from shipwrightd.ingest.rows import EVENT_COLUMNS, REJECTED_NOT_AN_OBJECT, Rejected
 from shipwrightd.ingest.salvage import BLANK, BOM, Record, salvage
 from shipwrightd.ingest.salvage_exact import standard_fields
 from shipwrightd.ingest.store import add_events
@@ -48,6 +49,7 @@ SEEDS = (
     + HEAD
     + b'model_ab","recommended":"{\n  "model": "opus",\n  "stage": "plan"\n}","applied":"x"}\n'
     + STARTED,
+    b"\x00\x00" + HEAD + b'x","a" \t:1,"a":2}',
     b'\x00\x00{"issue":" 12 ","duration_s":"1.5","cost_usd":1e999,"ts_epoch":"5\\u0000","type":"\\ud800","stage":7}',
 )
 WORDS = (
@@ -107,12 +109,27 @@ def _account(lines: list[bytes], decoded: Decoded) -> None:
                 continue
             is_object = True
         if is_object:
+            _complete(text, decoded.rows[rows])
             rows += 1
         else:
             rejected.append(Rejected(at, 1, 0, len(lines[at]), REJECTED_NOT_AN_OBJECT))
         at += 1
     assert len(decoded.rows) == rows
     assert decoded.rejected == rejected
+
+
+def _complete(text: bytes, row: Sequence[Any]) -> None:
+    """Assert that each field of a valid object is there, also of a key that repeats."""
+    try:
+        written = Counter(key for key, _ in json.loads(text, object_pairs_hook=tuple))
+    except RecursionError:
+        return
+    kept = Counter(key for key, _ in json.loads(row[-1] or "{}", object_pairs_hook=tuple) or ())
+    for key, times in written.items():
+        if row[10]:  # nested too deeply to be written as JSON: kept as text
+            continue
+        assert times - (key in EVENT_COLUMNS[:9]) <= kept[key] <= times, key
+    assert kept.keys() <= written.keys()
 
 
 def account_for(lines: Sequence[bytes], first: int, found: Sequence[Record | Rejected]) -> None:

@@ -35,13 +35,13 @@ def test_no_common_line_is_no_run() -> None:
 
 def test_a_run_to_the_end_of_the_history_is_resumed_even_when_it_is_short() -> None:
     decision = decide([1, 2, 3], [3, 4, 5], whole=True, settled=False)
-    assert (decision.verdict, decision.run.length, decision.lost) == (Verdict.RESUME, 1, 0)
+    assert (decision.verdict, decision.run.length) == (Verdict.RESUME, 1)
 
 
 def test_a_file_wholly_inside_the_history_is_waited_for_until_it_rests() -> None:
     assert decide([1, 2, 3, 4], [2, 3], whole=True, settled=False).verdict is Verdict.WAIT
     settled = decide([1, 2, 3, 4], [2, 3], whole=True, settled=True)
-    assert (settled.verdict, settled.run.length, settled.lost) == (Verdict.RESUME, 2, 1)
+    assert (settled.verdict, settled.run.length) == (Verdict.RESUME, 2)
 
 
 def test_a_run_that_stops_in_the_middle_asks_for_the_tail() -> None:
