@@ -109,8 +109,9 @@ class _Scan:
             stop = mark.start()
             if self._is_end(stop, depth):
                 token = self.text[start:stop]
-                surplus = token.count("}") > token.count("{")  # of a record that ended before
-                return (None, -1) if surplus else (bare_value(storable(token)), stop)
+                surplus = token.count("}") - token.count("{")  # of a record that ended before, or goes on
+                refused = surplus > 0 or (surplus < 0 and not self.lax)
+                return (None, -1) if refused else (bare_value(storable(token)), stop)
         return None, -1
 
     def _string(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:

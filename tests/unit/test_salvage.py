@@ -173,6 +173,56 @@ def test_records_without_a_newline_between_them_are_two() -> None:
     assert len(decode(GOOD + b'{"type":"x"}').rows) == 2
 
 
+@pytest.mark.parametrize(("backslashes", "closed"), [(0, True), (1, False), (2, True), (3, False), (4, True)], ids=str)
+def test_quote_that_may_be_escaped_leaves_a_record_open(backslashes: int, closed: object) -> None:
+    line = (START + ',"n":007,"goal":"C:' + "\\" * backslashes + '"}').encode()
+
+    assert decode(line, final=False).consumed == bool(closed)
+    assert len(decode(line).rows) == 1
+
+
+def test_text_goes_on_behind_an_escaped_quote_and_a_brace_at_the_end_of_a_line() -> None:
+    assert fields('"n":007,"goal":"say \\"}\nmore\\" end","last":1')["goal"] == 'say "}\nmore" end'
+
+
+def test_text_of_several_lines_may_end_in_a_backslash() -> None:
+    assert fields('"goal":"first\nin C:\\"')["goal"] == "first\nin C:\\"
+
+
+def test_line_in_braces_that_is_no_json_is_part_of_the_text_around_it() -> None:
+    assert fields('"goal":"one\n{two}\nthree","n":1')["goal"] == "one\n{two}\nthree"
+
+
+@pytest.mark.parametrize("end", ["", "\r", " \t"])
+def test_record_of_several_lines_is_closed_by_its_brace_whatever_blanks_follow(end: str) -> None:
+    lines = (START + f',"goal":"one\ntwo"}}{end}').encode().split(b"\n")
+
+    assert decode(*lines, final=False).consumed == 2
+
+
+@pytest.mark.parametrize(
+    "text", ['"a":{\n"b":1\n}\n}', '"a":[\n1\n]\n}', '"a":1,\n"b":2\n}', '"a":\n5\n}', '"a":[ \t\r\n1\n]\n}']
+)
+def test_record_printed_over_several_lines_is_closed_by_a_brace_alone(text: str) -> None:
+    lines = (START + "," + text).encode().split(b"\n")
+    decoded = decode(*lines, final=False)
+
+    assert (decoded.consumed, len(decoded.rows), decoded.rejected) == (len(lines), 1, [])
+
+
+def test_a_record_does_not_go_on_in_the_beginning_of_another() -> None:
+    decoded = decode((START + ',"a":"x').encode(), (START + ',"b":"y').encode())
+
+    assert [(gone.first, gone.count) for gone in decoded.rejected] == [(0, 1), (1, 1)]
+
+
+def test_an_open_record_is_given_up_when_a_mebibyte_follows_it() -> None:
+    lines = [(START + ',"a":"x').encode(), *[b"y" * 300_000] * 4]
+
+    assert decode(*lines[:-1], final=False).consumed == 0
+    assert decode(*lines, final=False).consumed > 0
+
+
 def test_record_between_a_cut_one_and_nul_bytes_is_recovered() -> None:
     decoded = decode(START.encode() + b',"goal":"cut' + GOOD + b"\0\0\0" + GOOD)
 
