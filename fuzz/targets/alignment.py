@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from fuzz import scratch
 from fuzz.feed import Feed
+from fuzz.targets.framing import bounds
 from shipwrightd.ingest import align, locate
 from shipwrightd.ingest.align import Decision, Run, TailSearch, Verdict
 from shipwrightd.ingest.locate import How, Overlap
+from shipwrightd.ingest.tail import ANCHOR_BYTES
 
 INSTRUMENTED = ("shipwrightd.ingest.align", "shipwrightd.ingest.locate")
 LONGEST = 64
@@ -36,7 +38,8 @@ def check(data: bytes) -> None:
         _verdicts(history, found, whole=bool(flags & 1), settled=bool(flags & 2))
         tail = _tail(history, found, feed=1 + flags // 8 % 8)
         if flags & 64:
-            _files(history, found, tail, settled=bool(flags & 2), in_place=bool(flags & 4))
+            with bounds(block=8 + flags, line=1 << 20, anchor=ANCHOR_BYTES, head=8):  # several blocks a file
+                _files(history, found, tail, settled=bool(flags & 2), in_place=bool(flags & 4))
 
 
 def _matches(text: list[int], pattern: list[int], at: int) -> int:
