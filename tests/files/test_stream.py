@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import pytest
 from world import line
 
 from shipwrightd.ingest import tail
@@ -15,6 +14,8 @@ from shipwrightd.ingest.tail import Position, open_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 OPEN_RECORD = b'{"ts":"2026-01-20T10:00:00Z","type":"t","goal":"one\n'
 
