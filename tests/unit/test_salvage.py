@@ -223,6 +223,41 @@ def test_an_open_record_is_given_up_when_a_mebibyte_follows_it() -> None:
     assert decode(*lines, final=False).consumed > 0
 
 
+def test_a_time_makes_a_salvaged_record_an_event_and_a_time_under_another_key_does_not() -> None:
+    assert salvaged('{"ts":"2026-01-20T10:00:00Z","n":007}')["n"] == "007"
+    decoded = decode(b'{"at":"2026-01-20T10:00:00Z","n":007}')
+    assert ([gone.reason for gone in decoded.rejected], decoded.rows) == (["no_type_or_time"], [])
+
+
+def test_list_in_a_damaged_record_is_a_list() -> None:
+    assert fields('"n":007,"a":[1,"x, y",{"b":2}],"last":1')["a"] == [1, "x, y", {"b": 2}]
+
+
+def test_text_that_may_end_inside_an_object_it_quotes_is_left_open() -> None:
+    line = (START + ',"n":007,"goal":"see {"a":"b"}').encode()
+
+    assert decode(line, final=False).consumed == 0
+    assert salvaged(line + b'\ndone"}')["goal"] == 'see {"a":"b"}\ndone'
+
+
+def test_a_second_type_is_read_as_the_other_texts_are() -> None:
+    (row,) = decode((START + ',"goal":"a\tb","type":"C:\\new"}').encode()).rows
+
+    assert (row[2], json.loads(row[-1] or "")) == ("t", {"goal": "a\tb", "type": "C:\\new"})
+
+
+def test_texts_of_a_damaged_object_are_read_as_those_around_it() -> None:
+    found = fields('"goal":"a\tb","o":{"type":"C:\\new","x":"say \\"hi\\"","n":007}')
+
+    assert found["o"] == {"type": "C:\\new", "x": 'say "hi"', "n": "007"}
+
+
+def test_a_type_inside_an_object_tells_how_texts_are_written() -> None:
+    found = fields('"o":{"type":"a\tb","n":007},"path":"C:\\new"')
+
+    assert (found["o"]["type"], found["path"]) == ("a\tb", "C:\\new")
+
+
 def test_record_between_a_cut_one_and_nul_bytes_is_recovered() -> None:
     decoded = decode(START.encode() + b',"goal":"cut' + GOOD + b"\0\0\0" + GOOD)
 
