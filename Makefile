@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PATHS  := shipwrightd tests benchmarks docs
+PATHS  := shipwrightd tests fuzz benchmarks docs
 
-.PHONY: run setup test lint check fix docs release-check bench compare real clean
+.PHONY: run setup test lint check fix docs release-check bench compare real fuzz fuzz-keep coverage mutants clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
@@ -53,8 +53,26 @@ real: $(VENV)/installed-dev
 	SHIPWRIGHT_CHECKOUT="$(abspath $(CHECKOUT))" $(BIN)/python -m pytest -v \
 	    tests/system/test_real_shipwright.py tests/system/test_dashboard_live.py
 
+# Each target for FUZZ_MINUTES, or FUZZ_RUNS inputs; what they find is kept with `make fuzz-keep`.
+FUZZ_MINUTES ?= 1
+fuzz: $(VENV)/installed-fuzz
+	$(BIN)/python -m fuzz $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS),--minutes $(FUZZ_MINUTES)) $(FUZZ_TARGETS)
+
+coverage: $(VENV)/installed-dev
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python tests/branches.py
+
+mutants: $(VENV)/installed-mutants
+	$(BIN)/python -m mutmut run --max-children 1 $(MUTANTS)
+	$(BIN)/python -m mutmut results
+
+fuzz-keep: $(VENV)/installed-dev
+	$(BIN)/python -m fuzz --keep $(FUZZ_TARGETS)
+
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist mutants .fuzz .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -64,4 +82,12 @@ $(VENV)/installed: pyproject.toml
 $(VENV)/installed-dev: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[fuzz]"
+	touch $@
+
+$(VENV)/installed-mutants: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[mutants]"
 	touch $@

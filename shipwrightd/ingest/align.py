@@ -42,11 +42,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict, the run it rests on, and how many lines of the history the file no longer holds at its end."""
+    """A verdict, and the run it rests on."""
 
     verdict: Verdict
     run: Run
-    lost: int = 0
 
 
 def line_hashes(lines: Iterable[bytes]) -> bytes:
@@ -92,15 +91,14 @@ def decide(history: Sequence[int], head: Sequence[int], *, whole: bool, settled:
     is being written to the file, so what it holds is meant.
     """
     run = longest_run(history, head)
-    lost = len(history) - run.start - run.length
-    if run.length and not lost:
+    if run.length and run.start + run.length == len(history):
         return Decision(Verdict.RESUME, run)
     inside = whole and run.length == len(head)
     if inside and not settled:
         return Decision(Verdict.WAIT, run)
     if inside and run.length:
-        return Decision(Verdict.RESUME, run, lost)
-    return Decision(Verdict.LOOK_FURTHER, run, lost)
+        return Decision(Verdict.RESUME, run)
+    return Decision(Verdict.LOOK_FURTHER, run)
 
 
 def is_sure(run: Run, sizes: Sequence[int]) -> bool:

@@ -192,13 +192,16 @@ def _decode_good(lines: Sequence[bytes], label: str, rows: list[EventRow]) -> in
 
 
 def _keys_differ(line: bytes, event: dict[str, Any]) -> bool:
-    """Whether no key of a flat object can be repeated: as many `":` as keys, escaped quotes not counted."""
+    """Whether no key of a flat object can be repeated: as many `":` as keys, escaped quotes not counted.
+
+    White space before a colon hides a key from the count, whatever stands before it.
+    """
     return (
         line.count(b'":') - line.count(b'\\":') == len(event)
         and b'\\\\"' not in line
-        and b'" :' not in line
-        and b'"\t:' not in line
-        and b'"\r:' not in line
+        and b" :" not in line
+        and b"\t:" not in line
+        and b"\r:" not in line
     )
 
 

@@ -122,9 +122,12 @@ def number_of(value: Json) -> int | float | None:
 
 
 def looks_numeric(text: str) -> bool:
-    """Tell whether a column of numbers might take the text for one (a few more do, and none fewer)."""
+    """Tell whether a column of numbers might take the text for one (a few more do, and none fewer).
+
+    SQLite reads a text up to its first NUL, and takes the number before that for all of it.
+    """
     try:
-        float(text)
+        float(text.partition("\0")[0])
     except ValueError:
         return False
     return True

@@ -83,7 +83,7 @@ def decode_sequence(raw: bytes) -> Sequence:
             if following is None and isinstance(value, Exception):
                 raise DocumentError(f"not JSON: {value}") from value
             end = following.start() if following else len(text)
-            fragments.append(text[at:end])
+            fragments.append(text[at:end].rstrip())
         at = skip_space(text, end)
     return Sequence(tuple(values), tuple(fragments))
 

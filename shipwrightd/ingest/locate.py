@@ -43,7 +43,6 @@ class Overlap:
     known: int  # lines
     offset: int  # bytes
     window: array[int]
-    lost: int = 0  # lines read that the file no longer holds at its end
     unknown: list[int] = field(default_factory=list)  # positions of edited lines before `known`
 
 
@@ -196,12 +195,12 @@ def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool
             return How.WAIT
         if not sure:
             return How.NOTHING
-    return _head_overlap(history, decision.run, sizes, decision.lost)
+    return _head_overlap(history, decision.run, sizes)
 
 
-def _head_overlap(history: Sequence[int], run: Run, sizes: Sequence[int], lost: int) -> Overlap:
+def _head_overlap(history: Sequence[int], run: Run, sizes: Sequence[int]) -> Overlap:
     window = array("Q", history[run.start : run.start + run.length])
-    return Overlap(run.length, sum(sizes[: run.length]), window, lost)
+    return Overlap(run.length, sum(sizes[: run.length]), window)
 
 
 def _find_tail(fd: int, history: Sequence[int], parts: Iterable[Sequence[int]]) -> Overlap | None:
@@ -210,7 +209,7 @@ def _find_tail(fd: int, history: Sequence[int], parts: Iterable[Sequence[int]]) 
         search.feed(hashes)
     if not search.known:
         return None
-    return Overlap(search.known, _offset_of(fd, search.known), array("Q", search.window), 0, search.unknown)
+    return Overlap(search.known, _offset_of(fd, search.known), array("Q", search.window), search.unknown)
 
 
 def _offset_of(fd: int, lines: int) -> int:

@@ -5,8 +5,9 @@ no string, what follows it does. Where a text looks exactly like that, the earli
 
     a string ends at the first quote followed by  ,"key":  or by the closing braces that end the record.
 
-Two exceptions keep quoted JSON whole: an object of valid JSON inside a string is stepped over, and a string
-beginning with an unescaped object or list ends only behind a closing bracket.
+A record whose strings all keep to JSON's escapes, as v3.0.0 writes them, is not guessed at: each quote says what
+it is. Elsewhere two exceptions keep quoted JSON whole: an object of valid JSON inside a string is stepped over,
+and a string beginning with an unescaped object or list ends only behind a closing bracket.
 """
 
 import re
@@ -23,7 +24,7 @@ from shipwrightd.ingest.salvage_exact import (
     render_pairs,
     storable,
 )
-from shipwrightd.ingest.salvage_text import Escaping, bare_value, escaping_of, unescape
+from shipwrightd.ingest.salvage_text import ESCAPED_BODY, Escaping, bare_value, escaping_of, unescape
 
 # Keys are identifiers, possibly with stray quotes; any other text counts as a key only if a value follows it.
 _KEY_TEXT: Final = r'"(?P<key>[\w.\-"]{1,64}(?=":)|(?:[^"\\\x00-\x09\x0b-\x1f]|\\["\\]){0,200}(?=":["\-0-9{\[,}tfn]))":'
@@ -54,14 +55,16 @@ def scan_fields(text: str, *, lax: bool = False) -> Fields | None:
     """
     if not text.startswith("{"):
         return None
-    found = _Scan(text.rstrip(), lax=lax).fields()
+    record = text.rstrip()
+    found = _Scan(record, escaped=True).fields() or _Scan(record, lax=lax).fields()
     return None if found is None else _settle(found, escaping_of(_bodies(found, top=True)), top=True)
 
 
 @dataclass(slots=True)
 class _Scan:
     text: str
-    lax: bool
+    lax: bool = False
+    escaped: bool = False  # only for records whose strings all keep to JSON's escapes
     tries: int = field(default=_DECODE_TRIES)
 
     def fields(self) -> _Found | None:
@@ -106,11 +109,17 @@ class _Scan:
             stop = mark.start()
             if self._is_end(stop, depth):
                 token = self.text[start:stop]
-                surplus = token.count("}") > token.count("{")  # of a record that ended before
-                return (None, -1) if surplus else (bare_value(storable(token)), stop)
+                surplus = token.count("}") - token.count("{")  # of a record that ended before, or goes on
+                refused = surplus > 0 or (surplus < 0 and not self.lax)
+                return (None, -1) if refused else (bare_value(storable(token)), stop)
         return None, -1
 
     def _string(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
+        if self.escaped:
+            body = ESCAPED_BODY.match(self.text, start)
+            stop = body.end() if body else -1
+            ends = self.text.startswith('"', stop) and self._is_end(stop + 1, depth)
+            return (_Body(self.text[start:stop]), stop + 1) if ends else (None, -1)
         quotes_json = _JSON_OPENS.match(self.text, start) is not None
         stop = self._decode(start)[1] if quotes_json else -1
         if not (stop >= 0 and self.text.startswith('"', stop) and self._ends_string(stop, depth)):

@@ -12,10 +12,11 @@ from typing import Final
 
 from shipwrightd.ingest.salvage_exact import Scalar, real, storable, whole
 
-_ESCAPED_BODY: Final = re.compile(r'[^"\\\n\t]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\n\t]*+)*+')
+ESCAPED_BODY: Final = re.compile(r'[^"\\\n\t]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\n\t]*+)*+')
 _BARE_QUOTE: Final = re.compile(r'(?<!\\)"')
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _JSON_INTEGER: Final = re.compile(r"-?[0-9]+")
+_STRINGS: Final = json.JSONDecoder(strict=False)
 _CONSTANTS: Final[dict[str, Scalar]] = {"": None, "null": None, "true": True, "false": False}
 
 
@@ -30,7 +31,7 @@ class Escaping(enum.Enum):
 def escaping_of(bodies: Iterable[str]) -> Escaping:
     """Judge by raw newlines and tabs, impossible escapes and bare quotes; without these, JSON escapes."""
     bodies = list(bodies)
-    if all(_ESCAPED_BODY.fullmatch(body) for body in bodies):
+    if all(ESCAPED_BODY.fullmatch(body) for body in bodies):
         return Escaping.FULL
     return Escaping.NONE if any(map(_BARE_QUOTE.search, bodies)) else Escaping.QUOTES
 
@@ -38,7 +39,7 @@ def escaping_of(bodies: Iterable[str]) -> Escaping:
 def unescape(body: str, escaping: Escaping) -> str:
     """Return the text that was meant."""
     if escaping is Escaping.FULL:
-        return storable(json.loads(f'"{body}"', strict=False))
+        return storable(_STRINGS.decode(f'"{body}"'))
     return body.replace('\\"', '"') if escaping is Escaping.QUOTES else body
 
 

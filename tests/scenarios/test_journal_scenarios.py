@@ -331,6 +331,41 @@ def test_siblings_stay_known_however_many_trims_follow(world: World, follower: F
     assert len(world.stored()) == world.written
 
 
+def test_after_so_many_rotations_while_down_that_nothing_known_is_left_all_is_read_and_a_gap_says_so(
+    world: World,
+) -> None:
+    world.append(3)
+    first = Follower(world)
+    first.settle()
+    first.close()
+    for _ in range(4):
+        world.rotate()
+        world.append(3)
+    world.rotate()  # the file at the path is empty, what came before stands in the siblings
+    second = Follower(world)
+    second.settle()
+    second.close()
+    assert world.stored() == [1, 2, 3, *world.in_files()]
+    assert world.query("SELECT reason FROM gaps") == [("no_overlap",)]
+
+
+def test_an_open_record_that_a_trim_drops_is_in_quarantine(world: World, follower: Follower) -> None:
+    world.append(20)
+    follower.settle()
+    kept = world.tail(10)
+    with world.events.open("ab") as file:  # between tail and mv
+        file.write(b'{"ts":"2026-01-20T10:00:00Z","type":"t","goal":"one\nhalf')
+    follower.look()
+    world.replace(kept)
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 26))
+    assert world.query("SELECT reason, raw FROM quarantine ORDER BY id") == [
+        ("cut_record", b'{"ts":"2026-01-20T10:00:00Z","type":"t","goal":"one'),
+        ("unterminated", b"half"),
+    ]
+
+
 def test_a_file_moved_away_and_back_is_known(world: World, follower: Follower) -> None:
     world.append(1000)
     follower.settle()

@@ -21,6 +21,7 @@ from document_samples import (
 )
 
 from shipwrightd.db import open_writer
+from shipwrightd.ingest.documents import parse_document
 from shipwrightd.ingest.documents_json import decode, entry_hash
 from shipwrightd.ingest.documents_store import Outcome
 from shipwrightd.ingest.documents_verify import verify_document
@@ -236,6 +237,35 @@ def test_of_two_entries_with_one_key_the_last_counts_and_the_other_is_kept_aside
     assert [reason for _, reason, _ in quarantine(db)] == ["failures: same key again"]
 
 
+@pytest.mark.parametrize("issue", ["7\0", "5\x008", " 1.5\0x"])
+def test_an_issue_of_which_the_database_would_take_a_number_before_a_nul_stays_in_the_extra(
+    db: apsw.Connection, issue: str
+) -> None:
+    raw = orjson.dumps({"entries": [{"issue": issue}]})
+    take(db, "costs.json", raw)
+
+    assert verify_document(db, "costs.json", raw) == []
+    (row,) = db.execute("SELECT issue, extra FROM cost_entries").fetchall()
+    assert (row[0], orjson.loads(str(row[1]))) == (None, {"issue": issue})
+
+
+def test_numbers_beyond_what_fits_keep_their_digits(db: apsw.Connection) -> None:
+    digits = "9" * 5000
+    take(db, "costs.json", b'{"entries":[{"input_tokens":%b,"output_tokens":1e999}]}' % digits.encode())
+    row = db.execute("SELECT input_tokens, output_tokens, extra FROM cost_entries").fetchone()
+    assert row == (None, None, f'{{"input_tokens":"{digits}","output_tokens":"1e999"}}')
+
+
+def test_a_flag_that_is_neither_true_nor_false_stays_in_the_extra(db: apsw.Connection) -> None:
+    take(db, "budget.json", {"enabled": "maybe"})
+    assert db.execute("SELECT enabled, extra FROM budgets").fetchall() == [(None, '{"enabled":"maybe"}')]
+
+
+def test_a_path_of_no_document_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match=r"notes\.json is not a known document"):
+        parse_document("notes.json", b"{}")
+
+
 # -- cost-outcomes.json, a sequence
 
 
@@ -286,6 +316,11 @@ def test_a_sequence_whose_first_value_was_cut_off_keeps_the_rest(db: apsw.Connec
 
 def test_a_sequence_with_an_unfinished_end_is_an_error(db: apsw.Connection) -> None:
     assert take(db, "cost-outcomes.json", sequence(appended(1)) + b'{"ts":"2026').error
+
+
+def test_white_space_behind_a_fragment_does_not_quarantine_it_again(db: apsw.Connection) -> None:
+    assert take(db, "cost-outcomes.json", b'"ts":5').quarantined == 1
+    assert take(db, "cost-outcomes.json", b'"ts":5 \n').quarantined == 0
 
 
 # -- verify

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 from document_samples import (
     FAILURES,
@@ -194,3 +195,33 @@ def test_baselines_architecture_and_learnings_are_rows(db: apsw.Connection) -> N
         ("aaa", "architecture", "patterns", None, '{"value":{"x":1}}'),
         ("global", "learning", "review", "t", '{"repo":"r"}'),
     ]
+
+
+# -- what is no entry
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "reason"),
+    [
+        ("developer-registry.json", ["Ada"], "registry: entry is not an object"),
+        ("developer-registry.json", {"Ada": 1}, "the document is not a list"),
+        ("daemon-state.json", {"active_jobs": [7]}, "active_jobs: entry is not an object"),
+        ("daemon-state.json", {"queued": [{"issue": 7}]}, "queued: item is neither text nor number"),
+        ("daemon-state.json", {"queued": 7}, "queued is not a list"),
+        ("daemon-state.json", {"titles": {"56": 7}}, "titles: title is not a text"),
+        (FAILURES, {"failures": ["build"]}, "failures: entry is not an object"),
+        (PATTERNS, {"known_issues": [7]}, "patterns: known issue is not a text"),
+        ("memory/0123456789ab/metrics.json", {"baselines": [7]}, "baselines is not an object"),
+        ("memory/global.json", {"common_patterns": ["p"]}, "common_patterns: entry is not an object"),
+        ("memory/global.json", {"common_patterns": [{}]}, "common_patterns: entry without a pattern"),
+        ("budget.json", [], "the document is not an object"),
+    ],
+)
+def test_what_is_no_entry_is_quarantined_once_and_says_why(
+    db: apsw.Connection, path: str, document: object, reason: str
+) -> None:
+    assert take(db, path, document).quarantined == 1
+    assert [why for _, why, _ in quarantine(db)] == [reason]
+    with transaction(db):
+        again = ingest_document(db, path, orjson.dumps(document) + b"\n", now=NOW)
+    assert (again.quarantined, again.records, again.error) == (0, 0, None)

@@ -14,6 +14,7 @@ from world import Follower, World, line
 from shipwrightd.db import open_reader
 from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.ingest.importing import Imported, Mark, import_events, mark_of
+from shipwrightd.ingest.tail import MAX_LINE_BYTES
 from shipwrightd.ingest.verify import verify
 
 if TYPE_CHECKING:
@@ -235,6 +236,29 @@ def test_what_cannot_be_read_is_said(world: World, file: Path) -> None:
         take(world, file)
     with pytest.raises(PathError, match="Is a directory"):
         take(world, world.home)
+
+
+def test_a_journal_that_cannot_be_read_stops_it_because_what_it_holds_must_not_count_twice(
+    world: World, file: Path
+) -> None:
+    world.events.mkdir()
+    file.write_bytes(line(1))
+
+    with pytest.raises(PathError, match=r"is not a regular file.*mend that first"):
+        import_events(world.home, world.db_path, file, None)
+    assert world.count() == 0
+
+
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["finished", "unfinished"])
+def test_a_line_that_is_too_long_is_kept_by_its_beginning(world: World, file: Path, end: bytes) -> None:
+    giant = b"{" + b"x" * MAX_LINE_BYTES
+    rest = line(2) if end else b""
+    file.write_bytes(line(1) + giant + end + rest)
+
+    assert take(world, file) == Imported(
+        lines=2 + len(rest[:1]), new=1 + len(rest[:1]), known=0, salvaged=0, quarantined=1, left_out=0
+    )
+    assert world.query("SELECT reason, offset, length FROM quarantine") == [("line_too_long", len(line(1)), len(giant))]
 
 
 def test_nothing_is_imported_while_another_ingests(world: World, file: Path) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipwrightd.ingest.align import Run, TailSearch, Verdict, decide, is_sure, longest_run, prefix_matches
+from shipwrightd.ingest.align import (
+    EXTEND_LINES,
+    Run,
+    TailSearch,
+    Verdict,
+    decide,
+    is_sure,
+    longest_run,
+    prefix_matches,
+)
 
 
 def test_a_trim_is_found_where_its_first_line_stood() -> None:
@@ -26,13 +35,13 @@ def test_no_common_line_is_no_run() -> None:
 
 def test_a_run_to_the_end_of_the_history_is_resumed_even_when_it_is_short() -> None:
     decision = decide([1, 2, 3], [3, 4, 5], whole=True, settled=False)
-    assert (decision.verdict, decision.run.length, decision.lost) == (Verdict.RESUME, 1, 0)
+    assert (decision.verdict, decision.run.length) == (Verdict.RESUME, 1)
 
 
 def test_a_file_wholly_inside_the_history_is_waited_for_until_it_rests() -> None:
     assert decide([1, 2, 3, 4], [2, 3], whole=True, settled=False).verdict is Verdict.WAIT
     settled = decide([1, 2, 3, 4], [2, 3], whole=True, settled=True)
-    assert (settled.verdict, settled.run.length, settled.lost) == (Verdict.RESUME, 2, 1)
+    assert (settled.verdict, settled.run.length) == (Verdict.RESUME, 2)
 
 
 def test_a_run_that_stops_in_the_middle_asks_for_the_tail() -> None:
@@ -71,6 +80,13 @@ def test_a_tail_is_found_across_feeds() -> None:
     for start in range(0, 400, 7):
         search.feed(list(range(start, start + 7)))
     assert (search.known, search.unknown) == (300, [])
+
+
+def test_of_two_places_that_agree_further_than_is_compared_the_last_wins() -> None:
+    history = list(range(2 * EXTEND_LINES))
+    search = TailSearch(history)
+    search.feed([*history, -7, *history[-EXTEND_LINES:], 500])
+    assert search.known == len(history) + 1 + EXTEND_LINES
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.lists(st.integers(0, 3), max_size=40))

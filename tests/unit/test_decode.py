@@ -255,11 +255,58 @@ def test_deep_nesting_is_kept_as_json_or_as_its_text(depth: int) -> None:
     assert row[-1] in {f'{{"x":{nested},"y":1}}', f'{{"x":"{nested}","y":1}}'}
 
 
+def test_rows_of_nesting_too_deep_for_json_count_as_salvaged() -> None:
+    line = HEAD + b',"x":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    decoded = decode(line, line)
+
+    assert (decoded.salvaged, [row[10] for row in decoded.rows]) == (2, [1, 1])
+
+
+def test_nested_text_with_half_a_surrogate_pair_becomes_the_text_of_its_escape() -> None:
+    assert with_fields(b'"a":["x\\ud800",{"\\udc00":1}]')["extra"] == [("a", ["x\\ud800", [("\\udc00", 1)]])]
+
+
+@pytest.mark.parametrize("number", ["1.50000000000000000000", "0.10000000000000000000", "100000000000000000000e-20"])
+def test_long_number_that_a_double_says_exactly_is_a_number(number: str) -> None:
+    assert with_fields(f'"n":{number}'.encode())["extra"] == [("n", float(number))]
+
+
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
+def test_what_is_no_json_is_salvaged_also_beside_a_number_too_large_for_the_fast_parser(constant: bytes) -> None:
+    found = with_fields(b'"n":1e400,"m":' + constant)
+
+    assert (found["salvaged"], found["extra"]) == (1, [("n", "1e400"), ("m", constant.decode())])
+
+
+@pytest.mark.parametrize("blanks", [b" ", b"\t", b"\r", b" \t", b"\t ", b" \r", b"\t\r "])
+def test_a_key_repeated_behind_odd_white_space_loses_nothing(blanks: bytes) -> None:
+    assert with_fields(b'"a"' + blanks + b':1,"a":2,"b":3')["extra"] == [("a", 1), ("a", 2), ("b", 3)]
+
+
+def test_numbers_of_an_odd_line_are_in_their_columns() -> None:
+    found = with_fields(b'"type":"again","duration_s":85,"cost_usd":0.25')
+
+    assert (found["duration_s"], found["cost_usd"], found["extra"]) == (85, 0.25, [("type", "again")])
+
+
+@pytest.mark.parametrize("column", ["duration_s", "cost_usd"])
+def test_measure_in_quotes_that_no_double_holds_stays_in_extra(column: str) -> None:
+    found = with_fields(f'"{column}":"1e999"'.encode())
+
+    assert (found[column], found["extra"]) == (None, [(column, "1e999")])
+
+
 def test_team_event_says_who_sent_it() -> None:
     found = event(HEAD + b',"from_developer":"Ada","from_machine":"box-1"}', origin=TEAM)
 
     assert found["origin"] == "team-events.jsonl/Ada@box-1"
     assert found["extra"] == [("from_developer", "Ada"), ("from_machine", "box-1")]
+
+
+def test_nul_in_a_sender_is_shown() -> None:
+    found = event(HEAD + b',"from_developer":"A\\u0000da","from_machine":"box-1"}', origin=TEAM)
+
+    assert found["origin"] == "team-events.jsonl/A\u2400da@box-1"
 
 
 @pytest.mark.parametrize("fields", [b"", b',"from_developer":""', b',"from_machine":5', b',"from_machine":{}'])

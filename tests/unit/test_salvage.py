@@ -42,6 +42,12 @@ def test_digits_that_are_no_json_number_keep_their_text(digits: str) -> None:
     assert fields(f'"n":{digits},"m":5')["n"] == digits
 
 
+def test_text_that_begins_like_a_list_ends_at_its_own_quote_where_every_quote_is_escaped() -> None:
+    found = fields('"n":007,"error":"[[ -f x ]]: not found","payload":"{\\"a\\":[1]}","last":"x"')
+
+    assert (found["error"], found["payload"], found["last"]) == ("[[ -f x ]]: not found", '{"a":[1]}', "x")
+
+
 def test_duration_with_leading_zeros_is_a_number_and_keeps_its_text() -> None:
     (row,) = decode((START + ',"duration_s":007,"error":"x"}').encode()).rows
 
@@ -165,6 +171,98 @@ def test_record_glued_to_a_cut_one_can_itself_be_faulty_or_long() -> None:
 def test_records_without_a_newline_between_them_are_two() -> None:
     assert len(decode(GOOD + GOOD).rows) == 2
     assert len(decode(GOOD + b'{"type":"x"}').rows) == 2
+
+
+@pytest.mark.parametrize(("backslashes", "closed"), [(0, True), (1, False), (2, True), (3, False), (4, True)], ids=str)
+def test_quote_that_may_be_escaped_leaves_a_record_open(backslashes: int, closed: object) -> None:
+    line = (START + ',"n":007,"goal":"C:' + "\\" * backslashes + '"}').encode()
+
+    assert decode(line, final=False).consumed == bool(closed)
+    assert len(decode(line).rows) == 1
+
+
+def test_text_goes_on_behind_an_escaped_quote_and_a_brace_at_the_end_of_a_line() -> None:
+    assert fields('"n":007,"goal":"say \\"}\nmore\\" end","last":1')["goal"] == 'say "}\nmore" end'
+
+
+def test_text_of_several_lines_may_end_in_a_backslash() -> None:
+    assert fields('"goal":"first\nin C:\\"')["goal"] == "first\nin C:\\"
+
+
+def test_line_in_braces_that_is_no_json_is_part_of_the_text_around_it() -> None:
+    assert fields('"goal":"one\n{two}\nthree","n":1')["goal"] == "one\n{two}\nthree"
+
+
+@pytest.mark.parametrize("end", ["", "\r", " \t"])
+def test_record_of_several_lines_is_closed_by_its_brace_whatever_blanks_follow(end: str) -> None:
+    lines = (START + f',"goal":"one\ntwo"}}{end}').encode().split(b"\n")
+
+    assert decode(*lines, final=False).consumed == 2
+
+
+@pytest.mark.parametrize(
+    "text", ['"a":{\n"b":1\n}\n}', '"a":[\n1\n]\n}', '"a":1,\n"b":2\n}', '"a":\n5\n}', '"a":[ \t\r\n1\n]\n}']
+)
+def test_record_printed_over_several_lines_is_closed_by_a_brace_alone(text: str) -> None:
+    lines = (START + "," + text).encode().split(b"\n")
+    decoded = decode(*lines, final=False)
+
+    assert (decoded.consumed, len(decoded.rows), decoded.rejected) == (len(lines), 1, [])
+
+
+def test_a_record_does_not_go_on_in_the_beginning_of_another() -> None:
+    decoded = decode((START + ',"a":"x').encode(), (START + ',"b":"y').encode())
+
+    assert [(gone.first, gone.count) for gone in decoded.rejected] == [(0, 1), (1, 1)]
+
+
+def test_an_open_record_is_given_up_when_a_mebibyte_follows_it() -> None:
+    lines = [(START + ',"a":"x').encode(), *[b"y" * 300_000] * 4]
+
+    assert decode(*lines[:-1], final=False).consumed == 0
+    assert decode(*lines, final=False).consumed > 0
+
+
+def test_a_time_makes_a_salvaged_record_an_event_and_a_time_under_another_key_does_not() -> None:
+    assert salvaged('{"ts":"2026-01-20T10:00:00Z","n":007}')["n"] == "007"
+    decoded = decode(b'{"at":"2026-01-20T10:00:00Z","n":007}')
+    assert ([gone.reason for gone in decoded.rejected], decoded.rows) == (["no_type_or_time"], [])
+
+
+def test_list_in_a_damaged_record_is_a_list() -> None:
+    assert fields('"n":007,"a":[1,"x, y",{"b":2}],"last":1')["a"] == [1, "x, y", {"b": 2}]
+
+
+def test_text_that_may_end_inside_an_object_it_quotes_is_left_open() -> None:
+    line = (START + ',"n":007,"goal":"see {"a":"b"}').encode()
+
+    assert decode(line, final=False).consumed == 0
+    assert salvaged(line + b'\ndone"}')["goal"] == 'see {"a":"b"}\ndone'
+
+
+def test_a_second_type_is_read_as_the_other_texts_are() -> None:
+    (row,) = decode((START + ',"goal":"a\tb","type":"C:\\new"}').encode()).rows
+
+    assert (row[2], json.loads(row[-1] or "")) == ("t", {"goal": "a\tb", "type": "C:\\new"})
+
+
+def test_texts_of_a_damaged_object_are_read_as_those_around_it() -> None:
+    found = fields('"goal":"a\tb","o":{"type":"C:\\new","x":"say \\"hi\\"","n":007}')
+
+    assert found["o"] == {"type": "C:\\new", "x": 'say "hi"', "n": "007"}
+
+
+def test_a_type_inside_an_object_tells_how_texts_are_written() -> None:
+    found = fields('"o":{"type":"a\tb","n":007},"path":"C:\\new"')
+
+    assert (found["o"]["type"], found["path"]) == ("a\tb", "C:\\new")
+
+
+def test_record_between_a_cut_one_and_nul_bytes_is_recovered() -> None:
+    decoded = decode(START.encode() + b',"goal":"cut' + GOOD + b"\0\0\0" + GOOD)
+
+    assert [row[3] for row in decoded.rows] == [7, 7]
+    assert [gone.reason for gone in decoded.rejected] == ["cut_record", "nul_bytes"]
 
 
 def test_event_quoted_inside_a_message_is_no_event() -> None:

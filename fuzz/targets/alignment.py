@@ -1,0 +1,147 @@
+"""Alignment: on small alphabets, where lines repeat as they never do in life, against plain models."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+
+from fuzz import scratch
+from fuzz.feed import Feed
+from fuzz.targets.framing import bounds
+from shipwrightd.ingest import align, locate
+from shipwrightd.ingest.align import Decision, Run, TailSearch, Verdict
+from shipwrightd.ingest.locate import How, Overlap
+from shipwrightd.ingest.tail import ANCHOR_BYTES
+
+INSTRUMENTED = ("shipwrightd.ingest.align", "shipwrightd.ingest.locate")
+LONGEST = 64
+LINES = [bytes([65 + letter]) * (1 + 5 * letter) for letter in range(16)]  # what letters are in a file
+HASHES = [int.from_bytes(align.line_hashes([line]), "little") for line in LINES]
+SEEDS = (
+    b"\x04\x00\x06" + bytes((0, 1, 2, 3, 0, 1)) + bytes((2, 3, 0, 1, 2, 2)),
+    b"\x01\x03\x08" + bytes(20),
+    b"\x0f\x01\x0c" + bytes(range(12)) + bytes((4, 5, 9, 6, 7, 8, 9, 10, 11, 12, 13)),
+    b"\x0f\x02\x0a" + bytes(range(10)) + bytes(range(3, 8)),
+)
+WORDS = (bytes(range(8)), bytes(8), b"\x00\x01\x00\x01")
+
+
+def check(data: bytes) -> None:
+    """Compare each decision of alignment with one that is slow and plain."""
+    feed = Feed(data)
+    letters, flags, size = 1 + feed.upto(15), feed.byte(), feed.byte()
+    sequence = [letter % letters for letter in feed.rest()]
+    history, found = sequence[:size], sequence[size:]
+    _runs(history, found)
+    if history and found:
+        _verdicts(history, found, whole=bool(flags & 1), settled=bool(flags & 2))
+        tail = _tail(history, found, feed=1 + flags // 8 % 8)
+        if flags & 64:
+            with bounds(block=8 + flags, line=1 << 20, anchor=ANCHOR_BYTES, head=8):  # several blocks a file
+                _files(history, found, tail, settled=bool(flags & 2), in_place=bool(flags & 4))
+
+
+def _matches(text: list[int], pattern: list[int], at: int) -> int:
+    length = 0
+    while length < len(pattern) and at + length < len(text) and text[at + length] == pattern[length]:
+        length += 1
+    return length
+
+
+def _longest(history: list[int], found: list[int]) -> Run:
+    lengths = [_matches(history, found, at) for at in range(len(history))]
+    best = max(lengths, default=0)
+    return Run(len(lengths) - 1 - lengths[::-1].index(best), best) if best else Run(len(history), 0)
+
+
+def _runs(history: list[int], found: list[int]) -> None:
+    assert align.prefix_matches(history, found) == [_matches(history, found, at) for at in range(len(history))]
+    assert align.longest_run(history, found) == _longest(history, found)
+    known = Counter(history)
+    unknown = align.unknown_in(found, history)
+    assert unknown == sorted(set(unknown))
+    assert Counter(found[at] for at in unknown) == Counter(found) - known
+
+
+def _verdicts(history: list[int], found: list[int], *, whole: bool, settled: bool) -> None:
+    decision = align.decide(history, found, whole=whole, settled=settled)
+    run = _longest(history, found)
+    assert decision.run == run
+    at_end = run.length and run.start + run.length == len(history)
+    inside = whole and run.length == len(found)
+    if at_end:
+        assert decision == Decision(Verdict.RESUME, run)
+    elif inside:
+        assert decision.verdict is (Verdict.WAIT if not settled else Verdict.RESUME)
+    else:
+        assert decision.verdict is Verdict.LOOK_FURTHER
+
+
+Tail = tuple[int, list[int]]  # how many lines of the file are known, and the last of them
+
+
+def _tail(history: list[int], found: list[int], *, feed: int) -> Tail:
+    """Find the history's end in the file, piece by piece and by the plain model."""
+    search = TailSearch(history)
+    for start in range(0, len(found), feed):
+        search.feed(found[start : start + feed])
+    best = known = 0
+    for end in range(1, len(found) + 1):
+        most = min(end, len(history), align.EXTEND_LINES)
+        length = next((n for n in range(most) if found[end - 1 - n] != history[-1 - n]), most)
+        if length >= max(best, min(align.TAIL_LINES, len(history))):
+            best, known = length, end
+    window = found[max(0, known - len(history)) : known]
+    assert (search.known, search.window) == (known, window)
+    first = known - len(window)
+    assert search.unknown == [first + at for at in align.unknown_in(window, history)]
+    return known, window
+
+
+def _files(history: list[int], found: list[int], tail: Tail, *, settled: bool, in_place: bool) -> None:
+    """Ask the same of a real file, whose lines have different lengths."""
+    fd = scratch.holding(b"".join(LINES[letter] + b"\n" for letter in found))
+    past = [HASHES[letter] for letter in history]
+    answer = locate.overlap_of(fd, past, settled=settled, in_place=in_place)
+    known = _known(history, found, tail, settled=settled, in_place=in_place)
+    assert (known if isinstance(known, How) else known.in_file(found)) == answer
+    if isinstance(answer, Overlap):
+        position = locate._position(fd, answer.offset)  # noqa: SLF001 - as the plan has it
+        edits = locate.edits_before(fd, position, past)
+        missing = align.unknown_in(found[: answer.known][-len(history) :], history)
+        shift = max(0, answer.known - len(history))
+        assert (edits.unknown if edits else []) == [shift + at for at in missing]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    lines: int
+    window: int  # how many of them
+    unknown: list[int]
+
+    def in_file(self, found: list[int]) -> Overlap:
+        window = [HASHES[letter] for letter in found[self.lines - self.window : self.lines]]
+        return Overlap(self.lines, _size(found[: self.lines]), array("Q", window), self.unknown)
+
+
+def _size(letters: list[int]) -> int:
+    return sum(len(LINES[letter]) + 1 for letter in letters)
+
+
+def _known(history: list[int], found: list[int], tail: Tail, *, settled: bool, in_place: bool) -> _Known | How:
+    """Say what a file has in common with a history, by the words of the design."""
+    run = _longest(history, found)
+    head = _Known(run.length, run.length, [])
+    if run.length and run.start + run.length == len(history):
+        return head
+    if len(found) <= len(history) and run.length == len(found):
+        return head if settled else How.WAIT
+    known, window = tail
+    if known:
+        first = known - len(window)
+        return _Known(known, len(window), [first + at for at in align.unknown_in(window, history)])
+    sure = run.length >= align.SURE_LINES or _size(found[: run.length]) >= align.SURE_BYTES
+    if not settled and (in_place or not sure):
+        return How.WAIT
+    return head if sure else How.NOTHING

@@ -1,0 +1,67 @@
+"""Appended lists with a cap: what is new in them, against plain models, on small alphabets."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fuzz.feed import Feed
+from shipwrightd.ingest import overlap
+from shipwrightd.ingest.documents_store import Memory, pack, unpack
+from shipwrightd.ingest.overlap import Remembered
+
+INSTRUMENTED = ("shipwrightd.ingest.overlap",)
+LONGEST = 64
+SEEDS = (
+    b"\x03\x0a\x05" + bytes((0, 1, 2, 0, 1)) + bytes((2, 0, 1, 1, 2)),
+    b"\x01\x04\x04" + bytes(10),
+    b"\x0f\x05\x05" + bytes(range(12)),
+    b"\x0f\x00\x04" + bytes((1, 2, 3, 4, 9, 8, 7)),
+)
+WORDS = (bytes(range(6)), bytes(6))
+
+
+def check(data: bytes) -> None:
+    """Judge a list by what was known of it, then follow one that is appended to and cut."""
+    feed = Feed(data)
+    letters, cap, size = 1 + feed.upto(15), feed.upto(40), feed.byte()
+    sequence = [bytes([letter % letters]) * overlap_bytes() for letter in feed.rest()]
+    _judge(sequence[:size], sequence[size:], cap)
+    _follow(sequence, max(1, cap), max(1, size % 8))
+
+
+def overlap_bytes() -> int:
+    """Return the length of an entry's hash."""
+    return 8
+
+
+def _judge(known: list[bytes], found: list[bytes], cap: int) -> None:
+    lengths = range(min(len(known), len(found)) + 1)
+    assert overlap.overlap(known, found) == max(n for n in lengths if known[len(known) - n :] == found[:n])
+    more = overlap.added(known, found, cap)
+    assert list(more.new) == sorted(set(more.new))
+    new = Counter(found[i] for i in more.new)
+    assert not Counter(found) - Counter(known) - new, "an entry beyond those known is not new"
+    assert more.torn_off <= (not set(known) & set(found) or bool(more.new))
+    surplus = overlap.surplus(known, found)
+    assert Counter(found[i] for i in surplus) == Counter(found) - Counter(known)
+    past = Remembered(tuple(known))
+    after = overlap.remember(past, found, more.new)
+    assert set(after.hashes) <= set(known) | set(found)
+    assert after.ended == (not found)
+    memory = Memory({"a": past, "b": after}, frozenset(found))
+    assert unpack(pack(memory)) == memory
+    again = overlap.added(after.hashes, found, cap)
+    assert not found or not again.new or after.hashes == past.hashes, "what was just stored is new again"
+
+
+def _follow(written: list[bytes], cap: int, step: int) -> None:
+    """Append with a cap and look often enough that the overlap is sure: each entry is new once."""
+    seen: list[bytes] = []
+    known = Remembered(())
+    for end in range(step, len(written) + 1, step):
+        found = written[max(0, end - cap) : end]
+        more = overlap.added(known.hashes, found, cap)
+        seen += [found[i] for i in more.new]
+        known = overlap.remember(known, found, more.new)
+    if len(set(written)) == len(written) and step < cap:
+        assert seen == written[: len(written) - len(written) % step]
