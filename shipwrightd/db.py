@@ -52,21 +52,27 @@ class WriterLock:
             raise PathError(message, hint="check who owns the folder and its mode") from error
         try:
             _lock_patiently(fd)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(fd)
             who = read_holder(self.path)
             message = f"another shipwrightd is ingesting (pid {who.get('pid', 'unknown')})"
             raise LockedError(message, hint="stop it first, or use its database as it is") from error
-        os.ftruncate(fd, 0)
-        os.write(fd, json.dumps(holder).encode() + b"\n")
+        except OSError as error:
+            os.close(fd)
+            message = f"cannot lock {self.path}: {error.strerror}"
+            raise PathError(message, hint="choose another place with --db FILE") from error
         self._fd = fd
+        with contextlib.suppress(OSError):  # a full disk; the lock holds without a note of who has it
+            os.ftruncate(fd, 0)
+            os.write(fd, json.dumps(holder).encode() + b"\n")
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two holders in."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, 0)
+            os.close(fd)
 
 
 def _lock_patiently(fd: int) -> None:
@@ -168,10 +174,11 @@ def open_writer(path: Path) -> apsw.Connection:
 
 def relax(db: apsw.Connection) -> None:
     """Give memory back after a load: following takes few pages at a time."""
-    db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
-    db.execute(f"PRAGMA wal_autocheckpoint = {FOLLOW_WAL_PAGES}")
-    db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # waits for no reader; what it leaves a later one does
-    db.execute("PRAGMA shrink_memory")
+    with contextlib.suppress(apsw.Error):  # what is wrong for longer the next transaction meets, and is waited for
+        db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {FOLLOW_WAL_PAGES}")
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # waits for no reader; what it leaves a later one does
+        db.execute("PRAGMA shrink_memory")
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # only the GNU library has it, and only it needs it:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed would stay with the process
@@ -242,6 +249,16 @@ def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
     if isinstance(error, apsw.SQLError):
         return DatabaseError(message, hint="`shipwrightd migrate` brings it up to date")
     return PathError(message, hint="check owner and mode of the file, its -wal and its folder, or read a copy")
+
+
+@contextlib.contextmanager
+def durable(db: apsw.Connection) -> Iterator[None]:
+    """Let the commits of the block, and all before them, survive a power loss; costs a sync each."""
+    db.execute("PRAGMA synchronous = FULL")
+    try:
+        yield
+    finally:
+        db.execute("PRAGMA synchronous = NORMAL")
 
 
 @contextlib.contextmanager

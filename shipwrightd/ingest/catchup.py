@@ -196,8 +196,16 @@ def open_database(path: Path, home: Path | None, command: str = "") -> tuple[aps
     """Take the writer lock and open the migrated database; no home is needed for work inside it.
 
     Raises MissingError without the home, LockedError beside another writer,
-    DatabaseError for a foreign or newer file.
+    DatabaseError for a foreign or newer file, PathError for what the system refuses.
     """
+    try:
+        return _open_database(path, home, command)
+    except OSError as error:
+        place = error.filename or path
+        raise PathError(f"cannot use {place}: {error.strerror}", hint="check its owner, mode and medium") from error
+
+
+def _open_database(path: Path, home: Path | None, command: str) -> tuple[apsw.Connection, WriterLock]:
     if home is not None and not home.is_dir():
         raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
     database.prepare_folder(path)
@@ -211,10 +219,10 @@ def open_database(path: Path, home: Path | None, command: str = "") -> tuple[aps
         migrate.migrate(db)
         with transaction(db):
             store.clear_errors(db)
-    except apsw.BusyError as error:
+    except (apsw.BusyError, apsw.ProtocolError) as error:
         lock.release()
         raise LockedError(f"the database {path} stays locked", hint="end the program that holds it") from error
-    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError) as error:
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError, apsw.NoMemError) as error:
         lock.release()
         raise PathError(f"cannot write the database {path}: {error}", hint="check space, owner and mode") from error
     except BaseException:

@@ -18,7 +18,7 @@ import apsw
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.db import BUSY_TIMEOUT_MS, identity, relax, transaction
+from shipwrightd.db import BUSY_TIMEOUT_MS, explained, identity, relax, transaction
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
@@ -49,7 +49,16 @@ class GoneError(Exception):
     """Nothing is where the database was opened."""
 
 
-WAITS = (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, GoneError)
+WAITS = (
+    apsw.BusyError,
+    apsw.ProtocolError,  # as busy, but while the log is opened
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NoMemError,  # also when shared memory cannot be mapped
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    GoneError,
+)
 
 
 class Flags:
@@ -91,6 +100,8 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
         db, lock = open_database(config.db, config.home, "run")
         try:
             Loop(db, config, settings, flags).run(reload, Listeners(listeners))
+        except (apsw.CorruptError, apsw.NotADBError) as error:  # also when the medium fails to read a page
+            raise explained(config.db, error) from error
         finally:
             with contextlib.suppress(apsw.Error):
                 db.close()

@@ -28,6 +28,7 @@ static char root[PATH_MAX];
 static size_t root_length;
 static int paused = 1, mode = OFF, error_number, lasting;
 static long at, count, hits;
+static const char *spoilt = "";                 /* what lasts, does so for calls of one kind */
 static char *paths[FILES];                      /* of open files below the root */
 static struct { const char *call; char path[64]; } calls[CALLS];
 
@@ -55,7 +56,9 @@ static int meets(const char *call, const char *path) {
         strncpy(calls[count].path, path + root_length, sizeof calls[count].path - 1);
     }
     long number = count++;
-    if (mode == OFF || number < at || (number > at && !lasting)) return 0;
+    if (mode == OFF || number < at) return 0;
+    if (number == at) spoilt = call;
+    else if (!lasting || strcmp(spoilt, call)) return 0;
     hits++;
     if (mode == KILL) { kill(getpid(), SIGKILL); for (;;) pause(); }
     if (mode == SHORT) return 2;
@@ -172,7 +175,8 @@ int __fxstat64(int v, int fd, struct stat64 *to) { (void)v; return fstat64(fd, t
 int name(int fd, int what, ...) { \
     va_list more; va_start(more, what); void *argument = va_arg(more, void *); va_end(more); \
     NEXT(name); \
-    if ((what == F_SETLK || what == F_OFD_SETLK) && meets("lock", name_of(fd))) return -1; \
+    int locks = (what == F_SETLK || what == F_OFD_SETLK) && ((struct flock *)argument)->l_type != F_UNLCK; \
+    if (locks && meets("lock", name_of(fd))) return -1; \
     return next(fd, what, argument); \
 }
 CONTROL(fcntl)

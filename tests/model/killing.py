@@ -103,7 +103,7 @@ def run(folder: Path, *, kills: int, seed: int, keep: int = KEEP, tell_every: in
             for number in range(1, kills + 1):
                 kill_once(world, daemon, rng)
                 if tell_every and number % tell_every == 0:
-                    print(f"{number} kills, {newest(world)} events", flush=True)  # noqa: T201 - shows progress
+                    print(f"{number} kills, {newest(world)} events", flush=True)
             rotated = rotator.end()
         told = [writer.end() for writer in writers]
         raced = {seq for worker in (*told, rotated) for seq in worker["raced"]}

@@ -120,16 +120,20 @@ STEPS: Sequence[Callable[[World], None]] = (
 class Script(Listener):
     """Takes the next step whenever the daemon has nothing more to do, and ends it after the last one.
 
-    `at` holds the number of the next step; memory that is shared with a process lets it survive this one.
+    `at` holds the number of the next step and how many lines were written; memory that is shared with
+    another process lets both survive this one.
     """
 
-    def __init__(self, world: World, at: MutableSequence[int], *, steps: Sequence[Callable[[World], None]] = STEPS):
+    def __init__(
+        self, world: World, at: MutableSequence[int], *, steps: Sequence[Callable[[World], None]] = STEPS
+    ) -> None:
         self._world = world
         self._at = at
         self._steps = steps
         self._quiet = 0
         self._records = -1
         self._turns = 0
+        world.written = at[1]
 
     def turned(self, turn: Turn) -> None:
         """Hear that the loop has gone round."""
@@ -145,15 +149,20 @@ class Script(Listener):
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             self._steps[self._at[0]](self._world)
+            self._at[1] = self._world.written
             self._at[0] += 1
 
 
 def run_daemon(world: World, listener: Listener) -> None:
     """Run the real loop in this process, without pauses and without watching, until something ends it."""
+    before = daemon.DATABASE_RETRY_S, daemon.BUSY_STEP_S
     daemon.DATABASE_RETRY_S = (0.0,)  # type: ignore[assignment]
-    daemon.BUSY_TIMEOUT_MS = 50
+    daemon.BUSY_STEP_S = 10.0  # longer than a lock is waited for at all: the first look decides
     settings = config.Settings(log_level="error", rescan_s=0.0, settle_s=0.0, watch=False)
-    daemon.run(config.Config(world.home, world.db_path), settings, lambda: settings, [listener])
+    try:
+        daemon.run(config.Config(world.home, world.db_path), settings, lambda: settings, [listener])
+    finally:
+        daemon.DATABASE_RETRY_S, daemon.BUSY_STEP_S = before
 
 
 # -- what the database says
@@ -189,9 +198,7 @@ def says(db: apsw.Connection) -> dict[str, list[tuple[Any, ...]]]:
 
 def difference(found: dict[str, list[tuple[Any, ...]]], wanted: dict[str, list[tuple[Any, ...]]]) -> str:
     """Say in which answers two databases differ, nothing when in none."""
-    return "; ".join(
-        f"{name}: {_short(found[name], wanted[name])}" for name in wanted if found[name] != wanted[name]
-    )
+    return "; ".join(f"{name}: {_short(found[name], wanted[name])}" for name in wanted if found[name] != wanted[name])
 
 
 def _short(found: list[tuple[Any, ...]], wanted: list[tuple[Any, ...]]) -> str:
