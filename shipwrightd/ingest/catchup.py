@@ -225,6 +225,9 @@ def _open_database(path: Path, home: Path | None, command: str) -> tuple[apsw.Co
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError, apsw.NoMemError) as error:
         lock.release()
         raise PathError(f"cannot write the database {path}: {error}", hint="check space, owner and mode") from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:  # also when the medium fails to read a page
+        lock.release()
+        raise database.explained(path, error) from error
     except BaseException:
         lock.release()
         raise

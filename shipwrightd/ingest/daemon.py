@@ -19,7 +19,7 @@ import structlog
 
 from shipwrightd import __version__
 from shipwrightd.db import BUSY_TIMEOUT_MS, explained, identity, relax, transaction
-from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
+from shipwrightd.errors import DatabaseError, MissingError, PathError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
@@ -114,7 +114,7 @@ class Loop:
     def __init__(self, db: apsw.Connection, config: Config, settings: Settings, flags: Flags) -> None:
         self._db = db
         self._path = config.db
-        self._file = identity(config.db)
+        self._file = _identity(config.db)
         self._gone_since: float | None = None
         self._home = home = config.home
         self._settings = settings
@@ -302,6 +302,15 @@ class Loop:
             self._set_watch()
         self._next_look = 0.0
         log.info("settings_reloaded")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file is the database. PathError when that cannot be told."""
+    try:
+        return identity(path)
+    except OSError as error:
+        message = f"cannot look at the database {path}: {error.strerror}"
+        raise PathError(message, hint="check owner and mode of its folder") from error
 
 
 def source_pattern() -> re.Pattern[str]:
