@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PATHS  := shipwrightd tests benchmarks
+PATHS  := shipwrightd tests benchmarks docs
 
-.PHONY: run setup test lint check fix bench kill soak faults clean
+.PHONY: run setup test lint check fix docs release-check bench compare real kill soak faults clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
@@ -26,9 +26,32 @@ fix: $(VENV)/installed-dev
 	$(BIN)/ruff format $(PATHS)
 	$(BIN)/ruff check --fix $(PATHS)
 
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/generate.py
+
+# What must hold before a release is tagged; says what does not, and fails.
+release-check: $(VENV)/installed-dev
+	@test -z "$$(git status --porcelain)" || { echo "the tree has changes that are not committed"; exit 1; }
+	@$(BIN)/python docs/generate.py --check || { echo "docs are not current: make docs"; exit 1; }
+	@version="$$($(BIN)/python -c 'import shipwrightd; print(shipwrightd.__version__)')"; \
+	grep -q "^## \[$$version\] - [0-9-]*$$" CHANGELOG.md || { echo "CHANGELOG.md has no heading for $$version"; exit 1; }; \
+	test "$$(git tag --points-at HEAD)" = "v$$version" || { echo "HEAD has no tag v$$version"; exit 1; }; \
+	echo "$$version can be released"
+
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet sqlite-utils duckdb
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Others on the same rotations and crashes; those that are not installed are left out
+compare: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet sqlite-utils
+	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+# The real Shipwright writes, the daemon reads: make real CHECKOUT=/path/to/shipwright
+real: $(VENV)/installed-dev
+	@test -d "$(CHECKOUT)/scripts" || { echo "skipped: CHECKOUT names no checkout of Shipwright"; exit 0; }; \
+	SHIPWRIGHT_CHECKOUT="$(abspath $(CHECKOUT))" $(BIN)/python -m pytest -v \
+	    tests/system/test_real_shipwright.py tests/system/test_dashboard_live.py
 
 # A thousand kills of a real daemon beside four writers and a rotator; KILLS and SEED choose.
 kill: $(VENV)/installed-dev

@@ -1,4 +1,4 @@
-"""All figures in one table: python -m benchmarks [--quick] [--only backfill,live,start,kill,reports]."""
+"""All figures in one table: python -m benchmarks [--quick] [--only backfill,live,start,kill,load,reports]."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import backfill, generate, kill, live, reports
+from benchmarks import backfill, generate, kill, live, load, reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.measure import Figure
 
-PARTS = ("backfill", "live", "start", "kill", "reports")
+PARTS = ("backfill", "live", "start", "kill", "load", "reports")
 
 
 def figures(folder: Path, parts: list[str], *, quick: bool, events: int, kept: Path | None) -> Iterator[Figure]:
@@ -29,6 +29,8 @@ def figures(folder: Path, parts: list[str], *, quick: bool, events: int, kept: P
         yield from live.start_figures(folder, 500_000 if quick else live.START_EVENTS)
     if "kill" in parts:
         yield from kill.figures(folder, kills=20 if quick else 200)
+    if "load" in parts:
+        yield from load.figures(folder, quick=quick)
     if "reports" in parts:
         yield from reports.figures(kept or folder, events)
 

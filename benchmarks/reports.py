@@ -72,7 +72,13 @@ def cases(db: apsw.Connection) -> Iterator[Case]:
     yield Case("runs", {"status": "failed"})
     yield Case("runs", {"issue": issue})
     yield Case("activity")
-    for options in ({"type": "pipeline.completed"}, {"type": "stage"}, {"issue": issue}, {"type": "absent"}):
+    for options in (
+        {"type": "pipeline.completed"},
+        {"type": "stage"},
+        {"issue": issue},
+        {"type": "absent"},
+        {"stage": "absent"},
+    ):
         yield Case("activity", options)
     yield Case("activity", {"developer": "dev3"})
     yield Case("team")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 USAGE = 2
 INTERRUPTED = 130
+STATUS_FORMS = ("table", "json", "prometheus")
 PIPE_CLOSED = 141  # as a shell reports a program ended by SIGPIPE
 
 
@@ -106,8 +107,9 @@ def run(arguments: Sequence[str]) -> int:
     if quick is not None:
         from shipwrightd import commands
 
-        flags = {"as_json": "--json" in quick, "check": "--check" in quick}
-        return commands.status(quick.get("--home"), quick.get("--db"), **flags)
+        form = "json" if "--json" in quick else quick.get("--format", "table")
+        places = quick.get("--home"), quick.get("--db")
+        return commands.status(*places, form=form, check="--check" in quick, out=quick.get("--out", "-"))
     return run_typer(arguments)
 
 
@@ -121,13 +123,15 @@ def status_arguments(arguments: Sequence[str]) -> dict[str, str] | None:
         name, equals, value = argument.partition("=")
         if argument in {"--json", "--check"}:
             found[argument] = ""
-        elif name in {"--home", "--db"}:
+        elif name in {"--home", "--db", "--format", "--out"}:
             found[name] = value if equals else next(rest, "")
             if not found[name] or found[name].startswith("-"):
                 return None
         else:
             return None
-    return found
+    return (
+        found if found.get("--format", "table") in STATUS_FORMS and not found.keys() >= {"--json", "--format"} else None
+    )
 
 
 def run_typer(arguments: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shipwrightd import config
+from shipwrightd.report.question import readable
 from shipwrightd.report_commands import OK, clock, print_json, reading
 
 
@@ -10,6 +11,7 @@ def api(path: str, *, home: str | None, db: str | None, now: str | None, compat:
     """Print what the dashboard answers to a path. Raises QuestionError where it has no answer."""
     from shipwrightd.report.dashboard import answer, checked  # noqa: PLC0415 - loads only what is asked for
 
+    readable(path, option="PATH")
     moment = clock(now)
     checked(path)
     with reading(config.locate(home, db)) as (opened, _):

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from shipwrightd import cli_api, cli_data, cli_report, cli_upkeep, commands
+from shipwrightd import (
+    cli_api,
+    cli_config,
+    cli_data,
+    cli_doctor,
+    cli_report,
+    cli_run,
+    cli_service,
+    cli_upkeep,
+    commands,
+)
 from shipwrightd.cli_options import Db, Home
 
 EXIT_CODES = """\b
 Exit codes:
   0    done
-  1    a check found something (status --check, verify)
+  1    a check found something (status --check, verify, doctor)
   2    the command line is wrong
   65   the database is foreign, newer or damaged
   66   the Shipwright home or the database is missing
+  69   the service manager is missing, cannot be reached or refuses
   73   a file or folder cannot be made, read or written
   75   another shipwrightd is ingesting, or the database is locked: try later
   78   a setting is invalid
@@ -51,8 +64,20 @@ kept in the database byte for byte, with its place in the file and the reason.
 )
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(cli_report.app, name="report")
+app.add_typer(cli_service.app, name="service")
+app.add_typer(cli_config.app, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
+
+
+class StatusForm(StrEnum):
+    """How `status` can answer."""
+
+    TABLE = "table"
+    JSON = "json"
+    PROMETHEUS = "prometheus"
+
+
 LAST = (1 << 63) - 1  # what SQLite can count to
 
 
@@ -82,15 +107,7 @@ def main(
     """Take the options that stand before a command."""
 
 
-@app.command()
-def run(home: Home = None, db: Db = None) -> None:
-    """Follow the files until it is stopped.
-
-    Imports what is there already, or what was written meanwhile, then stores
-    each record about as soon as it is written. Runs in the foreground and logs to stderr.
-    SIGTERM and Ctrl-C end it, SIGHUP has it read the settings again.
-    """
-    raise typer.Exit(commands.run(home, db))
+app.command()(cli_run.run)
 
 
 @app.command()
@@ -108,7 +125,11 @@ def status(
     home: Home = None,
     db: Db = None,
     *,
-    as_json: Json = False,
+    form: Annotated[StatusForm | None, typer.Option("--format", help="how to answer [default: table]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="replace this file, in one step; - is stdout")
+    ] = "-",
     check: Annotated[
         bool,
         typer.Option(
@@ -119,9 +140,13 @@ def status(
 ) -> None:
     """Say how things stand: the daemon, the database, each source.
 
-    Works with the daemon running or not.
+    Works with the daemon running or not. `--format prometheus` is for monitors:
+    with `--out` for node_exporter's textfile collector, which never reads half a file so.
     """
-    raise typer.Exit(commands.status(home, db, as_json=as_json, check=check))
+    if as_json and form not in {None, StatusForm.JSON}:
+        raise typer.BadParameter(f"--json and --format {form.value} exclude each other")
+    chosen = "json" if as_json else (form or StatusForm.TABLE).value
+    raise typer.Exit(commands.status(home, db, form=chosen, check=check, out=out))
 
 
 @app.command()
@@ -187,6 +212,8 @@ def quarantine_show(
     """
     if as_json and raw:
         raise typer.BadParameter("--json and --raw exclude each other")
+    if raw and sys.stdout.isatty():
+        raise typer.BadParameter("--raw writes bytes that could act on a terminal: redirect it, to `less` for one")
     raise typer.Exit(commands.quarantine_show(home, db, number, as_json=as_json, raw=raw))
 
 
@@ -208,7 +235,9 @@ def quarantine_retry(
 
 
 app.command()(cli_api.api)
+app.command()(cli_doctor.doctor)
 app.command()(cli_data.export)
 app.command()(cli_data.backup)
 app.command("import")(cli_upkeep.import_)
 app.command()(cli_upkeep.prune)
+app.command()(cli_upkeep.recover)

@@ -261,6 +261,7 @@ def activity(
     db: Db = None,
     *,
     follow: Follow = False,
+    compat: Compat = False,
 ) -> Asked:
     """What happened, newest first; with --follow, as it happens."""
     return Asked(
@@ -280,6 +281,7 @@ def activity(
         offset=offset,
         cursor=cursor,
         follow=follow,
+        compat=compat,
     )
 
 

@@ -1,4 +1,4 @@
-"""How `import` and `prune` are written on the command line. What they do is in `upkeep_commands`."""
+"""How `import`, `prune` and `recover` are written on the command line. What they do is in `upkeep_commands`."""
 
 from __future__ import annotations
 
@@ -64,3 +64,19 @@ def prune(
     except QuestionError as error:
         raise typer.BadParameter(str(error)) from error
     raise typer.Exit(upkeep_commands.prune(home, db, before_epoch, dry_run=dry_run))
+
+
+def recover(
+    home: Home = None,
+    db: Db = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="build it anew even if nothing is found")] = False,
+) -> None:
+    """Check all of the database, and mend it if it is damaged.
+
+    Reads every page. A damaged one is set aside, never deleted, and built anew
+    from what can be read of it and from the files; `run` and `backfill` do so
+    by themselves with the damage they meet. Needs as much free disk as the
+    database takes. Refuses while a daemon runs.
+    """
+    raise typer.Exit(upkeep_commands.recover(home, db, force=force))

@@ -18,15 +18,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__, config
-from shipwrightd.errors import DatabaseError, MissingError, PathError
+from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from shipwrightd.config import Config, Settings
     from shipwrightd.migrate import Migration
+    from shipwrightd.report.status import Status
 
 OK = 0
 FOUND = 1  # a check found something
@@ -34,30 +35,33 @@ SHOWN_DIFFERENCES = 20
 NARROW = 60  # columns; below, a table is not cut any further
 
 
-def run(home: str | None, db: str | None) -> int:
-    """Follow the files until told to stop."""
+def run(home: str | None, db: str | None, flags: Mapping[str, object]) -> int:
+    """Follow the files until told to stop; `flags` are the settings given on the command line."""
+    settings = config.load(given := {"home": home, "db": db, **flags})
     places = _with_home(config.locate(home, db))
-    _refuse_unusable(places.db)
-    settings = config.load()
+    _refuse_unusable(places.db, healing=True)
     from shipwrightd import log
-    from shipwrightd.ingest import daemon
+    from shipwrightd.ingest import daemon, notify
+    from shipwrightd.monitor_commands import listeners
 
     log.set_up(settings.log_level)
+    supervisor = notify.supervisor(os.environ)
 
     def reload() -> Settings:
-        fresh = config.load()
+        fresh = config.load(given)
         log.set_up(fresh.log_level)
         return fresh
 
     with _naming(places.db):
-        daemon.run(places, settings, reload)
+        heard = [*([supervisor] if supervisor else []), *listeners(places)]
+        daemon.run(places, settings, reload, heard)
     return OK
 
 
 def backfill(home: str | None, db: str | None) -> int:
     """Import all there is, once, and say what it was."""
     places = _with_home(config.locate(home, db))
-    _refuse_unusable(places.db)
+    _refuse_unusable(places.db, healing=True)
     from shipwrightd import log
     from shipwrightd.ingest import catchup
     from shipwrightd.report import render
@@ -71,16 +75,34 @@ def backfill(home: str | None, db: str | None) -> int:
     return OK
 
 
-def status(home: str | None, db: str | None, *, as_json: bool, check: bool) -> int:
-    """Say how things stand; with `check`, in the exit code too."""
+def status(home: str | None, db: str | None, *, form: str = "table", check: bool = False, out: str = "-") -> int:
+    """Say how things stand, as table, json or prometheus; with `check`, in the exit code too; `out` names a file."""
     places = config.locate(home, db)
     from shipwrightd.ingest.sources import JOURNALS
-    from shipwrightd.report import render
     from shipwrightd.report.status import collect
 
     found = collect(places.home, places.db, [journal.name for journal in JOURNALS], time.time())
-    print(render.status_json(found) if as_json else render.status_text(found, _width()))
+    said = _status_as(form, found, wide=out != "-")
+    if out == "-":
+        sys.stdout.write(said)
+    else:
+        from shipwrightd.monitor_commands import write
+
+        write(said, out, places)
     return FOUND if check and found.problems else OK
+
+
+def _status_as(form: str, found: Status, *, wide: bool) -> str:
+    if form == "prometheus":
+        from shipwrightd import exposition
+        from shipwrightd.report import prometheus
+
+        return exposition.text(prometheus.metrics(found))
+    from shipwrightd.report import render
+
+    if form == "json":
+        return render.status_json(found) + "\n"
+    return render.status_text(found, render.ROOMY if wide else _width()) + "\n"
 
 
 def migrate(home: str | None, db: str | None, *, only_show: bool) -> int:
@@ -225,10 +247,14 @@ def _made(path: Path, *, current: bool = False) -> Path:
     return path
 
 
-def _refuse_unusable(path: Path) -> None:
-    """Raise DatabaseError for a database that is foreign, damaged or newer, before anything is put beside it."""
+def _refuse_unusable(path: Path, *, healing: bool = False) -> None:
+    """Raise DatabaseError for a database that is foreign, damaged or newer, before anything is put beside it.
+
+    `healing`: a damaged one is no reason.
+    """
     if path.exists():
-        _schema(path)
+        with contextlib.suppress(DamagedError) if healing else contextlib.nullcontext():
+            _schema(path)
 
 
 def _schema(path: Path) -> tuple[int, int]:

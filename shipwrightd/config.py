@@ -1,25 +1,26 @@
-"""Where things are and how the daemon behaves; alone in reading the environment and the settings file.
+"""Where things are and how the daemon behaves; with `config_files` alone in reading environment and settings files.
 
-Flags win over the environment, the environment over the file
-`~/.config/shipwrightd/config.toml`, the file over the defaults below.
+Flags win over the environment, the environment over the user's file, that over
+the system's, and all over the defaults below. Each value remembers where it came from.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipwrightd import config_files
+from shipwrightd.config_keys import KEYS, NAMES, PLACES, Key, RefusedError, Text, nearest, refusal, unknown
 from shipwrightd.errors import ConfigError
-from shipwrightd.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
-SECONDS = (0.1, 60.0)  # range of both settings that are seconds
-FLAGS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+    from shipwrightd.config_files import File
+
+HINT = "correct it there, or remove it for the default; `shipwrightd config show` says where each value comes from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +39,183 @@ class Settings:
     rescan_s: float = 2.0  # between two looks at every source, whatever the events say
     settle_s: float = 2.0  # how long a file that shrank must rest before it is believed
     watch: bool = True  # file-system events on or off
+    metrics: str = ""  # HOST:PORT to serve figures for monitors at; empty for off
+    hook_command: tuple[str, ...] = ()  # run when an error stands; empty for none
+    hook_url: str = ""  # told when an error stands; empty for none
+    hook_after_s: float = 60.0  # how long an error must stand for that
+
+
+DEFAULTS = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting with where it came from."""
+
+    key: str
+    value: object
+    kind: str  # flag | environment | file | default
+    name: str = ""  # of the flag, the variable or the file
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """All settings; where something is wrong with one, the next weaker value stands in for it."""
+
+    values: Sequence[Value]
+    problems: Sequence[str]
+    files: Sequence[File]  # all places that were looked at, the strongest first
+
+    @property
+    def places(self) -> Config:
+        """Return home and database. Raises ConfigError when a path means nothing, which `problems` says, too."""
+        return _places({value.key: value for value in self.values})
+
+    @property
+    def settings(self) -> Settings:
+        """Return what may change while the daemon runs."""
+        names = {field.name for field in fields(Settings)}
+        return Settings(**{value.key: value.value for value in self.values if value.key in names})  # type: ignore[arg-type]
 
 
 def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str] | None = None) -> Config:
-    """Return home and database: flag, else environment, else default. Neither has to exist."""
+    """Return home and database. Neither has to exist.
+
+    Raises ConfigError for a path that means nothing and for a settings file, which may name them, that
+    cannot be read. Other settings are not judged: they are none of a reader's business.
+    """
     env = os.environ if env is None else env
-    empty = [flag for flag, value in (("--home", home), ("--db", db)) if value == ""]
-    if empty:
-        raise ConfigError(f"{' and '.join(empty)} is empty", hint="give a path, or leave the option out")
-    root = _absolute(Path(home or env.get("SHIPWRIGHTD_HOME") or "~/.shipwright"))
-    chosen = db or env.get("SHIPWRIGHTD_DB")
-    return Config(root, _absolute(Path(chosen)) if chosen else root / "shipwrightd" / "shipwright.db")
+    layers = _given({"home": home, "db": db}, env)
+    known = {name for layer in layers for name in layer.values}
+    files = [] if known >= {"home", "db"} else [config_files.read(path) for path in config_files.paths(env)]
+    problems = [problem for file in files for problem in _unusable(file)]
+    found = {key.name: _pick(key, (*layers, *map(_Layer.of, files)), problems) for key in PLACES}
+    if problems:
+        raise ConfigError("; ".join(problems), hint=HINT)
+    return _places(found)
 
 
-def _absolute(path: Path) -> Path:
+def names_home(home: str | None, env: Mapping[str, str] | None = None) -> bool:
+    """Tell whether somebody said which home: with the flag, in the environment or in a file."""
+    found = {value.key: value for value in resolve({"home": home}, env).values}
+    return found["home"].kind != "default"
+
+
+def load(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings. ConfigError names every problem at once, each with what is allowed."""
+    found = resolve(flags, env)
+    if found.problems:
+        raise ConfigError("; ".join(found.problems), hint=HINT)
+    return found.settings
+
+
+def resolve(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> Resolved:
+    """Return every setting with where it comes from, and all that is wrong with any, overridden or not.
+
+    `flags` holds what stood on the command line, None for what did not.
+    """
+    env = os.environ if env is None else env
+    files = [config_files.read(path) for path in config_files.paths(env)]
+    problems = [problem for file in files for problem in _judge(file)]
+    layers = (*_given(flags or {}, env), *map(_Layer.of, files))
+    found = {key.name: _pick(key, layers, problems) for key in KEYS}
     try:
-        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow symlinks
+        places = _places(found)
+    except ConfigError as error:
+        problems.append(error.message)
+    else:
+        found["home"] = replace(found["home"], value=str(places.home))
+        found["db"] = replace(found["db"], value=str(places.db))
+    return Resolved(tuple(found.values()), tuple(problems), tuple(files))
+
+
+def strays(env: Mapping[str, str]) -> list[str]:
+    """Return what to say of variables that look like ours and set nothing."""
+    known = {key.variable: key.name for key in KEYS}
+    named = sorted(name for name in env if name.startswith("SHIPWRIGHTD_") and name not in known)
+    alike = {name: nearest(name, tuple(known)) for name in named}
+    return [f"{name} is no setting" + (f", perhaps {alike[name]}" if alike[name] else "") for name in named]
+
+
+def _judge(file: File) -> Iterable[str]:
+    """Say what is wrong with a file as a whole."""
+    yield from _unusable(file)
+    for name in file.table:
+        if name not in NAMES:
+            yield unknown(name, file.path)
+
+
+def _unusable(file: File) -> Iterable[str]:
+    """Say why nothing is taken from a file."""
+    if file.problem:
+        yield file.problem
+    if file.open_to:
+        yield f"settings are not taken from a file that others can write to: {file.open_to}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Values from one place."""
+
+    kind: str
+    values: Mapping[str, object]
+    path: str = ""
+
+    @classmethod
+    def of(cls, file: File) -> _Layer:
+        """Return what a file sets; nothing that others may have put there."""
+        return cls("file", {} if file.open_to else file.table, str(file.path))
+
+    def name(self, key: Key) -> str:
+        """Return what the user knows the value's origin by."""
+        if self.kind == "file":
+            return self.path
+        return key.variable if self.kind == "environment" else key.spelled(self.values[key.name])
+
+    def place(self, key: Key) -> str:
+        """Return the same, as it is said in a message."""
+        return f"{key.name} in {self.path}" if self.kind == "file" else self.name(key)
+
+
+def _given(flags: Mapping[str, object], env: Mapping[str, str]) -> tuple[_Layer, _Layer]:
+    """Return what command line and environment set; an empty variable counts as none."""
+    written = {k: Text(v) if isinstance(v, str) else v for k, v in flags.items() if v is not None}
+    variables = {key.name: Text(env[key.variable]) for key in KEYS if env.get(key.variable)}
+    return _Layer("flag", written), _Layer("environment", variables)
+
+
+def _pick(key: Key, layers: Iterable[_Layer], problems: list[str]) -> Value:
+    """Return the strongest valid value, and add to the problems what is wrong with any."""
+    picked: Value | None = None
+    for layer in layers:
+        if key.name not in layer.values:
+            continue
+        raw = layer.values[key.name]
+        try:
+            value = key.parse(raw)
+        except RefusedError:
+            problems.append(refusal(key, layer.place(key), raw))
+            continue
+        picked = picked or Value(key.name, value, layer.kind, layer.name(key))
+    return picked or Value(key.name, getattr(DEFAULTS, key.name, None), "default")
+
+
+def _places(found: Mapping[str, Value]) -> Config:
+    root = _absolute(str(found["home"].value or "~/.shipwright"))
+    chosen = found["db"].value
+    return Config(root, _absolute(str(chosen)) if chosen else root / "shipwrightd" / "shipwright.db")
+
+
+def _absolute(path: str) -> Path:
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolve() would follow symlinks
     except RuntimeError as error:
         raise ConfigError(f"cannot tell what {path} means: {error}", hint="give a full path") from error
+
+
+def settings_path(env: Mapping[str, str] | None = None) -> Path:
+    """Return where the user's settings file is looked for, the system's where the user has no home."""
+    return config_files.paths(os.environ if env is None else env)[0]
 
 
 def warn_if_shipwrights_own(db: Path, home: Path) -> str | None:
@@ -69,120 +229,8 @@ def warn_if_shipwrights_own(db: Path, home: Path) -> str | None:
     )
 
 
-def settings_path(env: Mapping[str, str] | None = None) -> Path:
-    """Return where the settings file is looked for."""
+def passed_on(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that a daemon started elsewhere needs in order to find the settings that hold here."""
     env = os.environ if env is None else env
-    base = env.get("XDG_CONFIG_HOME", "")
-    folder = Path(base) if Path(base).is_absolute() else _absolute(Path("~/.config"))
-    return folder / "shipwrightd" / "config.toml"
-
-
-def load(env: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings. ConfigError names every problem at once, each with what is allowed."""
-    env = os.environ if env is None else env
-    path = settings_path(env)
-    reader = _Reader(_read_toml(path), path, env)
-    settings = Settings(
-        log_level=reader.choice("log_level", Settings().log_level),
-        rescan_s=reader.seconds("rescan_s", Settings().rescan_s),
-        settle_s=reader.seconds("settle_s", Settings().settle_s),
-        watch=reader.flag("watch", default=Settings().watch),
-    )
-    if reader.problems:
-        raise ConfigError("; ".join(reader.problems), hint="correct it there, or remove it for the default")
-    return settings
-
-
-def _read_toml(path: Path) -> dict[str, object]:
-    import tomllib  # noqa: PLC0415 - only for who reads settings: `status` does not
-
-    try:
-        return tomllib.loads(path.read_bytes().decode())
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        message = f"cannot read the settings {path}: {error.strerror}"
-        raise ConfigError(message, hint="check its owner and mode") from error
-    except ValueError as error:  # no TOML, or no UTF-8
-        message = f"the settings {path} are not TOML: {visible(str(error))}"
-        raise ConfigError(message, hint="correct the line, or remove the file") from error
-
-
-class _Reader:
-    """Takes each setting from environment or file and collects what is wrong with them."""
-
-    def __init__(self, table: dict[str, object], path: Path, env: Mapping[str, str]) -> None:
-        self._table = table
-        self._path = path
-        self._env = env
-        known = [field.name for field in fields(Settings)]
-        self.problems = [
-            f"unknown setting {visible(key)} in {path}, known: {', '.join(known)}" for key in table if key not in known
-        ]
-
-    def choice(self, key: str, default: str) -> str:
-        """Return one of the log levels."""
-        value, place = self._find(key)
-        if value is None:
-            return default
-        if isinstance(value, str) and value.lower() in LOG_LEVELS:
-            return value.lower()
-        self._refuse(place, value, " ".join(LOG_LEVELS))
-        return default
-
-    def seconds(self, key: str, default: float) -> float:
-        """Return a number of seconds within its range."""
-        value, place = self._find(key)
-        if value is None:
-            return default
-        least, most = SECONDS
-        number = _number(value, text=place == _variable(key))
-        if number is not None and least <= number <= most:
-            return number
-        self._refuse(place, value, f"seconds from {least:g} to {most:g}")
-        return default
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        """Return true or false."""
-        value, place = self._find(key)
-        if value is None:
-            return default
-        if isinstance(value, bool):
-            return value
-        if place == _variable(key) and str(value).lower() in FLAGS:
-            return FLAGS[str(value).lower()]
-        self._refuse(place, value, "true false")
-        return default
-
-    def _find(self, key: str) -> tuple[object, str]:
-        """Return the value given for the key, None if there is none, and what the user knows it by."""
-        variable = _variable(key)
-        if self._env.get(variable):
-            return self._env[variable], variable
-        return self._table.get(key), f"{key} in {self._path}"
-
-    def _refuse(self, place: str, value: object, allowed: str) -> None:
-        self.problems.append(f"{place} is {visible(_spelled(value))}, allowed: {allowed}")
-
-
-def _variable(key: str) -> str:
-    return f"SHIPWRIGHTD_{key.upper()}"
-
-
-def _spelled(value: object) -> str:
-    """Return a value as it is written in TOML."""
-    if isinstance(value, bool | str | list | dict):
-        import json  # noqa: PLC0415 - seldom needed; TOML spells these alike
-
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
-
-
-def _number(value: object, *, text: bool) -> float | None:
-    """Return the number that a value stands for; with `text`, as from a variable, it may be written out."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or (isinstance(value, str) and not text):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
+    names = [*(key.variable for key in KEYS if key not in PLACES), "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"]
+    return {name: env[name] for name in names if env.get(name)}

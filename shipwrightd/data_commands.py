@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from shipwrightd.errors import ConfigError
 from shipwrightd.report.export import Form, Wish, columns, pour
-from shipwrightd.report.question import QuestionError, moment
+from shipwrightd.report.question import QuestionError, moment, utc
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
@@ -45,14 +45,18 @@ def export(places: Config, form: Form, wish: Wish, out: Out) -> int:
     wish.check()
     if form is Form.PARQUET and out.name == STDOUT and sys.stdout.isatty():
         raise QuestionError("--format parquet is nothing for a terminal: name a file with --out")
+    from shipwrightd.report_commands import byte_output, say
+
     write = _writer(form)  # loaded before there is a file: an interrupt while a library loads can get lost
     if out.name == STDOUT:
         with _snapshot(places.db) as db:
             sys.stdout.flush()
-            pour(db, wish, write(sys.stdout.buffer, wish.table, columns(db, wish.table)))
+            sink = byte_output(csv=form is Form.CSV)
+            count = pour(db, wish, write(sink, wish.table, columns(db, wish.table)))
+        if not count:
+            say(f"no rows of {wish.table}{_period(wish)}")
         return OK
     from shipwrightd.report.export_file import destination, new_file
-    from shipwrightd.report_commands import say
 
     target = destination(out.name, force=out.force, home=places.home, database=places.db)
     with (
@@ -64,6 +68,12 @@ def export(places: Config, form: Form, wish: Wish, out: Out) -> int:
         count = pour(db, wish, write(file, wish.table, columns(db, wish.table)))
     say(f"{count:,} {'row' if count == 1 else 'rows'} of {wish.table} in {target}")
     return OK
+
+
+def _period(wish: Wish) -> str:
+    """Say from when until when rows were asked for, an empty text for all."""
+    since = "" if wish.since is None else f" from {utc(wish.since)}"
+    return since + ("" if wish.until is None else f" until {utc(wish.until)}")
 
 
 def wish(table: str, since: str | None, until: str | None) -> Wish:

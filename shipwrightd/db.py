@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import gc
 import json
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
+from shipwrightd import guard
+from shipwrightd.errors import DamagedError, DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +29,24 @@ APPLICATION_ID = 0x53575244  # "SWRD"
 BUSY_TIMEOUT_MS = 5_000
 LOCK_PATIENCE_S = 0.2
 HEADER_BYTES = 100
+HOLDER_BYTES = 4_096  # what a holder writes about itself is a tenth of that
+BESIDE = ("-wal", "-shm", "-journal", ".lock")  # what SQLite and we put beside the database
+OWN_NAMES = ("shipwright.db", ".shipwrightd-")  # how the names of what we put into a folder begin
+LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would stop us
+SIGNAL_STEPS = 1_000_000  # of SQLite's machine, a few tens of milliseconds: then an interrupt is heard
 STATEMENTS = 512  # kept prepared; with the usual hundred the two largest are prepared anew each time
 PAGE_BYTES = 8_192  # measured: a fifth faster to fill than 4,096, with fewer index pages to log
 LOAD_CACHE_KIB = 16_384  # while much is loaded; measured: four times as much is no faster
 FOLLOW_CACHE_KIB = 8_192
 LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to look things up in
 FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
+HEALED_BY = "`shipwrightd recover` sets it aside and builds it anew; no record that can still be read is lost"
+
+DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+
+# Databases that this process writes to. None is opened here but by SQLite: POSIX takes all locks that a process
+# has on a file as soon as it closes any descriptor of it, and SQLite would write on without.
+_HELD: set[Path] = set()
 
 
 class WriterLock:
@@ -41,15 +55,18 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = -1
+        self._holder: dict[str, object] = {}
 
     def acquire(self, holder: dict[str, object]) -> None:
         """Take the lock or raise LockedError naming the holder; PathError if it cannot be made."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        guard.check_file(self.path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            fd = os.open(self.path, flags, 0o600)
+            fd = os.open(self.path, flags, guard.FILE_MODE)
         except OSError as error:
             message = f"cannot open the lock {self.path}: {error.strerror}"
             raise PathError(message, hint="check who owns the folder and its mode") from error
+        os.fchmod(fd, guard.FILE_MODE)  # an umask may take from the owner
         try:
             _lock_patiently(fd)
         except BlockingIOError as error:
@@ -62,13 +79,21 @@ class WriterLock:
             message = f"cannot lock {self.path}: {error.strerror}"
             raise PathError(message, hint="choose another place with --db FILE") from error
         self._fd = fd
+        _HELD.add(self.path)
+        self._holder = holder
+        self.note({})
+
+    def note(self, more: dict[str, object]) -> None:
+        """Say more of the holder, in place of what was said before; also when the database cannot be written."""
+        text = json.dumps(self._holder | more).encode() + b"\n"
         with contextlib.suppress(OSError):  # a full disk; the lock holds without a note of who has it
-            os.ftruncate(fd, 0)
-            os.write(fd, json.dumps(holder).encode() + b"\n")
+            os.pwrite(self._fd, text, 0)
+            os.ftruncate(self._fd, len(text))
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two holders in."""
         if self._fd >= 0:
+            _HELD.discard(self.path)
             fd, self._fd = self._fd, -1
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, 0)
@@ -106,16 +131,22 @@ def lock_path(database: Path) -> Path:
 def read_holder(path: Path) -> dict[str, object]:
     """Return what the lock's holder wrote about itself, or an empty dict."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        fd = os.open(path, LOOK)
+    except OSError:
         return {}
+    try:
+        value = json.loads(os.read(fd, HOLDER_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    finally:
+        os.close(fd)
     return value if isinstance(value, dict) else {}
 
 
 def lock_is_held(path: Path) -> bool:
     """Tell whether some process holds the writer lock now; never takes it for longer than the look."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, LOOK)
     except OSError:
         return False
     try:
@@ -128,16 +159,27 @@ def lock_is_held(path: Path) -> bool:
 
 
 def prepare_folder(database: Path) -> None:
-    """Make the database's folder, private to its owner. PathError if that cannot be done."""
+    """Make the database's folder, private to its owner, and look at what stands in it already.
+
+    Raises PathError if it cannot be made or written in, and for what another user could have prepared.
+    """
     folder = database.parent
+    guard.check_way(folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        guard.make_folder(folder)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except OSError as error:
         message = f"cannot make the folder {folder}: {error.strerror}"
         raise PathError(message, hint="choose another place with --db FILE") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         message = f"cannot write in the folder {folder}"
         raise PathError(message, hint="check its owner and mode, or choose another place with --db FILE")
+    if database.exists():
+        refuse_foreign(database)  # before anything of it is changed
+    guard.check_folder(folder, own=(database.name, *OWN_NAMES))
+    for end in ("", *BESIDE):
+        guard.check_file(database.with_name(database.name + end))
 
 
 def open_writer(path: Path) -> apsw.Connection:
@@ -147,17 +189,24 @@ def open_writer(path: Path) -> apsw.Connection:
     """
     prepare_folder(path)
     fresh = not path.exists() or path.stat().st_size == 0
-    if not fresh:
-        refuse_foreign(path)
     try:
-        if fresh:  # SQLite would make it by the umask
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            path.chmod(0o600)
+        if fresh:
+            _make_private(path)
         db = apsw.Connection(str(path), statementcachesize=STATEMENTS)
     except (apsw.Error, OSError) as error:
         message = f"cannot open the database {path}: {error}"
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
+    try:
+        _set_up(db, fresh=fresh)
+    except BaseException:
+        abandon(db)
+        raise
+    return db
+
+
+def _set_up(db: apsw.Connection, *, fresh: bool) -> None:
+    """Give a writer its settings, and a fresh database what makes it ours."""
+    _distrust(db)
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     if fresh:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -169,7 +218,53 @@ def open_writer(path: Path) -> apsw.Connection:
     db.execute(f"PRAGMA cache_size = -{LOAD_CACHE_KIB}")
     db.execute(f"PRAGMA wal_autocheckpoint = {LOAD_WAL_PAGES}")
     db.execute(f"PRAGMA journal_size_limit = {FOLLOW_WAL_PAGES * PAGE_BYTES}")  # the log shrinks when it starts over
+
+
+def open_builder(path: Path) -> apsw.Connection:
+    """Open a new database that counts for nothing until it is sealed, and is quick to fill. Raises as open_writer."""
+    db = open_writer(path)
+    db.execute("PRAGMA journal_mode = OFF")
+    db.execute("PRAGMA synchronous = OFF")
     return db
+
+
+def seal(db: apsw.Connection) -> None:
+    """Make a database that was built so one like any other; its file is still to be synced."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def abandon(db: apsw.Connection) -> None:
+    """Close a damaged database as it is: what its log holds stays there."""
+    with contextlib.suppress(apsw.Error):
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    with contextlib.suppress(apsw.Error):
+        db.close()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Have names in a folder survive a power cut. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _make_private(path: Path) -> None:
+    """Make an empty file, or take the one that is there; by itself SQLite would make it by the umask."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, guard.FILE_MODE)
+    try:
+        os.fchmod(fd, guard.FILE_MODE)
+    finally:
+        os.close(fd)
+
+
+def _distrust(db: apsw.Connection) -> None:
+    """Give what is stored in the file no power: a trigger or view of a stranger's calls no function with effects."""
+    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0)
 
 
 def relax(db: apsw.Connection) -> None:
@@ -187,21 +282,31 @@ def relax(db: apsw.Connection) -> None:
 def refuse_foreign(path: Path) -> None:
     """Raise DatabaseError unless the file carries our application id; reads its header only."""
     try:
-        with path.open("rb") as file:
-            header = file.read(HEADER_BYTES)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            regular = stat.S_ISREG(os.fstat(fd).st_mode)
+            header = os.read(fd, HEADER_BYTES) if regular else b"no file"
+        finally:
+            os.close(fd)
     except OSError as error:
         message = f"cannot read the database {path}: {error.strerror}"
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
     if not header:
         return
-    ours = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
-    if not ours or int.from_bytes(header[68:72]) != APPLICATION_ID:
+    is_sqlite = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
+    if not is_sqlite and lock_path(path).exists():  # we worked here; whether on this file, healing looks closer
+        message = f"the database {path} is damaged: its header is destroyed"
+        raise DamagedError(message, hint=HEALED_BY)
+    if not is_sqlite or int.from_bytes(header[68:72]) != APPLICATION_ID:
         message = f"{path} is not a shipwrightd database"
         raise DatabaseError(message, hint="it was left untouched; choose another file with --db FILE")
 
 
-def open_reader(path: Path) -> apsw.Connection:
+def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
     """Open the database read-only.
+
+    SQLite makes a -wal and a -shm for a reader, too. With `untouched` a database that nobody has open, as
+    lock and missing -wal tell, is read as one that does not change, and nothing is put beside it.
 
     Raises MissingError when it does not exist, DatabaseError when it is foreign
     or damaged, PathError when it cannot be read, LockedError when it stays locked.
@@ -209,20 +314,27 @@ def open_reader(path: Path) -> apsw.Connection:
     if not path.exists():
         message = f"no database at {path}"
         raise MissingError(message, hint="run `shipwrightd backfill` to make it")
-    refuse_foreign(path)
+    if lock_path(path) not in _HELD:
+        refuse_foreign(path)
+    still = f"{path.absolute().as_uri()}?immutable=1"
     try:
+        if untouched and not lock_is_held(lock_path(path)) and not path.with_name(path.name + "-wal").exists():
+            return _reader(still)
         try:
             return _reader(str(path))
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             if not _lies_still(path):
                 raise
-            return _reader(f"{path.absolute().as_uri()}?immutable=1")
+            return _reader(still)
     except apsw.Error as error:
         raise explained(path, error) from error
 
 
 def _reader(name: str) -> apsw.Connection:
     db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    _distrust(db)
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
+    db.set_progress_handler(lambda: False, SIGNAL_STEPS)  # a view can be made to never end
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.execute("PRAGMA query_only = ON")
     db.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - opens WAL and shared memory now
@@ -237,12 +349,8 @@ def _lies_still(path: Path) -> bool:
 
 def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
     """Return an error that SQLite met while reading as one that says what to do about it."""
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        hint = (
-            "move it aside, and keep it for what the files no longer hold; "
-            "`shipwrightd backfill` makes a new one from the files"
-        )
-        return DatabaseError(f"the database {path} is damaged: {error}", hint=hint)
+    if isinstance(error, DAMAGE):
+        return DamagedError(f"the database {path} is damaged: {error}", hint=HEALED_BY)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return LockedError(f"the database {path} stays locked", hint="end the program that holds it")
     message = f"cannot read the database {path}: {error}"

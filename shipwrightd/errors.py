@@ -7,6 +7,7 @@
 | 2 | the command line is wrong |
 | 65 | the database is foreign, newer, damaged, or a migration was altered |
 | 66 | the Shipwright home, a source or the database is missing |
+| 69 | the service manager is missing, cannot be reached or refuses |
 | 73 | a file or folder cannot be made, read or written |
 | 75 | another shipwrightd is ingesting, or the database stays locked: try again later |
 | 78 | a setting is invalid |
@@ -36,10 +37,20 @@ class DatabaseError(ShipwrightdError):
     exit_code = 65
 
 
+class DamagedError(DatabaseError):
+    """The database is ours and damaged: `run` and `backfill` build it anew."""
+
+
 class MissingError(ShipwrightdError):
     """The Shipwright home, or a database that a command needs, does not exist."""
 
     exit_code = 66
+
+
+class UnavailableError(ShipwrightdError):
+    """The service manager is missing, cannot be reached, or refuses what was asked of it."""
+
+    exit_code = 69
 
 
 class PathError(ShipwrightdError):

@@ -23,7 +23,7 @@ from shipwrightd.errors import MissingError
 from shipwrightd.report import activity
 from shipwrightd.report.activity_ids import newest
 from shipwrightd.report.question import QuestionError
-from shipwrightd.report_commands import OK, Format, question_of, say, usable
+from shipwrightd.report_commands import OK, Format, byte_output, csv_output, question_of, say, usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +46,7 @@ def follow(asked: Asked) -> int:
 
     Raises QuestionError for options that make no sense with it, MissingError without a database.
     """
-    for option in ("until", "cursor", "offset", "now"):
+    for option in ("until", "cursor", "offset", "now", "compat"):
         if getattr(asked, option):
             raise QuestionError(f"--follow and --{option} exclude each other")
     question = question_of("activity", asked)
@@ -131,9 +131,10 @@ def write_json(events: Iterable[Event]) -> None:
     import orjson
 
     sys.stdout.flush()
+    out = byte_output()
     for event in events:
-        sys.stdout.buffer.write(orjson.dumps(asdict(event)) + b"\n")
-    sys.stdout.buffer.flush()
+        out.write(orjson.dumps(asdict(event)) + b"\n")
+    out.flush()
 
 
 def csv_writer() -> Writer:
@@ -145,7 +146,7 @@ def csv_writer() -> Writer:
         for event in events:
             row = activity.row(event)
             if made is None:
-                made = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+                made = csv.DictWriter(csv_output(), list(row), lineterminator="\n")
                 made.writeheader()
             made.writerow(row)
         sys.stdout.flush()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -12,7 +14,7 @@ import structlog
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor, WrappedLogger
+    from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 
 class _Stderr:
@@ -45,7 +47,7 @@ def set_up(level: str) -> None:
     """Log from `level` on: debug, info, warning or error. May be called again to change it."""
     terminal = sys.stderr.isatty()
     shown: list[Processor] = (
-        [_make_visible, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [_make_visible, structlog.dev.ConsoleRenderer(colors=_colours(), exception_formatter=_traceback)]
         if terminal
         else [structlog.processors.format_exc_info, _in_order, structlog.processors.JSONRenderer()]
     )
@@ -66,6 +68,18 @@ def set_up(level: str) -> None:
 def _make_visible(_log: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Escape control characters in values; JSON does so by itself, and repr() for what is no text."""
     return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _colours() -> bool:
+    """Tell whether the terminal has colours, and its user wants them."""
+    return os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Write a traceback without what data in its message could do."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    out.write("\n".join(map(visible, text.getvalue().split("\n"))))
 
 
 def _in_order(_log: WrappedLogger, _method: str, event: EventDict) -> EventDict:

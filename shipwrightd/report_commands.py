@@ -16,12 +16,12 @@ import time
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from shipwrightd import config
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
 from shipwrightd.report import question as questions
-from shipwrightd.text import visible
+from shipwrightd.text import CsvScreen, Encoded, Screen, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +73,7 @@ class Asked:
     follow: bool = False
 
 
+PATHS = ("home", "db")  # names of files may be any bytes
 FILTERS = ("issue", "type", "model", "stage", "developer", "repo", "status", "search", "run")
 
 
@@ -92,6 +93,10 @@ def answer(name: str, asked: Asked) -> int:
     except apsw.CorruptError:
         with from_files(places, f"the database {places.db} is damaged") as db:
             return _answer(db, name, question, "files", asked.form)
+    except apsw.SQLError as error:  # somebody changed its tables
+        from shipwrightd.db import explained
+
+        raise explained(places.db, error) from error
 
 
 def _answer(db: apsw.Connection, name: str, question: Question, source: str, form: Format) -> int:
@@ -119,6 +124,9 @@ def _compat(name: str) -> Any:  # noqa: ANN401 - a module
 
 def question_of(name: str, asked: Asked) -> Question:
     """Return the question that the options of a report mean. Raises QuestionError."""
+    for option, text in asdict(asked).items():
+        if option not in PATHS and isinstance(text, str):
+            questions.readable(text, option=f"--{option}")
     now = clock(asked.now)
     period = questions.period(
         now,
@@ -171,7 +179,20 @@ def print_json(value: object) -> None:
 
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     sys.stdout.flush()
-    sys.stdout.buffer.write(text + b"\n")
+    byte_output().write(text + b"\n")
+
+
+def csv_output() -> CsvScreen | TextIO:
+    """Return where CSV goes: to a terminal only what cannot act on it."""
+    return CsvScreen(sys.stdout) if sys.stdout.isatty() else sys.stdout
+
+
+def byte_output(*, csv: bool = False) -> BinaryIO:
+    """Return the same for bytes, of JSON unless it is said to be CSV. stdout has to be flushed before."""
+    if not sys.stdout.isatty():
+        return sys.stdout.buffer
+    screen = CsvScreen(sys.stdout) if csv else Screen(sys.stdout)
+    return cast("BinaryIO", Encoded(screen))  # all of it that is used
 
 
 def print_csv(rows: Any) -> None:  # noqa: ANN401 - mappings of one shape
@@ -179,7 +200,7 @@ def print_csv(rows: Any) -> None:  # noqa: ANN401 - mappings of one shape
     writer: csv.DictWriter[str] | None = None
     for row in rows:
         if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+            writer = csv.DictWriter(csv_output(), list(row), lineterminator="\n")
             writer.writeheader()
         writer.writerow(row)
 

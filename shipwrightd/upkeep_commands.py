@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shipwrightd import config
 from shipwrightd.commands import OK, _made, _naming, _refuse_unusable, _with_home
+from shipwrightd.errors import PathError
 from shipwrightd.report.question import UNITS, QuestionError, moment, utc
 from shipwrightd.text import visible
 
@@ -39,6 +40,30 @@ def import_events(home: str | None, db: str | None, file: str, machine: str | No
     )
     if done.left_out:
         print(f"{done.left_out:,} left out: older than what prune took away")
+    return OK
+
+
+def recover(home: str | None, db: str | None, *, force: bool) -> int:
+    """Check the whole database, build it anew if it is damaged, and catch up."""
+    places = _with_home(config.locate(home, db))
+    _refuse_unusable(places.db, healing=True)
+    from shipwrightd import log
+    from shipwrightd.ingest import catchup
+    from shipwrightd.ingest.heal import Care
+
+    log.set_up("critical")  # what it did is printed
+    care = Care(damage="asked for" if force else None, thorough=True)
+    with _naming(places.db):
+        done = catchup.backfill(places.home, places.db, care=care)
+    found = care.recovery
+    if found is None:
+        print("the database is whole")
+    else:
+        print(f"damaged: {visible(found.reason)}")
+        print(f"{found.kept:,} records kept, {found.refilled:,} events from the files, {found.lost:,} lost")
+        print(f"the damaged file is {visible(str(places.db.with_name(found.set_aside)))}")
+    if done.errors:
+        raise PathError("; ".join(done.errors), hint="mend that and run `shipwrightd backfill` for the rest")
     return OK
 
 

@@ -54,15 +54,16 @@ def source(world: World, name: str = "events.jsonl") -> Entry:
 class Running(Daemon):
     """A daemon behind another program, `setpriv` or `sh` for one, whose log can be asked."""
 
-    def __init__(self, world: World, *prefix: str, **environment: str) -> None:
+    def __init__(self, world: World, *prefix: str, flags: Sequence[str] = (), **environment: str) -> None:
         super().__init__(world, **environment)
         self._prefix = prefix
+        self._flags = flags
 
     def start(self) -> Running:
         """Start it behind its prefix."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._prefix, sys.executable, "-m", "shipwrightd", "run", *places(self._world)],
+                [*self._prefix, sys.executable, "-m", "shipwrightd", "run", *places(self._world), *self._flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

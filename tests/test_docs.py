@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipwrightd import errors
+from shipwrightd.config_keys import KEYS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,12 +37,11 @@ def test_no_command_is_missing_from_the_readme() -> None:
     assert listed == set(COMMANDS)
 
 
-def test_every_setting_of_the_readme_is_known() -> None:
-    config = (ROOT / "shipwrightd" / "config.py").read_text()
-    table = README.split("## Settings")[1].split("##")[0]
-    for name in re.findall(r"`(log_level|rescan_s|settle_s|watch)`", table):
-        assert name in config
-    assert len(set(re.findall(r"SHIPWRIGHTD_\w+", table))) == 6
+def test_every_setting_stands_in_the_readme_and_in_its_document() -> None:
+    for text in (README.split("## Settings")[1].split("\n## ")[0], (ROOT / "docs" / "settings.md").read_text()):
+        for key in KEYS:
+            assert f"| `{key.name}` | `{key.flag}` | `{key.variable}` |" in text
+        assert len(set(re.findall(r"SHIPWRIGHTD_[A-Z_]+", text))) == len(KEYS)
 
 
 def test_the_links_of_the_documents_lead_somewhere() -> None:

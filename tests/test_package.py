@@ -16,7 +16,7 @@ from world import line
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("shipwrightd", "migrations", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("shipwrightd", "migrations", "systemd", "launchd", "docs", "pyproject.toml", "README.md", "LICENSE")
 OFFLINE = ("No matching distribution", "ConnectionError", "Could not find a version", "Temporary failure")
 
 
@@ -68,14 +68,57 @@ def call(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_wheel_holds_the_package_its_migrations_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_the_package_its_migrations_its_templates_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     migrations = sorted(file.name for file in (ROOT / "migrations").glob("*.sql"))
     assert sorted(Path(name).name for name in names if name.endswith(".sql")) == migrations
     assert all(name.startswith("shipwrightd/migrations/") for name in names if name.endswith(".sql"))
+    for folder in ("systemd", "launchd"):
+        templates = {f"shipwrightd/{folder}/{file.name}" for file in (ROOT / folder).iterdir()}
+        assert {name for name in names if name.startswith(f"shipwrightd/{folder}/")} == templates
     assert {name.split("/")[0].split("-")[0] for name in names} == {"shipwrightd"}
     assert [name for name in names if "test" in name or "__pycache__" in name] == []
+
+
+def test_wheel_says_what_it_is_and_brings_its_manual(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+    assert "License-Expression: MIT\n" in metadata
+    assert "License-File: LICENSE\n" in metadata
+    assert "Requires-Python: >=3.11\n" in metadata
+    assert "shipwrightd/py.typed" in names
+    assert [name for name in names if name.endswith(".data/data/share/man/man1/shipwrightd.1")]
+
+
+@pytest.mark.parametrize("installer", ["uv"])  # pipx takes minutes: its own environment comes first
+def test_installs_as_a_tool_into_an_empty_home(wheel: Path, tmp_path: Path, installer: str) -> None:
+    tools = tmp_path / "tools"
+    subprocess.run([sys.executable, "-m", "venv", str(tools)], check=True)
+    pip(tools / "bin" / "python", "install", installer)
+    user, home = tmp_path / "user", tmp_path / "home"
+    user.mkdir()
+    home.mkdir()
+    (home / "events.jsonl").write_bytes(line(1))
+    how = ("tool", "install", "--python", sys.executable) if installer == "uv" else ("install",)
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SHIPWRIGHTD_", "XDG"))
+    }
+    environment = {**inherited, "HOME": str(user), "SHIPWRIGHTD_HOME": str(home)}
+    told = subprocess.run(
+        [tools / "bin" / installer, *how, wheel],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=300,
+    )
+    assert told.returncode == 0, told.stderr
+    program = user / ".local" / "bin" / "shipwrightd"
+    for command in (["version"], ["backfill"], ["status"], ["report", "runs"]):
+        done = subprocess.run([program, *command], capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
 
 
 def test_installed_program_imports_a_home_and_answers(installed: Path, tmp_path: Path) -> None:
@@ -90,6 +133,9 @@ def test_installed_program_imports_a_home_and_answers(installed: Path, tmp_path:
     assert [(source["records"], source["quarantined"]) for source in status["sources"]] == [(2, 1)]
     assert status["database"]["schema_version"] == len(list((ROOT / "migrations").glob("*.sql")))
     assert call(installed, "verify", "--home", home).returncode == 0
+    if shutil.which("systemctl"):
+        unit = call(installed, "service", "install", "--dry-run", "--home", home).stdout
+        assert f'ExecStart=:"{installed}" "run" "--home" "{home}"' in unit
 
 
 def test_installed_daemon_starts_and_stops(installed: Path, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from shipwrightd.db import WriterLock, transaction
 from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.documents_pass import Documents
+from shipwrightd.ingest.heal import Care, open_whole
+from shipwrightd.ingest.heal_check import wrong_with_file
 from shipwrightd.ingest.journal import Journal
 from shipwrightd.ingest.listen import Batch
 from shipwrightd.ingest.sources import JOURNALS
@@ -169,7 +171,7 @@ class CatchUp:
             if polled.size:
                 log.debug("batch_stored", source=name, records=polled.records, bytes=polled.size)
                 took_s = time.monotonic() - began
-                self.heard(Batch(name, polled.records, polled.quarantined, polled.size, took_s))
+                self.heard(Batch(name, polled.records, polled.quarantined, polled.size, took_s, polled.commit_s))
                 if progress:
                     progress(polled.size, polled.records)
             if polled.wait_s is not None:
@@ -192,31 +194,41 @@ class CatchUp:
             log.warning("source_failed", source=name, error=error)
 
 
-def open_database(path: Path, home: Path | None, command: str = "") -> tuple[apsw.Connection, WriterLock]:
+def open_database(
+    path: Path, home: Path | None, command: str = "", care: Care | None = None
+) -> tuple[apsw.Connection, WriterLock]:
     """Take the writer lock and open the migrated database; no home is needed for work inside it.
 
-    Raises MissingError without the home, LockedError beside another writer,
-    DatabaseError for a foreign or newer file, PathError for what the system refuses.
+    With `care`, which needs the home, a damaged one is built anew. Raises MissingError without
+    the home, LockedError beside another writer, DatabaseError for a foreign, newer or damaged file,
+    PathError for what the system refuses.
     """
     try:
-        return _open_database(path, home, command)
+        return _open_database(path, home, command, care)
     except OSError as error:
         place = error.filename or path
         raise PathError(f"cannot use {place}: {error.strerror}", hint="check its owner, mode and medium") from error
 
 
-def _open_database(path: Path, home: Path | None, command: str) -> tuple[apsw.Connection, WriterLock]:
+def _open_database(
+    path: Path, home: Path | None, command: str, care: Care | None
+) -> tuple[apsw.Connection, WriterLock]:
     if home is not None and not home.is_dir():
         raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
     database.prepare_folder(path)
-    if path.exists():
+    if care is not None:
+        wrong_with_file(path)
+    elif path.exists():
         database.refuse_foreign(path)
     lock = WriterLock(database.lock_path(path))
     about = {"command": command, "pid": os.getpid(), "started_at": clock.now().text, "version": __version__}
     lock.acquire({**about, "home": str(home or "")})
     try:
-        db = database.open_writer(path)
-        migrate.migrate(db)
+        if care is not None and home is not None:
+            db = open_whole(path, home, care)
+        else:
+            db = database.open_writer(path)
+            migrate.migrate(db)
         with transaction(db):
             store.clear_errors(db)
     except (apsw.BusyError, apsw.ProtocolError) as error:
@@ -257,13 +269,30 @@ def pending_bytes(home: Path) -> int:
     return total
 
 
-def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] | None = None) -> Backfilled:
+def backfill(
+    home: Path, path: Path, progress: Callable[[int, int, int], None] | None = None, care: Care | None = None
+) -> Backfilled:
     """Import once all that the files hold; a second time there is nothing left to import.
 
     `progress` gets bytes done, bytes in all and records, batch by batch.
     """
-    db, lock = open_database(path, home, "backfill")
+    care = care or Care()
+    db, lock = open_database(path, home, "backfill", care)
     calm_interpreter()
+    try:
+        return _backfill(db, home, progress)
+    except database.DAMAGE as error:
+        database.abandon(db)
+        care.damage = str(error)
+        db = open_whole(path, home, care)
+        return _backfill(db, home, progress)
+    finally:
+        with contextlib.suppress(apsw.Error):
+            db.close()
+        lock.release()
+
+
+def _backfill(db: apsw.Connection, home: Path, progress: Callable[[int, int, int], None] | None) -> Backfilled:
     before = totals(db)
     total = pending_bytes(home)
     done = [0, 0]
@@ -282,8 +311,6 @@ def backfill(home: Path, path: Path, progress: Callable[[int, int, int], None] |
         after = totals(db)
     finally:
         catch_up.close()
-        db.close()
-        lock.release()
     none = (0, 0, 0, 0)
     summaries = [_summary(name, before.get(name, none), after[name], catch_up.seconds) for name in sorted(after)]
     return Backfilled(summaries, sorted(catch_up.errors.values()))

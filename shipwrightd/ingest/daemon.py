@@ -18,14 +18,16 @@ import apsw
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.db import BUSY_TIMEOUT_MS, explained, identity, relax, transaction
-from shipwrightd.errors import DatabaseError, MissingError, PathError, ShipwrightdError
+from shipwrightd.db import BUSY_TIMEOUT_MS, DAMAGE, WriterLock, abandon, identity, relax, transaction
+from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
+from shipwrightd.ingest.heal import Care, open_whole
 from shipwrightd.ingest.listen import Listener, Listeners, Turn
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.wake import Watch
+from shipwrightd.ingest.wal import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.catchup import Passed
 
 COALESCE_S = 0.002  # a burst of wakes becomes one batch; below what anyone can see
+BUSY_RATE = 1_200  # records a second; beyond it a commit for every few records is mostly pages written again
+BUSY_COALESCE_S = 0.05
 DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 DEGRADED_RESCAN_S = 0.5
 BUSY_STEP_S = 0.02
@@ -97,15 +101,58 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     bell = threading.Event()
     flags = Flags(bell)
     with flags.installed():
-        db, lock = open_database(config.db, config.home, "run")
+        heard = Listeners(listeners)
+        db, lock = open_database(config.db, config.home, "run", Care(alive=heard.healing))
+        heard = Listeners((*listeners, Notice(lock)))
         try:
-            Loop(db, config, settings, flags).run(reload, Listeners(listeners))
-        except (apsw.CorruptError, apsw.NotADBError) as error:  # also when the medium fails to read a page
-            raise explained(config.db, error) from error
+            while True:
+                try:
+                    Loop(db, config, settings, flags).run(reload, heard)
+                except DAMAGE as error:
+                    abandon(db)
+                    healed = _heal(config, str(error), flags, heard)
+                    if healed is None:
+                        break
+                    db = healed
+                else:
+                    break
         finally:
+            heard.stopping()
             with contextlib.suppress(apsw.Error):
                 db.close()
             lock.release()
+
+
+def _heal(config: Config, damage: str, flags: Flags, listener: Listener) -> apsw.Connection | None:
+    """Return the database built anew, waiting for what that needs; None when asked to stop meanwhile."""
+    failures = 0
+    while not flags.stopping:
+        try:
+            return open_whole(config.db, config.home, Care(damage, alive=listener.healing))
+        except (PathError, LockedError, MissingError) as error:
+            wait_s = DATABASE_RETRY_S[min(failures, len(DATABASE_RETRY_S) - 1)]
+            failures += 1
+            log.warning("recovery_waiting", error=str(error), retry_s=wait_s)
+            listener.turned(Turn(0, waiting=error.message))
+            flags.bell.clear()
+            flags.bell.wait(wait_s)
+    return None
+
+
+class Notice(Listener):
+    """Writes beside the database what it makes us wait for, because then nothing can be written into it."""
+
+    def __init__(self, lock: WriterLock) -> None:
+        self._lock = lock
+        self._waiting: str | None = None
+
+    def turned(self, turn: Turn) -> None:
+        """Say it when it changes."""
+        if turn.waiting == self._waiting:
+            return
+        self._waiting = turn.waiting
+        with contextlib.suppress(OSError):
+            self._lock.note({"waiting": turn.waiting, "waiting_since": clock.now().text} if turn.waiting else {})
 
 
 class Loop:
@@ -122,12 +169,16 @@ class Loop:
         self._flags = flags
         self._catch_up = CatchUp(db, home, settle_s=settings.settle_s)
         self._listener = Listener()
+        self._log = Log(db, config.db)
         self._watch: Watch | None = None
         db.set_busy_handler(self._keep_trying)
         self._trouble: list[str] = []
         self._failures = 0
         self._waiting = ""
         self._stored = 0
+        self._pause_s = COALESCE_S
+        self._passed_at = 0.0  # monotonic seconds: when the last pass ended
+        self._hinted = False
         self._next_look = 0.0  # monotonic seconds: when to look at everything
         self._real_home = str(home)
 
@@ -146,15 +197,14 @@ class Loop:
             log.info("daemon_following", records=self._stored, seconds=round(time.monotonic() - started, 3))
             listener.following()
             while not self._flags.stopping:
-                rung = self._bell.wait(max(0.0, self._next_look - time.monotonic()))
+                rung = self._bell.wait(min(max(0.0, self._next_look - time.monotonic()), listener.pulse_s))
                 self._bell.clear()
                 if self._flags.reloading:
                     self._reload(reload)
                 self._pass(rung=rung)
                 if rung:
-                    time.sleep(COALESCE_S)
+                    time.sleep(self._pause_s)
         finally:
-            listener.stopping()
             if self._watch is not None:
                 self._watch.stop()
             self._catch_up.close()
@@ -162,26 +212,44 @@ class Loop:
 
     def _pass(self, *, rung: bool) -> None:
         """Look at what hints name, or at everything when its time has come, and set the time of the next look."""
+        began = time.monotonic()
         waiting = self._look(rung=rung)
-        errors = dict(self._catch_up.errors)
-        behind = self._catch_up.behind_bytes()
-        self._listener.turned(Turn(self._stored, behind, errors, tuple(self._trouble), waiting))
+        self._listener.turned(
+            Turn(
+                self._stored,
+                behind_bytes=self._catch_up.behind_bytes(),
+                errors=dict(self._catch_up.errors),
+                trouble=tuple(self._trouble),
+                waiting=waiting,
+                hinted=self._hinted,
+                seconds=time.monotonic() - began,
+                watch_starts=self._watch.starts if self._watch is not None else 0,
+            )
+        )
 
     def _look(self, *, rung: bool) -> str | None:
         """Return what the database makes us wait for, None when all went well."""
         started = time.monotonic()
-        if self._failures and started < self._next_look:
-            return self._waiting  # asking more often brings neither space nor a lock, only more to log
+        if started < self._next_look:
+            if self._failures:
+                return self._waiting  # asking more often brings neither space nor a lock, only more to log
+            if not rung:
+                return None  # a listener's pulse
         try:
             hints = self._hints() if rung and started < self._next_look else None
+            self._hinted = hints is not None
             if hints is None:
                 self._check_database(started)
                 self._check_watch()
             passed = self._catch_up.look(hints, stop=lambda: self._flags.stopping)
+            self._log.keep_short(time.monotonic())
         except WAITS as error:
             self._wait_for_database(error)
             return self._waiting
         self._stored += passed.records
+        now = time.monotonic()
+        self._pause_s = BUSY_COALESCE_S if passed.records > BUSY_RATE * (now - self._passed_at) else COALESCE_S
+        self._passed_at = now
         if self._failures:
             log.info("database_recovered", failures=self._failures)
             self._failures = 0
@@ -199,7 +267,8 @@ class Loop:
 
     def _keep_trying(self, tried: int) -> bool:
         """Wait for a lock on the database as long as SQLite would, but not when asked to stop."""
-        if self._flags.stopping or tried * BUSY_STEP_S >= BUSY_TIMEOUT_MS / 1_000:
+        patience_s = self._log.patience_s or BUSY_TIMEOUT_MS / 1_000
+        if self._flags.stopping or tried * BUSY_STEP_S >= patience_s:
             return False
         time.sleep(BUSY_STEP_S)
         return True

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import orjson
 
+from shipwrightd.ingest.documents_fields import looks_numeric
 from shipwrightd.ingest.rows import REJECTED_NOT_AN_OBJECT, EventRow, Rejected
 from shipwrightd.ingest.salvage import BLANK, BOM, Record, read_record, salvage
 from shipwrightd.ingest.salvage_exact import (
@@ -333,6 +334,8 @@ def _issue(value: object) -> _Field:
     whole, partly = _integer(value)
     if whole is None or (partly and isinstance(value, float)):
         text, partly = _words(value)
+        if text and looks_numeric(text):  # the column would turn it into another number than it spells
+            return None, True
         return text or None, partly
     return whole or None, partly
 

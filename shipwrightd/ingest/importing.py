@@ -43,6 +43,7 @@ STDIN = "-"
 IMPORTED = "import/"  # how origins of other machines' events begin, and sources of what could not be read
 MARK = b',"shipwrightd":{'  # how an export begins what it says of a row beside the event, as the last key
 ORIGINS = ("events.jsonl", "team-events.jsonl/", IMPORTED)  # those that a mark may name, or their beginnings
+FIRST_BYTES = 64  # enough to see what kind of file it is
 LOOKED_AT = 10_000  # pieces; a file is given up when none of so many is an event
 ONE_IN = 10  # likewise when at the end fewer pieces than one in so many are events
 
@@ -136,7 +137,9 @@ class _Reading:
         self.lines = self.rows = self.rejected = self.events = 0
 
     def read(self) -> None:
-        """Lay out the whole file. Raises PathError when it holds no events."""
+        """Lay out the whole file. Raises PathError when it holds no events, or all in one array."""
+        if os.pread(self._source.fileno(), FIRST_BYTES, 0).lstrip().startswith(b"["):  # its lines would be salvaged
+            raise PathError("that file is a JSON array", hint="import takes JSON lines: export --format jsonl")
         reader = Reader(self._source.fileno(), Position(0, b""))
         waiting: list[bytes] = []
         while (got := reader.read()) is not None:

@@ -52,6 +52,7 @@ class Polled:
     more: bool = False
     wait_s: float | None = None
     switched: str = ""  # how reading went over to another file, for the log
+    commit_s: float = 0.0
 
 
 class Journal:
@@ -107,11 +108,10 @@ class Journal:
 
     def age_s(self) -> float:
         """Return how long ago the file at the path was written to, 0 when that cannot be told."""
-        try:
-            info = self._look()
-        except OSError:
-            return 0.0
-        return time.time() - info.st_mtime if info else 0.0
+        with contextlib.suppress(OSError):
+            if info := self._look():
+                return time.time() - info.st_mtime
+        return 0.0
 
     def _look(self) -> os.stat_result | None:
         try:
@@ -163,10 +163,12 @@ class Journal:
             return None
         try:
             with transaction(db):
-                return self._store(db, stream, chunk, now, late=late)
+                polled = self._store(db, stream, chunk, now, late=late)
+                stored = time.monotonic()
         except BaseException:
             stream.restore(mark)
             raise
+        return replace(polled, commit_s=time.monotonic() - stored)
 
     def _store(self, db: apsw.Connection, stream: Stream, chunk: Chunk | None, now: Now, *, late: bool) -> Polled:
         filing = Filing(db, self.source, now)
@@ -280,13 +282,13 @@ class Journal:
             return self._look_closer(db, plan, files, here.place)
         siblings = files[:-1] if self._at_path else files
         known = [other.place for other in store.other_generations(db, name)]
-        back = locate.find_return(files, known) if self._at_path else None
+        history = store.load_history(db, name)
+        back = locate.find_return(files, known, history) if self._at_path else None
         if back is not None:
             return back
         start = locate.first_unknown(siblings, [*known, here.place])
         if start == len(files):
             return None
-        history = store.load_history(db, name)
         if not history:
             return Plan(How.FRESH, start)
         settled = not self._at_path or self._is_whole(files[-1], here.place, now)
@@ -299,7 +301,7 @@ class Journal:
             return plan
         with contextlib.suppress(ChangedError):
             others = [other.place for other in store.other_generations(db, self.source.name)]
-            back = locate.find_return([fd], [other for other in others if other.offset > place.offset])
+            back = locate.find_return([fd], [other for other in others if other.offset > place.offset], ())
             if back is not None:
                 return replace(back, first=plan.first)
             overlap = locate.edits_before(fd, plan.position, store.load_history(db, self.source.name))

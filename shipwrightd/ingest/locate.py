@@ -88,14 +88,22 @@ def edits_before(fd: int, position: Position, history: Sequence[int]) -> Overlap
     return replace(found, unknown=[found.known - len(window) + at for at in unknown])
 
 
-def find_return(files: Sequence[int], known: Sequence[Place]) -> Plan | None:
-    """Plan for a file at the path that was read before and is back, from as far as it was read."""
+def find_return(files: Sequence[int], known: Sequence[Place], history: Sequence[int]) -> Plan | None:
+    """Plan for a file at the path that was read before and is back, from as far as it was read.
+
+    A file that was read, copied, read on and then edited begins as that older one does, too: where the
+    history's end stands further on, that is how far it was read.
+    """
     fd = files[-1]
     for place in sorted(known, key=lambda place: -place.offset):
         position = resume_at(fd, place) if place.offset else None
-        if position is not None:
-            overlap = _known_up_to(fd, position.offset)
-            return Plan(How.OVERLAP, len(files) - 1, position, overlap) if overlap else None
+        if position is None:
+            continue
+        further = _find_tail(fd, history, (block.hashes for block in scan(fd))) if history else None
+        if further is not None and further.offset > position.offset:
+            return Plan(How.OVERLAP, len(files) - 1, _position(fd, further.offset), further)
+        overlap = _known_up_to(fd, position.offset)
+        return Plan(How.OVERLAP, len(files) - 1, position, overlap) if overlap else None
     return None
 
 

@@ -58,7 +58,7 @@ class Stream:
         self.position = position
         self.lines = lines
         self.retire_at = float("inf")  # monotonic seconds; set when the file is no longer the current one
-        self._origin = origin
+        self.origin = origin
         self._reader = Reader(fd, position)
         self._at = position  # behind what was pulled; ahead of `position` until that is stored
         self._undecided: list[bytes] = []
@@ -179,7 +179,7 @@ class Stream:
         return got
 
     def _decide(self, lines: list[bytes], *, final: bool) -> Chunk:
-        decoded = decode_lines(lines, origin=self._origin, final=final)
+        decoded = decode_lines(lines, origin=self.origin, final=final)
         done = lines[: decoded.consumed] if decoded.consumed < len(lines) else lines
         self._undecided = lines[decoded.consumed :]
         size = sum(map(len, done)) + len(done)

@@ -15,7 +15,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchdog.events import (
@@ -28,8 +27,11 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from shipwrightd.mounts import network_type, read_mounts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from watchdog.observers.api import BaseObserver, ObservedWatch
 
@@ -42,16 +44,6 @@ BLIND_AFTER = 3  # growths that no event told ...
 BLIND_WITHIN_S = 60.0  # ... within this time, and as long without one before we trust again
 BACK_OFF_MAX_S = 300.0
 BACK_OFF_QUIET_S = 600.0  # longer than the longest wait, or trouble would look like quiet
-MOUNTS = Path("/proc/self/mountinfo")
-# Writers on other machines cause no events here.
-NETWORK_TYPES = frozenset(
-    (
-        *("9p", "afs", "ceph", "cifs", "coda", "drvfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4"),
-        *("prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs"),
-        *("fuse.ceph", "fuse.davfs2", "fuse.glusterfs", "fuse.grpcfuse", "fuse.gvfsd-fuse", "fuse.osxfs"),
-        *("fuse.rclone", "fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs"),
-    )
-)
 LIMITS = {
     errno.ENOSPC: "the system's limit of watches is reached (fs.inotify.max_user_watches)",
     errno.EMFILE: "the limit of open files or of inotify instances is reached",
@@ -97,28 +89,6 @@ class BackOff:
     def ready(self, now: float) -> bool:
         """Tell whether the next attempt is due."""
         return now >= self._last + self._wait_s
-
-
-def network_type(mountinfo: str, folder: str) -> str:
-    """Return the type of the network file system that holds `folder`, or '' for a local one."""
-    best, kind = "", ""
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) < 5 or not after:  # noqa: PLR2004 - the mount point is the fifth field
-            continue
-        point = _unescape(fields[4])
-        inside = folder == point or folder.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):  # of two at one place the later one covers the first
-            best, kind = point, after.split()[0]
-    return kind if kind in NETWORK_TYPES else ""
-
-
-def _unescape(field: str) -> str:
-    """Undo the octal escapes with which the kernel writes blanks in mount points."""
-    for code in ("\\040", "\\011", "\\012"):
-        field = field.replace(code, chr(int(code[1:], 8)))
-    return field.replace("\\134", "\\")
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
@@ -177,6 +147,7 @@ class Watch:
         self._blindness = Blindness()
         self._blind_path = ""
         self._renewed = False
+        self.starts = 0  # how often watchdog was started
 
     def start(self, folders: Sequence[Path]) -> None:
         """Begin to watch these real folders; call it before the first look, so that nothing falls between.
@@ -272,7 +243,7 @@ class Watch:
         """Watch these folders as far as the system allows; tell whether any could be."""
         self._trouble.clear()
         added = False
-        mounts = _read_mounts()
+        mounts = read_mounts()
         for path in missing:
             try:
                 handle = self._running().schedule(self._handler, path, event_filter=EVENTS)
@@ -294,6 +265,7 @@ class Watch:
         if self._observer is None:
             observer = Observer()
             observer.start()
+            self.starts += 1
             self._observer = observer
         return self._observer
 
@@ -318,13 +290,6 @@ def _present(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:
     """Return the folders that exist, and which each one is."""
     found = {str(folder): _identity(folder) for folder in folders}
     return {path: identity for path, identity in found.items() if identity is not None}
-
-
-def _read_mounts() -> str:
-    try:
-        return MOUNTS.read_text(errors="surrogateescape")
-    except OSError:  # no Linux
-        return ""
 
 
 def _explain(error: OSError | RuntimeError) -> str:

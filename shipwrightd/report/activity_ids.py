@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 PROBE_IDS = 131_072  # looked at first: a first load puts all team events behind the journal
 BLOCK_BITS = 8  # a block is 256 ids
 STRETCH_BLOCKS = 64  # looked at with one statement
-ISSUE_BLOCKS = 512  # of an issue, before its period bounds the rest
+NAMED_BLOCKS = 512  # of an issue, stage, model or developer, before the period bounds the rest
+FEW_KINDS = 16  # of types looked up beside another index
 KINDS = 500  # of types that begin alike; with more, types are no help in finding
 OPEN = 253_402_300_800  # an end this late is none: the year 10000
 LEAST, LARGEST = -(1 << 63), (1 << 63) - 1
@@ -48,6 +49,11 @@ WHERE id >= ?1 AND id < ?2
 ORDER BY id DESC"""
 # In which blocks of ids something stands: a step down the index at a time where the index is in order of ids ...
 LAST_OF_ISSUE = "SELECT id FROM events INDEXED BY events_issue WHERE issue = ? AND id < ? ORDER BY id DESC LIMIT 1"
+LAST_OF_STAGE = "SELECT id FROM events INDEXED BY events_stage WHERE stage = ? AND id < ? ORDER BY id DESC LIMIT 1"
+LAST_OF_MODEL = "SELECT id FROM events INDEXED BY events_model WHERE model = ? AND id < ? ORDER BY id DESC LIMIT 1"
+LAST_OF_ORIGIN = """
+SELECT id FROM events INDEXED BY events_team
+WHERE origin = ? AND id < ? AND origin GLOB 'team-events.jsonl/*' ORDER BY id DESC LIMIT 1"""
 LAST_OF_TYPE = "SELECT id FROM events INDEXED BY events_type WHERE type = ? AND id < ? ORDER BY id DESC LIMIT 1"
 # ... and all of the period where it is in order of time. ?1 bits of an id that count within a block; ?2 below.
 OF_TYPE_AND_TIME = """
@@ -67,6 +73,20 @@ WITH RECURSIVE found (type) AS (
     LIMIT ?2
 )
 SELECT ?1 UNION ALL SELECT type FROM found WHERE type IS NOT NULL"""
+
+# The origins of developer ?1, at any machine or, where it names one, at that.
+ORIGINS = """
+WITH RECURSIVE found (origin) AS (
+    SELECT min(origin) FROM events INDEXED BY events_team
+    WHERE origin GLOB 'team-events.jsonl/*'
+        AND origin >= 'team-events.jsonl/' || ?1 || '@' AND origin < 'team-events.jsonl/' || ?1 || 'A'
+    UNION ALL
+    SELECT (SELECT min(e.origin) FROM events AS e INDEXED BY events_team
+            WHERE e.origin GLOB 'team-events.jsonl/*'
+                AND e.origin > found.origin AND e.origin < 'team-events.jsonl/' || ?1 || 'A')
+    FROM found WHERE found.origin IS NOT NULL
+)
+SELECT 'team-events.jsonl/' || ?1 UNION ALL SELECT origin FROM found WHERE origin IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,9 @@ def newest(db: apsw.Connection) -> int:
     return found or 0
 
 
+Named = tuple[str, "list[Any]"]  # a statement that finds the last id of a value, and values of which any will do
+
+
 def matching(db: apsw.Connection, want: Wanted, below: int) -> Iterator[int]:
     """Yield the ids below `below` of the events that are meant, the newest first."""
     probed = below - PROBE_IDS
@@ -144,18 +167,48 @@ def blocks(db: apsw.Connection, want: Wanted, below: int) -> Iterator[int] | Non
     A block may come twice, and may hold none.
     """
     types = None if want.type is None else kinds(db, want.type)
-    if want.issue is not None:
-        return _of_issue(db, want, types, below)
-    return _of_time_or_type(db, want, types, below)
+    named = _named(db, want)
+    if not named:
+        return _of_time_or_type(db, want, types, below)
+    if types is not None and len(types) <= FEW_KINDS:
+        named.append((LAST_OF_TYPE, types))
+    return _of_named(db, want, types, named, below)
 
 
-def _of_issue(db: apsw.Connection, want: Wanted, types: list[str] | None, below: int) -> Iterator[int]:
-    for count, block in enumerate(_steps(db, LAST_OF_ISSUE, want.issue, below)):
-        if want.first is not None and count == ISSUE_BLOCKS:  # a busy one: from here on the period bounds it
+def _named(db: apsw.Connection, want: Wanted) -> list[Named]:
+    """Return the indexes, but for that of types, that tell where the events stand, and what to look for in each."""
+    values = ((LAST_OF_ISSUE, want.issue), (LAST_OF_STAGE, want.stage), (LAST_OF_MODEL, want.model))
+    found: list[Named] = [(last, [value]) for last, value in values if value is not None]
+    if want.developer is not None:
+        found.append((LAST_OF_ORIGIN, [origin for (origin,) in db.execute(ORIGINS, (want.developer,))]))
+    return found
+
+
+def _of_named(
+    db: apsw.Connection, want: Wanted, types: list[str] | None, named: list[Named], below: int
+) -> Iterator[int]:
+    for count, block in enumerate(_shared(db, named, below)):
+        if want.first is not None and count == NAMED_BLOCKS:  # there are many: from here on the period bounds them
             below = min(below, (block + 1) << BLOCK_BITS)
             yield from _of_time_or_type(db, want, types, below) or ()
             return
         yield block
+
+
+def _shared(db: apsw.Connection, named: list[Named], below: int) -> Iterator[int]:
+    """Yield the blocks in which every one of the indexes has one of its values, the last first."""
+    while True:
+        lasts = [
+            max((id_ for value in values if (id_ := db.execute(last, (value, below)).get) is not None), default=None)
+            for last, values in named
+        ]
+        ids = [id_ for id_ in lasts if id_ is not None]
+        if len(ids) < len(named):
+            return
+        low, high = min(ids) >> BLOCK_BITS, max(ids) >> BLOCK_BITS
+        if low == high:
+            yield low
+        below = (low if low == high else low + 1) << BLOCK_BITS
 
 
 def _of_time_or_type(db: apsw.Connection, want: Wanted, types: list[str] | None, below: int) -> Iterator[int] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from shipwrightd.report.question import DAY_S, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from shipwrightd.report.question import Question
 
@@ -57,6 +58,15 @@ def stretch_of(day: str, unit: str) -> str:
         return day
     date = dt.date.fromisoformat(day)
     return (date - dt.timedelta(days=date.weekday())).isoformat()
+
+
+def idle_together(stretches: Iterable[str], busy: Collection[str]) -> list[tuple[str, int]]:
+    """Return the stretches, each with 1; two or more in a row that are not busy as one, with their number."""
+    found: list[tuple[str, int]] = []
+    for idle, run in groupby(stretches, key=lambda stretch: stretch not in busy):
+        one = list(run)
+        found += [(one[0], len(one))] if idle else [(stretch, 1) for stretch in one]
+    return found
 
 
 def start_of_day(epoch: int) -> int:

@@ -6,12 +6,16 @@ Nothing is ever written where Shipwright or this program keeps files of its own.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import secrets
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipwrightd import guard
 from shipwrightd.db import lock_path
 from shipwrightd.errors import PathError
 
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+UNFINISHED = re.compile(r"\.shipwrightd-[0-9a-f]{16}")
+YOUNG_S = 60  # a file as young may not be locked yet
 OURS = "shipwrightd"  # the folder in Shipwright's home that is for this program
 
 
@@ -26,12 +32,16 @@ OURS = "shipwrightd"  # the folder in Shipwright's home that is for this program
 def new_file(target: Path, *, force: bool) -> Iterator[Path]:
     """Give an empty file to write, only for its owner to read; at the end of the block it is at `target`, on disk.
 
-    When the block fails, nothing of it is left. Without `force` a file that is there is never replaced.
-    Raises PathError for what stands in the way.
+    When the block fails, nothing of it is left; what a killed process left, the next file in that folder clears away.
+    Without `force` a file that is there is never replaced. Raises PathError for what stands in the way.
     """
+    _clear_away(target.parent)
     temporary = target.with_name(f".shipwrightd-{secrets.token_hex(8)}")  # named first: an interrupt may come any time
+    lock = -1
     try:
-        os.close(os.open(temporary, NEW, 0o600))
+        lock = os.open(temporary, NEW, 0o600)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
         _sync(temporary)
         _place(temporary, target, force=force)
@@ -40,6 +50,30 @@ def new_file(target: Path, *, force: bool) -> Iterator[Path]:
         raise PathError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+def _clear_away(folder: Path) -> None:
+    """Delete unfinished files of ours that no process writes any more."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if UNFINISHED.fullmatch(path.name) and _is_abandoned(path):
+                path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if found.st_uid != os.geteuid() or found.st_mtime > time.time() - YOUNG_S:
+            return False
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def _sync(path: Path) -> None:
@@ -71,6 +105,7 @@ def _exists(target: Path) -> PathError:
 
 def destination(name: str, *, force: bool, home: Path, database: Path) -> Path:
     """Return where a file of this name would stand, links followed. Raises PathError where none may be put."""
+    guard.check_way(Path(name))
     target = Path(os.path.realpath(name))
     try:
         _refuse(target, home, database)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 OLDEST = "SELECT min(ts_epoch) FROM events"
 NEWEST = "SELECT max(ts_epoch) FROM events"
+REMEMBERED = "SELECT count(*) FROM memory_entries"
+KNOWN = "SELECT count(*) FROM sessions"
 LABELS = {"search": "the words", "run": "run"}
 
 
@@ -24,9 +26,29 @@ def extent(db: apsw.Connection) -> tuple[int, int] | None:
 
 def nothing(db: apsw.Connection, report: str, question: Question) -> str:
     """Say what was looked for and not found, and what there is."""
-    since, until = question.period.since, question.end
-    looked = f"from {utc(since)} " if since is not None else ""
     given = "".join(f", {LABELS.get(name, name)} {value}" for name, value in question.filters.items())
+    if question.cursor is not None:
+        given += f", after cursor {question.cursor}"
+    if question.offset:
+        given += f", beyond the first {question.offset:,}"
+    return f"nothing for {report}{_period(report, question)}{given}; {_there(db, report)}"
+
+
+def _period(report: str, question: Question) -> str:
+    if report in ("team", "memory"):  # these are of how things are now
+        return ""
+    since = f" from {utc(question.period.since)}" if question.period.since is not None else ""
+    return f"{since} until {utc(question.end)}"
+
+
+def _there(db: apsw.Connection, report: str) -> str:
+    if report == "memory":
+        return _counted(db.execute(REMEMBERED).get, "entry", "entries", "in memory")
+    if report == "team":
+        return _counted(db.execute(KNOWN).get, "session", "sessions", "in the developer registry")
     there = extent(db)
-    data = f"the events there are go from {utc(there[0])} to {utc(there[1])}" if there else "there are no events at all"
-    return f"nothing for {report} {looked}until {utc(until)}{given}; {data}"
+    return f"the events there are go from {utc(there[0])} to {utc(there[1])}" if there else "there are no events at all"
+
+
+def _counted(number: int, one: str, many: str, where: str) -> str:
+    return f"there {'is' if number == 1 else 'are'} {number or 'no'} {one if number == 1 else many} {where}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from rich import box
 from rich.console import Console
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 TICKS = "▁▂▃▄▅▆▇█"
+LEAST_TICKS = 4
 ASCII_TICKS = "_.-=*#"
 PLAIN_WIDTH = 160  # where nobody looks on: as wide as the tables need, up to this
+ROOMY = 100  # columns from which on those of a table stand well apart
+LEAST_WRAPPED = 10  # characters: with less room for long text, all columns are cut alike
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 GRADES = {"Elite": "bold green", "High": "green", "Medium": "yellow", "Low": "red"}
 STATES = {
@@ -46,12 +49,20 @@ class Col:
     wrap: bool = False  # long text: takes the room that is left
 
 
+class Output(Console):
+    """A console that leaves it to the command what a reader who went away means."""
+
+    def on_broken_pipe(self) -> Never:
+        """Go on with BrokenPipeError; the library would end the program as failed."""
+        raise  # noqa: PLE0704 - it is called while that is handled
+
+
 class Page:
     """Where an answer is written to."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Write to stdout unless told otherwise."""
-        self.console = console or Console(
+        self.console = console or Output(
             highlight=False,
             markup=False,
             emoji=False,
@@ -59,10 +70,11 @@ class Page:
             width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH,
         )
         self.unicode = (self.console.encoding or "ascii").lower().startswith("utf")
+        self.gap = 3 if self.console.width >= ROOMY else 2  # columns between those of a table
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Write one line."""
-        self.console.print(Text(visible(text), style=style), soft_wrap=True)
+        """Write one line; on a terminal that is narrower, some, broken between words."""
+        self.console.print(Text(visible(text), style=style), soft_wrap=not self.console.is_terminal)
 
     def heading(self, text: str, about: str = "") -> None:
         """Write a heading, and beside it what it is about."""
@@ -70,24 +82,40 @@ class Page:
 
     def table(self, columns: Sequence[Col], rows: Iterable[Sequence[str | tuple[str, str]]]) -> None:
         """Write rows under their columns; a cell is a text, or a text and its style."""
-        made = Table(box=box.SIMPLE_HEAD if self.unicode else box.ASCII2, pad_edge=False, header_style="bold")
+        cells = [[self._cell(cell) for cell in row] for row in rows]
+        fixed = [
+            max([len(column.title), *(row[at].cell_len for row in cells)]) + self.gap
+            for at, column in enumerate(columns)
+            if not column.wrap
+        ]
+        wraps = self.console.width - sum(fixed) >= LEAST_WRAPPED
+        made = Table(
+            box=box.SIMPLE_HEAD if self.unicode else box.ASCII2,
+            padding=(0, 1, 0, self.gap - 2),
+            pad_edge=False,
+            header_style="bold",
+        )
         for column in columns:
             made.add_column(
                 column.title,
                 justify="right" if column.right else "left",
-                no_wrap=not column.wrap,
-                overflow="fold" if column.wrap else "ellipsis" if self.unicode else "crop",
+                no_wrap=not (column.wrap and wraps),
+                overflow="fold" if column.wrap and wraps else "ellipsis" if self.unicode else "crop",
             )
-        for row in rows:
-            made.add_row(*(self._cell(cell) for cell in row))
+        for row in cells:
+            made.add_row(*row)
         self.console.print(made)
 
     def _cell(self, cell: str | tuple[str, str]) -> Text:
         text, style = cell if isinstance(cell, tuple) else (cell, STATES.get(cell, GRADES.get(cell, "")))
         return Text(visible(text), style=style)
 
-    def spark(self, values: Sequence[float | None]) -> str:
-        """Return the values as a row of ticks, one a value, from 0 to the largest; a blank where there is none."""
+    def spark(self, values: Sequence[float | None], beside: int = 0) -> str:
+        """Return the values as a row of ticks, one a value, from 0 to the largest; a blank where there is none.
+
+        Of more than fit beside so many columns, the last ones.
+        """
+        values = values[-max(LEAST_TICKS, self.console.width - beside) :]
         ticks = TICKS if self.unicode else ASCII_TICKS
         top = max((value for value in values if value is not None), default=0)
         return "".join(

@@ -56,6 +56,14 @@ class Question:
         return min(self.period.until, self.now)
 
 
+def readable(text: str, *, option: str) -> None:
+    """Raise QuestionError for a text of a command line that was not UTF-8: nothing in the database can be it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise QuestionError(f"{option} {text}: not UTF-8, as all names are that were ever stored") from error
+
+
 def utc(epoch: float | None) -> str | None:
     """Return seconds as UTC text, None for None and for what no calendar has."""
     if epoch is None or not 0 <= epoch < YEAR_10000:

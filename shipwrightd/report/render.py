@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 from unicodedata import combining, east_asian_width
 
-from shipwrightd.text import visible
+from shipwrightd.text import family, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from shipwrightd.report.quarantine import Piece
-    from shipwrightd.report.status import Source, Status
+    from shipwrightd.report.status import Recovery, Source, Status
 
 _Named = TypeVar("_Named", "Source", "Summary")
 
@@ -27,6 +27,7 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 UNIT = 1024
 AGES = (("s", 120.0, 1), ("min", 7_200.0, 60), ("h", 172_800.0, 3_600))
 DAY_S = 86_400
+RECOVERIES_SHOWN = 3  # the last ones; --json has all
 NAMES = 12  # cells for the names of facts
 SHOWN_LINES = 20  # of a piece on a terminal
 
@@ -143,7 +144,7 @@ def age_of(seconds: float | None) -> str:
 
 def as_json(value: object) -> str:
     """Return an answer as JSON, its keys in the order of its fields."""
-    return json.dumps(value, indent=2)
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")  # the one control character that it leaves
 
 
 def status_json(status: Status) -> str:
@@ -168,6 +169,9 @@ def status_text(status: Status, width: int) -> str:
     ]
     if status.daemon.watching_degraded:
         facts.append(("watching", f"degraded, changes may show late: {status.daemon.watching_degraded}"))
+    if status.daemon.waiting:
+        facts.append(("waiting", f"since {status.daemon.waiting_since}: {status.daemon.waiting}"))
+    facts += [("recovered", _recovered(recovery)) for recovery in status.recoveries[-RECOVERIES_SHOWN:]]
     lines = [line for name, value in facts for line in _fact(name, value, width)]
     if status.sources:
         lines += ["", _sources(status.sources, width)]
@@ -175,6 +179,13 @@ def status_text(status: Status, width: int) -> str:
         lines += ["", *wrapped(UNMADE, width)]
     lines += [line for extra in _extra_lines(status) for line in wrapped(extra, width, indent=2)]
     return "\n".join(lines)
+
+
+def _recovered(recovery: Recovery) -> str:
+    return (
+        f"{recovery.finished_at} from damage ({recovery.reason}): {recovery.kept:,} records kept, "
+        f"{recovery.refilled:,} from the files, {recovery.lost:,} lost; the damaged file is {recovery.set_aside}"
+    )
 
 
 def _alive(status: Status) -> str:
@@ -201,16 +212,6 @@ SOURCES = (
     Column("QUARANTINED", keep=6),
     Column("GAPS", keep=7),
 )
-
-
-def family(source: str) -> str:
-    """Return what stands for a source and its like in a table: memory/*/failures.json, heartbeats/*.json."""
-    parts = source.split("/")
-    if len(parts) > 2:  # noqa: PLR2004 - one folder for each repository
-        return "/".join([parts[0], "*", *parts[2:]])
-    if parts[0] == "heartbeats":
-        return "heartbeats/*.json"
-    return source
 
 
 def _families(sources: Iterable[_Named]) -> dict[str, list[_Named]]:

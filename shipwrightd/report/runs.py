@@ -120,8 +120,8 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
 
 
 def _one(db: apsw.Connection, question: Question, run: int) -> Runs:
-    if question.issue is not None or question.status is not None:
-        raise QuestionError("ID names one run: leave out --issue and --status")
+    if question.offset or any(value is not None for value in (question.issue, question.status, question.limit)):
+        raise QuestionError("ID names one run: leave out --issue, --status, --limit and --offset")
     runs = list_of(db, [run], question.now) if -INT64 <= run < INT64 else []
     if not runs:
         raise MissingError(f"there is no run {run}", hint="`shipwrightd report runs` lists them")

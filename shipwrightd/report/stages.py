@@ -87,7 +87,7 @@ class Bottleneck:
     mean_s: float
     attempts: int
     share_percent: float | None
-    impact: str  # high, medium: a mean above 600 s, 300 s; else low
+    impact: str  # high, medium: attempts that succeed, or all of them, take above 600 s, 300 s in the mean; else low
     reason: str
     suggestion: str
 
@@ -198,18 +198,22 @@ def bottlenecks(stages: list[Stage]) -> list[Bottleneck]:
 
 
 def bottleneck(found: Stage) -> Bottleneck:
-    """Return what to say of a stage."""
-    average = found.mean_s or 0.0
-    impact = "high" if average > HIGH_S else "medium" if average > MEDIUM_S else "low"
+    """Return what to say of a stage: how long an attempt takes, and whether that is spent in vain."""
+    average, every = found.mean_s or 0.0, mean(found.total_s, found.attempts) or 0.0
+    longest = max(average, every)
+    impact = "high" if longest > HIGH_S else "medium" if longest > MEDIUM_S else "low"
     advice = {
         "high": "do parts of it side by side, or keep what they make for the next run",
         "medium": "look for what can be shortened",
         "low": "no attempt takes long",
     }[impact]
-    if (found.failure_percent or 0) >= OFTEN_PERCENT:
+    if found.failed_s * 2 > found.total_s:
+        advice = "most of its time goes into attempts that fail: mend that first"
+    elif (found.failure_percent or 0) >= OFTEN_PERCENT:
         advice += f"; {found.failure_percent:.0f} % of its attempts fail: mend that first"
     times = "1 attempt" if found.attempts == 1 else f"{found.attempts:,} attempts"
-    reason = f"{found.share_percent:.1f} % of the time of all stages: {times}, {average:,.0f} s in the mean"
+    took = f"{average:,.0f} s in the mean" if found.timed else f"none that succeeded, {every:,.0f} s in the mean"
+    reason = f"{found.share_percent:.1f} % of the time of all stages: {times}, {took}"
     return Bottleneck(found.stage, average, found.attempts, found.share_percent, impact, reason, advice)
 
 

@@ -28,9 +28,11 @@ WATCHING = "watching is degraded: "  # begins an error of source '' that costs s
 
 CHECKPOINTS = """
 SELECT c.source, c.kind, g.device, g.inode, g.offset, c.digest, c.committed_at,
-       c.records, c.salvaged, c.gaps, c.newest_epoch
+       c.records, c.salvaged, c.gaps, c.newest_epoch, c.quarantined
 FROM checkpoints AS c LEFT JOIN generations AS g ON g.id = c.generation
 ORDER BY c.kind DESC, c.source"""
+RECOVERIES_SINCE = 9  # schema version
+RECOVERIES = "SELECT detected_at, finished_at, reason, set_aside, kept, refilled, lost FROM recoveries ORDER BY id"
 QUARANTINED = "SELECT source, count(*) FROM quarantine WHERE state = 'kept' GROUP BY source"
 ERRORS = "SELECT source, error, since FROM source_errors"
 # The index is named so that a first load, which takes it away for a while, is
@@ -51,6 +53,21 @@ class Daemon:
     running_s: float | None = None
     version: str | None = None
     watching_degraded: str | None = None  # why changes are noticed later than they could be
+    waiting: str | None = None  # why the database cannot be written; all that comes meanwhile is stored afterwards
+    waiting_since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One time the database was found damaged, set aside and built anew; see the table recoveries."""
+
+    detected_at: str
+    finished_at: str
+    reason: str
+    set_aside: str  # full path of the damaged file
+    kept: int
+    refilled: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,7 @@ class Database:
     size_bytes: int = 0  # with its write-ahead log
     schema_version: int = 0
     journal_mode: str | None = None
+    wal_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +105,7 @@ class Source:
     gaps: int
     error: str | None
     error_since: str | None
+    quarantined_ever: int = 0  # with those that a retry made records of
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +119,7 @@ class Status:
     daemon: Daemon
     database: Database
     sources: list[Source]
+    recoveries: list[Recovery] = field(default_factory=list)  # oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +132,7 @@ class _Row:
     salvaged: int = 0
     gaps: int = 0
     newest: int | None = None
+    quarantined: int = 0  # ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +144,19 @@ class _Books:
     quarantined: dict[str, int]
     errors: dict[str, tuple[str, str]]
     last_hour: dict[str, int] | None
+    recoveries: list[Recovery] = field(default_factory=list)
 
 
-def collect(home: Path, db: Path, declared: Sequence[str], now: float) -> Status:
+def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouched: bool = False) -> Status:
     """Answer how things stand at `now`, for the declared sources and those ever read.
+
+    With `untouched` nothing is put beside a database that nobody has open.
 
     Raises DatabaseError for a file that is not ours, damaged, or of a newer
     release, PathError for one that cannot be read; a database that is not
     there yet is an answer.
     """
-    books = _read_books(db, int(now))
+    books = _read_books(db, int(now), untouched=untouched)
     daemon = _daemon(db, books.errors, now)
     unread = [name for name in declared if (home / name).exists()]
     failing = [name for name in books.errors if name]
@@ -146,14 +170,15 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float) -> Status
         daemon=daemon,
         database=books.database,
         sources=sources,
+        recoveries=books.recoveries,
     )
 
 
-def _read_books(path: Path, now: int) -> _Books:
+def _read_books(path: Path, now: int, *, untouched: bool) -> _Books:
     if not path.exists():
         return _Books(Database(str(path), exists=False), {}, {}, {}, None)
     try:
-        with contextlib.closing(open_reader(path)) as db:
+        with contextlib.closing(open_reader(path, untouched=untouched)) as db:
             return _read_tables(db, path, now)
     except apsw.Error as error:
         raise explained(path, error) from error
@@ -165,16 +190,27 @@ def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Books:
         return _Books(Database(str(path), exists=False), {}, {}, {}, None)
     migrate.pending(db, migrate.known())
     return _Books(
-        database=Database(str(path), True, _size(path), version, db.execute("PRAGMA journal_mode").get),  # noqa: FBT003
+        database=_database(path, version, db.execute("PRAGMA journal_mode").get),
         rows={row[0]: _row(row) for row in db.execute(CHECKPOINTS)},
         quarantined=dict(db.execute(QUARANTINED)),
         errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
         last_hour=_last_hour(db, now),
+        recoveries=recoveries(db, path),
     )
 
 
+def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
+    """Return when the database at a path was damaged and built anew, oldest first; none in an older schema."""
+    if migrate.version(db) < RECOVERIES_SINCE:
+        return []
+    return [
+        Recovery(detected, finished, reason, str(path.with_name(aside)), kept, refilled, lost)
+        for detected, finished, reason, aside, kept, refilled, lost in db.execute(RECOVERIES)
+    ]
+
+
 def _row(values: tuple[object, ...]) -> _Row:
-    _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest = values
+    _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest, quarantined = values
     stored = Stored(
         kind=kind,  # type: ignore[arg-type]
         identity=None if device is None else (device, inode),  # type: ignore[arg-type]
@@ -182,7 +218,7 @@ def _row(values: tuple[object, ...]) -> _Row:
         digest=digest,  # type: ignore[arg-type]
         committed=seconds_of(committed_at),  # type: ignore[arg-type]
     )
-    return _Row(stored, committed_at, records, salvaged, gaps, newest)  # type: ignore[arg-type]
+    return _Row(stored, committed_at, records, salvaged, gaps, newest, quarantined)  # type: ignore[arg-type]
 
 
 def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
@@ -192,12 +228,15 @@ def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
         return None
 
 
+def _database(path: Path, version: int, journal_mode: str) -> Database:
+    wal = _size(path.with_name(path.name + "-wal"))
+    return Database(str(path), True, _size(path) + wal, version, journal_mode, wal)  # noqa: FBT003
+
+
 def _size(path: Path) -> int:
-    total = 0
-    for file in (path, path.with_name(path.name + "-wal")):
-        with contextlib.suppress(OSError):
-            total += file.stat().st_size
-    return total
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
@@ -217,6 +256,8 @@ def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
         running_s=_age(seconds_of(started_at), now),
         version=_text(holder.get("version")),
         watching_degraded=whole.removeprefix(WATCHING) if whole.startswith(WATCHING) else None,
+        waiting=_text(holder.get("waiting")),
+        waiting_since=_text(holder.get("waiting_since")),
     )
 
 
@@ -258,6 +299,7 @@ def _source(home: Path, name: str, books: _Books, now: float) -> Source:
         gaps=row.gaps,
         error=error,
         error_since=since,
+        quarantined_ever=row.quarantined,
     )
 
 
@@ -274,6 +316,8 @@ def _problems(home: Path, daemon: Daemon, books: _Books, sources: list[Source]) 
         problems.append("the daemon is not running")
     elif daemon.command != "run":
         problems.append("a backfill is running" if daemon.command == "backfill" else f"{daemon.command} is running")
+    if daemon.waiting:
+        problems.append(f"the database cannot be written: {daemon.waiting}")
     whole = books.errors.get("", ("", ""))[0]
     if whole and not whole.startswith(WATCHING):
         problems.append(whole)

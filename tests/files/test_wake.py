@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.ingest.wake import BACK_OFF_MAX_S, MAX_CHANGED, BackOff, Blindness, Watch, network_type
+from shipwrightd.ingest.wake import BACK_OFF_MAX_S, MAX_CHANGED, BackOff, Blindness, Watch
+from shipwrightd.mounts import network_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -40,7 +40,14 @@ batches = st.lists(rows, max_size=12)
 @pytest.fixture
 def db(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[apsw.Connection]:
     """Return a database whose few rows are many, measured by what is looked at or asked for at a time."""
-    for name, few in {"PROBE_IDS": 3, "BLOCK_BITS": 1, "STRETCH_BLOCKS": 2, "ISSUE_BLOCKS": 2, "KINDS": 3}.items():
+    for name, few in {
+        "PROBE_IDS": 3,
+        "BLOCK_BITS": 1,
+        "STRETCH_BLOCKS": 2,
+        "NAMED_BLOCKS": 2,
+        "KINDS": 3,
+        "FEW_KINDS": 2,
+    }.items():
         monkeypatch.setattr(activity_ids, name, few)
     opened = open_writer(database)
     yield opened

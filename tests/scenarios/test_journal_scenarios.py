@@ -356,6 +356,22 @@ def test_an_older_backup_and_then_the_newer_file_again_are_both_known(world: Wor
     assert world.stored() == list(range(1, 1006))
 
 
+def test_an_edit_of_a_copied_file_is_known_as_far_as_the_copy_was_read(world: World, follower: Follower) -> None:
+    """The edited file also begins as the one that was copied, which was read less far."""
+    world.append(37)
+    follower.settle()
+    world.replace(world.events.read_bytes() + b"".join(world.lines(12)))
+    follower.settle()
+    lines = world.events.read_bytes().splitlines(keepends=True)
+    lines[37] = line(99, edited=True)
+    world.replace(b"".join(lines))
+
+    follower.settle()
+
+    assert doubles(world.stored()) == []
+    assert set(world.in_files()) <= set(world.stored())
+
+
 def test_an_open_record_seen_before_does_not_hurry_a_trim_in_place(world: World, follower: Follower) -> None:
     world.append(1000)
     with world.events.open("ab") as file:

@@ -22,6 +22,7 @@ WHERE type IN ('view', 'trigger') OR name IN ('run_outcomes', 'memory_search', '
 def back_to_version_3(db: apsw.Connection) -> None:
     for kind, name in db.execute(LATER).fetchall():
         db.execute(f"DROP {kind} {name}")
+    db.execute("DROP INDEX events_stage; DROP INDEX events_model; DROP INDEX events_team")
     db.execute("DROP INDEX pipeline_stages_stage; CREATE INDEX pipeline_stages_stage ON pipeline_stages (stage)")
     db.execute("DELETE FROM metrics WHERE dimension LIKE 'issue:%'; DELETE FROM schema_version WHERE version > 3")
 

@@ -14,6 +14,8 @@ from reports import question, report
 from rich.console import Console
 
 from shipwrightd.db import open_writer, transaction
+from shipwrightd.report.compat import memory as dashboards
+from shipwrightd.report.extent import nothing
 from shipwrightd.report.memory import Memory, collect, rows
 from shipwrightd.report.memory_repos import matching
 from shipwrightd.report.memory_search import expression
@@ -339,3 +341,17 @@ def test_the_command_refuses_a_search_without_a_word(db: apsw.Connection, home: 
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "at least one word" in done.stderr
+
+
+def test_an_empty_answer_says_what_was_looked_for_and_how_much_there_is(db: apsw.Connection) -> None:
+    take(db, FAILURES, failures(failure("one", 1, 0), failure("two", 1, 0)))
+    asked = question(days=None, search="rocket", stage="build")
+
+    assert nothing(db, "memory", asked) == (
+        "nothing for memory, the words rocket, stage build; there are 2 entries in memory"
+    )
+
+
+def test_the_dashboard_has_no_filters(db: apsw.Connection) -> None:
+    with pytest.raises(QuestionError, match="--compat and --search, --stage"):
+        dashboards.collect(db, question(days=None, search="x", stage="y", compat=True))

@@ -208,8 +208,6 @@ def test_a_run_there_is_not_is_said_to_be_missing(books: Books, number: int) -> 
 def test_options_that_make_no_sense_are_refused(books: Books) -> None:
     with pytest.raises(QuestionError, match="--status odd: one of success, failed, running, abandoned"):
         collect(books.db, question(NOW, status="odd"))
-    with pytest.raises(QuestionError, match="leave out --issue and --status"):
-        collect(books.db, question(NOW, run=1, issue=7))
 
 
 def test_no_runs_are_an_empty_answer(books: Books) -> None:
@@ -272,3 +270,11 @@ def test_the_command_says_that_a_run_is_missing_in_its_exit_code(books: Books, h
 
     assert (done.returncode, done.stdout) == (66, "")
     assert "there is no run 99 - `shipwrightd report runs` lists them" in done.stderr
+
+
+@pytest.mark.parametrize("fields", [{"issue": 7}, {"status": "failed"}, {"limit": 3}, {"offset": 1}])
+def test_one_run_is_asked_for_without_anything_else(books: Books, fields: dict[str, object]) -> None:
+    books.events(started(0))
+
+    with pytest.raises(QuestionError, match="ID names one run"):
+        collect(books.db, question(run=1, **fields))  # type: ignore[arg-type]

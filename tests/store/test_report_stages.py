@@ -241,3 +241,19 @@ def test_eighty_columns_are_enough_for_every_figure(books: Books, asked: str | N
 
     assert "…" not in written.getvalue()
     assert "\x1b" not in written.getvalue()
+
+
+def test_a_bottleneck_that_mostly_fails_is_not_judged_by_the_attempts_that_succeed(books: Books) -> None:
+    ended(books, 1)
+    ended(books, 1_000, 2_000, second=100, outcome="failed")
+    (first,) = collect(books.db, question(NOON + 3_600)).bottlenecks
+
+    assert (first.impact, first.mean_s) == ("high", 1)
+    assert first.suggestion == "most of its time goes into attempts that fail: mend that first"
+
+
+def test_a_bottleneck_that_never_succeeds_says_so(books: Books) -> None:
+    ended(books, 100, 300, outcome="failed")
+    (first,) = collect(books.db, question(NOON + 3_600)).bottlenecks
+
+    assert first.reason.endswith("2 attempts, none that succeeded, 200 s in the mean")

@@ -118,7 +118,7 @@ def test_damaged_database_is_one_clear_error(home: Path, database: Path) -> None
         file.write(b"\xff" * 8000)
     database.with_name(database.name + "-wal").unlink(missing_ok=True)
 
-    with pytest.raises(DatabaseError, match=r"the database .*shipwright.db is damaged: .* - move it aside"):
+    with pytest.raises(DatabaseError, match=r"the database .*shipwright.db is damaged: .* - `shipwrightd recover`"):
         ask(database, home)
 
 
@@ -345,6 +345,8 @@ def test_held_lock_means_running_and_degraded_watching_is_no_problem(home: Path,
         "running_s": 90,
         "version": "9.9",
         "watching_degraded": "the limit is reached",
+        "waiting": None,
+        "waiting_since": None,
     }
 
 
@@ -373,8 +375,18 @@ def test_json_keys_are_those_that_are_documented(home: Path, database: Path) -> 
 
     answer = json.loads(status_json(ask(database, home)))
 
-    assert list(answer) == ["ok", "state", "problems", "checked_at", "home", "daemon", "database", "sources"]
-    assert list(answer["database"]) == ["path", "exists", "size_bytes", "schema_version", "journal_mode"]
+    assert list(answer) == [
+        "ok",
+        "state",
+        "problems",
+        "checked_at",
+        "home",
+        "daemon",
+        "database",
+        "sources",
+        "recoveries",
+    ]
+    assert list(answer["database"]) == ["path", "exists", "size_bytes", "schema_version", "journal_mode", "wal_bytes"]
     assert {"source", "kind", "behind_bytes", "lag_s", "records", "error"} < set(answer["sources"][0])
     assert answer["database"]["journal_mode"] == "wal"
 

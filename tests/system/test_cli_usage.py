@@ -37,6 +37,7 @@ COMMANDS = (
     "verify",
     "version",
     "quarantine",
+    "service",
 )
 ONE_LINE = re.compile(r"shipwrightd: [^\n]+ - [^\n]+\n")
 TORN = ("events", "pipeline_runs", "quarantine", "generations")
@@ -114,7 +115,9 @@ def test_help_names_every_command_and_every_exit_code() -> None:
     assert re.search(r"Begin with `shipwrightd run`.*`shipwrightd backfill`\s+imports once", done.stdout, re.DOTALL)
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"version", "quarantine", "report"}])
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if name not in {"version", "quarantine", "report", "service"}]
+)
 def test_help_of_each_command_tells_of_home_and_database(command: str) -> None:
     done = call(command, "--help")
 
@@ -183,7 +186,7 @@ def test_database_of_another_release_ends_with_65_and_no_lock_beside_it(
     assert not lock_path(database).exists()
 
 
-@pytest.mark.parametrize("command", EVERY)
+@pytest.mark.parametrize("command", [command for command in EVERY if command not in {"run", "backfill"}])
 def test_damaged_database_ends_with_65_and_what_to_do(command: str, home: Path, database: Path) -> None:
     with database.open("r+b") as file:
         file.seek(100)
@@ -195,11 +198,11 @@ def test_damaged_database_ends_with_65_and_what_to_do(command: str, home: Path, 
     assert done.returncode == 65
     assert ONE_LINE.fullmatch(done.stderr)
     assert f"the database {database} is damaged" in done.stderr
-    assert "move it aside" in done.stderr
+    assert "`shipwrightd recover`" in done.stderr
     assert (database.read_bytes(), lock_path(database).exists()) == (damaged, False)
 
 
-@pytest.mark.parametrize("command", ["rebuild", "backfill", "verify"])
+@pytest.mark.parametrize("command", ["rebuild", "verify"])
 def test_damage_that_shows_late_ends_with_65_too(command: str, home: Path, database: Path) -> None:
     (home / "events.jsonl").write_text('{"ts_epoch":1,"type":"a"}\n' * 3)
     db = open_writer(database)
@@ -392,7 +395,7 @@ def test_empty_path_is_refused(home: Path) -> None:
     done = call("status", "--home", home, "--db", "")
 
     assert done.returncode == 78
-    assert "--db is empty" in done.stderr
+    assert '--db is "", allowed: a path' in done.stderr
 
 
 ANSWERING = ("status", "status --check", "verify", "quarantine list", "quarantine show 1 --raw", "version", "--help")

@@ -126,10 +126,10 @@ def settings(tmp_path: Path) -> Path:
     return path
 
 
-def with_settings(world: World, settings: Path) -> Running:
-    """Return a daemon that takes all its settings from the file."""
+def with_settings(world: World, settings: Path, *flags: str) -> Running:
+    """Return a daemon that takes all its settings from the file and the flags."""
     folder = str(settings.parent.parent)
-    return Running(world, XDG_CONFIG_HOME=folder, SHIPWRIGHTD_LOG_LEVEL="", SHIPWRIGHTD_SETTLE_S="")
+    return Running(world, flags=flags, XDG_CONFIG_HOME=folder, SHIPWRIGHTD_LOG_LEVEL="", SHIPWRIGHTD_SETTLE_S="")
 
 
 def test_hangup_takes_over_changed_settings(world: World, settings: Path) -> None:
@@ -168,6 +168,29 @@ def test_bad_settings_are_refused_and_the_daemon_goes_on_with_the_old_ones(
         daemon.wait_for(partial(is_complete, world))
         assert daemon.stop() == 0
         assert "Traceback" not in daemon.told()
+
+
+def test_hangup_keeps_what_the_command_line_said(world: World, settings: Path) -> None:
+    settings.write_text('log_level = "error"\nsettle_s = 0.2\n')
+    daemon = with_settings(world, settings, "--log-level", "info", "--no-watch", "--rescan", "0.2")
+    with daemon:
+        daemon.wait_for(lambda: daemon.logged("daemon_following"))
+        settings.write_text('log_level = "error"\nwatch = true\nrescan_s = 60\n')
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for(lambda: daemon.logged("settings_reloaded"))
+        world.append(1)
+        daemon.wait_for(partial(is_complete, world), within_s=5)
+        assert daemon.stop() == 0
+
+
+def test_wrong_flags_are_all_told_before_anything_is_made(world: World) -> None:
+    done = call(world, "run", "--rescan", "soon", "--metrics", "9100", "--log-level", "loud")
+
+    assert done.returncode == 78
+    assert done.stderr.count("\n") == 1
+    for text in ('--rescan is "soon"', '--metrics is "9100"', '--log-level is "loud"'):
+        assert f"{text}, allowed: " in done.stderr
+    assert not world.db_path.parent.exists()
 
 
 # -- watching

@@ -239,3 +239,36 @@ def test_backup_onto_the_database_itself_is_refused(world: World, end: str) -> N
     assert done.returncode == 73
     assert "belongs to the database in use" in done.stderr
     assert world.db_path.read_bytes() == before
+
+
+def test_what_a_killed_export_left_goes_with_the_next_but_nothing_that_is_being_written(
+    world: World, tmp_path: Path
+) -> None:
+    with closing(open_writer(world.db_path)) as db:
+        db.execute(MANY_PIECES)
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    command = [sys.executable, "-m", "shipwrightd", "export", "--table", "quarantine", "--out", str(folder / "x")]
+    with subprocess.Popen([*command, *places(world)], stderr=subprocess.DEVNULL) as export:
+        eventually(lambda: left_over(folder))
+        (unfinished,) = left_over(folder)
+        os.utime(folder / unfinished, (0, 0))
+        call(world, "export", "--out", str(folder / "y"))
+        written = left_over(folder)
+        export.kill()
+    os.utime(folder / unfinished, (0, 0))
+    stranger = folder / ".shipwrightd-notes"
+    stranger.touch()
+    os.utime(stranger, (0, 0))
+
+    call(world, "export", "--out", str(folder / "z"))
+
+    assert written == [unfinished]
+    assert sorted(path.name for path in folder.iterdir()) == [".shipwrightd-notes", "y", "z"]
+
+
+def test_an_export_of_nothing_says_so_beside_it(world: World) -> None:
+    done = call(world, "export", "--since", "2020-01-01", "--until", "2020-01-31")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "shipwrightd: no rows of events from 2020-01-01T00:00:00Z until 2020-02-01T00:00:00Z\n"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from projection import completed, event, reaped, spent, stage, started
 from reports import report
+from rich.cells import cell_len
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,10 @@ pytestmark = pytest.mark.system
 NOW = "2026-01-06T00:00:00Z"
 REPORTS = ("dora", "costs", "activity", "stages", "runs", "team", "memory", "throughput", "failures")
 WITH_PERIOD = ("dora", "costs", "activity", "stages", "runs", "throughput", "failures")
+NOTHING_AT_ALL = {
+    "team": "there are no sessions in the developer registry",
+    "memory": "there are no entries in memory",
+}
 # The real home of the checks, 10 days of it.
 SMALL_NOW = "2026-01-14T17:02:00Z"
 
@@ -97,7 +102,7 @@ def test_an_empty_home_is_told_of_in_words(home: Path, name: str) -> None:
 
     assert done.returncode == 0
     assert f"nothing for {name}" in done.stdout
-    assert "no events at all" in done.stdout
+    assert NOTHING_AT_ALL.get(name, "there are no events at all") in done.stdout
 
 
 @pytest.mark.parametrize("name", WITH_PERIOD)
@@ -193,11 +198,47 @@ def test_the_real_home_answers_from_files_as_from_the_database(tmp_path: Path, f
     assert found[0] == found[1]
 
 
-def test_a_narrow_terminal_is_enough(filled: Path) -> None:
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_tables_of_the_real_home_fit_the_terminal(tmp_path: Path, fixtures_dir: Path, columns: int) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(fixtures_dir / "small" / "dot-shipwright", home, copy_function=shutil.copyfile)
+    for folder in (home, *home.rglob("*/")):
+        folder.chmod(0o700)
+    backfill(home)
+    environment = {**os.environ, "COLUMNS": str(columns), "PYTHONUTF8": "1"}
+    for name in (*REPORTS, "runs 1368", "stages --stage build", "memory --search fuel"):
+        done = report(home, *name.split(), "--now", SMALL_NOW, environment=environment)
+
+        assert (done.returncode, done.stderr) == (0, ""), name
+        table = [line for line in done.stdout.splitlines() if line.startswith(" ")]
+        assert not [line for line in table if cell_len(line) > columns], name
+
+
+def test_a_reader_that_has_enough_ends_a_report_from_files_quietly(filled: Path) -> None:
+    command = [sys.executable, "-m", "shipwrightd", "report", "failures", "--now", NOW, "--home", str(filled)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asked:
+        assert asked.stdout is not None
+        assert asked.stderr is not None
+        asked.stdout.close()
+        assert len(asked.stderr.read().splitlines()) == 1  # that the files are read
+        assert asked.wait() == 141
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "costs", "--model", "a\udcff"],
+        ["report", "activity", "-f", "--type", "\udcff"],
+        ["api", "/api/\udcff"],
+    ],
+)
+def test_a_text_that_is_no_utf8_is_told_on_one_line(filled: Path, arguments: list[str]) -> None:
     backfill(filled)
-    for name in REPORTS:
-        done = report(filled, name, "--now", NOW, environment={**os.environ, "COLUMNS": "60"})
-        assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-m", "shipwrightd", *arguments, "--home", str(filled)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "not UTF-8" in done.stderr
 
 
 def test_figures_from_a_database_that_is_behind_say_so(filled: Path) -> None:

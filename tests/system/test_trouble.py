@@ -242,12 +242,15 @@ def test_full_disk_is_waited_out_and_all_that_came_meanwhile_is_stored_once(worl
             world.append(50)
             daemon.wait_for(daemon.has_logged("database_waiting", 3))
             assert daemon.runs()
+            assert "full" in status(world)["daemon"]["waiting"]
+            assert call(world, "status", "--check").returncode == 1
             assert world.stored() == list(range(1, 101))
             assert "full" in daemon.logged("database_waiting")[0]["error"]
             ballast.unlink()
             daemon.wait_for(has(world, world.written))
             daemon.wait_for(daemon.has_logged("database_recovered"))
             assert world.query("SELECT count(*) FROM cost_entries") == [(1,)]
+            daemon.wait_for(lambda: status(world)["daemon"]["waiting"] is None)
             world.append(5)
             daemon.wait_for(has(world, world.written))
             assert daemon.stop() == 0

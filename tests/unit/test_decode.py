@@ -137,13 +137,19 @@ def test_numbers_that_64_bits_hold_stay_numbers(number: float) -> None:
         (b"58.0", 58),
         (b'"owner/repo:58"', "owner/repo:58"),
         (b'"#58"', "#58"),
-        (b"99999999999999999999", "99999999999999999999"),
     ],
 )
 def test_issue_is_a_number_where_it_is_one(written: bytes, issue: object) -> None:
     found = with_fields(b'"issue":' + written)
 
     assert (found["issue"], found["extra"]) == (issue, None)
+
+
+@pytest.mark.parametrize("written", [b"99999999999999999999", b'"99999999999999999999"', b'"1e5"', b'"5.5"'])
+def test_issue_that_its_column_would_turn_into_another_number_stays_in_extra(written: bytes) -> None:
+    found = with_fields(b'"issue":' + written)
+
+    assert (found["issue"], found["extra"]) == (None, [("issue", written.decode().strip('"'))])
 
 
 @pytest.mark.parametrize("written", [b"true", b"[58]", b'{"n":58}'])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import sys
 
 import pytest
 from rich.console import Console
@@ -86,3 +89,38 @@ def test_data_can_neither_act_on_the_terminal_nor_be_markup() -> None:
     assert "\x1b" not in text
     assert "\x07" not in text
     assert text.count("[bold red]x[/] \\x1b[2J\\x07 :smile:") == 4
+
+
+def test_a_spark_of_more_than_fits_shows_the_last() -> None:
+    made, _ = page(width=70)
+
+    assert made.spark([5.0] * 40 + [0.0, 5.0], beside=60) == "█" * 8 + "▁█"
+    assert len(made.spark([1.0] * 40, beside=200)) == 4
+
+
+def test_long_text_does_not_vanish_beside_columns_that_are_wide() -> None:
+    made, raw = page(width=30)
+    made.table([Col("WHAT", wrap=True), *[Col("NUMBER") for _ in range(4)]], [("a text of words", *["12345678"] * 4)])
+
+    assert "a te" in raw.getvalue().decode()
+
+
+def test_a_line_is_broken_between_words_on_a_terminal_only() -> None:
+    out = io.StringIO()
+    for terminal in (True, False):
+        console = Console(file=out, width=20, force_terminal=terminal, color_system=None)
+        Page(console).line("some words that are too long")
+
+    assert out.getvalue() == "some words that are \ntoo long\nsome words that are too long\n"
+
+
+def test_a_reader_that_went_away_is_a_broken_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", buffering=1) as gone:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stdout", gone)
+        with pytest.raises(BrokenPipeError):
+            Page().line("nobody is there")
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            gone.close()

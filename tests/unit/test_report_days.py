@@ -6,7 +6,7 @@ import pytest
 from projection import NOON
 from reports import DAY, question
 
-from shipwrightd.report.days import days_of, length_s, stretch_of, unit_for
+from shipwrightd.report.days import days_of, idle_together, length_s, stretch_of, unit_for
 
 
 def test_a_period_has_each_of_its_days() -> None:
@@ -49,3 +49,14 @@ def test_the_more_days_the_larger_the_unit(last: str, unit: str) -> None:
 @pytest.mark.parametrize(("unit", "stretch"), [("day", "2026-01-04"), ("week", "2025-12-29"), ("month", "2026-01")])
 def test_a_day_lies_in_the_week_of_its_monday(unit: str, stretch: str) -> None:
     assert stretch_of("2026-01-04", unit) == stretch
+
+
+def test_days_in_a_row_with_nothing_in_them_are_told_as_one() -> None:
+    days = ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
+
+    assert idle_together(days, {"2026-01-03", "2026-01-05"}) == [
+        ("2026-01-01", 2),
+        ("2026-01-03", 1),
+        ("2026-01-04", 1),
+        ("2026-01-05", 1),
+    ]

@@ -8,6 +8,7 @@ from shipwrightd.report.dashboard.asked import Asked
 from shipwrightd.report.dashboard.documents import files, patterns_original
 from shipwrightd.report.memory import USUAL_LIMIT, Count, Memory
 from shipwrightd.report.memory_entries import Decision, Failure
+from shipwrightd.report.question import QuestionError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -16,16 +17,22 @@ if TYPE_CHECKING:
 
     from shipwrightd.report.question import Question
 
+FILTERS = ("search", "repo", "stage", "type")
+
 
 def collect(db: apsw.Connection, question: Question) -> Memory:
-    """Answer with what the dashboard makes of the files, whatever was asked."""
+    """Answer with what the dashboard makes of the files. Raises QuestionError for a filter: it has none."""
+    given = [f"--{name}" for name in FILTERS if getattr(question, name) is not None]
+    if given:
+        raise QuestionError(f"--compat and {', '.join(given)}: the dashboard shows all of memory, or nothing")
+    limit = USUAL_LIMIT if question.limit is None else question.limit
+    page = slice(question.offset, question.offset + limit)
     found = patterns_original(db, Asked("", question.now))["patterns"]
+    folders = files(db, "decisions.json")
     return Memory(
         counts=[Count("", None, "failure", one["frequency"], one["frequency"]) for one in found],
-        failures=[_failure(one) for one in found],
-        decisions=[
-            Decision(0, "decision", folder, None, None, None, None, None) for folder in files(db, "decisions.json")
-        ],
+        failures=[_failure(one) for one in found][page],
+        decisions=[Decision(0, "decision", folder, None, None, None, None, None) for folder in folders][page],
         patterns=[],
         known_issues=[],
         baselines=[],
@@ -34,9 +41,9 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
         learnings=[],
         matches=[],
         matches_total=None,
-        limit=USUAL_LIMIT if question.limit is None else question.limit,
+        limit=limit,
         offset=question.offset,
-        more=[],
+        more=[name for name, all_ in (("failures", found), ("decisions", folders)) if len(all_) > page.stop],
     )
 
 

@@ -30,13 +30,13 @@ KNOWN_TITLES = "SELECT id, title FROM daemon_titles WHERE title <> ''"
 
 # What may be meant; reading decides. Newest first. ?1 a type or its first part, ?2 an issue.
 MAYBE = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra, id
 FROM events
 WHERE origin = 'events.jsonl'
     AND (?1 IS NULL OR type = ?1 OR (type >= ?1 || '.' AND type < ?1 || '/') OR instr(extra, '"type":'))
 ORDER BY id DESC"""
 MAYBE_OF_ISSUE = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra, id
 FROM events INDEXED BY events_issue
 WHERE origin = 'events.jsonl' AND issue IS ?2
     AND (?1 IS NULL OR type = ?1 OR (type >= ?1 || '.' AND type < ?1 || '/') OR instr(extra, '"type":'))
@@ -78,24 +78,34 @@ def activity_original(db: apsw.Connection, asked: Asked) -> Answer:
     kind = asked.text("type", "all")
     wanted = None if kind == "all" else kind
     issue = _issue(asked)
-    if wanted is not None:
-        _refuse_odd_types(db)
-    found = _seen(db, wanted, issue)
+    found: Iterator[Event] = (event for _, event in seen_original(db, wanted, issue))
     if wanted is None and issue is None:
         length = _length(db)
     else:
         found = iter(events := list(found))
         length = len(events)
-    return _page(asked, found, length, _titles(db.execute(ACTIVE_TITLES)))
+    return _page(asked, found, length, active_titles(db))
 
 
-def _seen(db: apsw.Connection, kind: str | None, issue: int | None) -> Iterator[Event]:
+def seen_original(db: apsw.Connection, kind: str | None, issue: int | None) -> Iterator[tuple[int, Event]]:
+    """Yield the events that the original finds of a type and an issue, newest first, each with its id.
+
+    Raises FailsError for a type where it fails at one.
+    """
+    if kind is not None:
+        _refuse_odd_types(db)
     rows = db.execute(MAYBE_OF_ISSUE, (kind, issue or None)) if issue is not None else db.execute(MAYBE, (kind,))
-    for event in map(journal.read_original, rows):
+    for row in rows:
+        event = journal.read_original(row)
         if event is None or (kind is not None and not _is_of(event.get("type"), kind)):
             continue
         if issue is None or journal.is_number(event.get("issue"), issue):
-            yield event
+            yield row[11], event
+
+
+def active_titles(db: apsw.Connection) -> dict[str, str]:
+    """Return the titles of the issues that the daemon works at, the only ones the original knows."""
+    return _titles(db.execute(ACTIVE_TITLES))
 
 
 def _is_of(found: object, kind: str) -> bool:
@@ -152,7 +162,7 @@ def activity(db: apsw.Connection, asked: Asked) -> Answer:
     found = (
         journal.read(row) for number in matching(db, wanted, newest(db) + 1) for row in db.execute(BY_ID, (number,))
     )
-    titles = {**_titles(db.execute(KNOWN_TITLES)), **_titles(db.execute(ACTIVE_TITLES))}
+    titles = {**_titles(db.execute(KNOWN_TITLES)), **active_titles(db)}
     return _page(asked, found, length, titles)
 
 

@@ -104,7 +104,7 @@ def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
 def line(event: Event, *, roomy: bool, between: str = " - ") -> Line:
     """Return an event as a line; a cell too long for its column is cut, and said in full behind."""
     kind = event.type or "-"
-    issue = "-" if event.issue is None else f"#{event.issue}" if isinstance(event.issue, int) else event.issue
+    issue = "-" if event.issue is None else event.issue if isinstance(event.issue, str) else f"#{event.issue}"
     cells = (when(event.ts, roomy=roomy), kind, issue, event.stage or "-", event.result or "-")
     style = "red" if BAD.search(kind) else KINDS.get(kind.partition(".")[0], "")
     return Line(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.report.days import stretch_of, unit_for
+from shipwrightd.report.days import idle_together, stretch_of, unit_for
 from shipwrightd.report.page import Col, money, number, percent
+from shipwrightd.report.show.short import idle
 
 if TYPE_CHECKING:
     from shipwrightd.report.costs import Budget, Costs, Line, Others, Pipelines
@@ -89,6 +90,7 @@ def _days(page: Page, days: list[Line]) -> None:
         spent[stretch] = (before[0] + day.cost_usd, before[1] + day.entries)
     page.heading(f"By {unit}", "UTC")
     top = max((cost for cost, _ in spent.values()), default=0.0)
+    busy = {stretch for stretch, (_, entries) in spent.items() if entries}
     page.table(
         [
             Col("WEEK FROM" if unit == "week" else unit.upper()),
@@ -97,7 +99,9 @@ def _days(page: Page, days: list[Line]) -> None:
             Col("ENTRIES", right=True),
         ],
         [
-            (stretch, money(cost) if entries else "-", page.bar(cost, top), number(entries))
-            for stretch, (cost, entries) in spent.items()
+            (stretch, money(spent[stretch][0]), page.bar(spent[stretch][0], top), number(spent[stretch][1]))
+            if stretch in busy
+            else (idle(stretch, length, unit), "-", "", "-")
+            for stretch, length in idle_together(spent, busy)
         ],
     )

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shipwrightd.report.days import idle_together
+from shipwrightd.report.dora import GRADES
+from shipwrightd.report.page import GRADES as COLOURS
 from shipwrightd.report.page import Col, duration, number
+from shipwrightd.report.show.short import idle, short
 
 if TYPE_CHECKING:
     from shipwrightd.report.dora import Delivery, Dora, Measure
     from shipwrightd.report.page import Page
 
 HOUR_S = 3_600
+WIDE = 100  # columns: room for grades in words
+NARROW = 74  # columns: no room for counts
+MOST_WEEKS = 26  # lines: half a year
 MEASURES = {
     "Deployment frequency": "deployment_frequency",
     "Lead time": "lead_time",
@@ -23,38 +30,64 @@ def show(answer: Dora, page: Page) -> None:
     """Write the answer."""
     period = answer.period
     page.heading("Delivery", f"{number(period.deploys)} successful runs, {number(period.failures)} failed")
+    heads = ("MEASURE", "VALUE", "GRADE", "RUNS")
+    lines = [(title, *_told(getattr(period, name))) for title, name in MEASURES.items()]
+    beside = 2 + sum(page.gap + max(map(len, column)) for column in zip(heads, *lines, strict=True))
     page.table(
         [Col("MEASURE"), Col("VALUE", right=True), Col("GRADE"), Col("RUNS", right=True), Col("WEEKS")],
         [
-            (
-                title,
-                told(getattr(period, name)),
-                getattr(period, name).grade or "-",
-                number(getattr(period, name).samples),
-                page.spark([getattr(week, name).value for week in answer.weeks]),
-            )
-            for title, name in MEASURES.items()
+            (*line, page.spark([getattr(week, name).value for week in answer.weeks], beside))
+            for line, name in zip(lines, MEASURES.values(), strict=True)
         ],
     )
-    page.heading("By week", "newest last")
+    _weeks(answer, page)
+
+
+def _told(measure: Measure) -> tuple[str, str, str]:
+    return told(measure), measure.grade or "-", number(measure.samples)
+
+
+def _weeks(answer: Dora, page: Page) -> None:
+    weeks = {(week.end or "")[:10]: week for week in answer.weeks}
+    busy = {day for day, week in weeks.items() if week.deploys + week.failures}
+    lines = idle_together(weeks, busy)
+    shown = lines[-MOST_WEEKS:]
+    about = "newest last" if len(shown) == len(lines) else f"the last {len(shown)}; --format csv has them all"
+    wide, narrow = page.console.width >= WIDE, page.console.width < NARROW
+    page.heading("By week", about if wide else f"{about}; {', '.join(f'{grade[0]} {grade}' for grade in GRADES)}")
     page.table(
         [
             Col("WEEK UNTIL"),
-            Col("DEPLOYS", right=True),
-            Col("FAILED", right=True),
-            *(Col(title.upper(), right=True) for title in MEASURES),
+            *(Col(title, right=True) for title in ("DEPLOYS", "FAILED") if not narrow),
+            *(Col(title, right=True) for title in ("PER DAY", "LEAD TIME", "FAILURES", "RESTORED IN")),
         ],
-        [_week(week) for week in answer.weeks],
+        [
+            _week(day, weeks[day], wide=wide, narrow=narrow) if day in busy else _idle(day, length, narrow=narrow)
+            for day, length in shown
+        ],
     )
 
 
-def _week(week: Delivery) -> list[str]:
-    figures = [getattr(week, name) for name in MEASURES.values()]
-    return [(week.end or "")[:10], number(week.deploys), number(week.failures), *(_graded(f) for f in figures)]
+def _week(day: str, week: Delivery, *, wide: bool, narrow: bool) -> list[str | tuple[str, str]]:
+    counts = [] if narrow else [number(week.deploys), number(week.failures)]
+    return [day, *counts, *(_graded(getattr(week, name), wide=wide) for name in MEASURES.values())]
 
 
-def _graded(measure: Measure) -> str:
-    return f"{told(measure)} {measure.grade}" if measure.grade else "-"
+def _idle(day: str, length: int, *, narrow: bool) -> list[str | tuple[str, str]]:
+    return [idle(day, length, "week"), *("-" * (len(MEASURES) + (0 if narrow else 2)))]
+
+
+def _graded(measure: Measure, *, wide: bool) -> str | tuple[str, str]:
+    if measure.value is None or measure.grade is None:
+        return "-"
+    grade = measure.grade if wide else measure.grade[0]
+    return f"{_brief(measure.value, measure.unit)} {grade}", COLOURS[measure.grade]
+
+
+def _brief(value: float, unit: str) -> str:
+    if unit == "hours":
+        return short(value * HOUR_S)
+    return f"{value:g}{' %' if unit == '%' else ''}"
 
 
 def told(measure: Measure) -> str:

@@ -1,4 +1,4 @@
-"""Durations as short as tables of many columns need them."""
+"""What tables of many columns need short: durations, and stretches of time in which nothing was."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def short(seconds: float | None) -> str:
     if whole < 2 * DAY_S:
         return f"{whole // HOUR_S}h {whole % HOUR_S // MINUTE_S}m"
     return f"{whole // DAY_S:,}d {whole % DAY_S // HOUR_S}h"
+
+
+def idle(stretch: str, length: int, unit: str) -> str | tuple[str, str]:
+    """Return the first cell of a line for days, weeks or months with nothing in them: one by name, more by number."""
+    return stretch if length == 1 else (f"{length:,} {unit}s", "dim")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shipwrightd.report.stages_one import Detail, Step
 
 WIDE = 110  # columns: room for the shortest attempt and the skipped ones, too
+NARROW = 78  # columns: no room for the median and the money
 SLOWER, QUICKER = 10, -10  # percent: a trend worth a colour
 MOST_PERCENT = 999  # of a trend; beyond, the number says nothing
 DAYS_SHOWN = 31
@@ -30,25 +31,38 @@ def show(answer: Stages, page: Page) -> None:
 
 
 def _table(answer: Stages, page: Page) -> None:
-    wide = page.console.width >= WIDE
-    columns = [
-        Col("STAGE", wrap=True),
-        *(Col(title, right=True) for title in ("DONE", "FAIL", "MEAN", "MEDIAN", "95 %")),
-        *(Col(title, right=True) for title in ("MIN", "MAX", "SKIPPED") if wide),
-        *(Col(title, right=True) for title in ("TIME", "COST", "TREND")),
-    ]
-    page.table(columns, [_line(found, wide=wide) for found in answer.stages])
+    columns = {
+        "DONE": True,
+        "FAIL": True,
+        "MEAN": True,
+        "MEDIAN": page.console.width >= NARROW,
+        "95 %": True,
+        "MIN": page.console.width >= WIDE,
+        "MAX": page.console.width >= WIDE,
+        "SKIPPED": page.console.width >= WIDE,
+        "TIME": True,
+        "COST": page.console.width >= NARROW,
+        "TREND": True,
+    }
+    page.table(
+        [Col("STAGE", wrap=True), *(Col(title, right=True) for title, fits in columns.items() if fits)],
+        [
+            [found.stage, *(cell for cell, fits in zip(_cells(found), columns.values(), strict=True) if fits)]
+            for found in answer.stages
+        ],
+    )
 
 
-def _line(found: Stage, *, wide: bool) -> list[str | tuple[str, str]]:
+def _cells(found: Stage) -> list[str | tuple[str, str]]:
     return [
-        found.stage,
         number(found.attempts),
         _percent(found.failure_percent),
         short(found.mean_s),
         short(found.median_s),
         short(found.p95_s),
-        *((short(found.min_s), short(found.max_s), number(found.skipped)) if wide else ()),
+        short(found.min_s),
+        short(found.max_s),
+        number(found.skipped),
         _percent(found.share_percent),
         money(found.cost_usd) if found.cost_entries else "-",
         _trend(found.trend_percent),

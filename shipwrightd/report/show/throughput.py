@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.report.days import stretch_of, unit_for
+from shipwrightd.report.days import idle_together, stretch_of, unit_for
 from shipwrightd.report.page import Col, duration, number, percent
+from shipwrightd.report.show.short import idle
 
 if TYPE_CHECKING:
     from shipwrightd.report.page import Page
@@ -16,6 +17,9 @@ PART = 100  # percent
 
 def show(answer: Throughput, page: Page) -> None:
     """Write the answer."""
+    if not answer.finished:
+        _nothing(answer, page)
+        return
     page.heading(
         f"Finished runs: {number(answer.finished)}",
         f"{number(answer.successful)} successful, {number(answer.failed)} failed, in {round(answer.days, 1):g} days",
@@ -28,11 +32,24 @@ def show(answer: Throughput, page: Page) -> None:
             ("A success takes", duration(answer.mean_success_duration_s), "on average"),
             ("Best day", *_best(answer.best_day)),
             ("Trend", *_trend(answer.trend)),
-            ("Running now", number(answer.running), ""),
-            ("Waiting now", number(answer.queued), "in the daemon's queue"),
+            *_now(answer),
         ],
     )
     _days(page, answer.by_day)
+
+
+def _nothing(answer: Throughput, page: Page) -> None:
+    """Say that no run ended, and what goes on all the same."""
+    days = [day.day for day in answer.by_day]
+    page.heading("Finished runs: 0", f"none ended from {days[0]} to {days[-1]}" if days else "none ended")
+    page.table([Col("MEASURE"), Col("VALUE", right=True), Col("", wrap=True)], _now(answer))
+
+
+def _now(answer: Throughput) -> list[tuple[str, str, str]]:
+    return [
+        ("Running now", number(answer.running), ""),
+        ("Waiting now", number(answer.queued), "in the daemon's queue"),
+    ]
 
 
 def _percent(share_percent: float | None) -> str:
@@ -64,6 +81,7 @@ def _days(page: Page, days: list[Day]) -> None:
         found[stretch] = (good + day.successful, bad + day.failed)
     page.heading(f"By {unit}", "UTC")
     top = max((good + bad for good, bad in found.values()), default=0)
+    busy = {stretch for stretch, counts in found.items() if any(counts)}
     page.table(
         [
             Col("WEEK FROM" if unit == "week" else unit.upper()),
@@ -73,7 +91,13 @@ def _days(page: Page, days: list[Day]) -> None:
             Col("FAILED", right=True),
         ],
         [
-            (stretch, number(good + bad), page.bar(good + bad, top), number(good), (number(bad), "red" if bad else ""))
-            for stretch, (good, bad) in found.items()
+            _line(stretch, *found[stretch], page.bar(sum(found[stretch]), top))
+            if stretch in busy
+            else (idle(stretch, length, unit), "-", "", "-", "-")
+            for stretch, length in idle_together(found, busy)
         ],
     )
+
+
+def _line(stretch: str, good: int, bad: int, bar: str) -> tuple[str | tuple[str, str], ...]:
+    return stretch, number(good + bad), bar, number(good), (number(bad), "red" if bad else "")

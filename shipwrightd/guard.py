@@ -1,0 +1,132 @@
+"""Whose files these are: what must hold before anything is put into a folder or opened in it.
+
+What another user could have prepared is refused, never repaired.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipwrightd.errors import PathError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = 0
+OTHERS_WRITE = 0o002
+GROUP_WRITES = 0o020
+OTHERS = 0o077  # whatever group and others may do
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+MOST_LINKS = 40  # as in Linux; a loop ends here
+ELSEWHERE = "choose another place with --db FILE"
+
+
+def check_way(path: Path) -> None:
+    """Raise PathError when a symbolic link on the way to `path` was put there by another user, who leads us with it."""
+    at, left, links = Path("/"), list(path.absolute().parts[1:]), 0
+    while left:
+        step = at.parent if left[0] == ".." else at / left[0]
+        left.pop(0)
+        try:
+            info = step.lstat()
+        except OSError:
+            return  # nothing there to be led by; whoever opens it says what is wrong
+        if not stat.S_ISLNK(info.st_mode):
+            at = step
+            continue
+        links += 1
+        if info.st_uid not in (ROOT, os.geteuid()) or links > MOST_LINKS:
+            message = f"the symbolic link {step} belongs to {user_name(info.st_uid)}"
+            raise PathError(message, hint="name the real path, or choose another")
+        target = step.readlink()
+        left[:0] = target.parts[target.is_absolute() :]
+        at = Path("/") if target.is_absolute() else at
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, for their owner only whatever the umask. Raises OSError."""
+    for part in (*reversed(folder.parents), folder):
+        with contextlib.suppress(FileExistsError):
+            part.mkdir(FOLDER_MODE)
+            if stat.S_IMODE(part.stat().st_mode) & FOLDER_MODE != FOLDER_MODE:
+                part.chmod(FOLDER_MODE)  # an umask that takes from the owner
+
+
+def check_folder(folder: Path, *, own: Sequence[str]) -> None:
+    """Make the folder private if all in it is ours; PathError if others can put files there.
+
+    `own` are the beginnings of the names of our files.
+    """
+    info = folder.stat()
+    me = os.geteuid()
+    if info.st_uid not in (ROOT, me):
+        message = f"the folder {folder} belongs to {user_name(info.st_uid)}"
+        raise PathError(message, hint=f"run as that user, or {ELSEWHERE}")
+    if info.st_uid == me and info.st_mode & OTHERS and _holds_only(folder, own):
+        folder.chmod(FOLDER_MODE)
+        info = folder.stat()
+    if others_can_write(info):
+        message = f"others can write in the folder {folder}, and exchange the database there"
+        raise PathError(message, hint=f"take that from them with `chmod go-w`, or {ELSEWHERE}")
+
+
+def _holds_only(folder: Path, own: Sequence[str]) -> bool:
+    return all(entry.name.startswith(tuple(own)) for entry in folder.iterdir())
+
+
+def others_can_write(info: os.stat_result) -> bool:
+    """Tell whether anybody but the owner may write; a group of the owner alone, as many systems make one, is nobody."""
+    if info.st_mode & OTHERS_WRITE:
+        return True
+    return bool(info.st_mode & GROUP_WRITES) and not _is_private_group(info.st_uid, info.st_gid)
+
+
+def _is_private_group(uid: int, gid: int) -> bool:
+    import grp  # noqa: PLC0415 - seldom needed
+    import pwd  # noqa: PLC0415
+
+    try:
+        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def check_file(path: Path) -> bool:
+    """Tell whether the file is there, private to its owner from now on. Never opens it.
+
+    Raises PathError for what is no regular file of our own with one name: a symbolic
+    link leads elsewhere, a pipe or device stops whoever opens it, and SQLite
+    loses data when a file has two names.
+    """
+    try:
+        info = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if stat.S_ISLNK(info.st_mode):
+        raise PathError(f"{path} is a symbolic link", hint=f"name the file itself, or {ELSEWHERE}")
+    if not stat.S_ISREG(info.st_mode):
+        raise PathError(f"{path} is no regular file", hint=ELSEWHERE)
+    if info.st_uid != os.geteuid():
+        message = f"{path} belongs to {user_name(info.st_uid)}"
+        raise PathError(message, hint=f"run as that user, or {ELSEWHERE}")
+    if info.st_nlink > 1:
+        raise PathError(f"{path} has another name, too (a hard link)", hint=f"remove that name, or {ELSEWHERE}")
+    if info.st_mode & OTHERS:
+        path.chmod(FILE_MODE)
+    return True
+
+
+def user_name(uid: int) -> str:
+    """Return a user for people: its name, else its number."""
+    import pwd  # noqa: PLC0415 - seldom needed
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

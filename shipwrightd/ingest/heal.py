@@ -1,0 +1,233 @@
+"""A damaged database made whole: found, set aside, built anew from itself and the files.
+
+What can be read of it is copied row for row, ids and reading positions
+included; what the files hold and it lost is put back; what is derived is
+derived again. See docs/decisions/0010-self-healing.md for what that promises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import apsw
+import orjson
+import structlog
+
+from shipwrightd import db as database
+from shipwrightd import migrate
+from shipwrightd.db import DAMAGE, transaction
+from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
+from shipwrightd.ingest import clock, heal_swap, project, project_settled, store_heal
+from shipwrightd.ingest.heal_check import wrong_with, wrong_with_file
+from shipwrightd.ingest.heal_files import Refill
+from shipwrightd.ingest.heal_lists import make_way
+from shipwrightd.ingest.heal_pages import HIGHEST, LOWEST, Pages
+from shipwrightd.ingest.heal_tables import Salvage
+from shipwrightd.ingest.sources import JOURNALS
+from shipwrightd.ingest.tail import ChangedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from shipwrightd.ingest.heal_tables import Salvaged
+
+ATTEMPTS = 5  # at files that change while they are compared
+PAUSE_S = 0.2
+MOST_AN_HOUR = 3  # more recoveries than that, and the disk or the memory is to blame
+SUSPECT = "check disk and memory, or choose another place with --db FILE"
+PROJECTED = (*store_heal.DERIVED, "cost_entries", "settled", "settled_runs", "settled_stages", "pruned")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What came of a damaged database."""
+
+    reason: str
+    set_aside: str
+    kept: int
+    refilled: int
+    lost: int
+
+
+@dataclass(slots=True)
+class Care:
+    """How to look after a database while it is opened, and what came of that."""
+
+    damage: str | None = None  # known before; None: look whether there is any
+    thorough: bool = False  # look at all of it
+    alive: Callable[[], object] = bool  # called now and then while it is built anew
+    recovery: Recovery | None = None
+
+
+def open_whole(path: Path, home: Path, care: Care) -> apsw.Connection:
+    """Open the migrated database for writing, built anew if it is damaged. Expects the writer lock.
+
+    Raises what open_writer, migrate and heal raise.
+    """
+    heal_swap.finish(path)
+    reason = care.damage or wrong_with_file(path)
+    if reason is None:
+        found = _opened(path, thorough=care.thorough)
+        if not isinstance(found, str):
+            return found
+        reason = found
+    care.recovery = heal(path, home, reason, care.alive)
+    found = _opened(path)
+    if isinstance(found, str):
+        raise DamagedError(f"the database {path} was built anew and is damaged again: {found}", hint=SUSPECT)
+    return found
+
+
+def _opened(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
+    """Return the open database, or what is wrong with it."""
+    try:
+        db = database.open_writer(path)
+    except DAMAGE as error:
+        return str(error)
+    try:
+        migrate.migrate(db)
+        reason = wrong_with(db, path, thorough=thorough)
+    except DAMAGE as error:
+        reason = str(error)
+    except BaseException:
+        db.close()
+        raise
+    if reason is None:
+        return db
+    database.abandon(db)
+    return reason
+
+
+def heal(path: Path, home: Path, reason: str, alive: Callable[[], object]) -> Recovery:
+    """Build the database anew and put it in place; expects the writer lock, and that nobody has it open.
+
+    Raises PathError when there is no space or a file cannot be read, MissingError when a journal is
+    needed and gone, DatabaseError when it was damaged too often or is of a newer release; then all is
+    left as it was.
+    """
+    began = clock.now().text
+    log.error("database_damaged", reason=reason, path=str(path))
+    try:
+        found = _build_patiently(path, home, (reason, began), alive)
+        heal_swap.declare_complete(path)
+        heal_swap.finish(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            heal_swap.note_unfinished(path)
+        if not isinstance(error, OSError | apsw.FullError | apsw.IOError | apsw.CantOpenError):
+            raise
+        said = getattr(error, "strerror", None) or error
+        message = f"the database {path} is damaged ({reason}) and cannot be built anew: {said}"
+        raise PathError(message, hint="it needs as much space again; it was left as it is") from error
+    log.warning("database_recovered_from_damage", kept=found.kept, refilled=found.refilled, lost=found.lost)
+    return found
+
+
+def _build_patiently(path: Path, home: Path, why: tuple[str, str], alive: Callable[[], object]) -> Recovery:
+    for attempt in range(ATTEMPTS):
+        heal_swap.discard_unfinished(path)
+        try:
+            return _build(path, home, why, alive)
+        except ChangedError:
+            time.sleep(PAUSE_S * attempt)
+    raise PathError("the files changed each time they were compared", hint="try again when less is written")
+
+
+def _build(path: Path, home: Path, why: tuple[str, str], alive: Callable[[], object]) -> Recovery:
+    reason, began = why
+    pages = Pages(path)
+    with contextlib.closing(pages), contextlib.closing(database.open_builder(heal_swap.building(path))) as db:
+        migrate.migrate(db)
+        with transaction(db):
+            salvaged = Salvage(pages, db, alive).run()
+            _refuse_endless(db, path)
+            found = _complete(db, home, salvaged)
+            aside = heal_swap.name_aside(path, began)
+            recovery = Recovery(reason, aside, *found)
+            detail = {"kept": salvaged.kept, "unreadable": salvaged.unread}
+            told = (began, clock.now().text, reason, aside)
+            store_heal.add_recovery(db, told, found, orjson.dumps(detail).decode())
+        database.seal(db)
+    return recovery
+
+
+def _refuse_endless(db: apsw.Connection, path: Path) -> None:
+    hour_ago = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+    times: int = db.execute(store_heal.RECENT, (hour_ago.strftime("%Y-%m-%dT%H:%M:%SZ"),)).get
+    if times >= MOST_AN_HOUR:
+        message = f"the database {path} was damaged again, after {times} recoveries within an hour"
+        raise DatabaseError(message, hint=SUSPECT)
+
+
+def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged) -> tuple[int, int, int]:
+    """Put back what the files hold, and derive the rest; returns events kept, put back and lost."""
+    now = clock.now()
+    kept = sum(count for table, count in salvaged.kept.items() if table not in store_heal.DERIVED)
+    books_whole = salvaged.is_whole(store_heal.BOOKS)
+    expected = store_heal.expected_events(db) if books_whole else None
+    holes = _bounded(db, salvaged.holes, expected)
+    last = max(db.execute(store_heal.MAX_ID).get, *(to for _, to in holes), 0)
+    refilled = 0
+    for source in JOURNALS:
+        if not books_whole and store_heal.has_events(db, source.name) and not _has_file(home, source.files(home)):
+            message = f"the database is damaged, and to make it whole {home / source.name} is needed"
+            raise MissingError(message, hint="bring it back; if it is gone for good, make an empty file of that name")
+        refilled += Refill(db, source, holes, now).run(home, books_whole=books_whole)
+    lost = _note_lost(db, holes, expected, now.text)
+    make_way(db, home, salvaged)
+    bounded = expected is not None or all(to != HIGHEST for _, to in salvaged.holes)
+    _derive(db, salvaged, last if lost and bounded else None)
+    return kept, refilled, lost
+
+
+def _has_file(home: Path, files: list[Path]) -> bool:
+    return home.is_dir() and any(file.exists() for file in files)
+
+
+def _bounded(db: apsw.Connection, holes: list[tuple[int, int]], expected: int | None) -> list[tuple[int, int]]:
+    """Return the holes with the ends that are known: ids begin at 1, and the books know how many there were."""
+    highest: int = db.execute(store_heal.MAX_ID).get
+    if expected is not None:
+        pruned = db.execute(store_heal.HAS_PRUNED).get
+        missing = expected - db.execute(store_heal.COUNT_EVENTS).get
+        highest = highest + max(0, missing) if pruned else max(highest, expected)
+    ends = [(0 if after == LOWEST else after, highest if to == HIGHEST else to) for after, to in holes]
+    return [(after, to) for after, to in ends if after < to]
+
+
+def _note_lost(db: apsw.Connection, holes: list[tuple[int, int]], expected: int | None, now: str) -> int:
+    """Record the stretches that stay lost; returns how many events that are, as far as it can be told."""
+    missing = [ids for hole in holes if (ids := store_heal.missing_ids(db, *hole))]
+    lost = sum(map(len, missing))
+    if expected is not None:
+        lost = min(lost, max(0, expected - db.execute(store_heal.COUNT_EVENTS).get))
+    if lost:
+        for ids in missing:
+            hole = (ids[0] - 1, ids[-1])
+            store_heal.add_gap(db, store_heal.source_at(db, hole[0]), hole, min(len(ids), lost), now)
+    return lost
+
+
+def _derive(db: apsw.Connection, salvaged: Salvaged, lost_before: int | None) -> None:
+    """Derive runs, stages and figures from the records.
+
+    Where records are gone, what they added up to is kept as it was, as after a prune, if it could
+    be read; `lost_before` is then the last event that was stored.
+    """
+    unsettled = salvaged.unread.get("settled") and db.execute(store_heal.HAS_PRUNED).get
+    derived_whole = salvaged.is_whole(table for table in PROJECTED if table != "settled" or not unsettled)
+    if derived_whole and (lost_before is not None or unsettled):
+        first: int = db.execute(store_heal.MIN_ID).get
+        settled = project_settled.load(db, first)
+        last = db.execute(store_heal.MAX_ID).get if lost_before is None else lost_before
+        project_settled.keep(db, min(settled.first_id, first, 1), max(settled.last_id, last))
+        db.execute(store_heal.SET_WATERMARK)
+        project_settled.note_watermark(db)
+    project.rebuild(db)

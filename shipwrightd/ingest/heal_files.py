@@ -1,0 +1,248 @@
+"""A salvaged database compared with the files: what they hold and it lacks is put back, in its place.
+
+Files are right about what they hold, the database about everything else. A
+line that was stored has its row already, unless that was lost with its page.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from array import array
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from shipwrightd.ingest import store, store_heal
+from shipwrightd.ingest.align import HASH_BYTES, WINDOW_LINES
+from shipwrightd.ingest.decode import decode_lines
+from shipwrightd.ingest.heal_align import NONE, pair_up
+from shipwrightd.ingest.locate import START
+from shipwrightd.ingest.stream import Stream, quarantined
+from shipwrightd.ingest.tail import open_existing, resume_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import apsw
+
+    from shipwrightd.ingest.clock import Now
+    from shipwrightd.ingest.rows import EventRow
+    from shipwrightd.ingest.sources import JournalSource
+    from shipwrightd.ingest.store import Generation, Quarantined
+    from shipwrightd.ingest.stream import Chunk
+
+ENDLESS = (1 << 63) - 1
+DURATION, COST = 6, 7  # columns of an event that are REAL
+
+
+@dataclass(slots=True)
+class File:
+    """One file of a journal, read up to where it was read before, or to its end."""
+
+    stream: Stream
+    limit: int  # bytes
+    last: bool  # more lines may come
+    history: bytes = b""
+
+    def pieces(self) -> Iterator[tuple[list[EventRow], list[Quarantined]]]:
+        """Yield rows and what cannot be one. Raises ChangedError when the file changes meanwhile."""
+        while (chunk := self.stream.pull(final=not self.last)) is not None:
+            if chunk.end.offset > self.limit:
+                yield self._beginning()
+                return
+            yield self._take(chunk)
+        if self.limit != ENDLESS and self.stream.position.offset < self.limit:
+            yield self._beginning()  # lines that were decided when more had come are undecided at the end
+
+    def _take(self, chunk: Chunk) -> tuple[list[EventRow], list[Quarantined]]:
+        self.stream.stored(chunk)
+        self.history = (self.history + chunk.hashes)[-WINDOW_LINES * HASH_BYTES :]
+        return chunk.rows, chunk.quarantined
+
+    def _beginning(self) -> tuple[list[EventRow], list[Quarantined]]:
+        """Return what the lines up to the limit came to, in the middle of a chunk."""
+        at = self.stream.position.offset
+        lines = os.pread(self.stream.fd, self.limit - at, at).split(b"\n")[:-1]
+        decoded = decode_lines(lines, origin=self.stream.origin, final=True)
+        return decoded.rows, quarantined(decoded, lines, at)
+
+
+@dataclass(slots=True)
+class Lines:
+    """What the files of a journal hold: a mark for each row, in order, and what could not be one."""
+
+    marks: array[int] = field(default_factory=lambda: array("Q"))
+    rejected: list[Quarantined] = field(default_factory=list)
+    least: int = ENDLESS  # ts_epoch
+    most: int = -ENDLESS
+
+    def take(self, rows: Sequence[EventRow], rejected: Sequence[Quarantined]) -> None:
+        """Add what a piece of a file came to."""
+        self.marks.extend([mark_of(row) for row in rows])
+        self.rejected += rejected
+        times = [row[1] for row in rows if row[1] is not None]
+        if times:
+            self.least = min(self.least, *times)
+            self.most = max(self.most, *times)
+
+
+@dataclass(slots=True)
+class Refilled:
+    """What was put back of a journal."""
+
+    events: int = 0
+    added: int = 0  # events that had never been stored
+
+
+class Refill:
+    """Puts back what the files of one journal hold and the database lost. Expects the caller's transaction."""
+
+    def __init__(self, db: apsw.Connection, source: JournalSource, holes: Sequence[tuple[int, int]], now: Now) -> None:
+        self._db = db
+        self._source = source
+        self._holes = holes
+        self._now = now
+        self._ids = array("q")
+        self._kept_books = False
+
+    def run(self, home: Path, *, books_whole: bool) -> int:
+        """Compare and put back; returns how many events. Raises OSError, ChangedError.
+
+        Without whole books, or where a file is none of those they speak of,
+        all lines of the files are compared, and reading goes on behind them.
+        """
+        name = self._source.name
+        with ExitStack() as stack:
+            files = open_existing(self._source.files(home))
+            for fd in files.values():
+                stack.callback(os.close, fd)
+            known = self._known() if books_whole else []
+            limits = [max((p.place.offset for p in known if _is_at(fd, p)), default=0) for fd in files.values()]
+            self._kept_books = bool(known) and all(
+                limit or not os.fstat(fd).st_size for limit, fd in zip(limits, files.values(), strict=True)
+            )
+            if not self._kept_books:
+                limits = [ENDLESS] * len(files)
+            refilled = self._compare(list(files.values()), limits)
+            if not self._kept_books:
+                store_heal.forget_books(self._db, name)
+                self._write_books(list(files.values()))
+        return refilled
+
+    def _known(self) -> list[Generation]:
+        here = store.current_generation(self._db, self._source.name)
+        if here is None or not store_heal.history_is_whole(self._db, self._source.name, here.lines):
+            return []
+        return [here, *store.other_generations(self._db, self._source.name)]
+
+    def _compare(self, fds: list[int], limits: list[int]) -> int:
+        lines = Lines()
+        self._files = [
+            File(Stream(fd, START, origin=self._source.origin), limit, i == len(fds) - 1)
+            for i, (fd, limit) in enumerate(zip(fds, limits, strict=True))
+        ]
+        for file in self._files:
+            for rows, rejected in file.pieces():
+                lines.take(rows, rejected)
+        stored = array("Q")
+        for number, *values in self._db.execute(
+            store_heal.EVENTS_BETWEEN, (lines.least, lines.most, self._source.name)
+        ):
+            self._ids.append(number)
+            stored.append(mark_of(values))
+        pairs = pair_up(stored, lines.marks)
+        if not self._kept_books and len(stored) and pairs and max(pairs) == NONE:
+            store.add_gap(self._db, self._source.name, "no_overlap", {}, self._now.text)
+        places = self._places(pairs, len(stored))
+        self._put_back(places, fds, limits)
+        self._quarantine(lines.rejected)
+        return len(places)
+
+    def _places(self, pairs: list[int], stored: int) -> dict[int, tuple[int, bool]]:
+        """Return for each line without a row the id that it gets, and whether it takes the place of a row there."""
+        found: dict[int, tuple[int, bool]] = {}
+        fresh: list[int] = []
+        i = 0
+        while i < len(pairs):
+            if pairs[i] != NONE:
+                i += 1
+                continue
+            end = next((k for k in range(i, len(pairs)) if pairs[k] != NONE), len(pairs))
+            before = pairs[i - 1] if i else -1
+            behind = pairs[end] if end < len(pairs) else stored
+            ids = self._free_between(before, behind, stored)[i - end :]
+            left = range(i, end - len(ids))
+            found.update({k: (number, False) for k, number in zip(range(end - len(ids), end), ids, strict=True)})
+            odd = range(before + 1, behind)
+            if self._kept_books and behind < stored and left and len(odd) == len(left):
+                # They were stored: what stands in their place says something else because a bit of it was lost.
+                found.update({k: (self._ids[row], True) for k, row in zip(left, odd, strict=True)})
+            else:
+                fresh += left
+            i = end
+        number = max(self._db.execute(store_heal.MAX_ID).get, *(to for _, to in self._holes), 0)
+        found.update({k: (number + nth, False) for nth, k in enumerate(fresh, 1)})
+        return found
+
+    def _free_between(self, before: int, behind: int, stored: int) -> list[int]:
+        """Return the ids without an event in the holes between two rows, named by their index."""
+        low = self._ids[before] if before >= 0 else 0
+        high = self._ids[behind] - 1 if behind < stored else ENDLESS
+        found: list[int] = []
+        for after, to in self._holes:
+            if max(after, low) < min(to, high):
+                found += store_heal.missing_ids(self._db, max(after, low), min(to, high))
+        return found
+
+    def _put_back(self, places: dict[int, tuple[int, bool]], fds: list[int], limits: list[int]) -> None:
+        if not places:
+            return
+        at = 0
+        for file in [
+            File(Stream(fd, START, origin=self._source.origin), limit, old.last)
+            for fd, limit, old in zip(fds, limits, self._files, strict=True)
+        ]:
+            for rows, _ in file.pieces():
+                for i, row in enumerate(rows, at):
+                    if i in places:
+                        number, instead = places[i]
+                        (store_heal.replace_event if instead else store_heal.add_event)(self._db, number, row)
+                at += len(rows)
+
+    def _quarantine(self, rejected: list[Quarantined]) -> None:
+        kept = [raw for (raw,) in self._db.execute(store_heal.QUARANTINED, (self._source.name,))]
+        new = []
+        for piece in rejected:
+            if piece.raw in kept:
+                kept.remove(piece.raw)
+            else:
+                new.append(piece)
+        store.add_quarantine(self._db, self._source.name, None, new, self._now.text)
+
+    def _write_books(self, fds: list[int]) -> None:
+        """Let reading go on behind what was compared."""
+        name = self._source.name
+        for file in self._files:
+            stream = file.stream
+            number = store.add_generation(self._db, name, stream.identity, stream.position, stream.lines)
+            if file.last:
+                store.replace_history(self._db, name, stream.lines, file.history)
+                store_heal.set_current(self._db, name, number, self._now.text)
+            else:
+                store.end_generation(self._db, number, "rotated")
+        if not fds:
+            store_heal.set_current(self._db, name, None, self._now.text)
+
+
+def _is_at(fd: int, known: Generation) -> bool:
+    return known.place.offset > 0 and resume_at(fd, known.place) is not None
+
+
+def mark_of(row: Sequence[object]) -> int:
+    """Return a number that equal rows share, and no others (64 bits); numbers count as their columns store them."""
+    values = [float(v) if i in {DURATION, COST} and isinstance(v, int) else v for i, v in enumerate(row)]
+    found: int = struct.unpack("=Q", blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8).digest())[0]
+    return found

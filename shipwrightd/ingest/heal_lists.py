@@ -1,0 +1,68 @@
+"""Appended lists of documents after damage: rows that the document still holds give way, and come from it again.
+
+A list is stored in its order behind what fell off it. Where rows or what was
+remembered of the list are lost, that order can only be had by taking the
+list anew, and what it says must not count twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shipwrightd.ingest import store_heal
+from shipwrightd.ingest.documents import parse_document
+from shipwrightd.ingest.documents_json import DocumentError
+from shipwrightd.ingest.documents_parts import Bad
+from shipwrightd.ingest.documents_pass import Documents
+from shipwrightd.ingest.documents_sql import LIST_TABLES
+from shipwrightd.ingest.heal_align import NONE, pair_up
+from shipwrightd.ingest.snapshot import Document, Torn, look
+from shipwrightd.ingest.tail import ChangedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import apsw
+
+    from shipwrightd.ingest.documents_parts import List, Parsed
+    from shipwrightd.ingest.heal_tables import Salvaged
+
+
+def make_way(db: apsw.Connection, home: Path, salvaged: Salvaged) -> None:
+    """Drop what the documents of a home are about to bring again. Expects the caller's transaction.
+
+    Raises OSError, and ChangedError when one changes meanwhile.
+    """
+    store_heal.set_stale(db)
+    for name in Documents(home).names(db):
+        seen = look(home / name, None, now_ns=0)
+        if isinstance(seen, Torn):
+            raise ChangedError
+        if not isinstance(seen, Document):
+            continue
+        try:
+            parsed = parse_document(name, seen.raw)
+        except DocumentError:
+            continue  # torn, or broken for good: what is stored of it stays
+        tables = {part.scope.table for part in parsed.lists}
+        if tables and not salvaged.is_whole({*tables, "checkpoints"}):
+            _make_way(db, name, parsed)
+
+
+def _make_way(db: apsw.Connection, name: str, parsed: Parsed) -> None:
+    rows = [(part.scope.table, number) for part in parsed.lists for number in _stored(db, part)]
+    store_heal.drop_list(db, name, rows)
+    bad = [entry.row for part in parsed.lists for entry in part.entries if isinstance(entry.row, Bad)]
+    store_heal.drop_quarantined(db, name, [piece.raw for piece in (*bad, *parsed.bad)])
+
+
+def _stored(db: apsw.Connection, part: List) -> list[int]:
+    """Return the ids of the rows that the entries of a list became."""
+    table = part.scope.table
+    rows = list(db.execute(LIST_TABLES[table].load, part.scope.values))
+    ids = [number for (number,) in db.execute(store_heal.LIST_IDS[table], part.scope.values)]
+    entries = [entry.row for entry in part.entries if not isinstance(entry.row, Bad)]
+    marks: dict[object, int] = {}
+    stored = [marks.setdefault(row, len(marks)) for row in rows]
+    found = [marks.setdefault(row, len(marks)) for row in entries]
+    return [ids[i] for i in pair_up(stored, found) if i != NONE]

@@ -1,0 +1,371 @@
+"""A damaged database file, page by page: whatever of its trees and records is still whole.
+
+Reads the bytes itself, because SQLite gives up a whole tree where one page of
+it is bad, and never writes. Pages that a committed transaction left in the
+write-ahead log take the place of those in the file, as SQLite has it.
+Layout: https://www.sqlite.org/fileformat2.html
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+Value = str | int | float | bytes | None
+Record = tuple[Value, ...]
+
+DEFAULT_PAGE_BYTES = 8_192  # where no header says otherwise; see db.PAGE_BYTES
+HEADER_BYTES = 100
+MAGIC = b"SQLite format 3\0"
+LOG_MAGIC = (0x377F0682, 0x377F0683)  # the second one: checksums over big-endian words
+LOG_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
+INTERIOR_INDEX, INTERIOR_TABLE, LEAF_INDEX, LEAF_TABLE = 2, 5, 10, 13
+DEEPEST = 20  # levels; SQLite has no deeper trees
+LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
+INTEGER_BYTES = (0, 1, 2, 3, 4, 6, 8)  # by serial type
+REAL = struct.Struct(">d")
+
+
+class BrokenError(ValueError):
+    """What is looked at cannot be what it should be."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a walk through one tree met: pages seen, and ranges of rowids, (after, up to], that were not readable."""
+
+    seen: set[int] = field(default_factory=set)
+    holes: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Pages:
+    """The pages of a database and its log, by number from 1."""
+
+    def __init__(self, path: Path) -> None:
+        """Open both; either may be missing. Raises OSError."""
+        self._file = path.open("rb") if path.exists() else None
+        log = path.with_name(path.name + "-wal")
+        self._log = log.read_bytes() if log.exists() else b""
+        header = self._bytes(0, HEADER_BYTES)
+        size = int.from_bytes(header[16:18]) if header.startswith(MAGIC) else 0
+        size = 65_536 if size == 1 else size
+        if size < 512 or size & (size - 1):  # noqa: PLR2004 - the least that SQLite has
+            size = int.from_bytes(self._log[8:12]) if _is_log(self._log) else DEFAULT_PAGE_BYTES
+        self.size = size
+        self._frames, in_log = committed_frames(self._log, size)
+        self.count = in_log or (self._length() + size - 1) // size
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            self._file.close()
+
+    def _length(self) -> int:
+        return self._file.seek(0, 2) if self._file is not None else 0
+
+    def _bytes(self, offset: int, size: int) -> bytes:
+        if self._file is None:
+            return b""
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def page(self, number: int) -> bytes:
+        """Return the bytes of a page. Raises BrokenError when there is no such page, OSError."""
+        if not 1 <= number <= self.count:
+            raise BrokenError(f"no page {number}")
+        at = self._frames.get(number)
+        found = self._bytes((number - 1) * self.size, self.size) if at is None else self._log[at : at + self.size]
+        if len(found) != self.size:
+            raise BrokenError(f"page {number} is cut short")
+        return found
+
+    def shadowed(self) -> Iterator[bytes]:
+        """Yield the pages of the file that the log takes the place of: when the log is damaged they may be newer."""
+        for number in self._frames:
+            page = self._bytes((number - 1) * self.size, self.size)
+            if len(page) == self.size and number > 1:
+                yield page
+
+    def free_pages(self) -> set[int]:
+        """Return the pages that hold nothing any more, as far as their list can be followed."""
+        free: set[int] = set()
+        try:
+            trunk = int.from_bytes(self.page(1)[32:36])
+            while trunk and trunk not in free:
+                page = self.page(trunk)
+                free.add(trunk)
+                count = int.from_bytes(page[4:8])
+                if count > self.size // 4 - 2:
+                    break
+                free.update(struct.unpack(f">{count}I", page[8 : 8 + 4 * count]))
+                trunk = int.from_bytes(page[:4])
+        except BrokenError:
+            pass
+        return free
+
+    # -- trees
+
+    def rows(self, root: int, reading: Reading) -> Iterator[list[tuple[int, Record]]]:
+        """Yield the rows of a table, leaf by leaf in the order of their rowids."""
+        stack = [(root, LOWEST, HIGHEST, 0)]
+        while stack:
+            number, low, high, depth = stack.pop()
+            try:
+                kind, page = self._node(number, reading, depth)
+                if kind == LEAF_TABLE:
+                    yield self.leaf(page, number, low, high, reading.holes)
+                elif kind == INTERIOR_TABLE:
+                    children = self._children(page, number, low, high)
+                    stack.extend((child, after, to, depth + 1) for child, after, to in reversed(children))
+                else:
+                    reading.holes.append((low, high))
+            except BrokenError:
+                reading.holes.append((low, high))
+
+    def entries(self, root: int, reading: Reading) -> Iterator[Record]:
+        """Yield the records of a tree without rowids, each level before those below it."""
+        stack = [(root, 0)]
+        while stack:
+            number, depth = stack.pop()
+            try:
+                kind, page = self._node(number, reading, depth)
+                cells = cell_places(page, number)
+            except BrokenError:
+                kind, cells = 0, ()
+            if kind not in {LEAF_INDEX, INTERIOR_INDEX}:
+                reading.holes.append((LOWEST, HIGHEST))
+                continue
+            if kind == INTERIOR_INDEX:
+                stack.append((int.from_bytes(page[_at(number) + 8 : _at(number) + 12]), depth + 1))
+                stack.extend((int.from_bytes(page[at : at + 4]), depth + 1) for at in cells)
+            yield from self.index_records(page, number, reading.holes)
+
+    def _node(self, number: int, reading: Reading, depth: int) -> tuple[int, bytes]:
+        if number in reading.seen or depth > DEEPEST:
+            raise BrokenError("a tree that comes back to itself")
+        page = self.page(number)
+        reading.seen.add(number)
+        return page[_at(number)], page
+
+    def _children(self, page: bytes, number: int, low: int, high: int) -> list[tuple[int, int, int]]:
+        found = []
+        after = low
+        for at in cell_places(page, number):
+            key = varint(page, at + 4)[0]
+            if not after <= key <= high:
+                raise BrokenError("keys out of order")
+            found.append((int.from_bytes(page[at : at + 4]), after, key))
+            after = key
+        found.append((int.from_bytes(page[_at(number) + 8 : _at(number) + 12]), after, high))
+        return found
+
+    def leaf(
+        self, page: bytes, number: int, low: int, high: int, holes: list[tuple[int, int]]
+    ) -> list[tuple[int, Record]]:
+        """Return the rows of one leaf that are whole, and add what lies between them where one is not to the holes."""
+        found: list[tuple[int, Record]] = []
+        broken: list[int] = []  # how many whole ones stand before each that is not
+        for at in cell_places(page, number):
+            try:
+                length, at_id = varint(page, at)
+                rowid, start = varint(page, at_id)
+                values = record(self._payload(page, start, length, table=True))
+            except BrokenError:
+                broken.append(len(found))
+            else:
+                if low < rowid <= high:
+                    found.append((rowid, values))
+                else:
+                    broken.append(len(found))
+        kept = increasing([rowid for rowid, _ in found])
+        if len(kept) < len(found):
+            whole = set(kept)
+            broken += [i for i in range(len(found)) if i not in whole]
+        for i in broken:
+            before = [found[k][0] for k in kept if k < i]
+            behind = [found[k][0] for k in kept if k >= i]
+            hole = (before[-1] if before else low, behind[0] - 1 if behind else high)
+            if hole[0] < hole[1]:
+                holes.append(hole)
+        return [found[i] for i in kept]
+
+    def index_records(self, page: bytes, number: int, holes: list[tuple[int, int]]) -> list[Record]:
+        """Return the records of one page of a tree without rowids that are whole."""
+        found = []
+        skip = 4 if page[_at(number)] == INTERIOR_INDEX else 0
+        for at in cell_places(page, number):
+            try:
+                length, start = varint(page, at + skip)
+                found.append(record(self._payload(page, start, length, table=False)))
+            except BrokenError:
+                holes.append((LOWEST, HIGHEST))
+        return found
+
+    def _payload(self, page: bytes, start: int, length: int, *, table: bool) -> bytes:
+        most = self.size - 35 if table else (self.size - 12) * 64 // 255 - 23
+        if length <= most:
+            if start + length > len(page):
+                raise BrokenError("a record beyond its page")
+            return page[start : start + length]
+        if length > self.count * self.size:
+            raise BrokenError("a record larger than the file")
+        least = (self.size - 12) * 32 // 255 - 23
+        local = least + (length - least) % (self.size - 4)
+        local = local if local <= most else least
+        if start + local + 4 > len(page):
+            raise BrokenError("a record beyond its page")
+        parts, left = [page[start : start + local]], length - local
+        following = int.from_bytes(page[start + local : start + local + 4])
+        while left > 0:
+            more = self.page(following)
+            following = int.from_bytes(more[:4])
+            parts.append(more[4 : 4 + min(left, self.size - 4)])
+            left -= len(parts[-1])
+        return b"".join(parts)
+
+
+def _at(number: int) -> int:
+    """Return where in a page its tree begins: the first one has the header of the file before that."""
+    return HEADER_BYTES if number == 1 else 0
+
+
+def cell_places(page: bytes, number: int) -> Sequence[int]:
+    """Return where the cells of a page begin. Raises BrokenError when that is nonsense."""
+    start = _at(number)
+    kind = page[start]
+    if kind not in {INTERIOR_INDEX, INTERIOR_TABLE, LEAF_INDEX, LEAF_TABLE}:
+        raise BrokenError("no page of a tree")
+    first = start + (8 if kind in {LEAF_INDEX, LEAF_TABLE} else 12)
+    count = int.from_bytes(page[start + 3 : start + 5])
+    if first + 2 * count > len(page):
+        raise BrokenError("more cells than fit")
+    places = struct.unpack(f">{count}H", page[first : first + 2 * count])
+    if places and (min(places) < first + 2 * count or max(places) > len(page) - 2):
+        raise BrokenError("a cell outside its page")
+    return places
+
+
+def varint(page: bytes, at: int) -> tuple[int, int]:
+    """Return a number of one to nine bytes, and where it ends. Raises BrokenError at the end of the page."""
+    value = 0
+    try:
+        for i in range(8):
+            byte = page[at + i]
+            value = value << 7 | byte & 0x7F
+            if byte < 0x80:  # noqa: PLR2004 - the highest bit
+                return value, at + i + 1
+        value = value << 8 | page[at + 8]
+    except IndexError as error:
+        raise BrokenError("a number beyond its page") from error
+    return (value - (1 << 64) if value >> 63 else value), at + 9
+
+
+def record(payload: bytes) -> Record:
+    """Return the values of a record. Raises BrokenError unless its header and body agree."""
+    end, at = varint(payload, 0)
+    body = end
+    if not 1 <= end <= len(payload):
+        raise BrokenError("a header beyond its record")
+    values: list[Value] = []
+    while at < end:
+        kind, at = varint(payload, at)
+        if kind >= 12:  # noqa: PLR2004 - text and blobs begin there
+            size = (kind - 12) // 2
+            raw = payload[body : body + size]
+            if kind & 1:
+                try:
+                    values.append(raw.decode())
+                except UnicodeDecodeError as error:
+                    raise BrokenError("text that is none") from error
+            else:
+                values.append(raw)
+        else:
+            size, value = _number(kind, payload, body)
+            values.append(value)
+        body += size
+    if at != end or body != len(payload):
+        raise BrokenError("a header of another record")
+    return tuple(values)
+
+
+def _number(kind: int, payload: bytes, body: int) -> tuple[int, int | float | None]:
+    """Return how many bytes a number takes, and the number."""
+    if kind < len(INTEGER_BYTES):
+        size = INTEGER_BYTES[kind]
+        return size, int.from_bytes(payload[body : body + size], signed=True) if kind else None
+    if kind == len(INTEGER_BYTES):
+        if body + REAL.size > len(payload):
+            raise BrokenError("a number beyond its record")
+        return REAL.size, REAL.unpack_from(payload, body)[0]
+    if kind in {8, 9}:
+        return 0, kind - 8
+    raise BrokenError("no type of SQLite's")
+
+
+def increasing(values: Sequence[int]) -> list[int]:
+    """Return the indices of a longest strictly increasing part of a sequence."""
+    tails: list[int] = []  # the least last value of a part of each length
+    at: list[int] = []  # and its index
+    before = [-1] * len(values)
+    for i, value in enumerate(values):
+        k = bisect_left(tails, value)
+        before[i] = at[k - 1] if k else -1
+        tails[k : k + 1] = [value]
+        at[k : k + 1] = [i]
+    found = []
+    i = at[-1] if at else -1
+    while i >= 0:
+        found.append(i)
+        i = before[i]
+    return found[::-1]
+
+
+# -- the write-ahead log
+
+
+def _is_log(log: bytes) -> bool:
+    size = int.from_bytes(log[8:12])
+    return len(log) > LOG_HEADER_BYTES and int.from_bytes(log[:4]) in LOG_MAGIC and 512 <= size <= 65_536  # noqa: PLR2004
+
+
+def committed_frames(log: bytes, size: int) -> tuple[dict[int, int], int]:
+    """Return where in the log each page stands that a whole transaction wrote, and how many pages there were then."""
+    frames: dict[int, int] = {}
+    if not _is_log(log) or int.from_bytes(log[8:12]) != size:
+        return frames, 0
+    order = ">" if int.from_bytes(log[:4]) & 1 else "<"
+    sums = checksum(log[:24], order, (0, 0))
+    if sums != struct.unpack(">II", log[24:32]):
+        return frames, 0
+    pending: dict[int, int] = {}
+    pages = 0
+    for at in range(LOG_HEADER_BYTES, len(log) - FRAME_HEADER_BYTES - size + 1, FRAME_HEADER_BYTES + size):
+        number, commit = struct.unpack(">II", log[at : at + 8])
+        start = at + FRAME_HEADER_BYTES
+        if log[at + 8 : at + 16] != log[16:24]:
+            break
+        sums = checksum(log[start : start + size], order, checksum(log[at : at + 8], order, sums))
+        if sums != struct.unpack(">II", log[at + 16 : at + 24]):
+            break
+        pending[number] = start
+        if commit:
+            frames |= pending
+            pending = {}
+            pages = commit
+    return frames, pages
+
+
+def checksum(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
+    """Return SQLite's running checksum of the log after some more bytes."""
+    one, two = sums
+    words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
+    for first, second in zip(words, words, strict=True):
+        one = (one + first + two) & 0xFFFFFFFF
+        two = (two + second + one) & 0xFFFFFFFF
+    return one, two

@@ -1,0 +1,1 @@
+"""What accompanies the run loop: figures for monitors over HTTP, and an operator's hook."""

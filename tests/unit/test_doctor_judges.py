@@ -1,0 +1,296 @@
+"""What doctor's checks conclude from plain values."""
+
+from __future__ import annotations
+
+import resource
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shipwrightd import __version__
+from shipwrightd.report.doctor import (
+    clock,
+    database,
+    given,
+    lock,
+    places,
+    program,
+    shipwright,
+    sources,
+    space,
+    watching,
+)
+from shipwrightd.report.doctor.finding import Finding
+from shipwrightd.report.doctor.lock import Holder
+from shipwrightd.report.doctor.places import Entry
+from shipwrightd.report.doctor.shipwright import Installed
+from shipwrightd.report.doctor.space import Space
+from shipwrightd.report.doctor.watching import Use
+
+GIB = 1 << 30
+
+
+def only(found: object) -> Finding:
+    """Return the one finding; one that is not ok says what to do."""
+    (finding,) = [found] if isinstance(found, Finding) else list(found)  # type: ignore[call-overload]
+    assert isinstance(finding, Finding)
+    assert (finding.state == "ok") == (not finding.todo), finding
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [("3.51.2", "warn"), ("3.40.1", "warn"), ("3.44.6", "ok"), ("3.50.7", "ok"), ("3.51.3", "ok"), ("3.6.23", "ok")],
+)
+def test_sqlite_that_damages_databases_is_warned_of(version: str, state: str) -> None:
+    assert only(program.judge_sqlite(version)).state == state
+
+
+@pytest.mark.parametrize(
+    ("free", "size", "inodes", "read_only", "state"),
+    [
+        (GIB, 1, 9, False, "ok"),
+        (GIB, 2 * GIB, 9, False, "warn"),
+        (200 << 20, 1, 9, False, "warn"),
+        (16 << 20, 1, 9, False, "fail"),
+        (GIB, 1, 0, False, "fail"),
+        (GIB, 1, None, False, "ok"),
+        (GIB, 1, 9, True, "fail"),
+    ],
+)
+def test_free_disk_is_judged_by_the_size_of_the_database(
+    *,
+    free: int,
+    size: int,
+    inodes: int | None,
+    read_only: bool,
+    state: str,
+) -> None:
+    assert only(space.judge("disk", Space(free, 10 * GIB, inodes, read_only, 1), size)).state == state
+
+
+def test_full_disk_of_shipwright_fails() -> None:
+    assert only(space.judge_home(Space(0, GIB, 1, False, 1))).state == "fail"  # noqa: FBT003
+    assert only(space.judge_home(Space(GIB, GIB, 1, False, 1))).state == "ok"  # noqa: FBT003
+
+
+@pytest.mark.parametrize(
+    ("watches", "instances", "used", "state", "says"),
+    [
+        (100, 10, Use(90, 9), "ok", ""),
+        (100, 10, Use(91, 9), "warn", "max_user_watches=200"),
+        (100, 10, Use(1, 10), "warn", "max_user_instances=20"),
+        (None, None, Use(0, 0), "ok", ""),
+    ],
+)
+def test_watches_that_do_not_suffice_are_warned_of(
+    watches: int | None, instances: int | None, used: Use, state: str, says: str
+) -> None:
+    found = only(watching.judge(watches, instances, used, 10))
+
+    assert (found.state, says in found.todo) == (state, True)
+
+
+def test_own_watches_are_counted_as_the_system_shows_them(tmp_path: Path) -> None:
+    process = tmp_path / "7"
+    (process / "fd").mkdir(parents=True)
+    (process / "fdinfo").mkdir()
+    (process / "fd" / "3").symlink_to("anon_inode:inotify")
+    (process / "fd" / "4").symlink_to("/dev/null")
+    (process / "fdinfo" / "3").write_text("pos:\t0\ninotify wd:1 ino:2\ninotify wd:2 ino:3\n")
+    (tmp_path / "self").mkdir()
+    user = tmp_path.stat().st_uid
+
+    assert watching.use_of(user, tmp_path) == Use(2, 1)
+    assert watching.use_of(user + 1, tmp_path) == Use(0, 0)
+
+
+@pytest.mark.parametrize(("limit", "state"), [(20, "warn"), (1024, "ok"), (resource.RLIM_INFINITY, "ok")])
+def test_low_limit_of_open_files_is_warned_of(limit: int, state: str) -> None:
+    assert only(watching.judge_open_files(limit)).state == state
+
+
+FOLDER = stat.S_IFDIR
+FILE = stat.S_IFREG
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "able", "state"),
+    [
+        (FOLDER | 0o755, 7, True, "ok"),
+        (FOLDER | 0o755, 0, True, "ok"),
+        (FOLDER | 0o775, 7, True, "warn"),
+        (FOLDER | 0o755, 8, True, "warn"),
+        (FOLDER | 0o000, 7, False, "fail"),
+    ],
+)
+def test_home_is_judged_as_what_is_only_read(*, mode: int, owner: int, able: bool, state: str) -> None:
+    assert only(places.judge_home(Entry(Path("/h"), mode, owner), 7, readable=able)).state == state
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "able", "shared", "state"),
+    [
+        (FOLDER | 0o700, 7, True, False, "ok"),
+        (FOLDER | 0o750, 7, True, False, "warn"),
+        (FOLDER | 0o755, 7, True, True, "ok"),
+        (FOLDER | 0o777, 7, True, True, "fail"),
+        (FOLDER | 0o700, 0, True, False, "fail"),
+        (FOLDER | 0o500, 7, False, False, "fail"),
+        (FILE | 0o600, 7, True, False, "fail"),
+    ],
+)
+def test_folder_of_the_database_is_judged_as_private(
+    *,
+    mode: int,
+    owner: int,
+    able: bool,
+    shared: bool,
+    state: str,
+) -> None:
+    assert only(places.judge_folder(Entry(Path("/d"), mode, owner), 7, writable=able, shared=shared)).state == state
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "able", "says"),
+    [
+        (FILE | 0o644, 7, True, "warn others get at /d/x y (mode 0644) `chmod 0600 '/d/x y'`"),
+        (FILE | 0o600, 0, True, "fail /d/x y belongs to uid 0, not 7 `chown 7 '/d/x y'`"),
+        (FILE | 0o400, 7, False, "fail /d/x y cannot be read and written"),
+        (stat.S_IFLNK | 0o777, 7, True, "fail /d/x y is a symbolic link"),
+        (stat.S_IFIFO | 0o600, 7, True, "fail /d/x y is no regular file"),
+    ],
+)
+def test_files_of_the_database_are_judged_as_private(*, mode: int, owner: int, able: bool, says: str) -> None:
+    found = only(places.judge_file(Entry(Path("/d/x y"), mode, owner), 7, usable=able))
+
+    assert f"{found.state} {found.text} {found.todo}".startswith(says)
+
+
+RUNNING = Holder(held=True, pid=5, alive=True, command="run", since="then", version=__version__, home="/h")
+
+
+@pytest.mark.parametrize(
+    ("holder", "says"),
+    [
+        (RUNNING, ["ok held by run (pid 5, since then)"]),
+        (Holder(held=False), ["warn no daemon is running"]),
+        (Holder(held=False, pid=5), ["warn no daemon is running; pid 5 ended without giving the lock back"]),
+        (replace(RUNNING, alive=False), ["warn held by run (pid 5, since then), which cannot be seen"]),
+        (Holder(held=True, pid=5, alive=True, command="prune"), ["ok held by prune"]),
+        (replace(RUNNING, home="/o"), ["ok held", "warn the daemon follows another home"]),
+        (replace(RUNNING, version="0.0.1"), ["ok held", "warn the daemon is version 0.0.1"]),
+    ],
+)
+def test_lock_is_judged_by_who_holds_it(holder: Holder, says: list[str]) -> None:
+    found = list(lock.judge(holder, "/h"))
+
+    assert len(found) == len(says)
+    for finding, text in zip(found, says, strict=True):
+        assert f"{finding.state} {finding.text}".startswith(text)
+
+
+WANTED = {"events": ("table", "a"), "events_type": ("index", "b")}
+
+
+@pytest.mark.parametrize(
+    ("found", "held", "states"),
+    [
+        (WANTED, False, ["ok"]),
+        ({"events": ("table", "a")}, False, ["warn"]),
+        ({"events": ("table", "a")}, True, ["ok"]),
+        ({"events_type": ("index", "b")}, True, ["fail"]),
+        (WANTED | {"events": ("table", "c")}, False, ["fail"]),
+        (WANTED | {"mine": ("table", "c")}, False, ["warn"]),
+    ],
+)
+def test_schema_is_compared_with_what_the_migrations_make(
+    *,
+    found: dict[str, tuple[str, str]],
+    held: bool,
+    states: list[str],
+) -> None:
+    assert [finding.state for finding in database.judge_tables(found, WANTED, held=held)] == states
+
+
+@pytest.mark.parametrize(
+    ("verdict", "held", "state"),
+    [
+        ("fits", True, "ok"),
+        ("moved", False, "ok"),
+        ("absent", False, "ok"),
+        ("shorter", False, "ok"),
+        ("changed", True, "warn"),
+        ("cannot be read: Permission denied", False, "fail"),
+    ],
+)
+def test_checkpoint_that_does_not_fit_matters_beside_a_daemon(*, verdict: str, held: bool, state: str) -> None:
+    assert next(sources.judge_checkpoints({"events.jsonl": verdict}, held=held)).state == state
+
+
+def test_clock_that_was_set_back_is_told_by_the_database() -> None:
+    assert not list(clock.database(1_000.0, 990.0))
+    assert not list(clock.database(None, 990.0))
+    assert "2 h from now: the clock was set back" in only(clock.database(8_200.0, 990.0)).text
+
+
+V1 = Installed(Path("/sw"), "1.10.0")
+V3 = Installed(Path("/sw"), "3.0.0")
+
+
+@pytest.mark.parametrize(
+    ("there", "ours", "found", "limited", "state"),
+    [
+        (True, True, V3, False, "fail"),
+        (True, True, None, False, "fail"),
+        (True, True, V1, False, "ok"),
+        (True, False, V3, True, "warn"),
+        (True, False, V3, False, "ok"),
+        (True, False, V1, True, "ok"),
+        (False, False, V3, True, "ok"),
+    ],
+)
+def test_file_at_shipwrights_own_place_matters_to_its_spending_gate(
+    *,
+    there: bool,
+    ours: bool,
+    found: Installed | None,
+    limited: bool,
+    state: str,
+) -> None:
+    path = Path("/h/shipwright.db")
+
+    assert only(shipwright.judge(path, there=there, ours=ours, found=found, limited=limited)).state == state
+
+
+@pytest.mark.parametrize(
+    ("service", "held", "state"),
+    [
+        (given.Service("unit", "/u", installed=False), True, "warn"),
+        (given.Service("unit", "/u", installed=True, enabled=True, active="active"), True, "ok"),
+        (given.Service("unit", "/u", installed=True, enabled=False, active="active"), True, "warn"),
+        (given.Service("unit", "/u", installed=True, active="failed", result="exit-code"), False, "fail"),
+        (given.Service("unit", "/u", installed=True, active="inactive"), False, "warn"),
+        (given.Service("unit", "/u", installed=True, problem="no bus"), False, "warn"),
+    ],
+)
+def test_service_is_judged_by_whether_it_runs_and_will_again(*, service: given.Service, held: bool, state: str) -> None:
+    assert only(given.service(service, held=held)).state == state
+
+
+def test_wrong_settings_fail_and_stay_out_of_archives() -> None:
+    found = list(
+        given.settings(
+            given.Settings(problems=["a"], strays=["b"], exposed=["c"], hook="nothing-here", hook_found=False)
+        )
+    )
+
+    assert [(finding.state, finding.private) for finding in found] == [
+        ("fail", True),
+        ("warn", True),
+        ("warn", True),
+        ("fail", True),
+    ]
+    assert only(given.settings(given.Settings())).text == "valid, no settings file"
