@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from world import Follower, World, doubles, line, seq_of
 
 COUNTS = st.integers(1, 40)
-EXAMPLES = int(os.environ.get("SHIPWRIGHTD_EXAMPLES", "20"))  # histories; the long run sets more
+EXAMPLES = int(os.environ.get("SHIPWRIGHTD_EXAMPLES", "10"))  # histories; the long run sets more
 
 
 class JournalMachine(RuleBasedStateMachine):
