@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest.align import WINDOW_LINES, TailSearch, Verdict, decide, is_sure, unknown_in
-from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Place, Position, resume_at, scan
+from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Place, Position, read_at, resume_at, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -225,7 +225,7 @@ def _offset_of(fd: int, lines: int) -> int:
 
 def _position(fd: int, offset: int) -> Position:
     size = min(offset, ANCHOR_BYTES)
-    return Position(offset, os.pread(fd, size, offset - size))
+    return Position(offset, read_at(fd, size, offset - size))
 
 
 def same_file(fd: int, place: Place) -> bool:
