@@ -40,7 +40,7 @@ LOAD_CACHE_KIB = 16_384  # while much is loaded; measured: four times as much is
 FOLLOW_CACHE_KIB = 8_192
 LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to look things up in
 FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
-HEALED_BY = "`shipwrightd recover` sets it aside and builds it anew; no record that can still be read is lost"
+HEALED_BY = "the next `shipwrightd run` or `backfill` sets it aside and builds it anew, from itself and the files"
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
@@ -89,6 +89,10 @@ class WriterLock:
         with contextlib.suppress(OSError):  # a full disk; the lock holds without a note of who has it
             os.pwrite(self._fd, text, 0)
             os.ftruncate(self._fd, len(text))
+
+    def is_removed(self) -> bool:
+        """Tell whether the lock's file was deleted; one that was only moved away has a name still. Raises OSError."""
+        return not os.fstat(self._fd).st_nlink
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two holders in."""

@@ -407,7 +407,7 @@ def test_replaced_database_ends_the_daemon_and_is_left_as_it_is(world: World) ->
     with Running(world, SHIPWRIGHTD_RESCAN_S="0.2") as daemon:
         daemon.wait_for(has(world, 20))
         backup.rename(world.db_path)
-        assert daemon.exit_code() == 65
+        assert daemon.exit_code() == 75
         assert "another file has taken the place of the database" in daemon.told()
         assert world.db_path.read_bytes() == content
     for leftover in world.db_path.parent.glob("*.db-*"):  # of the database that was moved away
