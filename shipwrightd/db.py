@@ -315,7 +315,12 @@ def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
     Raises MissingError when it does not exist, DatabaseError when it is foreign
     or damaged, PathError when it cannot be read, LockedError when it stays locked.
     """
-    if not path.exists():
+    try:
+        missing = identity(path) is None
+    except OSError as error:
+        message = f"cannot look at the database {path}: {error.strerror}"
+        raise PathError(message, hint="check owner and mode of its folder") from error
+    if missing:
         message = f"no database at {path}"
         raise MissingError(message, hint="run `shipwrightd backfill` to make it")
     if lock_path(path) not in _HELD:

@@ -166,14 +166,13 @@ class Notice(Listener):
 class Loop:
     """The daemon between its start and its end."""
 
-    def __init__(
-        self, db: apsw.Connection, lock: WriterLock, config: Config, settings: Settings, flags: Flags
-    ) -> None:
+    def __init__(self, db: apsw.Connection, lock: WriterLock, config: Config, settings: Settings, flags: Flags) -> None:
         self._db = db
         self._lock = lock
         self._path = config.db
         self._file = _identity(config.db)
         self._folder = _identity(config.db.parent)
+        self._home_file = self._home_seen = _seen(config.home)
         self._gone_since: float | None = None
         self._home = home = config.home
         self._settings = settings
@@ -252,6 +251,7 @@ class Loop:
             hints = self._hints() if rung and started < self._next_look else None
             self._hinted = hints is not None
             if hints is None:
+                self._check_home()
                 self._check_database(started)
                 self._check_watch()
             passed = self._catch_up.look(hints, stop=lambda: self._flags.stopping)
@@ -286,6 +286,19 @@ class Loop:
             return False
         time.sleep(BUSY_STEP_S)
         return True
+
+    def _check_home(self) -> None:
+        """Log once that the home went away, became another folder, or is back; its files are found wherever it is."""
+        seen = _seen(self._home)
+        if seen == self._home_seen:
+            return
+        self._home_seen = seen
+        if seen is None:
+            log.warning("home_missing", home=str(self._home))
+        elif seen == self._home_file:
+            log.info("home_is_back", home=str(self._home))
+        else:
+            log.warning("home_is_another_folder", home=str(self._home))
 
     def _check_database(self, now: float) -> None:
         """Store nothing in a file that nobody will find.
@@ -395,6 +408,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError as error:
         message = f"cannot look at the database {path}: {error.strerror}"
         raise PathError(message, hint="check owner and mode of its folder") from error
+
+
+def _seen(path: Path) -> tuple[int, int] | None:
+    """Return which folder stands at a path, None for none and for one that cannot be looked at."""
+    try:
+        return identity(path)
+    except OSError:
+        return None
 
 
 def source_pattern() -> re.Pattern[str]:
