@@ -77,3 +77,22 @@ def held(world: World) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
+
+
+@contextmanager
+def mounted(folder: Path, *what: str) -> Iterator[None]:
+    """Mount something over a folder, and take it away again as far as the test has not."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("no file system can be mounted here")
+    if subprocess.run(["mount", *what, str(folder)], check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        while os.path.ismount(folder):
+            unmount(folder)
+
+
+def unmount(folder: Path) -> None:
+    """Take a file system away though a daemon has files of it open."""
+    subprocess.run(["umount", "-l", str(folder)], check=True)
