@@ -22,7 +22,7 @@ from shipwrightd import guard
 from shipwrightd.errors import DamagedError, DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 APPLICATION_ID = 0x53575244  # "SWRD"
@@ -40,6 +40,7 @@ LOAD_CACHE_KIB = 16_384  # while much is loaded; measured: four times as much is
 FOLLOW_CACHE_KIB = 8_192
 LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to look things up in
 FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
+PERHAPS_HEALED = "the next `shipwrightd run` builds it anew if its pages are ours, and leaves it untouched otherwise"
 HEALED_BY = "the next `shipwrightd run` or `backfill` sets it aside and builds it anew, from itself and the files"
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
@@ -162,9 +163,10 @@ def lock_is_held(path: Path) -> bool:
     return False
 
 
-def prepare_folder(database: Path) -> None:
+def prepare_folder(database: Path, *, refuse: Callable[[Path], object] | None = None) -> None:
     """Make the database's folder, private to its owner, and look at what stands in it already.
 
+    `refuse` raises for a file that is not to be touched; that is one without our header, unless told otherwise.
     Raises PathError if it cannot be made or written in, and for what another user could have prepared.
     """
     folder = database.parent
@@ -180,7 +182,7 @@ def prepare_folder(database: Path) -> None:
         message = f"cannot write in the folder {folder}"
         raise PathError(message, hint="check its owner and mode, or choose another place with --db FILE")
     if database.exists():
-        refuse_foreign(database)  # before anything of it is changed
+        (refuse or refuse_foreign)(database)  # before anything of it is changed
     guard.check_folder(folder, own=(database.name, *OWN_NAMES))
     for end in ("", *BESIDE):
         guard.check_file(database.with_name(database.name + end))
@@ -289,18 +291,20 @@ def refuse_foreign(path: Path) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             regular = stat.S_ISREG(os.fstat(fd).st_mode)
-            header = os.read(fd, HEADER_BYTES) if regular else b"no file"
+            header = os.read(fd, HEADER_BYTES) if regular else b""
         finally:
             os.close(fd)
     except OSError as error:
         message = f"cannot read the database {path}: {error.strerror}"
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
+    if not regular:
+        raise PathError(f"{path} is no regular file", hint="choose another with --db FILE")
     if not header:
         return
     is_sqlite = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
     if not is_sqlite and lock_path(path).exists():  # we worked here; whether on this file, healing looks closer
         message = f"the database {path} is damaged: its header is destroyed"
-        raise DamagedError(message, hint=HEALED_BY)
+        raise DamagedError(message, hint=PERHAPS_HEALED)
     if not is_sqlite or int.from_bytes(header[68:72]) != APPLICATION_ID:
         message = f"{path} is not a shipwrightd database"
         raise DatabaseError(message, hint="it was left untouched; choose another file with --db FILE")
