@@ -22,7 +22,7 @@ from shipwrightd import migrate
 from shipwrightd.db import DAMAGE, transaction
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.ingest import clock, heal_swap, project, project_settled, store_heal
-from shipwrightd.ingest.heal_check import wrong_with, wrong_with_file
+from shipwrightd.ingest.heal_check import wrong_with, wrong_with_file, wrong_with_free_pages
 from shipwrightd.ingest.heal_files import Refill
 from shipwrightd.ingest.heal_lists import make_way
 from shipwrightd.ingest.heal_pages import HIGHEST, LOWEST, Pages
@@ -72,7 +72,7 @@ def open_whole(path: Path, home: Path, care: Care) -> apsw.Connection:
     Raises what open_writer, migrate and heal raise.
     """
     heal_swap.finish(path)
-    reason = care.damage or wrong_with_file(path)
+    reason = care.damage or wrong_with_file(path) or wrong_with_free_pages(path)
     if reason is None:
         found = _opened(path, thorough=care.thorough)
         if not isinstance(found, str):
