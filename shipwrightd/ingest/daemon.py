@@ -18,13 +18,14 @@ import apsw
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.db import BUSY_TIMEOUT_MS, DAMAGE, WriterLock, abandon, identity, relax, transaction
-from shipwrightd.errors import LockedError, MissingError, PathError, ReplacedError, ShipwrightdError
+from shipwrightd.db import BUSY_TIMEOUT_MS, DAMAGE, WriterLock, abandon, relax, transaction
+from shipwrightd.errors import LockedError, MissingError, PathError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
 from shipwrightd.ingest.heal import Care, open_whole
 from shipwrightd.ingest.listen import Listener, Listeners, Turn
+from shipwrightd.ingest.places import GoneError, Places
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.wake import Watch
 from shipwrightd.ingest.wal import Log
@@ -42,15 +43,10 @@ BUSY_COALESCE_S = 0.05
 DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 DEGRADED_RESCAN_S = 0.5
 BUSY_STEP_S = 0.02
-GONE_S = 1.0  # a database that is not in its place for longer has been removed
 DAEMON = ""  # the name under which the daemon's own trouble stands in source_errors
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger()
-
-
-class GoneError(Exception):
-    """Nothing is where the database was opened."""
 
 
 class StoppedError(Exception):
@@ -189,12 +185,7 @@ class Loop:
 
     def __init__(self, db: apsw.Connection, lock: WriterLock, config: Config, settings: Settings, flags: Flags) -> None:
         self._db = db
-        self._lock = lock
-        self._path = config.db
-        self._file = _identity(config.db)
-        self._folder = _identity(config.db.parent)
-        self._home_file = self._home_seen = _seen(config.home)
-        self._gone_since: float | None = None
+        self._places = Places(config.db, config.home, lock)
         self._home = home = config.home
         self._settings = settings
         self._bell = flags.bell
@@ -272,8 +263,8 @@ class Loop:
             hints = self._hints() if rung and started < self._next_look else None
             self._hinted = hints is not None
             if hints is None:
-                self._check_home()
-                self._check_database(started)
+                self._places.check_home()
+                self._places.check_database(started)
                 self._check_watch()
             passed = self._catch_up.look(hints, stop=lambda: self._flags.stopping)
             self._log.keep_short(time.monotonic())
@@ -307,42 +298,6 @@ class Loop:
             return False
         time.sleep(BUSY_STEP_S)
         return True
-
-    def _check_home(self) -> None:
-        """Log once that the home went away, became another folder, or is back; its files are found wherever it is."""
-        seen = _seen(self._home)
-        if seen == self._home_seen:
-            return
-        self._home_seen = seen
-        if seen is None:
-            log.warning("home_missing", home=str(self._home))
-        elif seen == self._home_file:
-            log.info("home_is_back", home=str(self._home))
-        else:
-            log.warning("home_is_another_folder", home=str(self._home))
-
-    def _check_database(self, now: float) -> None:
-        """Store nothing in a file that nobody will find.
-
-        Raises ReplacedError when another file took the database's place, and MissingError
-        when it is gone for good. Gone with its folder or its home, it may come back and is waited for.
-        """
-        try:
-            found = identity(self._path)
-            away = found is None and identity(self._path.parent) != self._folder and not self._lock.is_removed()
-        except OSError:  # cannot be told; SQLite has it open
-            return
-        if found == self._file:
-            self._gone_since = None
-            return
-        if found is not None:
-            message = f"another file has taken the place of the database {self._path}"
-            raise ReplacedError(message, hint="start again to go on with that one")
-        self._gone_since = self._gone_since or now
-        if self._home.is_dir() and not away and now - self._gone_since > GONE_S:
-            message = f"the database {self._path} was removed"
-            raise MissingError(message, hint="start again to make a new one of what the files still hold")
-        raise GoneError("the database is not in its place" + (": its folder was moved or unmounted" if away else ""))
 
     def _wait_for_database(self, error: Exception) -> None:
         """Try again later: the disk is full, or another process holds the database, or it is not there."""
@@ -420,23 +375,6 @@ class Loop:
             self._set_watch()
         self._next_look = 0.0
         log.info("settings_reloaded")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return which file is the database. PathError when that cannot be told."""
-    try:
-        return identity(path)
-    except OSError as error:
-        message = f"cannot look at the database {path}: {error.strerror}"
-        raise PathError(message, hint="check owner and mode of its folder") from error
-
-
-def _seen(path: Path) -> tuple[int, int] | None:
-    """Return which folder stands at a path, None for none and for one that cannot be looked at."""
-    try:
-        return identity(path)
-    except OSError:
-        return None
 
 
 def source_pattern() -> re.Pattern[str]:

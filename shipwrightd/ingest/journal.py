@@ -384,8 +384,7 @@ class Journal:
                 stream.lines = overlap.known
                 filing.add_lines(pick(stream.fd, overlap.unknown), stream.position.offset)
             if plan.how is How.NOTHING and here is not None:
-                detail = {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size}
-                filing.gap("no_overlap", detail)
+                filing.gap("no_overlap", {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size})
             window = overlap.window[-WINDOW_LINES:].tobytes() if overlap else b""
             self._begin(db, stream, filing, window)
 

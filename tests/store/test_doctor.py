@@ -18,6 +18,8 @@ from shipwrightd.ingest.documents import DOCUMENTS
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.migrate import known
 from shipwrightd.report.doctor import given, shipwright, sources
+from shipwrightd.report.doctor.books import COUNTS
+from shipwrightd.report.doctor.database import expected
 from shipwrightd.report.doctor.examine import Diagnosis, _guarded, examine
 from shipwrightd.report.doctor.finding import Case, Finding
 from shipwrightd.report.doctor.text import answer, page
@@ -339,11 +341,9 @@ def test_what_is_from_the_future_is_told(world: World) -> None:
 
 
 def test_databases_that_were_set_aside_are_told(world: World) -> None:
-    write(world, "CREATE TABLE IF NOT EXISTS recoveries (id INTEGER PRIMARY KEY, detected_at, finished_at, reason, "
-                 "set_aside, kept, refilled, lost, detail)")  # fmt: skip
     assert state(ask(world), "recoveries") == "ok"
 
-    name = world.db_path.name + ".damaged"
+    name = world.db_path.name + ".corrupt-20260101T000000Z"
     db = open_writer(world.db_path)
     db.execute("INSERT INTO recoveries VALUES (1, '2026-01-01T00:00:00Z', '', '', ?, 5, 1, 2, '{}')", (name,))
     db.close()
@@ -351,8 +351,18 @@ def test_databases_that_were_set_aside_are_told(world: World) -> None:
 
     world.db_path.with_name(name).write_bytes(b"x" * 1024)
     (finding,) = of(ask(world), "recoveries")
-    assert (finding.state, "1 damaged files (1.0 KiB) are kept" in finding.text) == ("warn", True)
-    assert str(world.db_path.with_name(name)) in finding.todo
+    assert (finding.state, "the damaged file is kept (1.0 KiB)" in finding.text) == ("warn", True)
+    assert f"keep them while any of the lost events is missed; `rm {world.db_path.with_name(name)}*`" in finding.todo
+
+    world.db_path.with_name(name + "-wal").write_bytes(b"x" * 1024)
+    write(world, "UPDATE recoveries SET lost = 0")
+    (finding,) = of(ask(world), "recoveries")
+    assert (finding.facts["set_aside_bytes"], "they are not needed" in finding.todo) == (2048, True)
+
+
+def test_every_table_is_counted_for_the_archive() -> None:
+    made = {name for name, (kind, _) in expected(KNOWN).items() if kind == "table"}
+    assert {name for name, _ in COUNTS} == {name for name in made if not name.startswith("memory_search")}
 
 
 SCRIPT = '#!/usr/bin/env bash\n# Shipwright CLI (sw)\nset -euo pipefail\n\nVERSION="{}"\n\nexit 1\n'

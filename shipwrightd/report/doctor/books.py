@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 LIMIT = 1_000  # rows of each list, the newest
 COUNTS = (
     ("budgets", "SELECT count(*) FROM budgets"),
+    ("checkpoints", "SELECT count(*) FROM checkpoints"),
     ("cost_entries", "SELECT count(*) FROM cost_entries"),
     ("cost_outcomes", "SELECT count(*) FROM cost_outcomes"),
     ("daemon_completed", "SELECT count(*) FROM daemon_completed"),
     ("daemon_failures", "SELECT count(*) FROM daemon_failures"),
     ("daemon_jobs", "SELECT count(*) FROM daemon_jobs"),
     ("daemon_queue", "SELECT count(*) FROM daemon_queue"),
+    ("daemon_state", "SELECT count(*) FROM daemon_state"),
+    ("daemon_titles", "SELECT count(*) FROM daemon_titles"),
     ("events", "SELECT count(*) FROM events"),
     ("gaps", "SELECT count(*) FROM gaps"),
     ("generations", "SELECT count(*) FROM generations"),
@@ -34,9 +37,16 @@ COUNTS = (
     ("metrics", "SELECT count(*) FROM metrics"),
     ("pipeline_runs", "SELECT count(*) FROM pipeline_runs"),
     ("pipeline_stages", "SELECT count(*) FROM pipeline_stages"),
+    ("projection_state", "SELECT count(*) FROM projection_state"),
+    ("pruned", "SELECT count(*) FROM pruned"),
     ("quarantine", "SELECT count(*) FROM quarantine"),
+    ("recoveries", "SELECT count(*) FROM recoveries"),
+    ("run_outcomes", "SELECT count(*) FROM run_outcomes"),
+    ("schema_version", "SELECT count(*) FROM schema_version"),
     ("sessions", "SELECT count(*) FROM sessions"),
     ("settled", "SELECT count(*) FROM settled"),
+    ("settled_runs", "SELECT count(*) FROM settled_runs"),
+    ("settled_stages", "SELECT count(*) FROM settled_stages"),
     ("source_errors", "SELECT count(*) FROM source_errors"),
 )
 APPLIED = "SELECT version, name, checksum, applied_at FROM schema_version ORDER BY version"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.report.doctor.finding import ok, warn
 from shipwrightd.report.render import size_of
+from shipwrightd.report.status import recoveries as known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,26 +17,37 @@ if TYPE_CHECKING:
 
     from shipwrightd.report.doctor.finding import Case, Finding
 
-KEPT = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'recoveries'"
-RECOVERIES = "SELECT set_aside, detected_at, lost FROM recoveries ORDER BY id"
+WITH = ("", "-wal", "-shm")  # what was set aside together
 
 
 def recoveries(case: Case, db: apsw.Connection) -> Iterator[Finding]:
     """Tell how often the database was built anew, and which damaged ones still lie beside it."""
-    if not db.execute(KEPT).get:  # a schema that keeps no such list
-        return
-    rows = list(db.execute(RECOVERIES))
-    if not rows:
+    found = known(db, case.db)
+    if not found:
         yield ok("recoveries", "the database was never damaged", recoveries=0)
         return
-    lost = sum(row[2] for row in rows)
-    files = [file for row in rows if (file := case.db.with_name(row[0])).is_file()]
-    size = sum(file.stat().st_size for file in files)
-    facts = {"recoveries": len(rows), "lost": lost, "set_aside": len(files), "set_aside_bytes": size}
-    text = f"built anew {len(rows)} times, last for damage met at {rows[-1][1]}; {lost:,} events were lost"
-    if files:
-        text += f"; {len(files)} damaged files ({size_of(size)}) are kept"
-        todo = f"check the disk; {files[-1]} may be deleted once nothing is missed"
-        yield warn("recoveries", text, todo, **facts)
-    else:
+    lost, refilled = sum(one.lost for one in found), sum(one.refilled for one in found)
+    aside = [Path(one.set_aside) for one in found]
+    files = [file for file in aside if file.is_file()]
+    size = sum(_size(file.with_name(file.name + end)) for file in files for end in WITH)
+    facts = {
+        "recoveries": len(found), "refilled": refilled, "lost": lost, "set_aside": len(files), "set_aside_bytes": size,
+    }  # fmt: skip
+    times = "once" if len(found) == 1 else f"{len(found)} times"
+    text = f"built anew {times}, last for damage met at {found[-1].detected_at}; {lost:,} events were lost"
+    if not files:
         yield ok("recoveries", text, **facts)
+        return
+    kept = "the damaged file is kept" if len(files) == 1 else f"{len(files)} damaged files are kept"
+    text += f"; {kept} ({size_of(size)})"
+    why = "keep them while any of the lost events is missed" if lost else "nothing was lost, they are not needed"
+    remove = " ".join(f"{shlex.quote(str(file))}*" for file in files)
+    todo = f"check the disk; {why}; `rm {remove}` gives the space back"
+    yield warn("recoveries", text, todo, **facts)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
