@@ -4,15 +4,17 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PATHS  := shipwrightd tests fuzz benchmarks docs
 
-.PHONY: run setup test lint check fix docs release-check bench compare real fuzz fuzz-keep coverage mutants clean
+.PHONY: run setup test lint check fix docs release-check bench compare real kill soak faults fuzz fuzz-keep coverage mutants clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
 
 setup: $(VENV)/installed-dev
 
+# Several at once: many tests wait for a process. JOBS=1 for one after the other.
+JOBS ?= 4
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check $(PATHS)
@@ -73,6 +75,19 @@ mutants: $(VENV)/installed-mutants
 
 fuzz-keep: $(VENV)/installed-dev
 	$(BIN)/python -m fuzz --keep $(FUZZ_TARGETS)
+
+# A thousand kills of a real daemon beside four writers and a rotator; KILLS and SEED choose.
+kill: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.kill --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED))
+
+# Random histories of a journal against the model, for SOAK_MINUTES.
+soak: $(VENV)/installed-dev
+	$(BIN)/python tests/model/soak.py $(or $(SOAK_MINUTES),10) $(SEED)
+
+# Every call to the system and every statement spoilt in every way, the power gone at every write.
+faults: $(VENV)/installed-dev
+	SHIPWRIGHTD_FAULTS=full $(BIN)/python -m pytest -s tests/model/test_faults.py tests/model/test_statements.py \
+	    tests/model/test_power_loss.py
 
 clean:
 	rm -rf $(VENV) dist mutants .fuzz .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

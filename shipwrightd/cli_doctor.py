@@ -23,7 +23,7 @@ def doctor(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace the archive if it is there")] = False,
 ) -> None:
-    """Look for everything that may be wrong, and say what to do about it.
+    """Say what may be wrong, and what to do about it.
 
     Looks at versions, settings, places and permissions, free disk, limits,
     the lock, the service, the database, checkpoints against files, clocks

@@ -97,9 +97,24 @@ def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str
 
 
 def names_home(home: str | None, env: Mapping[str, str] | None = None) -> bool:
-    """Tell whether somebody said which home: with the flag, in the environment or in a file."""
-    found = {value.key: value for value in resolve({"home": home}, env).values}
-    return found["home"].kind != "default"
+    """Tell whether somebody said which home, with the flag, in the environment or in a file."""
+    return next(value.kind for value in resolve({"home": home}, env).values if value.key == "home") != "default"
+
+
+def passed_on(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that a daemon started elsewhere needs in order to find the settings that hold here.
+
+    Secrets are not among them: what starts a daemon is a file that everybody may read. See `kept_back`.
+    """
+    env = os.environ if env is None else env
+    names = [key.variable for key in KEYS if key not in PLACES and not key.secret]
+    return {name: env[name] for name in (*names, "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS") if env.get(name)}
+
+
+def kept_back(env: Mapping[str, str] | None = None) -> list[str]:
+    """Return the variables that are set and not passed on, for they may be secrets."""
+    env = os.environ if env is None else env
+    return [key.variable for key in KEYS if key.secret and env.get(key.variable)]
 
 
 def load(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -229,10 +244,3 @@ def warn_if_shipwrights_own(db: Path, home: Path) -> str | None:
         'it takes the remaining budget for "unlimited" and adds its tables. Harmless with Shipwright 1, '
         "else choose another place with --db"
     )
-
-
-def passed_on(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the variables that a daemon started elsewhere needs in order to find the settings that hold here."""
-    env = os.environ if env is None else env
-    names = [*(key.variable for key in KEYS if key not in PLACES), "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"]
-    return {name: env[name] for name in names if env.get(name)}

@@ -69,11 +69,15 @@ class WriterLock:
         os.fchmod(fd, guard.FILE_MODE)  # an umask may take from the owner
         try:
             _lock_patiently(fd)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(fd)
             who = read_holder(self.path)
             message = f"another shipwrightd is ingesting (pid {who.get('pid', 'unknown')})"
             raise LockedError(message, hint="stop it first, or use its database as it is") from error
+        except OSError as error:
+            os.close(fd)
+            message = f"cannot lock {self.path}: {error.strerror}"
+            raise PathError(message, hint="choose another place with --db FILE") from error
         self._fd = fd
         _HELD.add(self.path)
         self._holder = holder
@@ -82,16 +86,18 @@ class WriterLock:
     def note(self, more: dict[str, object]) -> None:
         """Say more of the holder, in place of what was said before; also when the database cannot be written."""
         text = json.dumps(self._holder | more).encode() + b"\n"
-        os.pwrite(self._fd, text, 0)
-        os.ftruncate(self._fd, len(text))
+        with contextlib.suppress(OSError):  # a full disk; the lock holds without a note of who has it
+            os.pwrite(self._fd, text, 0)
+            os.ftruncate(self._fd, len(text))
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two holders in."""
         if self._fd >= 0:
             _HELD.discard(self.path)
-            os.ftruncate(self._fd, 0)
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, 0)
+            os.close(fd)
 
 
 def _lock_patiently(fd: int) -> None:
@@ -263,10 +269,11 @@ def _distrust(db: apsw.Connection) -> None:
 
 def relax(db: apsw.Connection) -> None:
     """Give memory back after a load: following takes few pages at a time."""
-    db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
-    db.execute(f"PRAGMA wal_autocheckpoint = {FOLLOW_WAL_PAGES}")
-    db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # waits for no reader; what it leaves a later one does
-    db.execute("PRAGMA shrink_memory")
+    with contextlib.suppress(apsw.Error):  # what is wrong for longer the next transaction meets, and is waited for
+        db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {FOLLOW_WAL_PAGES}")
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # waits for no reader; what it leaves a later one does
+        db.execute("PRAGMA shrink_memory")
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # only the GNU library has it, and only it needs it:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed would stay with the process
@@ -350,6 +357,16 @@ def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
     if isinstance(error, apsw.SQLError):
         return DatabaseError(message, hint="`shipwrightd migrate` brings it up to date")
     return PathError(message, hint="check owner and mode of the file, its -wal and its folder, or read a copy")
+
+
+@contextlib.contextmanager
+def durable(db: apsw.Connection) -> Iterator[None]:
+    """Let the commits of the block, and all before them, survive a power loss; costs a sync each."""
+    db.execute("PRAGMA synchronous = FULL")
+    try:
+        yield
+    finally:
+        db.execute("PRAGMA synchronous = NORMAL")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -11,8 +12,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipwrightd import config
+from shipwrightd import config, service
 from shipwrightd.commands import FOUND, OK, _width
+from shipwrightd.errors import UnavailableError
 from shipwrightd.ingest.documents import DOCUMENTS
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.report.doctor import bundle, given, shipwright, text
@@ -124,5 +126,22 @@ def known(found: Resolved) -> given.Given:
             hook_found=not command or shutil.which(command[0]) is not None,
         ),
         installed=shipwright.find(os.environ),
-        service=None,
+        service=supervised(),
+    )
+
+
+def supervised() -> given.Service:
+    """Return how the user's service stands, or the system's where there is only that."""
+    found = service.state()
+    if not found.installed:
+        with contextlib.suppress(UnavailableError):
+            other = service.state(service.place(system=True))
+            found = other if other.installed else found
+    return given.Service(
+        kind=found.kind,
+        installed=found.installed,
+        enabled=found.enabled,
+        active=found.active,
+        result=found.result,
+        problem=found.problem,
     )

@@ -54,6 +54,8 @@ def _system_places(home: str | None, db: str | None) -> Config:
 
 def _advise(at: Place, places: Config) -> None:
     """Say what the user may want to do next."""
+    for name in config.kept_back():
+        print(f"not passed on, as it may be a secret: {name}; set it in the settings file")
     if at.system:
         print(f"its database: {visible(str(places.db))}, which root and the user {service.SYSTEM_USER} can read")
     elif not at.on_macos:

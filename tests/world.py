@@ -164,6 +164,11 @@ class Follower:
         self.db.close()
         self._lock.release()
 
+    def kill(self) -> None:
+        """End as `kill -9` between two transactions: what is in the log stays there."""
+        self.db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.close()
+
     def restart(self) -> None:
         """End and begin anew from what is committed."""
         self.close()

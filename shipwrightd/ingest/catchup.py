@@ -200,8 +200,19 @@ def open_database(
     """Take the writer lock and open the migrated database; no home is needed for work inside it.
 
     With `care`, which needs the home, a damaged one is built anew. Raises MissingError without
-    the home, LockedError beside another writer, DatabaseError for a foreign, newer or damaged file.
+    the home, LockedError beside another writer, DatabaseError for a foreign, newer or damaged file,
+    PathError for what the system refuses.
     """
+    try:
+        return _open_database(path, home, command, care)
+    except OSError as error:
+        place = error.filename or path
+        raise PathError(f"cannot use {place}: {error.strerror}", hint="check its owner, mode and medium") from error
+
+
+def _open_database(
+    path: Path, home: Path | None, command: str, care: Care | None
+) -> tuple[apsw.Connection, WriterLock]:
     if home is not None and not home.is_dir():
         raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
     database.prepare_folder(path)
@@ -220,12 +231,15 @@ def open_database(
             migrate.migrate(db)
         with transaction(db):
             store.clear_errors(db)
-    except apsw.BusyError as error:
+    except (apsw.BusyError, apsw.ProtocolError) as error:
         lock.release()
         raise LockedError(f"the database {path} stays locked", hint="end the program that holds it") from error
-    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError) as error:
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError, apsw.NoMemError) as error:
         lock.release()
         raise PathError(f"cannot write the database {path}: {error}", hint="check space, owner and mode") from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:  # also when the medium fails to read a page
+        lock.release()
+        raise database.explained(path, error) from error
     except BaseException:
         lock.release()
         raise

@@ -53,7 +53,16 @@ class GoneError(Exception):
     """Nothing is where the database was opened."""
 
 
-WAITS = (apsw.BusyError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, GoneError)
+WAITS = (
+    apsw.BusyError,
+    apsw.ProtocolError,  # as busy, but while the log is opened
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NoMemError,  # also when shared memory cannot be mapped
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    GoneError,
+)
 
 
 class Flags:
@@ -152,7 +161,7 @@ class Loop:
     def __init__(self, db: apsw.Connection, config: Config, settings: Settings, flags: Flags) -> None:
         self._db = db
         self._path = config.db
-        self._file = identity(config.db)
+        self._file = _identity(config.db)
         self._gone_since: float | None = None
         self._home = home = config.home
         self._settings = settings
@@ -362,6 +371,15 @@ class Loop:
             self._set_watch()
         self._next_look = 0.0
         log.info("settings_reloaded")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file is the database. PathError when that cannot be told."""
+    try:
+        return identity(path)
+    except OSError as error:
+        message = f"cannot look at the database {path}: {error.strerror}"
+        raise PathError(message, hint="check owner and mode of its folder") from error
 
 
 def source_pattern() -> re.Pattern[str]:

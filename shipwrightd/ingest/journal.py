@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shipwrightd.db import transaction
+from shipwrightd.db import durable, transaction
 from shipwrightd.ingest import locate, store
 from shipwrightd.ingest.align import WINDOW_LINES
 from shipwrightd.ingest.filing import Filing
@@ -22,7 +22,7 @@ from shipwrightd.ingest.locate import START, How, Plan
 from shipwrightd.ingest.rest import Rest
 from shipwrightd.ingest.store import Quarantined
 from shipwrightd.ingest.stream import Stream
-from shipwrightd.ingest.tail import ChangedError, open_existing, pick, resume_at
+from shipwrightd.ingest.tail import ChangedError, open_existing, pick, read_at, resume_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,9 +107,11 @@ class Journal:
         return sum(stream.behind_bytes for stream in self._queue)
 
     def age_s(self) -> float:
-        """Return how long ago the file at the path was written to, 0 when it is missing."""
-        info = self._look()
-        return time.time() - info.st_mtime if info else 0.0
+        """Return how long ago the file at the path was written to, 0 when that cannot be told."""
+        with contextlib.suppress(OSError):
+            if info := self._look():
+                return time.time() - info.st_mtime
+        return 0.0
 
     def _look(self) -> os.stat_result | None:
         try:
@@ -199,7 +201,7 @@ class Journal:
     def _advance(self, db: apsw.Connection, now: Now) -> None:
         """Go on to the next open file: the first is read to its end and no longer at the path."""
         old, new = self._queue[0], self._queue[1]
-        with transaction(db):
+        with durable(db), transaction(db):  # what was read of the old file may stand nowhere else now
             self._end(db, old)
             self._begin(db, new, Filing(db, self.source, now), b"")
         self._queue.pop(0)
@@ -282,6 +284,7 @@ class Journal:
         known = [other.place for other in store.other_generations(db, name)]
         history = store.load_history(db, name)
         back = locate.find_return(files, known, history) if self._at_path else None
+        back = back or locate.find_grown(siblings, [*known, here.place], history)
         if back is not None:
             return back
         start = locate.first_unknown(siblings, [*known, here.place])
@@ -370,7 +373,7 @@ class Journal:
         """Begin with a file that took another's place, in one transaction."""
         overlap = plan.overlap
         here = store.current_generation(db, self.source.name)
-        with transaction(db):
+        with durable(db), transaction(db):
             filing = Filing(db, self.source, now)
             if here is not None:
                 store.end_generation(db, here.id, "replaced")
@@ -388,7 +391,7 @@ class Journal:
     def _rescue(self, filing: Filing, old: Stream, new: Stream) -> None:
         """Store what was read of the old file and not decided, unless it stands in the new one."""
         left = old.leftover()
-        if not left or os.pread(new.fd, len(left), new.position.offset) == left:
+        if not left or read_at(new.fd, len(left), new.position.offset) == left:
             return
         whole, _, half = left.rpartition(b"\n")
         if whole:

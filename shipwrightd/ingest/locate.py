@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest.align import WINDOW_LINES, TailSearch, Verdict, decide, is_sure, unknown_in
-from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Place, Position, resume_at, scan
+from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Place, Position, read_at, resume_at, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,6 +103,18 @@ def find_return(files: Sequence[int], known: Sequence[Place], history: Sequence[
             return Plan(How.OVERLAP, len(files) - 1, _position(fd, further.offset), further)
         overlap = _known_up_to(fd, position.offset)
         return Plan(How.OVERLAP, len(files) - 1, position, overlap) if overlap else None
+    return None
+
+
+def find_grown(siblings: Sequence[int], known: Sequence[Place], history: Sequence[int]) -> Plan | None:
+    """Plan for a sibling that begins as one read before and goes on as the history does: a copy that was edited."""
+    for index, sibling in enumerate(siblings):
+        read = max((place.offset for place in known if place.offset and resume_at(sibling, place)), default=0)
+        if not read or not history or os.fstat(sibling).st_size <= read:
+            continue
+        found = _find_tail(sibling, history, (block.hashes for block in scan(sibling)))
+        if found is not None and found.offset > read:
+            return Plan(How.OVERLAP, index, _position(sibling, found.offset), found)
     return None
 
 
@@ -213,7 +225,7 @@ def _offset_of(fd: int, lines: int) -> int:
 
 def _position(fd: int, offset: int) -> Position:
     size = min(offset, ANCHOR_BYTES)
-    return Position(offset, os.pread(fd, size, offset - size))
+    return Position(offset, read_at(fd, size, offset - size))
 
 
 def same_file(fd: int, place: Place) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.ingest.align import line_hashes
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.store import Quarantined
-from shipwrightd.ingest.tail import ANCHOR_BYTES, Giant, Position, Reader, last_bytes
+from shipwrightd.ingest.tail import ANCHOR_BYTES, Giant, Position, Reader, last_bytes, read_at
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -85,8 +85,11 @@ class Stream:
 
     @property
     def behind_bytes(self) -> int:
-        """Return how many bytes the file holds behind the position."""
-        return max(0, os.fstat(self.fd).st_size - self.position.offset)
+        """Return how many bytes the file holds behind the position, 0 when that cannot be told."""
+        try:
+            return max(0, os.fstat(self.fd).st_size - self.position.offset)
+        except OSError:
+            return 0
 
     @property
     def unfinished_bytes(self) -> int:
@@ -187,7 +190,7 @@ class Stream:
     def _swallow(self, giant: Giant) -> Chunk:
         offset = self._at.offset
         size = giant.length + 1
-        self._at = Position(offset + size, os.pread(self.fd, ANCHOR_BYTES, offset + size - ANCHOR_BYTES))
+        self._at = Position(offset + size, read_at(self.fd, ANCHOR_BYTES, offset + size - ANCHOR_BYTES))
         kept = [Quarantined(offset, giant.length, "line_too_long", giant.head)]
         self._giant = None
         return Chunk([], 0, kept, giant.digest, 1, size, self._at)

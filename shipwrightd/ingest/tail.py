@@ -99,6 +99,18 @@ def open_existing(paths: Sequence[Path]) -> dict[Path, int]:
     return found
 
 
+def read_at(fd: int, size: int, offset: int, *, least: int | None = None) -> bytes:
+    """Return `size` bytes of a file, or at least `least`; fewer only where it ends.
+
+    The system may give less than was asked for, which is no end and no change of the file.
+    """
+    least = size if least is None else least
+    data = os.pread(fd, size, offset)
+    while len(data) < least and (more := os.pread(fd, size - len(data), offset + len(data))):
+        data += more
+    return data
+
+
 def resume_at(fd: int, place: Place) -> Position | None:
     """Return the position in this file that a checkpoint speaks of, or None if it is another file."""
     info = os.fstat(fd)
@@ -107,7 +119,7 @@ def resume_at(fd: int, place: Place) -> Position | None:
     same = (info.st_dev, info.st_ino) == (place.device, place.inode)
     if not same and place.anchor_bytes < SURE_ANCHOR_BYTES:
         return None
-    before = os.pread(fd, place.anchor_bytes, place.offset - place.anchor_bytes)
+    before = read_at(fd, place.anchor_bytes, place.offset - place.anchor_bytes)
     if len(before) != place.anchor_bytes or anchor_hash(before) != place.anchor:
         return None
     return Position(place.offset, before)
@@ -169,7 +181,7 @@ class Reader:
 
     def _fresh(self) -> bytes:
         back = len(self._before)
-        data = os.pread(self.fd, back + READ_BYTES, self._at - back)
+        data = read_at(self.fd, back + READ_BYTES, self._at - back, least=back)
         if data[:back] != self._before:
             raise ChangedError
         return data[back:]

@@ -426,3 +426,25 @@ def test_blank_lines_cost_no_memory_and_leave_no_row(world: World) -> None:
     assert peak_kib < MEMORY_KIB
     assert world.query("SELECT count(*) FROM events") == [(1,)]
     assert world.query("SELECT count(*) FROM quarantine") == [(0,)]
+
+
+def test_a_read_that_gives_less_than_was_asked_for_is_no_end_and_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of a file behind another inode was not found again, and the file read a second time."""
+    path = tmp_path / "file"
+    path.write_bytes(b"a line\n" * 100)
+    fd = open_journal(path)
+    whole = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: whole(fd, max(1, size // 2), offset))
+    before = b"a line\n" * 50
+    place = Place(0, 0, 350, anchor_hash(before), 350)
+    position = resume_at(fd, place)
+    assert position == Position(350, before)
+    lines = []
+    reader = Reader(fd, position)
+    while (got := reader.read()) is not None:
+        assert isinstance(got, list)
+        lines += got
+    os.close(fd)
+    assert lines == [b"a line"] * 50

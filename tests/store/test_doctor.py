@@ -326,6 +326,23 @@ def test_what_is_from_the_future_is_told(world: World) -> None:
     assert "the newest record of events.jsonl is from" in of(ask(world), "clock")[0].text
 
 
+def test_databases_that_were_set_aside_are_told(world: World) -> None:
+    write(world, "CREATE TABLE IF NOT EXISTS recoveries (id INTEGER PRIMARY KEY, detected_at, finished_at, reason, "
+                 "set_aside, kept, refilled, lost, detail)")  # fmt: skip
+    assert state(ask(world), "recoveries") == "ok"
+
+    name = world.db_path.name + ".damaged"
+    db = open_writer(world.db_path)
+    db.execute("INSERT INTO recoveries VALUES (1, '2026-01-01T00:00:00Z', '', '', ?, 5, 1, 2, '{}')", (name,))
+    db.close()
+    assert of(ask(world), "recoveries")[0].text.endswith("at 2026-01-01T00:00:00Z; 2 events were lost")
+
+    world.db_path.with_name(name).write_bytes(b"x" * 1024)
+    (finding,) = of(ask(world), "recoveries")
+    assert (finding.state, "1 damaged files (1.0 KiB) are kept" in finding.text) == ("warn", True)
+    assert str(world.db_path.with_name(name)) in finding.todo
+
+
 SCRIPT = '#!/usr/bin/env bash\n# Shipwright CLI (sw)\nset -euo pipefail\n\nVERSION="{}"\n\nexit 1\n'
 
 

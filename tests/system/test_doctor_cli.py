@@ -106,7 +106,6 @@ def marked(tmp_path: Path) -> tuple[World, dict[str, str]]:
     world.events.write_text(f'{json.dumps(event)}\n{MARK} is no record\n{{"type":"{MARK}\n')
     (world.home / "costs.json").write_text(json.dumps({"entries": [{"model": MARK, "cost_usd": 1, MARK: 1}, MARK]}))
     (world.home / "heartbeats" / f"{MARK}.json").write_text(json.dumps({"pid": 1, "last_activity": MARK}))
-    (world.home / "heartbeats" / f"{MARK}2.json").write_text(f"{{{MARK}")
     (memory / "failures.json").write_text(json.dumps({"failures": [{"pattern": MARK, "fix": MARK}]}))
     user = folder / "user"
     settings = user / ".config" / "shipwrightd" / "config.toml"
@@ -146,6 +145,7 @@ def test_archive_holds_what_a_maintainer_asks_for_and_nothing_that_is_private(tm
     program = [sys.executable, "-m", "shipwrightd"]
     subprocess.run([*program, "backfill", *places], check=False, capture_output=True, env=env)
     plant(world)
+    (world.home / "heartbeats" / f"{MARK}2.json").write_text(f"{{{MARK}")
     target = tmp_path / "support.tar.gz"
 
     done = subprocess.run(

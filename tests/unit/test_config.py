@@ -11,8 +11,11 @@ from shipwrightd.config import (
     Config,
     Settings,
     Value,
+    kept_back,
     load,
     locate,
+    names_home,
+    passed_on,
     resolve,
     settings_path,
     warn_if_shipwrights_own,
@@ -307,3 +310,17 @@ def test_relative_config_home_is_ignored() -> None:
 )
 def test_control_characters_become_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_what_a_service_is_started_with_holds_no_secret(env: dict[str, str]) -> None:
+    env |= {"SHIPWRIGHTD_RESCAN_S": "3", "SHIPWRIGHTD_HOOK_URL": "https://x/geheim", "SHIPWRIGHTD_HOME": "/h"}
+
+    assert passed_on(env).keys() == {"SHIPWRIGHTD_RESCAN_S", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"}
+    assert kept_back(env) == ["SHIPWRIGHTD_HOOK_URL"]
+
+
+def test_home_counts_as_named_wherever_it_is(env: dict[str, str]) -> None:
+    assert not names_home(None, env)
+    assert names_home("/h", env)
+    write(env, 'home = "/h"\n')
+    assert names_home(None, env)

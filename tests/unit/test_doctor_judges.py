@@ -268,12 +268,12 @@ def test_file_at_shipwrights_own_place_matters_to_its_spending_gate(
 @pytest.mark.parametrize(
     ("service", "held", "state"),
     [
-        (given.Service("unit", "/u", installed=False), True, "warn"),
-        (given.Service("unit", "/u", installed=True, enabled=True, active="active"), True, "ok"),
-        (given.Service("unit", "/u", installed=True, enabled=False, active="active"), True, "warn"),
-        (given.Service("unit", "/u", installed=True, active="failed", result="exit-code"), False, "fail"),
-        (given.Service("unit", "/u", installed=True, active="inactive"), False, "warn"),
-        (given.Service("unit", "/u", installed=True, problem="no bus"), False, "warn"),
+        (given.Service("unit", installed=False), True, "warn"),
+        (given.Service("unit", installed=True, enabled=True, active="active"), True, "ok"),
+        (given.Service("unit", installed=True, enabled=False, active="active"), True, "warn"),
+        (given.Service("unit", installed=True, active="failed", result="exit-code"), False, "fail"),
+        (given.Service("unit", installed=True, active="inactive"), False, "warn"),
+        (given.Service("unit", installed=True, problem="no bus"), False, "warn"),
     ],
 )
 def test_service_is_judged_by_whether_it_runs_and_will_again(*, service: given.Service, held: bool, state: str) -> None:

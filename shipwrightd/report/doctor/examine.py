@@ -14,6 +14,7 @@ from shipwrightd.report.doctor import (
     lock,
     places,
     program,
+    recoveries,
     shipwright,
     sources,
     space,
@@ -116,6 +117,7 @@ def _content(case: Case, db: apsw.Connection, *, held: bool) -> list[Check]:
         ("source_errors", partial(sources.errors, db)),
         ("quarantine", partial(sources.quarantine, db)),
         ("gaps", partial(sources.gaps, db)),
+        ("recoveries", partial(recoveries.recoveries, case, db)),
         ("clock", lambda: clock.clock(case, db, standing(case).sources)),
     ]
 

@@ -30,7 +30,6 @@ class Service:
     """How the service stands; None is what could not be told."""
 
     kind: str
-    path: str
     installed: bool
     enabled: bool | None = None
     active: str | None = None

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import shutil
+import signal
 import tempfile
+import time
 from pathlib import Path
+from typing import BinaryIO
 
+import apsw
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from world import Follower, World, doubles, line, seq_of
 
+CHILD_S = 20.0
 COUNTS = st.integers(1, 40)
+EXAMPLES = int(os.environ.get("SHIPWRIGHTD_EXAMPLES", "10"))  # histories; the long run sets more
 
 
 class JournalMachine(RuleBasedStateMachine):
@@ -29,10 +37,13 @@ class JournalMachine(RuleBasedStateMachine):
         self.world = World(self.folder)
         self.follower: Follower | None = Follower(self.world)
         self.half = b""
+        self.old: BinaryIO | None = None  # what a slow writer has open
         self.raced = 0  # the first line that a race took out of the file since the last look
 
     def teardown(self) -> None:
         self._finish_half()
+        if self.old is not None:
+            self.old.close()
         if self.follower is None:
             self.follower = Follower(self.world)
         self.follower.settle()
@@ -130,6 +141,75 @@ class JournalMachine(RuleBasedStateMachine):
         self.follower = None
 
     @rule()
+    @precondition(lambda self: self.half)
+    def crash_in_the_middle_of_a_line(self) -> None:
+        """Leave it at that; the next line is glued to it."""
+        self.half = b""
+        self.world.append(1)
+
+    @rule()
+    @precondition(lambda self: self.world.events.exists() and self.old is None)
+    def open_slowly(self) -> None:
+        self.old = self.world.events.open("ab", buffering=0)
+
+    @rule(count=st.integers(1, 5))
+    @precondition(lambda self: self.old is not None and not self.half and not self.raced)
+    def write_late(self, count: int) -> None:
+        """To whatever has become of the file; nobody else gets it when it has no name any more."""
+        assert self.old is not None
+        self.old.write(b"".join(self.world.lines(count)))
+        self.old.close()
+        self.old = None
+
+    @rule()
+    @precondition(lambda self: self.world.events.exists() and not self.half and not self.raced)
+    def copy_and_truncate(self) -> None:
+        for old, new in ((2, 3), (1, 2)):
+            if self.world.events.with_name(f"events.jsonl.{old}").exists():
+                self.world.events.with_name(f"events.jsonl.{old}").rename(
+                    self.world.events.with_name(f"events.jsonl.{new}")
+                )
+        shutil.copyfile(self.world.events, self.world.events.with_name("events.jsonl.1"))
+        os.truncate(self.world.events, 0)
+
+    @rule(by_s=st.sampled_from([-90_000, -1, 1, 90_000]))
+    @precondition(lambda self: self.world.events.exists())
+    def set_the_clock(self, by_s: int) -> None:
+        """Time stamps of the file lie in the past or the future."""
+        stamp = time.time() + by_s
+        os.utime(self.world.events, (stamp, stamp))
+
+    @rule()
+    @precondition(lambda self: self.follower is not None)
+    def kill(self) -> None:
+        assert self.follower is not None
+        self.follower.kill()
+        self.follower = None
+
+    @rule(statement=st.integers(0, 60))
+    @precondition(lambda self: self.follower is None)
+    def start_and_be_killed(self, statement: int) -> None:
+        """Look in a process of its own that is gone before one of its statements."""
+        child = os.fork()
+        if child == 0:
+            faulthandler.dump_traceback_later(CHILD_S, exit=True)  # a look that never ends is told, not waited for
+            left = [statement]
+
+            def count(_cursor: object, _sql: str, _values: object) -> bool:
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                return True
+
+            apsw.connection_hooks.append(lambda db: setattr(db, "exec_trace", count))
+            try:
+                Follower(self.world).look()
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a look that never ends"
+
+    @rule()
     @precondition(lambda self: self.follower is None)
     def start(self) -> None:
         self.follower = Follower(self.world)
@@ -142,4 +222,4 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 TestJournal = JournalMachine.TestCase
-TestJournal.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestJournal.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
