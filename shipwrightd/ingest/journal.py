@@ -1,8 +1,7 @@
 """One journal, followed through appends, rotations, truncation and replacement.
 
-What is stored is decided here, in batches; `store` writes it. A file that is
-no longer at the path stays open for a while: a writer may still append to it,
-and as long as it is open its inode number cannot be given to another file.
+What is stored is decided here, in batches; `store` writes it. A file that is no longer at the path stays open for
+a while: a writer may still append to it, and while it is open its inode number cannot be given to another file.
 """
 
 from __future__ import annotations
