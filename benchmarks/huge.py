@@ -94,57 +94,9 @@ def grow(path: Path, number: int) -> None:
         db.execute("PRAGMA cache_size = -1000000")
         first: int = db.execute("SELECT min(ts_epoch) FROM events WHERE id <= ?", (BLOCK,)).get
         last: int = db.execute("SELECT max(ts_epoch) FROM events WHERE id <= ?", (BLOCK,)).get
-        newest_at: int = db.execute("SELECT max(ts_epoch) FROM events").get
+        shift: int = db.execute("SELECT max(ts_epoch) FROM events").get - first
         while (there := newest(path)) < number:
-            shift = (last - first + 60) * (start // BLOCK)
-            texts.clear()
-            out = []
-            for _, at, rest in block[: number - start]:
-                now = at + shift
-                ts = texts.get(now)
-                if ts is None:
-                    ts = texts[now] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)).encode()
-                out.append(b'{"ts":"%b","ts_epoch":%d%b' % (ts, now, rest))
-            file.write(b"".join(out))
-
-
-def load(home: Path, number: int) -> Iterator[Figure]:
-    """Backfill, and watch pace and memory on the way."""
-    db = home / "db" / "live.db"
-    marks = [(0.0, 0)]
-    memory = []
-    began = time.monotonic()
-    with subprocess.Popen(shipwrightd("backfill", home, db), stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            time.sleep(1.0)
-            with contextlib.suppress(OSError, IndexError):  # it has ended meanwhile
-                memory.append(resident_mib(process.pid))
-            with contextlib.suppress(apsw.Error):  # not made yet
-                marks.append((time.monotonic() - began, newest(db)))
-    assert process.returncode == 0
-    marks.append((time.monotonic() - began, newest(db)))
-    assert marks[-1][1] == number, "each line is a record"
-    tenth = number / 10
-    spans = [reached(marks, n * tenth) - reached(marks, (n - 1) * tenth) for n in (2, 10)]
-    name = f"{number:,} events"
-    yield Figure(f"{name}: backfill", number / marks[-1][0], 20_000, "/s", "events a second", more_is_better=True)
-    yield Figure(f"{name}: last tenth", spans[1], FLAT * spans[0], "s", f"{FLAT} times the second tenth")
-    early = max(memory[: max(5, len(memory) // 10)])
-    yield Figure(f"{name}: peak memory", max(memory), PEAK_MIB, "MiB", "limit")
-    yield Figure(f"{name}: memory beyond that of the first tenth", max(memory) - early, 64.0, "MiB", "limit")
-
-
-def grow(path: Path, number: int) -> None:
-    """Copy the first million events until there are so many."""
-    with contextlib.closing(apsw.Connection(str(path))) as db:
-        db.execute("PRAGMA synchronous = OFF")
-        db.execute("PRAGMA cache_size = -1000000")
-        first, last = db.execute("SELECT min(ts_epoch), max(ts_epoch) FROM events WHERE id <= ?", (BLOCK,)).fetchall()[
-            0
-        ]
-        newest_at = db.execute("SELECT max(ts_epoch) FROM events").get
-        while (there := db.execute(NEWEST).get) < number:
-            shift = newest_at - first + (last - first) * (there // BLOCK)
+            shift += last - first
             db.execute(COPY, (shift, min(BLOCK, number - there)))
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
