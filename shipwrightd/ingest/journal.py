@@ -82,6 +82,7 @@ class Journal:
 
     def poll(self, db: apsw.Connection, now: Now) -> Polled:
         """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
+        self._rest.compare_clocks(now)
         info = self._look()
         signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) if info else None
         nothing_new = signature == self._seen and self._queue and not self._queue[-1].undecided
