@@ -122,7 +122,8 @@ def test_help_names_every_command_and_every_exit_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [name for name in COMMANDS if name not in {"version", "quarantine", "report", "service", "config", "completion"}]
+    "command",
+    [name for name in COMMANDS if name not in {"version", "quarantine", "report", "service", "config", "completion"}],
 )
 def test_help_of_each_command_tells_of_home_and_database(command: str) -> None:
     done = call(command, "--help")
