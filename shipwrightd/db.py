@@ -284,8 +284,9 @@ def refuse_foreign(path: Path) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            regular = stat.S_ISREG(os.fstat(fd).st_mode)
-            header = os.read(fd, HEADER_BYTES) if regular else b"no file"
+            mode = os.fstat(fd).st_mode
+            readable = stat.S_ISREG(mode) or stat.S_ISDIR(mode)  # a folder says itself that it is one
+            header = os.read(fd, HEADER_BYTES) if readable else b"no file"
         finally:
             os.close(fd)
     except OSError as error:
