@@ -10,6 +10,7 @@ import typer
 
 from shipwrightd import (
     cli_api,
+    cli_completion,
     cli_config,
     cli_data,
     cli_doctor,
@@ -241,3 +242,4 @@ app.command()(cli_data.backup)
 app.command("import")(cli_upkeep.import_)
 app.command()(cli_upkeep.prune)
 app.command()(cli_upkeep.recover)
+app.command()(cli_completion.completion)

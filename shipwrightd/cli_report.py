@@ -100,7 +100,10 @@ def dora(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """Deployment frequency, lead time, change failure rate, time to restore; each with its grade."""
+    """How delivery goes, in the four measures of DORA.
+
+    Deployment frequency, lead time, change failure rate and time to restore, each with its grade.
+    """
     return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, issue=issue, compat=compat)
 
 
@@ -121,7 +124,10 @@ def costs(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """What was spent: in all, by model, stage, issue and day, and against the budget."""
+    """What was spent, on what, and what the budget leaves.
+
+    In all, by model, stage, issue and day.
+    """
     return Asked(
         home=home,
         db=db,
@@ -152,7 +158,10 @@ def stages(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """How long each stage takes, how often it fails, what it costs, and which one is the bottleneck."""
+    """How long each stage takes, and how often it fails.
+
+    Also what it costs, and which one is the bottleneck.
+    """
     return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, stage=stage, compat=compat)
 
 
@@ -190,7 +199,10 @@ def failures(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """What failed: by stage and day, by class of error, and the last ones in words."""
+    """What failed: where, when, and with which errors.
+
+    By stage and day, by class of error, and the last ones in words.
+    """
     return Asked(
         home=home,
         db=db,
@@ -224,7 +236,10 @@ def runs(
     home: Home = None,
     db: Db = None,
 ) -> Asked:
-    """List the runs, newest first; or one in full, with its stages, cost and errors."""
+    """List the runs, newest first, or show one in full.
+
+    One is shown with its stages, cost and errors.
+    """
     return Asked(
         home=home,
         db=db,
@@ -320,7 +335,10 @@ def memory(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """What Shipwright remembers: failures and what helped, decisions, patterns."""
+    """What Shipwright remembers: failures, fixes, patterns.
+
+    Failures and what helped, decisions, patterns; with --search, by full text.
+    """
     return Asked(
         home=home,
         db=db,
