@@ -284,8 +284,7 @@ class Journal:
         known = [other.place for other in store.other_generations(db, name)]
         history = store.load_history(db, name)
         back = locate.find_return(files, known, history) if self._at_path else None
-        back = back or locate.find_grown(siblings, [*known, here.place], history)
-        if back is not None:
+        if back := back or locate.find_grown(siblings, [*known, here.place], history):
             return back
         start = locate.first_unknown(siblings, [*known, here.place])
         if start == len(files):
