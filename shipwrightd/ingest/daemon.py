@@ -53,6 +53,10 @@ class GoneError(Exception):
     """Nothing is where the database was opened."""
 
 
+class StoppedError(Exception):
+    """Asked to end while a database is built anew; the next start does that from the beginning."""
+
+
 WAITS = (
     apsw.BusyError,
     apsw.ProtocolError,  # as busy, but while the log is opened
@@ -102,7 +106,11 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     flags = Flags(bell)
     with flags.installed():
         heard = Listeners(listeners)
-        db, lock = open_database(config.db, config.home, "run", Care(alive=heard.healing))
+        try:
+            db, lock = open_database(config.db, config.home, "run", Care(alive=_alive(flags, heard)))
+        except StoppedError:
+            log.info("recovery_put_off")
+            return
         heard = Listeners((*listeners, Notice(lock)))
         try:
             while True:
@@ -129,7 +137,9 @@ def _heal(config: Config, damage: str, flags: Flags, listener: Listener) -> apsw
     told: set[str] = set()
     while not flags.stopping:
         try:
-            return open_whole(config.db, config.home, Care(damage, alive=listener.healing))
+            return open_whole(config.db, config.home, Care(damage, alive=_alive(flags, listener)))
+        except StoppedError:
+            log.info("recovery_put_off")
         except (PathError, LockedError, MissingError) as error:
             wait_s = DATABASE_RETRY_S[min(failures, len(DATABASE_RETRY_S) - 1)]
             failures += 1
@@ -138,6 +148,17 @@ def _heal(config: Config, damage: str, flags: Flags, listener: Listener) -> apsw
             flags.bell.clear()
             flags.bell.wait(wait_s)
     return None
+
+
+def _alive(flags: Flags, listener: Listener) -> Callable[[], None]:
+    """Return what healing calls now and then: it tells who listens, and ends it when asked to."""
+
+    def call() -> None:
+        if flags.stopping:
+            raise StoppedError
+        listener.healing()
+
+    return call
 
 
 def _tell_once(told: set[str], event: str, error: str, retry_s: float) -> None:
