@@ -76,7 +76,9 @@ def test_caps_are_those_of_the_parsers() -> None:
 
 
 def test_fields_are_those_that_the_parsers_take() -> None:
-    code = "".join((ROOT / "shipwrightd" / "ingest" / f"documents_{part}.py").read_text() for part in ("parse", "memory"))
+    code = "".join(
+        (ROOT / "shipwrightd" / "ingest" / f"documents_{part}.py").read_text() for part in ("parse", "memory")
+    )
     taken = set(re.findall(r'\.(?:bare_text|text|number|flag|issue|json|epoch)\("(\w+)"', code))
     named = set(re.findall(r"`(\w+)`", TEXT))
     assert taken - named == set()
