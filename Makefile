@@ -4,12 +4,17 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PATHS  := shipwrightd tests fuzz benchmarks docs
 
-.PHONY: run setup test lint check fix docs release-check bench compare real kill soak faults fuzz fuzz-keep coverage mutants clean
+.PHONY: run setup hooks test lint check fix docs release-check bench compare real kill soak faults fuzz fuzz-keep coverage mutants clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
 
 setup: $(VENV)/installed-dev
+
+# Checks before each commit (.pre-commit-config.yaml), in this checkout only
+hooks: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
+	$(BIN)/python -m pre_commit install
 
 # Several at once: many tests wait for a process. JOBS=1 for one after the other.
 JOBS ?= 4

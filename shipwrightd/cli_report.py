@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from shipwrightd import report_commands
+from shipwrightd import cli_examples, report_commands
 from shipwrightd.cli_options import Db, Home
 from shipwrightd.report.question import QuestionError
 from shipwrightd.report_commands import Asked, Format
@@ -24,7 +24,7 @@ database the files themselves are read, which takes longer and holds less.
 Times are UTC. See docs/reports.md for each figure and the JSON.
 """
 
-app = typer.Typer(help=HELP, no_args_is_help=True)
+app = typer.Typer(help=HELP, epilog=cli_examples.of("report"), no_args_is_help=True)
 
 Days = Annotated[float | None, typer.Option("--days", metavar="N", help="the last N days [default: 30]")]
 AnyDays = Annotated[float | None, typer.Option("--days", metavar="N", help="the last N days [default: all]")]
