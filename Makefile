@@ -4,12 +4,17 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PATHS  := shipwrightd tests fuzz benchmarks docs
 
-.PHONY: run setup test lint check fix docs release-check bench compare real kill soak faults fuzz fuzz-keep coverage mutants clean
+.PHONY: run setup hooks test lint check fix docs release-check bench compare real kill soak faults fuzz fuzz-keep coverage mutants clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
 
 setup: $(VENV)/installed-dev
+
+# Checks before each commit (.pre-commit-config.yaml), in this checkout only
+hooks: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
+	$(BIN)/python -m pre_commit install
 
 # Several at once: many tests wait for a process. JOBS=1 for one after the other.
 JOBS ?= 4
@@ -60,9 +65,12 @@ FUZZ_MINUTES ?= 1
 fuzz: $(VENV)/installed-fuzz
 	$(BIN)/python -m fuzz $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS),--minutes $(FUZZ_MINUTES)) $(FUZZ_TARGETS)
 
+# The tests of what is counted: those of the command line and of reports are not.
+COVERED := tests/unit tests/store tests/files tests/scenarios tests/corpus tests/properties tests/heal tests/model \
+	$(addprefix tests/system/test_,daemon.py notify.py trouble.py verify.py upkeep_cli.py)
 coverage: $(VENV)/installed-dev
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q
+	$(BIN)/python -m coverage run -m pytest -q $(COVERED)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python tests/branches.py
 

@@ -13,6 +13,8 @@ import typer
 
 from shipwrightd import __version__
 from shipwrightd.cli import EXIT_CODES, app
+from shipwrightd.cli_examples import EXAMPLES
+from shipwrightd.cli_examples import of as examples_of
 from shipwrightd.migrate import known, migrate
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "docs" / "schema.md"
 MANUAL = ROOT / "docs" / "shipwrightd.1"
+GROUPS = ("report", "service", "config")  # whose examples stand at the end, as no section is theirs
 RELEASED = "2026-11-26"
 OBJECTS = """
 SELECT type, name, tbl_name, sql FROM sqlite_schema
@@ -147,23 +150,17 @@ def manual() -> str:
             value = "" if getattr(param, "is_flag", False) or param.param_type_name == "argument" else param.metavar
             shown = f"{names} {value or ''}".strip()
             lines += [".TP", f".B {roff(shown)}", roff(getattr(param, "help", "") or "")]
+        name = path.removeprefix("shipwrightd ")
+        if name in EXAMPLES:
+            lines += [".PP", "Examples:", ".PP", ".nf", *map(roff, examples_of(name).splitlines()[2:]), ".fi"]
     lines += [".SH EXIT STATUS"]
     for code, meaning in re.findall(r"^  (\d+) +(.*)$", EXIT_CODES, re.MULTILINE):
         lines += [".TP", f".B {code}", roff(meaning)]
     lines += [".SH FILES", ".TP", ".I ~/.shipwright", roff("Shipwright's folder, which is only read."), ".TP"]
     lines += [".I ~/.shipwright/shipwrightd/shipwright.db", "The database.", ".TP"]
     lines += [".I ~/.config/shipwrightd/config.toml", "Settings, all of which have a default."]
-    lines += [".SH EXAMPLES", ".nf", *map(roff, EXAMPLES), ".fi"]
+    lines += [".SH EXAMPLES", ".nf", *(roff(line) for group in GROUPS for line, _ in EXAMPLES[group]), ".fi"]
     return "\n".join(line for line in lines if line) + "\n"
-
-
-EXAMPLES = (
-    "shipwrightd backfill",
-    "shipwrightd status --check",
-    "shipwrightd report costs --days 7 --format csv",
-    "shipwrightd report memory --search 'flaky test'",
-    "shipwrightd backup ~/shipwright-copy.db",
-)
 
 
 def paragraphs(text: str) -> list[str]:

@@ -158,6 +158,8 @@ def run_typer(arguments: Sequence[str]) -> int:
 
 def complain_of_usage(error: Exception, arguments: Sequence[str]) -> int:
     """Say what is wrong with the command line, and where to read how it is right."""
+    import re
+
     context = getattr(error, "ctx", None)
     path = context.command_path if context else " ".join(["shipwrightd", *arguments[:1]])
     if type(error).__name__ == "NoArgsIsHelpError" and context:
@@ -168,7 +170,8 @@ def complain_of_usage(error: Exception, arguments: Sequence[str]) -> int:
     option = getattr(error, "option_name", "")
     if type(error).__name__ == "NoSuchOption":
         message = misplaced(path, option, arguments) or unknown(option, getattr(error, "possibilities", None))
-    return complain(f"{message.rstrip('.')} - see `{path} --help`", USAGE)
+    plain = re.sub("Value error, |, unable to parse string as an? [a-z]+", "", message).rstrip(".")
+    return complain(f"{plain} - see `{path} --help`", USAGE)
 
 
 def misplaced(path: str, option: str, arguments: Sequence[str]) -> str:

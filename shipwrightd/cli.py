@@ -10,9 +10,11 @@ import typer
 
 from shipwrightd import (
     cli_api,
+    cli_completion,
     cli_config,
     cli_data,
     cli_doctor,
+    cli_examples,
     cli_report,
     cli_run,
     cli_service,
@@ -107,10 +109,10 @@ def main(
     """Take the options that stand before a command."""
 
 
-app.command()(cli_run.run)
+app.command(epilog=cli_examples.of("run"))(cli_run.run)
 
 
-@app.command()
+@app.command(epilog=cli_examples.of("backfill"))
 def backfill(home: Home = None, db: Db = None) -> None:
     """Import once all that is there, then end.
 
@@ -120,7 +122,7 @@ def backfill(home: Home = None, db: Db = None) -> None:
     raise typer.Exit(commands.backfill(home, db))
 
 
-@app.command()
+@app.command(epilog=cli_examples.of("status"))
 def status(
     home: Home = None,
     db: Db = None,
@@ -235,9 +237,10 @@ def quarantine_retry(
 
 
 app.command()(cli_api.api)
-app.command()(cli_doctor.doctor)
-app.command()(cli_data.export)
+app.command(epilog=cli_examples.of("doctor"))(cli_doctor.doctor)
+app.command(epilog=cli_examples.of("export"))(cli_data.export)
 app.command()(cli_data.backup)
-app.command("import")(cli_upkeep.import_)
-app.command()(cli_upkeep.prune)
+app.command("import", epilog=cli_examples.of("import"))(cli_upkeep.import_)
+app.command(epilog=cli_examples.of("prune"))(cli_upkeep.prune)
 app.command()(cli_upkeep.recover)
+app.command(epilog=cli_examples.of("completion"))(cli_completion.completion)

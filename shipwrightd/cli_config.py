@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import config_commands
+from shipwrightd import cli_examples, config_commands
 from shipwrightd.cli_options import Db, Home
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
 Flags win over the environment, that over the user's settings file, that over
 the system's, and all over the defaults.
 """,
+    epilog=cli_examples.of("config"),
     no_args_is_help=True,
 )
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from shipwrightd import report_commands
+from shipwrightd import cli_examples, report_commands
 from shipwrightd.cli_options import Db, Home
 from shipwrightd.report.question import QuestionError
 from shipwrightd.report_commands import Asked, Format
@@ -24,7 +24,7 @@ database the files themselves are read, which takes longer and holds less.
 Times are UTC. See docs/reports.md for each figure and the JSON.
 """
 
-app = typer.Typer(help=HELP, no_args_is_help=True)
+app = typer.Typer(help=HELP, epilog=cli_examples.of("report"), no_args_is_help=True)
 
 Days = Annotated[float | None, typer.Option("--days", metavar="N", help="the last N days [default: 30]")]
 AnyDays = Annotated[float | None, typer.Option("--days", metavar="N", help="the last N days [default: all]")]
@@ -100,7 +100,10 @@ def dora(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """Deployment frequency, lead time, change failure rate, time to restore; each with its grade."""
+    """How delivery goes, in the four measures of DORA.
+
+    Deployment frequency, lead time, change failure rate and time to restore, each with its grade.
+    """
     return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, issue=issue, compat=compat)
 
 
@@ -121,7 +124,10 @@ def costs(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """What was spent: in all, by model, stage, issue and day, and against the budget."""
+    """What was spent, on what, and what the budget leaves.
+
+    In all, by model, stage, issue and day.
+    """
     return Asked(
         home=home,
         db=db,
@@ -152,7 +158,10 @@ def stages(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """How long each stage takes, how often it fails, what it costs, and which one is the bottleneck."""
+    """How long each stage takes, and how often it fails.
+
+    Also what it costs, and which one is the bottleneck.
+    """
     return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, stage=stage, compat=compat)
 
 
@@ -190,7 +199,10 @@ def failures(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """What failed: by stage and day, by class of error, and the last ones in words."""
+    """What failed: where, when, and with which errors.
+
+    By stage and day, by class of error, and the last ones in words.
+    """
     return Asked(
         home=home,
         db=db,
@@ -224,7 +236,10 @@ def runs(
     home: Home = None,
     db: Db = None,
 ) -> Asked:
-    """List the runs, newest first; or one in full, with its stages, cost and errors."""
+    """List the runs, newest first, or show one in full.
+
+    One is shown with its stages, cost and errors.
+    """
     return Asked(
         home=home,
         db=db,
@@ -320,7 +335,10 @@ def memory(
     *,
     compat: Compat = False,
 ) -> Asked:
-    """What Shipwright remembers: failures and what helped, decisions, patterns."""
+    """What Shipwright remembers: failures, fixes, patterns.
+
+    Failures and what helped, decisions, patterns; with --search, by full text.
+    """
     return Asked(
         home=home,
         db=db,

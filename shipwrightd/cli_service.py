@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd import service_commands
+from shipwrightd import cli_examples, service_commands
 from shipwrightd.cli_options import Db, Home
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ It is a service of yours and runs as you. With --system it is one of the
 machine, with a user of its own that may read Shipwright's home and write only
 below /var/lib/shipwrightd: for a build box. That takes root, and systemd.
 """,
+    epilog=cli_examples.of("service"),
     no_args_is_help=True,
 )
 

@@ -217,7 +217,10 @@ def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
         raise
     except ShipwrightdError as error:
         if not places.home.is_dir():
-            raise
+            if not isinstance(error, MissingError):
+                raise
+            message = f"{error.message}, and no Shipwright home at {places.home}"
+            raise MissingError(message, hint="run Shipwright once, or name its folder with --home") from error
         with from_files(places, error.message) as db:
             yield db, "files"
         return

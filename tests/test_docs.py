@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from shipwrightd import errors
+from shipwrightd.cli import app
+from shipwrightd.cli_examples import EXAMPLES
 from shipwrightd.config_keys import KEYS
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +36,22 @@ def test_every_command_of_the_readme_has_its_help(command: str) -> None:
     assert shown.returncode == 0, shown.stderr
 
 
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_every_example_of_the_help_is_a_command_line_that_is_taken(command: str) -> None:
+    for line, _ in EXAMPLES[command]:
+        program, *words = shlex.split(line.partition(" > ")[0])
+        assert (program, words[0]) in {("shipwrightd", command), ("shipwrightd", "export")}
+        found: Any = typer.main.get_command(app)
+        while words and words[0] in getattr(found, "commands", {}):
+            found = found.commands[words.pop(0)]
+        assert found.make_context(command, words)
+
+
 def test_no_command_is_missing_from_the_readme() -> None:
     shown = subprocess.run([sys.executable, "-m", "shipwrightd", "--help"], capture_output=True, text=True, check=True)
-    listed = set(re.findall(r"^  ([a-z]+) {2,}\S", shown.stdout.split("Commands:")[1], re.MULTILINE))
+    listed = set(
+        re.findall(r"^  ([a-z]+) {2,}\S", shown.stdout.split("Commands:")[1].split("Exit codes:")[0], re.MULTILINE)
+    )
     assert listed == set(COMMANDS)
 
 

@@ -53,3 +53,8 @@ def test_version_is_written_once_and_semantic() -> None:
     assert "version =" not in (ROOT / "pyproject.toml").read_text().split("[tool.mypy]")[0].replace(
         "python_version", ""
     )
+
+
+def test_hooks_and_development_use_one_version_of_ruff() -> None:
+    pinned = re.findall(r"ruff==[0-9.]+", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert pinned == re.findall(r"ruff==[0-9.]+", (ROOT / "pyproject.toml").read_text())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -16,7 +19,9 @@ from world import line
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("shipwrightd", "migrations", "systemd", "launchd", "docs", "pyproject.toml", "README.md", "LICENSE")
+FOLDERS = ("shipwrightd", "migrations", "systemd", "launchd", "docs", "tests", "fuzz", "benchmarks")
+SOURCES = (*FOLDERS, "pyproject.toml", "LICENSE", "Makefile", *(file.name for file in ROOT.glob("*.md")))
+RELEASED = "1795651200"  # SOURCE_DATE_EPOCH
 OFFLINE = ("No matching distribution", "ConnectionError", "Could not find a version", "Temporary failure")
 
 
@@ -30,19 +35,59 @@ def pip(python: Path | str, *arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy, so that nothing is left in the checkout."""
-    copy = tmp_path_factory.mktemp("copy")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Python that has what pyproject.toml builds with, and nothing else."""
+    environment = tmp_path_factory.mktemp("builder")
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    pip(environment / "bin" / "python", "install", *needed)
+    return environment / "bin" / "python"
+
+
+def copied(to: Path) -> Path:
+    """Copy what a release is made of, so that nothing is left in the checkout; as if just checked out."""
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                source, to / name, ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile
+            )
         else:
-            shutil.copy(source, copy / name)
-    built = tmp_path_factory.mktemp("built")
-    pip(sys.executable, "wheel", str(copy), "--no-deps", "--wheel-dir", str(built))
-    (found,) = built.glob("shipwrightd-*.whl")
-    return found
+            shutil.copyfile(source, to / name)
+    return to
+
+
+def build(builder: Path, tree: Path, *targets: str) -> dict[str, bytes]:
+    """Build the targets and return the files made."""
+    out = tree.parent / f"{tree.name}-built"
+    command = [
+        str(builder),
+        "-m",
+        "hatchling",
+        "build",
+        "-d",
+        str(out),
+        *(word for name in targets for word in ("-t", name)),
+    ]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": RELEASED}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return {file.name: file.read_bytes() for file in out.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def release(builder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the wheel and the sdist."""
+    return build(builder, copied(tmp_path_factory.mktemp("release") / "tree"), "wheel", "sdist")
+
+
+@pytest.fixture(scope="module")
+def wheel(release: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel as a file."""
+    (name,) = (name for name in release if name.endswith(".whl"))
+    path = tmp_path_factory.mktemp("wheel") / name
+    path.write_bytes(release[name])
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +126,32 @@ def test_wheel_holds_the_package_its_migrations_its_templates_and_nothing_else(w
     assert [name for name in names if "test" in name or "__pycache__" in name] == []
 
 
+def test_release_is_the_same_to_the_byte_when_it_is_built_again(
+    builder: Path, release: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Whatever the clock, the folder and the modes of its files are."""
+    tree = copied(tmp_path / "elsewhere")
+    for file in tree.rglob("*.py"):
+        file.chmod(0o600)
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+
+    again = build(builder, tree, "wheel", "sdist")
+
+    assert again == release
+
+
+def test_sdist_builds_the_same_wheel(builder: Path, release: dict[str, bytes], tmp_path: Path) -> None:
+    (name,) = (name for name in release if name.endswith(".tar.gz"))
+    with tarfile.open(fileobj=io.BytesIO(release[name])) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (tree,) = tmp_path.iterdir()
+    assert (tree / "migrations" / "001_core.sql").is_file()
+    assert (tree / "tests" / "test_package.py").is_file()
+
+    for wheel, content in build(builder, tree, "wheel").items():
+        assert content == release[wheel]
+
+
 def test_wheel_says_what_it_is_and_brings_its_manual(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -92,11 +163,9 @@ def test_wheel_says_what_it_is_and_brings_its_manual(wheel: Path) -> None:
     assert [name for name in names if name.endswith(".data/data/share/man/man1/shipwrightd.1")]
 
 
-@pytest.mark.parametrize("installer", ["uv"])  # pipx takes minutes: its own environment comes first
-def test_installs_as_a_tool_into_an_empty_home(wheel: Path, tmp_path: Path, installer: str) -> None:
-    tools = tmp_path / "tools"
-    subprocess.run([sys.executable, "-m", "venv", str(tools)], check=True)
-    pip(tools / "bin" / "python", "install", installer)
+@pytest.mark.parametrize("installer", ["uv", "pipx"])
+def test_installs_as_a_tool_into_an_empty_home(builder: Path, wheel: Path, tmp_path: Path, installer: str) -> None:
+    pip(builder, "install", installer)
     user, home = tmp_path / "user", tmp_path / "home"
     user.mkdir()
     home.mkdir()
@@ -107,7 +176,7 @@ def test_installs_as_a_tool_into_an_empty_home(wheel: Path, tmp_path: Path, inst
     }
     environment = {**inherited, "HOME": str(user), "SHIPWRIGHTD_HOME": str(home)}
     told = subprocess.run(
-        [tools / "bin" / installer, *how, wheel],
+        [builder.parent / installer, *how, wheel],
         capture_output=True,
         text=True,
         check=False,

@@ -1,8 +1,7 @@
 """One journal, followed through appends, rotations, truncation and replacement.
 
-What is stored is decided here, in batches; `store` writes it. A file that is
-no longer at the path stays open for a while: a writer may still append to it,
-and as long as it is open its inode number cannot be given to another file.
+What is stored is decided here, in batches; `store` writes it. A file that is no longer at the path stays open for
+a while: a writer may still append to it, and while it is open its inode number cannot be given to another file.
 """
 
 from __future__ import annotations
@@ -285,8 +284,7 @@ class Journal:
         known = [other.place for other in store.other_generations(db, name)]
         history = store.load_history(db, name)
         back = locate.find_return(files, known, history) if self._at_path else None
-        back = back or locate.find_grown(siblings, [*known, here.place], history)
-        if back is not None:
+        if back := back or locate.find_grown(siblings, [*known, here.place], history):
             return back
         start = locate.first_unknown(siblings, [*known, here.place])
         if start == len(files):

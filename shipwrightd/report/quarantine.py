@@ -59,7 +59,9 @@ def piece(db_path: Path, number: int) -> Piece:
     """Return one piece whole. MissingError when there is none of that number."""
     found = _query(db_path, SHOW, number)
     if not found:
-        raise MissingError(f"nothing in quarantine has the number {number}", hint="see `quarantine list`")
+        raise MissingError(
+            f"nothing in quarantine has the number {number}", hint="`shipwrightd quarantine list` shows those there are"
+        )
     return found[0]
 
 

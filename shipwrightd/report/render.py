@@ -153,6 +153,7 @@ def status_json(status: Status) -> str:
 
 
 UNMADE = "`shipwrightd run` makes the database from what is there and follows, `shipwrightd backfill` only makes it."
+HOMELESS = "Run Shipwright once, or name its folder with `--home DIR`."
 
 
 def status_text(status: Status, width: int) -> str:
@@ -161,7 +162,7 @@ def status_text(status: Status, width: int) -> str:
     kept = [size_of(database.size_bytes), f"schema {database.schema_version}", database.journal_mode or ""]
     facts = [
         ("shipwrightd", _alive(status)),
-        ("home", status.home),
+        ("home", status.home if status.home_present else f"{status.home} (there is no such folder)"),
         (
             "database",
             f"{database.path}" + (f" ({', '.join(kept)})" if database.exists else " (not made yet)"),
@@ -175,8 +176,8 @@ def status_text(status: Status, width: int) -> str:
     lines = [line for name, value in facts for line in _fact(name, value, width)]
     if status.sources:
         lines += ["", _sources(status.sources, width)]
-    if not database.exists:
-        lines += ["", *wrapped(UNMADE, width)]
+    if not status.home_present or not database.exists:
+        lines += ["", *wrapped(UNMADE if status.home_present else HOMELESS, width)]
     lines += [line for extra in _extra_lines(status) for line in wrapped(extra, width, indent=2)]
     return "\n".join(lines)
 

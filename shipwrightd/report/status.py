@@ -121,6 +121,7 @@ class Status:
     database: Database
     sources: list[Source]
     recoveries: list[Recovery] = field(default_factory=list)  # oldest first
+    home_present: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,7 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouc
         database=books.database,
         sources=sources,
         recoveries=books.recoveries,
+        home_present=home.is_dir(),
     )
 
 

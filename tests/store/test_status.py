@@ -385,6 +385,7 @@ def test_json_keys_are_those_that_are_documented(home: Path, database: Path) -> 
         "database",
         "sources",
         "recoveries",
+        "home_present",
     ]
     assert list(answer["database"]) == ["path", "exists", "size_bytes", "schema_version", "journal_mode", "wal_bytes"]
     assert {"source", "kind", "behind_bytes", "lag_s", "records", "error"} < set(answer["sources"][0])

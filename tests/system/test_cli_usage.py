@@ -38,6 +38,10 @@ COMMANDS = (
     "version",
     "quarantine",
     "service",
+    "recover",
+    "doctor",
+    "config",
+    "completion",
 )
 ONE_LINE = re.compile(r"shipwrightd: [^\n]+ - [^\n]+\n")
 TORN = ("events", "pipeline_runs", "quarantine", "generations")
@@ -74,7 +78,9 @@ def call(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
         (["status", "extra"], "unexpected extra argument"),
         (["backfill", "x"], "unexpected extra argument"),
         (["quarantine", "show"], "Missing argument"),
-        (["quarantine", "show", "x"], "valid integer"),
+        (["quarantine", "show", "x"], "'ID': Input should be a valid integer - see"),
+        (["report", "dora", "--days", "x"], "'--days': Input should be a valid number - see"),
+        (["report", "dora", "--format", "xml"], "'--format': 'xml' is not one of 'table', 'json', 'csv' - see"),
         (["quarantine", "show", "1", "--raw", "--json"], "exclude each other"),
         (["quarantine", "show", "9" * 30], "no number of a piece is as large"),
         (["quarantine", "retry", "9" * 30], "no number of a piece is as large"),
@@ -116,7 +122,8 @@ def test_help_names_every_command_and_every_exit_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [name for name in COMMANDS if name not in {"version", "quarantine", "report", "service"}]
+    "command",
+    [name for name in COMMANDS if name not in {"version", "quarantine", "report", "service", "config", "completion"}],
 )
 def test_help_of_each_command_tells_of_home_and_database(command: str) -> None:
     done = call(command, "--help")
@@ -124,6 +131,26 @@ def test_help_of_each_command_tells_of_home_and_database(command: str) -> None:
     assert done.returncode == 0
     assert "SHIPWRIGHTD_HOME" in done.stdout
     assert "SHIPWRIGHTD_DB" in done.stdout
+
+
+@pytest.mark.parametrize("group", ["report", "service", "config", "quarantine"])
+def test_summary_of_each_command_of_a_group_fits_its_line(group: str) -> None:
+    listed = call(group, "--help").stdout.partition("Commands:")[2].partition("Examples:")[0]
+    assert listed
+    assert "..." not in listed
+
+
+def test_home_that_is_not_there_is_told_instead_of_what_to_do_with_it(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    shown = call("status", "--home", nowhere)
+    assert (shown.returncode, f"{nowhere} (there is no such folder)" in shown.stdout) == (0, True)
+    assert "name its folder with `--home DIR`" in shown.stdout
+    assert "makes the database" not in shown.stdout
+    for command in (["report", "runs"], ["api", "/api/team"]):
+        done = call(*command, "--home", nowhere)
+        assert done.returncode == 66
+        assert ONE_LINE.fullmatch(done.stderr)
+        assert f"no Shipwright home at {nowhere} - run Shipwright once" in done.stderr
 
 
 def test_version_is_told() -> None:

@@ -171,7 +171,7 @@ def quarantine(db: apsw.Connection) -> Iterator[Finding]:
     kept = sum(reasons.values())
     said = ", ".join(f"{count:,} {reason}" for reason, count in list(reasons.items())[:SHOWN])
     text = f"{kept:,} kept ({said})"
-    todo = "`shipwrightd quarantine list`; nothing is lost, and `quarantine retry` after an update may read them"
+    todo = "`shipwrightd quarantine list`; nothing is lost; after an update `quarantine retry` may read them"
     yield warn("quarantine", text, todo, kept=kept)
 
 
