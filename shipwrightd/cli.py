@@ -32,7 +32,7 @@ Exit codes:
   66   the Shipwright home or the database is missing
   69   the service manager is missing, cannot be reached or refuses
   73   a file or folder cannot be made, read or written
-  75   another shipwrightd is ingesting, or the database is locked: try later
+  75   another shipwrightd is ingesting, the database is locked or was exchanged: try again
   78   a setting is invalid
   130  interrupted
   141  the output was closed before all was written"""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from shipwrightd import config_files
 from shipwrightd.config_keys import KEYS, NAMES, PLACES, Key, RefusedError, Text, nearest, refusal, unknown
 from shipwrightd.errors import ConfigError
+from shipwrightd.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -225,7 +226,8 @@ def _absolute(path: str) -> Path:
     try:
         return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolve() would follow symlinks
     except RuntimeError as error:
-        raise ConfigError(f"cannot tell what {path} means: {error}", hint="give a full path") from error
+        message = f"cannot tell what {visible(path)} means: {visible(str(error))}"
+        raise ConfigError(message, hint="give a full path") from error
 
 
 def settings_path(env: Mapping[str, str] | None = None) -> Path:

@@ -22,7 +22,7 @@ from shipwrightd import guard
 from shipwrightd.errors import DamagedError, DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 APPLICATION_ID = 0x53575244  # "SWRD"
@@ -40,7 +40,8 @@ LOAD_CACHE_KIB = 16_384  # while much is loaded; measured: four times as much is
 FOLLOW_CACHE_KIB = 8_192
 LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to look things up in
 FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
-HEALED_BY = "`shipwrightd recover` sets it aside and builds it anew; no record that can still be read is lost"
+PERHAPS_HEALED = "the next `shipwrightd run` builds it anew if its pages are ours, and leaves it untouched otherwise"
+HEALED_BY = "the next `shipwrightd run` or `backfill` sets it aside and builds it anew, from itself and the files"
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
@@ -89,6 +90,10 @@ class WriterLock:
         with contextlib.suppress(OSError):  # a full disk; the lock holds without a note of who has it
             os.pwrite(self._fd, text, 0)
             os.ftruncate(self._fd, len(text))
+
+    def is_removed(self) -> bool:
+        """Tell whether the lock's file was deleted; one that was only moved away has a name still. Raises OSError."""
+        return not os.fstat(self._fd).st_nlink
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two holders in."""
@@ -158,9 +163,10 @@ def lock_is_held(path: Path) -> bool:
     return False
 
 
-def prepare_folder(database: Path) -> None:
+def prepare_folder(database: Path, *, refuse: Callable[[Path], object] | None = None) -> None:
     """Make the database's folder, private to its owner, and look at what stands in it already.
 
+    `refuse` raises for a file that is not to be touched; that is one without our header, unless told otherwise.
     Raises PathError if it cannot be made or written in, and for what another user could have prepared.
     """
     folder = database.parent
@@ -176,7 +182,7 @@ def prepare_folder(database: Path) -> None:
         message = f"cannot write in the folder {folder}"
         raise PathError(message, hint="check its owner and mode, or choose another place with --db FILE")
     if database.exists():
-        refuse_foreign(database)  # before anything of it is changed
+        (refuse or refuse_foreign)(database)  # before anything of it is changed
     guard.check_folder(folder, own=(database.name, *OWN_NAMES))
     for end in ("", *BESIDE):
         guard.check_file(database.with_name(database.name + end))
@@ -284,20 +290,21 @@ def refuse_foreign(path: Path) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            mode = os.fstat(fd).st_mode
-            readable = stat.S_ISREG(mode) or stat.S_ISDIR(mode)  # a folder says itself that it is one
-            header = os.read(fd, HEADER_BYTES) if readable else b"no file"
+            regular = stat.S_ISREG(os.fstat(fd).st_mode)
+            header = os.read(fd, HEADER_BYTES) if regular else b""
         finally:
             os.close(fd)
     except OSError as error:
         message = f"cannot read the database {path}: {error.strerror}"
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
+    if not regular:
+        raise PathError(f"{path} is no regular file", hint="choose another with --db FILE")
     if not header:
         return
     is_sqlite = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
     if not is_sqlite and lock_path(path).exists():  # we worked here; whether on this file, healing looks closer
         message = f"the database {path} is damaged: its header is destroyed"
-        raise DamagedError(message, hint=HEALED_BY)
+        raise DamagedError(message, hint=PERHAPS_HEALED)
     if not is_sqlite or int.from_bytes(header[68:72]) != APPLICATION_ID:
         message = f"{path} is not a shipwrightd database"
         raise DatabaseError(message, hint="it was left untouched; choose another file with --db FILE")
@@ -312,7 +319,12 @@ def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
     Raises MissingError when it does not exist, DatabaseError when it is foreign
     or damaged, PathError when it cannot be read, LockedError when it stays locked.
     """
-    if not path.exists():
+    try:
+        missing = identity(path) is None
+    except OSError as error:
+        message = f"cannot look at the database {path}: {error.strerror}"
+        raise PathError(message, hint="check owner and mode of its folder") from error
+    if missing:
         message = f"no database at {path}"
         raise MissingError(message, hint="run `shipwrightd backfill` to make it")
     if lock_path(path) not in _HELD:

@@ -9,7 +9,7 @@
 | 66 | the Shipwright home, a source or the database is missing |
 | 69 | the service manager is missing, cannot be reached or refuses |
 | 73 | a file or folder cannot be made, read or written |
-| 75 | another shipwrightd is ingesting, or the database stays locked: try again later |
+| 75 | another shipwrightd is ingesting, the database stays locked, or was exchanged under the daemon: try again |
 | 78 | a setting is invalid |
 """
 
@@ -61,6 +61,12 @@ class PathError(ShipwrightdError):
 
 class LockedError(ShipwrightdError):
     """Another process holds what this one needs; trying again later is right."""
+
+    exit_code = 75
+
+
+class ReplacedError(ShipwrightdError):
+    """Another file stands where the database was opened; starting again goes on with that one."""
 
     exit_code = 75
 

@@ -15,7 +15,8 @@ from world import Follower, World, doubles
 from shipwrightd import db as database
 from shipwrightd.db import open_writer, transaction
 from shipwrightd.ingest import project
-from shipwrightd.ingest.catchup import backfill
+from shipwrightd.ingest.catchup import backfill, open_database
+from shipwrightd.ingest.heal import Care
 from shipwrightd.ingest.verify import verify
 
 if TYPE_CHECKING:
@@ -108,8 +109,15 @@ class Past:
             file.seek((page - 1) * PAGE + at)
             file.write(content)
 
-    def heal(self) -> dict[str, Any]:
-        """Run a backfill, and return what it recorded of a recovery, an empty dict for none."""
+    def heal(self, *, met: str | None = None) -> dict[str, Any]:
+        """Run a backfill, and return what it recorded of a recovery, an empty dict for none.
+
+        With `met` heal first, as the daemon does when it meets damage that no check finds.
+        """
+        if met:
+            db, lock = open_database(self.path, self.world.home, care=Care(damage=met))
+            db.close()
+            lock.release()
         backfill(self.world.home, self.path)
         with closing(database.open_reader(self.path)) as db:
             cursor = db.execute("SELECT * FROM recoveries ORDER BY id DESC LIMIT 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from fuzz import scratch
 from fuzz.feed import Feed
 from shipwrightd.ingest import tail
-from shipwrightd.ingest.align import HASH_BYTES
+from shipwrightd.ingest.align import HASH_BYTES, line_hashes
 from shipwrightd.ingest.tail import ChangedError, Giant, Position, Reader
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def _resume(fd: int, content: bytes, cuts: list[int], lines: list[bytes | Giant]
     sizes = [line.length if isinstance(line, Giant) else len(line) for line in lines]
     blocks = list(tail.scan(fd))
     assert [size for block in blocks for size in block.sizes] == [size + 1 for size in sizes]
+    hashes = [line.digest if isinstance(line, Giant) else line_hashes([line]) for line in lines]
+    assert b"".join(array("Q", block.hashes).tobytes() for block in blocks) == b"".join(hashes)
     picked = [line.head if isinstance(line, Giant) else line for line in lines]
     assert tail.pick(fd, list(range(0, len(lines), 2))) == picked[::2]
     plain = [line for line in lines if isinstance(line, bytes)]

@@ -215,11 +215,9 @@ def _open_database(
 ) -> tuple[apsw.Connection, WriterLock]:
     if home is not None and not home.is_dir():
         raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
-    database.prepare_folder(path)
+    database.prepare_folder(path, refuse=wrong_with_file if care is not None else None)
     if care is not None:
-        wrong_with_file(path)
-    elif path.exists():
-        database.refuse_foreign(path)
+        wrong_with_file(path)  # what is beside it, too
     lock = WriterLock(database.lock_path(path))
     about = {"command": command, "pid": os.getpid(), "started_at": clock.now().text, "version": __version__}
     lock.acquire({**about, "home": str(home or "")})

@@ -19,7 +19,7 @@ import structlog
 
 from shipwrightd import __version__
 from shipwrightd.db import BUSY_TIMEOUT_MS, DAMAGE, WriterLock, abandon, identity, relax, transaction
-from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
+from shipwrightd.errors import LockedError, MissingError, PathError, ReplacedError, ShipwrightdError
 from shipwrightd.ingest import clock, store
 from shipwrightd.ingest.catchup import CatchUp, calm_interpreter, open_database
 from shipwrightd.ingest.documents import DOCUMENTS
@@ -51,6 +51,10 @@ log = structlog.get_logger()
 
 class GoneError(Exception):
     """Nothing is where the database was opened."""
+
+
+class StoppedError(Exception):
+    """Asked to end while a database is built anew; the next start does that from the beginning."""
 
 
 WAITS = (
@@ -102,12 +106,16 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     flags = Flags(bell)
     with flags.installed():
         heard = Listeners(listeners)
-        db, lock = open_database(config.db, config.home, "run", Care(alive=heard.healing))
+        try:
+            db, lock = open_database(config.db, config.home, "run", Care(alive=_alive(flags, heard)))
+        except StoppedError:
+            log.info("recovery_put_off")
+            return
         heard = Listeners((*listeners, Notice(lock)))
         try:
             while True:
                 try:
-                    Loop(db, config, settings, flags).run(reload, heard)
+                    Loop(db, lock, config, settings, flags).run(reload, heard)
                 except DAMAGE as error:
                     abandon(db)
                     healed = _heal(config, str(error), flags, heard)
@@ -126,17 +134,38 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
 def _heal(config: Config, damage: str, flags: Flags, listener: Listener) -> apsw.Connection | None:
     """Return the database built anew, waiting for what that needs; None when asked to stop meanwhile."""
     failures = 0
+    told: set[str] = set()
     while not flags.stopping:
         try:
-            return open_whole(config.db, config.home, Care(damage, alive=listener.healing))
+            return open_whole(config.db, config.home, Care(damage, alive=_alive(flags, listener)))
+        except StoppedError:
+            log.info("recovery_put_off")
         except (PathError, LockedError, MissingError) as error:
             wait_s = DATABASE_RETRY_S[min(failures, len(DATABASE_RETRY_S) - 1)]
             failures += 1
-            log.warning("recovery_waiting", error=str(error), retry_s=wait_s)
+            _tell_once(told, "recovery_waiting", str(error), wait_s)
             listener.turned(Turn(0, waiting=error.message))
             flags.bell.clear()
             flags.bell.wait(wait_s)
     return None
+
+
+def _alive(flags: Flags, listener: Listener) -> Callable[[], None]:
+    """Return what healing calls now and then: it tells who listens, and ends it when asked to."""
+
+    def call() -> None:
+        if flags.stopping:
+            raise StoppedError
+        listener.healing()
+
+    return call
+
+
+def _tell_once(told: set[str], event: str, error: str, retry_s: float) -> None:
+    """Log what is waited for when it begins; that it goes on is for those who debug."""
+    tell = log.debug if error in told else log.warning
+    told.add(error)
+    tell(event, error=error, retry_s=retry_s)
 
 
 class Notice(Listener):
@@ -158,10 +187,13 @@ class Notice(Listener):
 class Loop:
     """The daemon between its start and its end."""
 
-    def __init__(self, db: apsw.Connection, config: Config, settings: Settings, flags: Flags) -> None:
+    def __init__(self, db: apsw.Connection, lock: WriterLock, config: Config, settings: Settings, flags: Flags) -> None:
         self._db = db
+        self._lock = lock
         self._path = config.db
         self._file = _identity(config.db)
+        self._folder = _identity(config.db.parent)
+        self._home_file = self._home_seen = _seen(config.home)
         self._gone_since: float | None = None
         self._home = home = config.home
         self._settings = settings
@@ -175,6 +207,7 @@ class Loop:
         self._trouble: list[str] = []
         self._failures = 0
         self._waiting = ""
+        self._told: set[str] = set()  # what this wait was logged for
         self._stored = 0
         self._pause_s = COALESCE_S
         self._passed_at = 0.0  # monotonic seconds: when the last pass ended
@@ -239,6 +272,7 @@ class Loop:
             hints = self._hints() if rung and started < self._next_look else None
             self._hinted = hints is not None
             if hints is None:
+                self._check_home()
                 self._check_database(started)
                 self._check_watch()
             passed = self._catch_up.look(hints, stop=lambda: self._flags.stopping)
@@ -253,6 +287,7 @@ class Loop:
         if self._failures:
             log.info("database_recovered", failures=self._failures)
             self._failures = 0
+            self._told.clear()
         self._plan_next(passed, full=hints is None, started=started)
         return None
 
@@ -273,14 +308,28 @@ class Loop:
         time.sleep(BUSY_STEP_S)
         return True
 
+    def _check_home(self) -> None:
+        """Log once that the home went away, became another folder, or is back; its files are found wherever it is."""
+        seen = _seen(self._home)
+        if seen == self._home_seen:
+            return
+        self._home_seen = seen
+        if seen is None:
+            log.warning("home_missing", home=str(self._home))
+        elif seen == self._home_file:
+            log.info("home_is_back", home=str(self._home))
+        else:
+            log.warning("home_is_another_folder", home=str(self._home))
+
     def _check_database(self, now: float) -> None:
         """Store nothing in a file that nobody will find.
 
-        Raises DatabaseError when another file took the database's place, and MissingError
-        when it is gone for good. Gone with its home, which may come back, it is waited for.
+        Raises ReplacedError when another file took the database's place, and MissingError
+        when it is gone for good. Gone with its folder or its home, it may come back and is waited for.
         """
         try:
             found = identity(self._path)
+            away = found is None and identity(self._path.parent) != self._folder and not self._lock.is_removed()
         except OSError:  # cannot be told; SQLite has it open
             return
         if found == self._file:
@@ -288,12 +337,12 @@ class Loop:
             return
         if found is not None:
             message = f"another file has taken the place of the database {self._path}"
-            raise DatabaseError(message, hint="start again to go on with that one")
+            raise ReplacedError(message, hint="start again to go on with that one")
         self._gone_since = self._gone_since or now
-        if self._home.is_dir() and now - self._gone_since > GONE_S:
+        if self._home.is_dir() and not away and now - self._gone_since > GONE_S:
             message = f"the database {self._path} was removed"
             raise MissingError(message, hint="start again to make a new one of what the files still hold")
-        raise GoneError("the database is not in its place")
+        raise GoneError("the database is not in its place" + (": its folder was moved or unmounted" if away else ""))
 
     def _wait_for_database(self, error: Exception) -> None:
         """Try again later: the disk is full, or another process holds the database, or it is not there."""
@@ -301,7 +350,7 @@ class Loop:
         self._failures += 1
         self._waiting = str(error)
         self._next_look = time.monotonic() + wait_s
-        log.warning("database_waiting", error=str(error), retry_s=wait_s)
+        _tell_once(self._told, "database_waiting", self._waiting, wait_s)
 
     def _hints(self) -> set[str] | None:
         """Return the sources that file-system events named, or None to look at all."""
@@ -380,6 +429,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError as error:
         message = f"cannot look at the database {path}: {error.strerror}"
         raise PathError(message, hint="check owner and mode of its folder") from error
+
+
+def _seen(path: Path) -> tuple[int, int] | None:
+    """Return which folder stands at a path, None for none and for one that cannot be looked at."""
+    try:
+        return identity(path)
+    except OSError:
+        return None
 
 
 def source_pattern() -> re.Pattern[str]:

@@ -19,10 +19,10 @@ import structlog
 
 from shipwrightd import db as database
 from shipwrightd import migrate
-from shipwrightd.db import DAMAGE, transaction
+from shipwrightd.db import DAMAGE, SIGNAL_STEPS, transaction
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.ingest import clock, heal_swap, project, project_settled, store_heal
-from shipwrightd.ingest.heal_check import wrong_with, wrong_with_file
+from shipwrightd.ingest.heal_check import wrong_with, wrong_with_file, wrong_with_free_pages
 from shipwrightd.ingest.heal_files import Refill
 from shipwrightd.ingest.heal_lists import make_way
 from shipwrightd.ingest.heal_pages import HIGHEST, LOWEST, Pages
@@ -62,7 +62,7 @@ class Care:
 
     damage: str | None = None  # known before; None: look whether there is any
     thorough: bool = False  # look at all of it
-    alive: Callable[[], object] = bool  # called now and then while it is built anew
+    alive: Callable[[], object] = bool  # called now and then while it is built anew; what it raises ends that
     recovery: Recovery | None = None
 
 
@@ -72,7 +72,7 @@ def open_whole(path: Path, home: Path, care: Care) -> apsw.Connection:
     Raises what open_writer, migrate and heal raise.
     """
     heal_swap.finish(path)
-    reason = care.damage or wrong_with_file(path)
+    reason = care.damage or wrong_with_file(path) or wrong_with_free_pages(path)
     if reason is None:
         found = _opened(path, thorough=care.thorough)
         if not isinstance(found, str):
@@ -145,6 +145,7 @@ def _build(path: Path, home: Path, why: tuple[str, str], alive: Callable[[], obj
     pages = Pages(path)
     with contextlib.closing(pages), contextlib.closing(database.open_builder(heal_swap.building(path))) as db:
         migrate.migrate(db)
+        db.set_progress_handler(lambda: bool(alive()), SIGNAL_STEPS)
         with transaction(db):
             salvaged = Salvage(pages, db, alive).run()
             _refuse_endless(db, path)
@@ -154,6 +155,7 @@ def _build(path: Path, home: Path, why: tuple[str, str], alive: Callable[[], obj
             detail = {"kept": salvaged.kept, "unreadable": salvaged.unread}
             told = (began, clock.now().text, reason, aside)
             store_heal.add_recovery(db, told, found, orjson.dumps(detail).decode())
+        db.set_progress_handler(None)
         database.seal(db)
     return recovery
 

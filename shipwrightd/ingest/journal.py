@@ -1,8 +1,7 @@
 """One journal, followed through appends, rotations, truncation and replacement.
 
-What is stored is decided here, in batches; `store` writes it. A file that is
-no longer at the path stays open for a while: a writer may still append to it,
-and as long as it is open its inode number cannot be given to another file.
+What is stored is decided here, in batches; `store` writes it. A file that is no longer at the path stays open for
+a while: a writer may still append to it, and while it is open its inode number cannot be given to another file.
 """
 
 from __future__ import annotations
@@ -83,6 +82,7 @@ class Journal:
 
     def poll(self, db: apsw.Connection, now: Now) -> Polled:
         """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
+        self._rest.compare_clocks(now)
         info = self._look()
         signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) if info else None
         nothing_new = signature == self._seen and self._queue and not self._queue[-1].undecided
@@ -284,8 +284,7 @@ class Journal:
         known = [other.place for other in store.other_generations(db, name)]
         history = store.load_history(db, name)
         back = locate.find_return(files, known, history) if self._at_path else None
-        back = back or locate.find_grown(siblings, [*known, here.place], history)
-        if back is not None:
+        if back := back or locate.find_grown(siblings, [*known, here.place], history):
             return back
         start = locate.first_unknown(siblings, [*known, here.place])
         if start == len(files):

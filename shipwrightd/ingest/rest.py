@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
 
     from shipwrightd.ingest.clock import Now
 
+JUMP_S = 0.5  # what the clocks may differ by more than before; beyond it one was set, or the machine slept
 PATIENCE = 5  # times the settling time: how long a file that never rests is waited for
 
 
@@ -19,6 +21,19 @@ class Rest:
         self._signature: tuple[int, ...] = ()
         self._since = 0.0  # monotonic seconds
         self._first = 0.0
+        self._apart: float | None = None  # seconds between the two clocks
+        self._jumped = -math.inf  # monotonic seconds
+
+    def compare_clocks(self, now: Now) -> None:
+        """Notice that the machine slept or its clock was set: for a while, ages of files then tell nothing.
+
+        Whoever writes slept, too: what looks old may be half of a file that is about to be written on.
+        """
+        apart = now.wall - now.monotonic
+        if self._apart is not None and abs(apart - self._apart) > JUMP_S:
+            self._jumped = now.monotonic
+        if self._apart is None or self._jumped == now.monotonic:
+            self._apart = apart
 
     def forget(self) -> None:
         """Begin anew with the next look."""
@@ -26,7 +41,7 @@ class Rest:
 
     def is_settled(self, info: os.stat_result, settle_s: float, now: Now) -> bool:
         """Tell whether the file was left alone for settle_s, or was waited for long enough."""
-        if now.wall - info.st_mtime > settle_s:
+        if now.wall - info.st_mtime > settle_s and now.monotonic - self._jumped >= settle_s:
             return True
         signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
         if not self._signature:

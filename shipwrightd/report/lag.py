@@ -65,7 +65,7 @@ def measure(path: Path, stored: Stored, now: float) -> Lag:
 def _document(fd: int, found: os.stat_result, stored: Stored, now: float) -> Lag:
     size = found.st_size
     fresh = Lag(present=True, size=size)
-    if stored.committed is not None and int(found.st_mtime) <= stored.committed:
+    if stored.committed is not None and int(found.st_mtime) <= stored.committed <= now:  # no clock was set back
         return fresh
     if stored.digest and size <= DOCUMENT_BYTES:
         content = os.pread(fd, DOCUMENT_BYTES, 0)

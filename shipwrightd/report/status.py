@@ -9,13 +9,14 @@ but none is renamed or removed.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import apsw
 
 from shipwrightd import migrate
-from shipwrightd.db import explained, lock_is_held, lock_path, open_reader, read_holder
+from shipwrightd.db import explained, identity, lock_is_held, lock_path, open_reader, read_holder
 from shipwrightd.report.lag import Lag, Stored, measure, seconds_of, utc
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouc
     """
     books = _read_books(db, int(now), untouched=untouched)
     daemon = _daemon(db, books.errors, now)
-    unread = [name for name in declared if (home / name).exists()]
+    unread = [name for name in declared if os.path.exists(home / name)]  # noqa: PTH110 - False where it cannot be told
     failing = [name for name in books.errors if name]
     names = dict.fromkeys((*books.rows, *unread, *failing))
     sources = [_source(home, name, books, now) for name in names]
@@ -177,7 +178,7 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouc
 
 
 def _read_books(path: Path, now: int, *, untouched: bool) -> _Books:
-    if not path.exists():
+    if identity(path) is None:
         return _Books(Database(str(path), exists=False), {}, {}, {}, None)
     try:
         with contextlib.closing(open_reader(path, untouched=untouched)) as db:
@@ -311,9 +312,23 @@ def _state(daemon: Daemon, database: Database) -> str:
     return "stopped" if database.exists else "no database"
 
 
+def _missing_places(home: Path, books: _Books, sources: list[Source]) -> list[str]:
+    """Say whether a file system may be away that holds the home or the database."""
+    if not os.path.isdir(home):  # noqa: PTH112 - False where it cannot be told
+        return [f"there is no folder {home}"]
+    if not books.database.exists and not os.path.isdir(folder := os.path.dirname(books.database.path)):  # noqa: PTH112, PTH120
+        return [f"there is no folder {folder}"]
+    read = [source for source in sources if source.kind == "journal" and source.records]
+    if any(source.present or source.error for source in read) or not read:
+        return []
+    if any(any(home.glob(f"{source.source}.*")) for source in read):  # rotated this moment
+        return []
+    return [f"none of the journals that were read is in {home}: is a file system not mounted?"]
+
+
 def _problems(home: Path, daemon: Daemon, books: _Books, sources: list[Source]) -> list[str]:
     """Say in words what `status --check` fails for."""
-    problems = [] if home.is_dir() else [f"there is no folder {home}"]
+    problems = _missing_places(home, books, sources)
     if not daemon.alive:
         problems.append("the daemon is not running")
     elif daemon.command != "run":

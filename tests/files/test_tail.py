@@ -23,6 +23,7 @@ from shipwrightd.ingest.tail import (
     GIANT_HEAD_BYTES,
     MAX_LINE_BYTES,
     READ_BYTES,
+    SURE_ANCHOR_BYTES,
     ChangedError,
     Giant,
     NotAFileError,
@@ -30,6 +31,7 @@ from shipwrightd.ingest.tail import (
     Position,
     Reader,
     anchor_hash,
+    open_existing,
     open_journal,
     pick,
     resume_at,
@@ -227,6 +229,36 @@ def test_a_few_bytes_prove_nothing_of_another_file(file: File) -> None:
     assert resume_at(file.fd, file.place()) == file.reader.end
     assert resume_at(copy.fd, file.place()) is None
     os.close(copy.fd)
+
+
+@pytest.mark.parametrize(("size", "proves"), [(SURE_ANCHOR_BYTES - 1, False), (SURE_ANCHOR_BYTES, True)])
+def test_so_many_bytes_prove_that_a_copy_is_the_file(file: File, size: int, proves: object) -> None:
+    file.append(b"a" * (size - 1) + b"\n")
+    file.read_all()
+    copy = File(file.path.with_name("copy"))
+    copy.append(b"a" * (size - 1) + b"\n")
+    assert (resume_at(copy.fd, file.place()) is not None) is proves
+    os.close(copy.fd)
+
+
+def test_hashes_that_earlier_releases_stored_stay_valid() -> None:
+    assert anchor_hash(b"line\n").hex() == "defcada85ca922c7094942bb5c9ad5fe"
+    assert line_hashes([b"line", b""]).hex() == "36093ea6e992cef0e4a6a0577479b2b4"
+
+
+def test_what_is_not_there_is_left_out_and_what_cannot_be_opened_leaves_nothing_open(tmp_path: Path) -> None:
+    there, folder = tmp_path / "there", tmp_path / "folder"
+    there.touch()
+    folder.mkdir()
+    absent = [tmp_path / "gone", there / "below a file"]
+    (opened,) = (found := open_existing([*absent, there])).values()
+    assert list(found) == [there]
+    os.close(opened)
+    with pytest.raises(NotAFileError):
+        open_existing([there, folder])
+    again = os.open(there, os.O_RDONLY)
+    assert again == opened, "a descriptor stayed open"
+    os.close(again)
 
 
 # -- as the daemon reads

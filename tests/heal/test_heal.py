@@ -6,6 +6,7 @@ import json
 import random
 from typing import TYPE_CHECKING
 
+import apsw
 import pytest
 from damage import PAGE, Past, garbage
 from process import Running, call, status
@@ -125,7 +126,11 @@ def test_garbage_anywhere_costs_only_what_stood_there(past: Past, seed: int) -> 
         size = rng.choice([1, 16, PAGE])
         past.write(rng.randint(2, pages), garbage(size, seed), at=rng.randrange(PAGE - size + 1))
     told = past.heal()
-    past.assert_consistent()
+    try:
+        past.assert_consistent()
+    except apsw.CorruptError as error:  # where SQLite's own check finds nothing; whoever writes there meets it
+        told = past.heal(met=str(error))
+        past.assert_consistent()
     before = {row[0]: row for row in past.events}
     after = {row[0]: row for row in past.rows("SELECT * FROM events")}
     lost = told.get("lost", 0)

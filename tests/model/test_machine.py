@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from world import Follower, World, doubles, line, seq_of
 
+CHILD_S = 20.0
 COUNTS = st.integers(1, 40)
 EXAMPLES = int(os.environ.get("SHIPWRIGHTD_EXAMPLES", "10"))  # histories; the long run sets more
 
@@ -190,6 +192,7 @@ class JournalMachine(RuleBasedStateMachine):
         """Look in a process of its own that is gone before one of its statements."""
         child = os.fork()
         if child == 0:
+            faulthandler.dump_traceback_later(CHILD_S, exit=True)  # a look that never ends is told, not waited for
             left = [statement]
 
             def count(_cursor: object, _sql: str, _values: object) -> bool:
@@ -203,7 +206,8 @@ class JournalMachine(RuleBasedStateMachine):
                 Follower(self.world).look()
             finally:
                 os._exit(0)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a look that never ends"
 
     @rule()
     @precondition(lambda self: self.follower is None)

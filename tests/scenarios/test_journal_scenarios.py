@@ -349,6 +349,58 @@ def test_after_so_many_rotations_while_down_that_nothing_known_is_left_all_is_re
     assert world.query("SELECT reason FROM gaps") == [("no_overlap",)]
 
 
+def test_a_file_that_took_the_place_of_a_deleted_one_is_read_though_it_was_rotated_since(world: World) -> None:
+    world.append(3)
+    first = Follower(world)
+    first.settle()
+    first.close()
+    world.events.unlink()
+    world.append(3)
+    world.rotate()
+    second = Follower(world)
+    second.settle()
+    second.close()
+    assert world.stored() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_second_trim_soon_after_the_first_is_known(world: World, follower: Follower) -> None:
+    """It keeps more lines than were written since: the history goes on over a change of file."""
+    world.append(100)
+    follower.settle()
+    world.trim(80)
+    follower.settle()
+    world.append(5)
+    follower.settle()
+    world.trim(60)
+    world.append(1)
+    follower.settle()
+    assert world.stored() == list(range(1, 107))
+
+
+def test_an_edit_of_another_length_stores_only_the_edited_line(world: World, follower: Follower) -> None:
+    world.append(1000)
+    follower.settle()
+    lines = world.events.read_bytes().splitlines(keepends=True)
+    lines[400] = lines[400].replace(b"test.tick", b"edited.by.hand")
+    world.replace(b"".join(lines))
+    follower.settle()
+    assert len(world.stored()) == 1001
+    assert world.query("SELECT count(*) FROM events WHERE type = 'edited.by.hand'") == [(1,)]
+
+
+def test_a_file_written_over_in_place_with_an_edit_is_waited_for(world: World, follower: Follower) -> None:
+    world.append(100)
+    follower.settle()
+    lines = world.events.read_bytes().splitlines(keepends=True)
+    lines[40] = lines[40].replace(b"test.tick", b"edited.by.hand")
+    world.events.write_bytes(b"".join(lines[20:41]))  # half of it is there
+    follower.look()
+    with world.events.open("ab") as file:
+        file.write(b"".join(lines[41:]))
+    follower.settle()
+    assert len(world.stored()) == 101
+
+
 def test_an_open_record_that_a_trim_drops_is_in_quarantine(world: World, follower: Follower) -> None:
     world.append(20)
     follower.settle()

@@ -111,7 +111,7 @@ def test_a_lock_with_any_content_tells_nothing_and_harms_nobody(path: Path, cont
 
 def test_a_database_that_is_a_pipe_stops_no_reader(path: Path) -> None:
     os.mkfifo(path)
-    with pytest.raises(DatabaseError, match="is not a shipwrightd database"):
+    with pytest.raises(PathError, match="is no regular file"):
         open_reader(path)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # What only the program itself has a use for.
 INTERNAL = {
     *("schema_version", "checkpoints", "generations", "history", "source_errors", "projection_state"),
-    *("settled", "settled_runs", "settled_stages"),
+    *("settled", "settled_runs", "settled_stages", "recoveries"),
 }
 ALL_TABLES = """
 SELECT name FROM sqlite_schema

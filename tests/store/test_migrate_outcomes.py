@@ -16,7 +16,7 @@ DAY = 86_400
 LATER = """
 SELECT type, name FROM sqlite_schema
 WHERE type IN ('view', 'trigger') OR name IN ('run_outcomes', 'memory_search', 'pruned', 'settled', 'settled_runs',
-    'settled_stages', 'daemon_jobs_present', 'daemon_queue_present') ORDER BY type = 'table'"""
+    'settled_stages', 'recoveries', 'daemon_jobs_present', 'daemon_queue_present') ORDER BY type = 'table'"""
 
 
 def back_to_version_3(db: apsw.Connection) -> None:

@@ -13,8 +13,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from obstacles import fill, small_disk
 from process import call, places
-from system.test_trouble import fill, small_disk
 from world import World, eventually, line
 
 from shipwrightd.db import open_writer

@@ -7,22 +7,21 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
 import pytest
-from process import AS_ANY_USER, Running, call, source, status
-from world import World, doubles, eventually
+from obstacles import assert_each_line_once, enlarge, errors, fill, has, held, small_disk
+from process import Running, call, source, status
+from world import World, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
 pytestmark = pytest.mark.system
 
-ERRORS = "SELECT source, error FROM source_errors"
 MEMORIES = "SELECT count(*) FROM memory_entries"
 CHECKPOINTS = "SELECT source FROM checkpoints ORDER BY source"
 
@@ -30,35 +29,6 @@ CHECKPOINTS = "SELECT source FROM checkpoints ORDER BY source"
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path.resolve())
-
-
-@pytest.fixture
-def modes_count(tmp_path: Path) -> Sequence[str]:
-    """Return what a command has to begin with so that the modes of files count for it."""
-    if os.geteuid() != 0:
-        return ()
-    probe = tmp_path / "probe"
-    probe.touch(mode=0)
-    if not shutil.which("setpriv") or subprocess.run([*AS_ANY_USER, "true"], check=False).returncode:
-        pytest.skip("root reads everything here, and setpriv cannot change that")
-    if subprocess.run([*AS_ANY_USER, "cat", str(probe)], check=False, capture_output=True).returncode == 0:
-        pytest.skip("modes do not count on this file system")
-    return AS_ANY_USER
-
-
-def has(world: World, count: int) -> Callable[[], bool]:
-    return lambda: world.count() >= count
-
-
-def errors(world: World) -> dict[str, str]:
-    """Return what stands in the way of which source; empty before there is a database."""
-    return {str(name): str(error) for name, error in world.query(ERRORS)} if world.db_path.exists() else {}
-
-
-def assert_each_line_once(world: World) -> None:
-    stored = world.stored()
-    assert doubles(stored) == []
-    assert set(stored) == set(range(1, world.written + 1))
 
 
 def open_files(daemon: Running) -> int:
@@ -193,39 +163,6 @@ def test_document_that_becomes_a_pipe_stops_neither_daemon_nor_verify(world: Wor
 # -- a full disk
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system of three megabytes."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if (
-        os.geteuid() != 0
-        or not shutil.which("mount")
-        or subprocess.run(command, check=False, capture_output=True).returncode
-    ):
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def enlarge(disk: Path) -> None:
-    """Give it more space than any test needs."""
-    subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Take all the space that is left."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"\0" * 4096)
-        except OSError:
-            return ballast
-
-
 def test_full_disk_is_waited_out_and_all_that_came_meanwhile_is_stored_once(world: World) -> None:
     with small_disk(world.db_path.parent) as disk:
         world.append(100)
@@ -263,7 +200,7 @@ def test_many_appends_to_a_full_disk_do_not_fill_the_log(world: World) -> None:
     with small_disk(world.db_path.parent) as disk:
         world.append(10)
         call(world, "backfill")
-        with Running(world, SHIPWRIGHTD_LOG_LEVEL="info") as daemon:
+        with Running(world) as daemon:
             daemon.wait_for(daemon.has_logged("daemon_following"))
             fill(disk)
             world.append(3000)
@@ -274,6 +211,7 @@ def test_many_appends_to_a_full_disk_do_not_fill_the_log(world: World) -> None:
                 dt.datetime.fromisoformat(entry["timestamp"]) for entry in daemon.logged("database_waiting")
             )
             assert (third - first).total_seconds() > 1.4
+            assert [entry["level"] for entry in daemon.logged("database_waiting")].count("warning") == 1
             enlarge(disk)
             daemon.wait_for(has(world, world.written))
             assert daemon.stop() == 0
@@ -325,16 +263,6 @@ def test_write_errors_are_waited_out(world: World) -> None:
 
 
 # -- a database that others hold, remove or replace
-
-
-@contextmanager
-def held(world: World) -> Iterator[None]:
-    """Hold the database as another program's transaction does."""
-    with closing(apsw.Connection(str(world.db_path))) as other:
-        other.set_busy_timeout(5_000)  # the daemon may be in a transaction of its own
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 def test_locked_database_is_waited_for_beyond_the_busy_timeout(world: World) -> None:
@@ -407,7 +335,7 @@ def test_replaced_database_ends_the_daemon_and_is_left_as_it_is(world: World) ->
     with Running(world, SHIPWRIGHTD_RESCAN_S="0.2") as daemon:
         daemon.wait_for(has(world, 20))
         backup.rename(world.db_path)
-        assert daemon.exit_code() == 65
+        assert daemon.exit_code() == 75
         assert "another file has taken the place of the database" in daemon.told()
         assert world.db_path.read_bytes() == content
     for leftover in world.db_path.parent.glob("*.db-*"):  # of the database that was moved away

@@ -80,6 +80,12 @@ def test_user_that_does_not_exist_is_refused() -> None:
         locate("~nobody-here/x", None, {})
 
 
+def test_a_home_of_nobody_does_not_act_on_the_terminal() -> None:
+    with pytest.raises(ConfigError, match=r"cannot tell what ~nobody\\x1b\[31m\\xff means") as caught:
+        locate(db="~nobody\x1b[31m\udcff", env={})
+    assert str(caught.value) == visible(str(caught.value))
+
+
 def test_database_in_shipwrights_own_place_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
 

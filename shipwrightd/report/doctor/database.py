@@ -24,7 +24,10 @@ QUICK_S = 5.0
 STEPS = 20_000  # of SQLite's machine between two looks at the clock
 SHOWN = 5
 LONG_LOG = 256 << 20  # bytes; eight megabytes are usual, a load makes it 24
-REBUILT = "`shipwrightd recover` sets it aside and builds it anew; no record that can still be read is lost"
+REBUILT = (
+    "restart the daemon: it sets the file aside and builds a new one from it and the files; "
+    "`shipwrightd recover` does so, too, for damage that no start looks at"
+)
 OBJECTS = """
 SELECT name, type, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"""
 
