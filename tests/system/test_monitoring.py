@@ -207,6 +207,6 @@ def test_it_ends_within_a_second_with_a_hook_under_way(world: World, tmp_path: P
     command = shlex.join(["sh", "-c", 'echo >"$0"; exec sleep 60', str(started)])
     with Running(world, SHIPWRIGHTD_HOOK_COMMAND=command, SHIPWRIGHTD_HOOK_AFTER_S="0") as daemon:
         daemon.wait_for(started.exists)
-        seconds, code = daemon.end_s(signal.SIGTERM)
+        _, code = daemon.end_s(signal.SIGTERM)
     assert code == 0
     assert len(daemon.logged("hook_dropped")) == 1
