@@ -42,7 +42,7 @@ release-check: $(VENV)/installed-dev
 	@$(BIN)/python docs/generate.py --check || { echo "docs are not current: make docs"; exit 1; }
 	@version="$$($(BIN)/python -c 'import shipwrightd; print(shipwrightd.__version__)')"; \
 	grep -q "^## \[$$version\] - [0-9-]*$$" CHANGELOG.md || { echo "CHANGELOG.md has no heading for $$version"; exit 1; }; \
-	test "$$(git tag --points-at HEAD)" = "v$$version" || { echo "HEAD has no tag v$$version"; exit 1; }; \
+	git tag --points-at HEAD | grep -qx "v$$version" || { echo "HEAD has no tag v$$version"; exit 1; }; \
 	echo "$$version can be released"
 
 bench: $(VENV)/installed-dev

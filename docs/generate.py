@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "docs" / "schema.md"
+CHANGELOG = ROOT / "CHANGELOG.md"
 MANUAL = ROOT / "docs" / "shipwrightd.1"
 GROUPS = ("report", "service", "config")  # whose examples stand at the end, as no section is theirs
-RELEASED = "2026-11-26"
+BEGUN = "2026-11-26"  # the date of a manual whose release has none yet
 OBJECTS = """
 SELECT type, name, tbl_name, sql FROM sqlite_schema
 WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'memory\\_search\\_%' ESCAPE '\\'
@@ -139,7 +140,11 @@ def roff(text: str) -> str:
 def manual() -> str:
     """Return the manual page, in the man macros of every system."""
     program = typer.main.get_command(app)
-    lines = [f'.TH SHIPWRIGHTD 1 "{RELEASED}" "shipwrightd {__version__}" "User Commands"', ".SH NAME"]
+    dated = re.search(rf"^## \[{re.escape(__version__)}\] - ([0-9-]+)$", CHANGELOG.read_text(), re.MULTILINE)
+    lines = [
+        f'.TH SHIPWRIGHTD 1 "{dated[1] if dated else BEGUN}" "shipwrightd {__version__}" "User Commands"',
+        ".SH NAME",
+    ]
     lines += ["shipwrightd \\- keeps a database of everything Shipwright writes", ".SH SYNOPSIS"]
     lines += [".B shipwrightd", ".I COMMAND", "[\\fIOPTION\\fR ...]", ".SH DESCRIPTION"]
     lines += [*paragraphs(str(program.help)), ".SH COMMANDS"]
