@@ -89,8 +89,7 @@ def mounted(folder: Path, *what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        while os.path.ismount(folder):
-            unmount(folder)
+        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)  # unless the test has
 
 
 def unmount(folder: Path) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 COLUMNS = 'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 2 ORDER BY cid'
 IS_JSON = "SELECT json_valid(?)"
 AT_ONCE = 5_000  # rows
+PAGES_AT_ONCE = 1_000
 ORIGINS = ("events.jsonl", "team-events.jsonl/", "import/")
 STATES = frozenset({"current", "rotated", "replaced"})
 TYPES = frozenset(
@@ -218,7 +219,9 @@ class Salvage:
         """Look through all pages that no tree led to, first those that another page points to."""
         pointed = self._pointed_to()
         rest = [number for number in range(2, self._pages.count + 1) if number not in self._seen]
-        for number in sorted(rest, key=lambda number: number not in pointed):
+        for nth, number in enumerate(sorted(rest, key=lambda number: number not in pointed)):
+            if not nth % PAGES_AT_ONCE:
+                self._alive()
             try:
                 self._stray(self._pages.page(number), wanted)
             except BrokenError:
@@ -229,6 +232,8 @@ class Salvage:
     def _pointed_to(self) -> set[int]:
         found: set[int] = set()
         for number in range(2, self._pages.count + 1):
+            if not number % PAGES_AT_ONCE:
+                self._alive()
             try:
                 page = self._pages.page(number)
                 if page[0] in {INTERIOR_TABLE, INTERIOR_INDEX}:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shipwrightd.config import Settings
 
 READY = "READY=1"
+EXTEND_S = 300  # for healing at a start, from each time on that it is heard of
 STATUS_EVERY_S = 5.0
 PINGS = 4  # in the time after which systemd acts; sd_watchdog_enabled(3) asks for two at least
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -77,6 +78,7 @@ class Supervisor(Listener):
         self._ping_due = 0.0
         self._status = ""
         self._status_due = 0.0
+        self._extend_due = 0.0
         self._records = 0
         self._bytes = 0
         self._catching_up = True
@@ -103,6 +105,9 @@ class Supervisor(Listener):
 
     def healing(self) -> None:
         """Show that a damaged database is being built anew, which may take long."""
+        now = self._clock()
+        if now >= self._extend_due and self._mailbox.send(f"EXTEND_TIMEOUT_USEC={EXTEND_S * 1_000_000}"):
+            self._extend_due = now + EXTEND_S / 10  # it may take longer than a start is given otherwise
         self._tell("building a damaged database anew")
 
     def turned(self, turn: Turn) -> None:

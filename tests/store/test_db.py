@@ -14,7 +14,17 @@ import apsw
 import pytest
 
 from shipwrightd import db as database
-from shipwrightd.db import APPLICATION_ID, WriterLock, lock_is_held, lock_path, open_reader, open_writer, transaction
+from shipwrightd.db import (
+    APPLICATION_ID,
+    WriterLock,
+    lock_is_held,
+    lock_path,
+    open_builder,
+    open_reader,
+    open_writer,
+    seal,
+    transaction,
+)
 from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError
 
 if TYPE_CHECKING:
@@ -305,3 +315,14 @@ def test_no_child_process_inherits_the_lock(path: Path, eventually: Eventually) 
         eventually(lambda: not lock_is_held(lock_path(path)))  # exec wakes us before it has closed all
         assert child.poll() is None
         child.communicate(b"\n")
+
+
+def test_a_builder_keeps_no_log_until_it_is_sealed(tmp_path: Path) -> None:
+    """A log would be as large as the database, and slow."""
+    db = open_builder(tmp_path / "new.db")
+    assert db.execute("PRAGMA journal_mode").get == "off"
+    db.execute("CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+    seal(db)
+    assert db.execute("PRAGMA journal_mode").get == "wal"
+    db.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["new.db"]

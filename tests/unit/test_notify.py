@@ -121,6 +121,16 @@ def test_it_is_ready_when_the_catch_up_begins_and_batches_keep_it_alive(path: Pa
     assert heard(inbox) == ["WATCHDOG=1\nSTATUS=catching up: 40 records, 8.0 KiB read"]
 
 
+def test_healing_at_a_start_takes_more_time_than_a_start_is_given(path: Path, inbox: socket.socket) -> None:
+    clock = Clock()
+    told = Supervisor(Mailbox(str(path)), None, clock)
+    for _ in range(3):
+        told.healing()
+        clock.now += 20.0
+    more = "EXTEND_TIMEOUT_USEC=300000000"
+    assert heard(inbox) == [more, "STATUS=building a damaged database anew", more]
+
+
 def test_status_is_said_at_once_after_the_catch_up_then_at_most_every_five_seconds(
     path: Path, inbox: socket.socket
 ) -> None:
