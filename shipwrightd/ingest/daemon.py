@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 COALESCE_S = 0.002  # a burst of wakes becomes one batch; below what anyone can see
 BUSY_RATE = 1_200  # records a second; beyond it a commit for every few records is mostly pages written again
 BUSY_COALESCE_S = 0.05
+SECOND_LOOK_S = 60.0  # damage met again within this time is there
 DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 DEGRADED_RESCAN_S = 0.5
 BUSY_STEP_S = 0.02
@@ -108,13 +109,16 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
             log.info("recovery_put_off")
             return
         heard = Listeners((*listeners, Notice(lock)))
+        met_at = -SECOND_LOOK_S
         try:
             while True:
                 try:
                     Loop(db, lock, config, settings, flags).run(reload, heard)
                 except DAMAGE as error:
                     abandon(db)
-                    healed = _heal(config, str(error), flags, heard)
+                    again = time.monotonic() - met_at < SECOND_LOOK_S
+                    met_at = time.monotonic()
+                    healed = _heal(config, str(error) if again else None, flags, heard)
                     if healed is None:
                         break
                     db = healed
@@ -127,8 +131,11 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
             lock.release()
 
 
-def _heal(config: Config, damage: str, flags: Flags, listener: Listener) -> apsw.Connection | None:
-    """Return the database built anew, waiting for what that needs; None when asked to stop meanwhile."""
+def _heal(config: Config, damage: str | None, flags: Flags, listener: Listener) -> apsw.Connection | None:
+    """Return the database built anew, waiting for what that needs; None when asked to stop meanwhile.
+
+    Without `damage` only if a look finds some: SQLite takes a page that the medium failed to give for damage, too.
+    """
     failures = 0
     told: set[str] = set()
     while not flags.stopping:

@@ -19,6 +19,7 @@ from shipwrightd.ingest.align import HASH_BYTES, WINDOW_LINES
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.heal_align import NONE, pair_up
 from shipwrightd.ingest.locate import START
+from shipwrightd.ingest.store import Counts
 from shipwrightd.ingest.stream import Stream, quarantined
 from shipwrightd.ingest.tail import open_existing, resume_at
 
@@ -107,6 +108,7 @@ class Refill:
         self._now = now
         self._ids = array("q")
         self._kept_books = False
+        self._counts = Counts()  # of what had never been stored
 
     def run(self, home: Path, *, books_whole: bool) -> int:
         """Compare and put back; returns how many events. Raises OSError, ChangedError.
@@ -130,6 +132,7 @@ class Refill:
             if not self._kept_books:
                 store_heal.forget_books(self._db, name)
                 self._write_books(list(files.values()))
+                store.move_checkpoint(self._db, name, None, self._counts, self._now.text)
         return refilled
 
     def _known(self) -> list[Generation]:
@@ -156,6 +159,7 @@ class Refill:
         pairs = pair_up(stored, lines.marks)
         if not self._kept_books and len(stored) and pairs and max(pairs) == NONE:
             store.add_gap(self._db, self._source.name, "no_overlap", {}, self._now.text)
+            self._counts.gaps += 1
         places = self._places(pairs, len(stored))
         self._put_back(places, fds, limits)
         self._quarantine(lines.rejected)
@@ -183,6 +187,7 @@ class Refill:
             else:
                 fresh += left
             i = end
+        self._counts.records = len(fresh)
         number = max(self._db.execute(store_heal.MAX_ID).get, *(to for _, to in self._holes), 0)
         found.update({k: (number + nth, False) for nth, k in enumerate(fresh, 1)})
         return found
@@ -221,6 +226,7 @@ class Refill:
             else:
                 new.append(piece)
         store.add_quarantine(self._db, self._source.name, None, new, self._now.text)
+        self._counts.quarantined = len(new)
 
     def _write_books(self, fds: list[int]) -> None:
         """Let reading go on behind what was compared."""

@@ -169,6 +169,7 @@ def run_daemon(world: World, listener: Listener) -> None:
 
 # Left out: when something was seen, and what depends on inode numbers or on where batches end.
 QUESTIONS = {
+    "recoveries": "SELECT id FROM recoveries",
     "events": "SELECT ts, type, issue, stage, origin, salvaged, extra FROM events ORDER BY id",
     "quarantine": "SELECT source, reason, raw, state FROM quarantine ORDER BY source, id",
     "gaps": "SELECT source, reason FROM gaps ORDER BY source, id",

@@ -275,7 +275,7 @@ def test_what_may_pass_is_tried_three_times_and_a_refusal_once(
     told = make(hook_url=receiver.url)
     told.hook.turned(WAITING)
     told.hook.turned(WELL)  # what comes next shows that the first is done with
-    eventually(lambda: len(receiver.taken) == tries + 1, 20)
+    eventually(lambda: len(receiver.taken) == tries + 1, 60)
 
     assert [body["event"] for _, _, body in receiver.taken] == [*["raised"] * tries, "resolved"]
     first = [entry for entry in told.logs if entry.get("alarm") == "raised" and entry.get("how") == "url"]
