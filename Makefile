@@ -16,10 +16,13 @@ hooks: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
 	$(BIN)/python -m pre_commit install
 
-# Several at once: many tests wait for a process. JOBS=1 for one after the other.
+# Several at once: many tests wait for a process. JOBS=1 for one after the other. In a folder of their own, so that
+# nothing an interrupted run left behind, a mount for one, is in the way.
 JOBS ?= 4
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	@folder=$$(mktemp -d); \
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --basetemp="$$folder/tests"; code=$$?; \
+	rm -rf "$$folder"; exit $$code
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check $(PATHS)
