@@ -32,7 +32,8 @@ ENDS = (
     "SELECT * FROM projection_state",
     "SELECT * FROM events ORDER BY id DESC LIMIT 100",
     "SELECT * FROM events ORDER BY id LIMIT 10",
-    "SELECT max(ts_epoch), min(ts_epoch) FROM events",
+    "SELECT max(ts_epoch) FROM events",  # with the least in one question SQLite would walk the whole index
+    "SELECT min(ts_epoch) FROM events",
     "SELECT max(type) FROM events",
     "SELECT max(issue) FROM events",
     "SELECT * FROM cost_entries ORDER BY id DESC LIMIT 20",
