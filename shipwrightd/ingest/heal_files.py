@@ -90,14 +90,6 @@ class Lines:
             self.most = max(self.most, *times)
 
 
-@dataclass(slots=True)
-class Refilled:
-    """What was put back of a journal."""
-
-    events: int = 0
-    added: int = 0  # events that had never been stored
-
-
 class Refill:
     """Puts back what the files of one journal hold and the database lost. Expects the caller's transaction."""
 

@@ -98,9 +98,9 @@ def find_return(files: Sequence[int], known: Sequence[Place], history: Sequence[
         position = resume_at(fd, place) if place.offset else None
         if position is None:
             continue
-        further = _find_tail(fd, history, (block.hashes for block in scan(fd))) if history else None
-        if further is not None and further.offset > position.offset:
-            return Plan(How.OVERLAP, len(files) - 1, _position(fd, further.offset), further)
+        further = _further(files, len(files) - 1, history, position.offset)
+        if further is not None:
+            return further
         overlap = _known_up_to(fd, position.offset)
         return Plan(How.OVERLAP, len(files) - 1, position, overlap) if overlap else None
     return None
@@ -110,12 +110,21 @@ def find_grown(siblings: Sequence[int], known: Sequence[Place], history: Sequenc
     """Plan for a sibling that begins as one read before and goes on as the history does: a copy that was edited."""
     for index, sibling in enumerate(siblings):
         read = max((place.offset for place in known if place.offset and resume_at(sibling, place)), default=0)
-        if not read or not history or os.fstat(sibling).st_size <= read:
-            continue
-        found = _find_tail(sibling, history, (block.hashes for block in scan(sibling)))
-        if found is not None and found.offset > read:
-            return Plan(How.OVERLAP, index, _position(sibling, found.offset), found)
+        further = _further(siblings, index, history, read) if read else None
+        if further is not None:
+            return further
     return None
+
+
+def _further(files: Sequence[int], index: int, history: Sequence[int], read: int) -> Plan | None:
+    """Plan to go on where the history ends in a file, when that is behind what is known to be read."""
+    fd = files[index]
+    if not history or os.fstat(fd).st_size <= read:
+        return None
+    found = _find_tail(fd, history, (block.hashes for block in scan(fd)))
+    if found is None or found.offset <= read:
+        return None
+    return Plan(How.OVERLAP, index, _position(fd, found.offset), found)
 
 
 def _known_up_to(fd: int, end: int) -> Overlap | None:
