@@ -142,6 +142,7 @@ def _known(history: list[int], found: list[int], tail: Tail, *, settled: bool, i
         first = known - len(window)
         return _Known(known, len(window), [first + at for at in align.unknown_in(window, history)])
     sure = run.length >= align.SURE_LINES or _size(found[: run.length]) >= align.SURE_BYTES
+    sure |= in_place and len(set(found[: run.length])) > 1 and history[: run.length] == found[: run.length]
     if not settled and (in_place or not sure):
         return How.WAIT
     return head if sure else How.NOTHING

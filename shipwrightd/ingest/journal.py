@@ -21,7 +21,7 @@ from shipwrightd.ingest.locate import START, How, Plan
 from shipwrightd.ingest.rest import Rest
 from shipwrightd.ingest.store import Quarantined
 from shipwrightd.ingest.stream import Stream
-from shipwrightd.ingest.tail import ChangedError, open_existing, pick, read_at, resume_at
+from shipwrightd.ingest.tail import ChangedError, open_existing, pick, read_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,14 +88,15 @@ class Journal:
         nothing_new = signature == self._seen and self._queue and not self._queue[-1].undecided
         if nothing_new or (signature and signature == self._empty):
             return self._drain(db, now)
-        if self._queue:
+        passed_over = bool(self._queue) and self._is_passed_over(db)
+        if self._queue and not passed_over:
             polled = self._read_queue(db, now)
             if polled is not None:
                 return polled
-        if info is None and self._queue:
+        if info is None and self._queue and not passed_over:
             return self._drain(db, now)
         here = self._queue[-1].identity if self._queue else None
-        if here is None or self._changed or (info and here != (info.st_dev, info.st_ino)):
+        if here is None or passed_over or self._changed or (info and here != (info.st_dev, info.st_ino)):
             return self._resolve(db, now, signature)
         if not self._queue[-1].undecided:
             self._seen = signature
@@ -202,7 +203,8 @@ class Journal:
         """Go on to the next open file: the first is read to its end and no longer at the path."""
         old, new = self._queue[0], self._queue[1]
         with durable(db), transaction(db):  # what was read of the old file may stand nowhere else now
-            self._end(db, old)
+            if old.generation is not None:
+                store.end_generation(db, old.generation, "rotated")
             self._begin(db, new, Filing(db, self.source, now), b"")
         self._queue.pop(0)
         self._keep_draining(old, now)
@@ -213,10 +215,6 @@ class Journal:
         stream.generation = store.add_generation(db, name, stream.identity, stream.position, stream.lines)
         store.replace_history(db, name, stream.lines, window)
         filing.finish(stream.generation)
-
-    def _end(self, db: apsw.Connection, stream: Stream) -> None:
-        if stream.generation is not None:
-            store.end_generation(db, stream.generation, "rotated")
 
     def _keep_draining(self, stream: Stream, now: Now) -> None:
         stream.retire_at = now.monotonic + GRACE_S
@@ -238,6 +236,17 @@ class Journal:
 
     # -- finding the place again
 
+    def _is_passed_over(self, db: apsw.Connection) -> bool:
+        """Tell whether a sibling was never read: the file at hand was copied and emptied before it had an anchor."""
+        stream = self._queue[-1]
+        if len(self._queue) > 1 or stream.position.offset:
+            return False
+        held = {draining.identity for draining in self._draining}
+        return locate.hides_unread(stream.fd, self._paths, self._others(db), held)
+
+    def _others(self, db: apsw.Connection) -> list[Place]:
+        return [other.place for other in store.other_generations(db, self.source.name)]
+
     def _resolve(self, db: apsw.Connection, now: Now, signature: tuple[int, ...] | None) -> Polled:
         """Find out where to go on after a start or a change, and take it up."""
         files = self._open_files()
@@ -251,18 +260,18 @@ class Journal:
             if plan.how in {How.WAIT, How.EMPTY}:
                 self._empty = signature if plan.how is How.EMPTY else None
                 return Polled(wait_s=self.settle_s / 4 if plan.how is How.WAIT else None)
-            first_time = not self._queue and not self._draining
-            if first_time:
+            if not self._queue and not self._draining:  # after a start
                 used += self._reopen(db, files[: plan.first], now)
             self._adopt(db, plan, files, now)
             used += files[plan.first :]
+        except ChangedError:  # cut while it was compared
+            return Polled(wait_s=self.settle_s / 4)
         finally:
             for fd in set(files) - set(used):
                 os.close(fd)
         self._changed = False
         self._rest.forget()
-        self._seen = None
-        self._empty = None
+        self._seen = self._empty = None
         return Polled(more=True, switched=plan.how.name.lower())
 
     def _open_files(self) -> list[int]:
@@ -281,7 +290,7 @@ class Journal:
         if plan is not None:
             return self._look_closer(db, plan, files, here.place)
         siblings = files[:-1] if self._at_path else files
-        known = [other.place for other in store.other_generations(db, name)]
+        known = self._others(db)
         history = store.load_history(db, name)
         back = locate.find_return(files, known, history) if self._at_path else None
         if back := back or locate.find_grown(siblings, [*known, here.place], history):
@@ -290,8 +299,10 @@ class Journal:
         if start == len(files):
             return None
         if not history:
-            return Plan(How.FRESH, start)
-        settled = not self._at_path or self._is_whole(files[-1], here.place, now)
+            read = any(place.offset for place in known)
+            gone = read and not self._queue and not start and not any(locate.same_file(fd, here.place) for fd in files)
+            return Plan(How.NOTHING if gone else How.FRESH, start)
+        settled = not self._at_path or self._rest.is_whole(files[-1], here.place, self.settle_s, now)
         return locate.find_overlap(files, start, history, here.place, settled=settled)
 
     def _look_closer(self, db: apsw.Connection, plan: Plan, files: list[int], place: Place) -> Plan:
@@ -300,8 +311,8 @@ class Journal:
         if locate.same_file(fd, place):
             return plan
         with contextlib.suppress(ChangedError):
-            others = [other.place for other in store.other_generations(db, self.source.name)]
-            back = locate.find_return([fd], [other for other in others if other.offset > place.offset], ())
+            further = [other for other in self._others(db) if other.offset > place.offset]
+            back = locate.find_return([fd], further, ())
             if back is not None:
                 return replace(back, first=plan.first)
             overlap = locate.edits_before(fd, plan.position, store.load_history(db, self.source.name))
@@ -309,50 +320,40 @@ class Journal:
                 return Plan(How.OVERLAP, plan.first, plan.position, overlap)
         return plan
 
-    def _is_whole(self, fd: int, place: Place, now: Now) -> bool:
-        """Tell whether the file at the path is all that it is meant to be.
-
-        A rename changes ctime only, so another inode with mtime < ctime was
-        renamed into place and not written to since (measured on ext4, tmpfs).
-        """
-        info = os.fstat(fd)
-        other = (info.st_dev, info.st_ino) != (place.device, place.inode)
-        return (other and info.st_mtime_ns < info.st_ctime_ns) or self._rest.is_settled(info, self.settle_s, now)
-
     def _reopen(self, db: apsw.Connection, siblings: list[int], now: Now) -> list[int]:
         """After a start, watch finished siblings for lines that came late; returns the descriptors in use."""
         used = []
-        others = sorted(store.other_generations(db, self.source.name), key=lambda other: -other.place.offset)
+        others = store.other_generations(db, self.source.name)
         for fd in siblings:
-            for other in others:  # the furthest first: a copy's place may lie in the same bytes, but before it
-                position = resume_at(fd, other.place) if other.place.offset else None
-                if position is not None:
-                    stream = Stream(fd, position, origin=self.source.origin, lines=other.lines)
-                    stream.generation = other.id
-                    self._keep_draining(stream, now)
-                    used.append(fd)
-                    break
+            found = locate.find_generation(fd, others)
+            if found is not None:
+                other, position = found
+                stream = Stream(fd, position, origin=self.source.origin, lines=other.lines)
+                stream.generation = other.id
+                self._keep_draining(stream, now)
+                used.append(fd)
         return used
 
     def _adopt(self, db: apsw.Connection, plan: Plan, files: list[int], now: Now) -> None:
         """Queue the planned files and record where reading stands now."""
         old = self._queue[0] if self._queue else None
         first = Stream(files[plan.first], plan.position, origin=self.source.origin)
-        for known in [stream for stream in self._draining if stream.identity == first.identity]:
-            self._draining.remove(known)  # it is back at the path
-            known.close()
+        later = [Stream(fd, START, origin=self.source.origin) for fd in files[plan.first + 1 :]]
+        queued = {stream.identity for stream in (first, *later)}
         if plan.how is How.ANCHOR:
             self._go_on(db, first, old)
         else:
             self._take_over(db, plan, first, old, now)
-        if old is not None and (old.identity == first.identity or self._changed):
+        for known in [stream for stream in self._draining if stream.identity in queued]:
+            self._draining.remove(known)  # it is read again, from where the plan says
+            known.close()
+        if old is not None and (old.identity in queued or self._changed):
             old.close()
         elif old is not None:
             old.forget()
             self._keep_draining(old, now)
         for unread in self._queue[1:]:
             unread.close()
-        later = [Stream(fd, START, origin=self.source.origin) for fd in files[plan.first + 1 :]]
         self._queue = [first, *later]
 
     def _go_on(self, db: apsw.Connection, stream: Stream, old: Stream | None) -> None:

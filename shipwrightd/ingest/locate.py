@@ -1,11 +1,13 @@
 """Where to go on in a journal whose file was replaced, trimmed, rotated or left alone for a while.
 
-Reads files, writes nothing. The anchor decides first, because it costs one
-read; line hashes are compared only when no file holds the anchor in its place.
+Reads files, writes nothing; raises ChangedError when one is cut meanwhile.
+The anchor decides first, because it costs one read; line hashes are compared
+only when no file holds the anchor in its place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from array import array
 from collections import deque
@@ -15,12 +17,14 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest.align import WINDOW_LINES, TailSearch, Verdict, decide, is_sure, unknown_in
-from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Place, Position, read_at, resume_at, scan
+from shipwrightd.ingest.tail import ANCHOR_BYTES, Place, Position, open_existing, read_at, resume_at, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from shipwrightd.ingest.align import Run
+    from shipwrightd.ingest.store import Generation
 
 START = Position(0, b"")
 
@@ -90,8 +94,8 @@ def edits_before(fd: int, position: Position, history: Sequence[int]) -> Overlap
 def find_return(files: Sequence[int], known: Sequence[Place], history: Sequence[int]) -> Plan | None:
     """Plan for a file at the path that was read before and is back, from as far as it was read.
 
-    A file that was read, copied, read on and then edited begins as that older one does, too: where the
-    history's end stands further on, that is how far it was read.
+    A file that was read, copied, read on and then edited begins as that older one does, too: where it
+    goes on as the history does, it was read further.
     """
     fd = files[-1]
     for place in sorted(known, key=lambda place: -place.offset):
@@ -117,12 +121,12 @@ def find_grown(siblings: Sequence[int], known: Sequence[Place], history: Sequenc
 
 
 def _further(files: Sequence[int], index: int, history: Sequence[int], read: int) -> Plan | None:
-    """Plan to go on where the history ends in a file, when that is behind what is known to be read."""
+    """Plan to go on where a file leaves the history, when that is behind what is known to be read."""
     fd = files[index]
     if not history or os.fstat(fd).st_size <= read:
         return None
-    found = _find_tail(fd, history, (block.hashes for block in scan(fd)))
-    if found is None or found.offset <= read:
+    found = overlap_of(fd, history, settled=True, in_place=False)
+    if not isinstance(found, Overlap) or found.offset <= read:
         return None
     return Plan(How.OVERLAP, index, _position(fd, found.offset), found)
 
@@ -153,6 +157,43 @@ def first_unknown(siblings: Sequence[int], known: Sequence[Place]) -> int:
     return start
 
 
+def find_generation(fd: int, others: Sequence[Generation]) -> tuple[Generation, Position] | None:
+    """Return which of the files read before (the newest first) an open file is, and how far it was read.
+
+    The furthest first: a copy's place may lie in the same bytes, but before it. A file left before a line
+    of it was whole has no anchor, but the inode of its own that no later one had.
+    """
+    for other in sorted(others, key=lambda other: -other.place.offset):
+        position = resume_at(fd, other.place) if other.place.offset else None
+        if position is not None:
+            return other, position
+    last = next((other for other in others if same_file(fd, other.place)), None)
+    return None if last is None or last.place.offset else (last, START)
+
+
+def hides_unread(fd: int, paths: Sequence[Path], known: Sequence[Place], held: set[tuple[int, int]]) -> bool:
+    """Tell whether a file of which nothing was read may have held what stands in an older one of the paths only.
+
+    That one was not read, is not among those held open (device, inode), and is no copy of what the file still holds.
+    """
+    with contextlib.ExitStack() as opened:
+        files = list(open_existing(paths).values())
+        for file in files:
+            opened.callback(os.close, file)
+        inodes = [_identity(file) for file in files]
+        if _identity(fd) not in inodes:
+            return False  # it is read first, for nobody else has it
+        at = inodes.index(_identity(fd))
+        unread = range(first_unknown(files[:at], known), at)
+        return any(inodes[index] not in held and not _is_copy(files[index], fd) for index in unread)
+
+
+def _is_copy(copy: int, fd: int) -> bool:
+    size = os.fstat(copy).st_size
+    ends = min(size, ANCHOR_BYTES)
+    return all(read_at(copy, ends, offset) == read_at(fd, ends, offset) for offset in (0, size - ends))
+
+
 def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place: Place, *, settled: bool) -> Plan:
     """Compare the files from index `start` on with the history; the oldest that overlaps is where to go on.
 
@@ -162,10 +203,7 @@ def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place
     for index in range(start, len(files)):
         rest = settled or index < len(files) - 1
         in_place = same_file(files[index], place)
-        try:
-            found = overlap_of(files[index], history, settled=rest, in_place=in_place)
-        except ChangedError:
-            found = How.WAIT
+        found = overlap_of(files[index], history, settled=rest, in_place=in_place)
         if isinstance(found, Overlap):
             return Plan(How.OVERLAP, index, _position(files[index], found.offset), found)
         if index == len(files) - 1:
@@ -199,12 +237,22 @@ def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool
         edited = _find_tail(fd, history, chain([head], (block.hashes for block in blocks)))
         if edited is not None:
             return edited
-        sure = is_sure(decision.run, sizes)
+        sure = is_sure(decision.run, sizes) or (in_place and _begins_alike(history, head, decision.run.length))
         if not settled and (in_place or not sure):
             return How.WAIT
         if not sure:
             return How.NOTHING
     return _head_overlap(history, decision.run, sizes)
+
+
+def _begins_alike(history: Sequence[int], head: Sequence[int], lines: int) -> bool:
+    """Tell whether a file written to in place begins as it always did: it lost its end and was written on since.
+
+    A history shorter than the window begins with the file's first line. Lines that are all equal prove nothing,
+    for inode numbers come back.
+    """
+    same = list(history[:lines]) == list(head[:lines])
+    return same and len(history) < WINDOW_LINES and len(set(head[:lines])) > 1
 
 
 def _head_overlap(history: Sequence[int], run: Run, sizes: Sequence[int]) -> Overlap:
@@ -239,5 +287,9 @@ def _position(fd: int, offset: int) -> Position:
 
 def same_file(fd: int, place: Place) -> bool:
     """Tell whether a file has the device and inode of a place; a hint, never a proof."""
+    return _identity(fd) == (place.device, place.inode)
+
+
+def _identity(fd: int) -> tuple[int, int]:
     info = os.fstat(fd)
-    return (info.st_dev, info.st_ino) == (place.device, place.inode)
+    return info.st_dev, info.st_ino

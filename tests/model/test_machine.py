@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from world import Follower, World, doubles, line, seq_of
 
+CURRENT = "generations WHERE state = 'current' AND source = 'events.jsonl'"
 CHILD_S = 20.0
+ALIKE = b'{"ts":"2026-01-05T09:00:00Z","ts_epoch":1767603600,"type":"test.alike"}\n'
 COUNTS = st.integers(1, 40)
 EXAMPLES = int(os.environ.get("SHIPWRIGHTD_EXAMPLES", "10"))  # histories; the long run sets more
 
@@ -29,6 +32,9 @@ class JournalMachine(RuleBasedStateMachine):
     is stored once; what came and went between two looks may be missing. A trim
     that loses lines must keep eight, and an edit must leave eight lines as they
     were before the last one read: below that, a match could be chance.
+
+    Beside numbered lines there are some that are all alike; each of them is a row.
+    What got lost behind lines that were read is told as a gap, and nothing else is.
     """
 
     def __init__(self) -> None:
@@ -38,7 +44,14 @@ class JournalMachine(RuleBasedStateMachine):
         self.follower: Follower | None = Follower(self.world)
         self.half = b""
         self.old: BinaryIO | None = None  # what a slow writer has open
+        self.opened_at = 0  # the last line written by then
         self.raced = 0  # the first line that a race took out of the file since the last look
+        self.out_of_reach: set[int] = set()  # lines that a race took out of the file, or that never were whole
+        self.alike = 0  # lines written that are all the same
+        self.lost: set[int] = set()  # lines that went before a look could see them
+        self.proven = False  # some of them with all that was read before
+        self.before: set[int] = set()  # lines stored at the last look, if the file at the path was read by then
+        self.replaced = False  # a file may have nothing in common with what was read
 
     def teardown(self) -> None:
         self._finish_half()
@@ -46,12 +59,64 @@ class JournalMachine(RuleBasedStateMachine):
             self.old.close()
         if self.follower is None:
             self.follower = Follower(self.world)
+        self.world.append(1)  # that a file is gone for good is known when another one has a line
         self.follower.settle()
+        self._looked()
         stored = self.world.stored()
+        alike = self._count("events WHERE type = 'test.alike'")
+        gaps = self._count("gaps")
         self.follower.close()
         assert doubles(stored) == []
         assert set(self.world.in_files()) <= set(stored)
+        assert self._is_in_order(stored)
+        assert alike <= self.alike
+        if not self.lost and not self.out_of_reach:
+            assert alike == self.alike
+        if self.proven:
+            assert gaps
+        if not self.replaced and not self.lost and not self.out_of_reach:
+            assert not gaps
         shutil.rmtree(self.folder)
+
+    def _count(self, what: str) -> int:
+        return int(str(self.world.query(f"SELECT count(*) FROM {what}")[0][0]))  # noqa: S608 - words of our own
+
+    def _is_in_order(self, stored: list[int]) -> bool:
+        """Tell whether rows stand in the order of each file; an edited line came when it was edited."""
+        rank = {seq: at for at, seq in enumerate(stored)}
+        for name in ("events.jsonl", "events.jsonl.1", "events.jsonl.2", "events.jsonl.3"):
+            path = self.world.home / name
+            texts = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+            ranks = [rank[seq] for text in texts if b'"edited"' not in text and (seq := seq_of(text)) in rank]
+            if ranks != sorted(ranks):
+                return False
+        return True
+
+    def _looked(self) -> None:
+        """Note what no look can see any more, and whether the engine can know."""
+        stored, standing = set(self.world.stored()), self._standing()
+        there = stored | standing | self.out_of_reach
+        if self.half:
+            there.add(self.world.written)
+        lost = set(range(1, self.world.written + 1)) - there - self.lost
+        self.lost |= lost
+        if self.before and not self.before & standing:
+            self.proven |= bool(lost)
+            self.replaced = True
+        self._note_read()
+        if self.world.events.exists() and self._count(f"{CURRENT} AND inode = {self.world.events.stat().st_ino}"):
+            self.raced = 0  # reading has gone over to what the race left
+
+    def _standing(self) -> set[int]:
+        """Return the numbers of all lines in the files, those glued to half a line as well."""
+        texts = [path.read_bytes() for path in self.world.home.glob("events.jsonl*")]
+        return {int(seq) for text in texts for seq in re.findall(rb'"seq":(\d+)', text)}
+
+    def _at_path(self) -> list[bytes]:
+        return self.world.in_file() if self.world.events.exists() else []
+
+    def _note_read(self) -> None:
+        self.before = set(self.world.stored()) if self._count(f"{CURRENT} AND offset > 0") else set()
 
     def _finish_half(self) -> None:
         if self.half and self.world.events.exists():
@@ -63,6 +128,15 @@ class JournalMachine(RuleBasedStateMachine):
     def append(self, count: int) -> None:
         self._finish_half()
         self.world.append(count)
+
+    @rule(count=st.integers(1, 5))
+    def append_alike(self, count: int) -> None:
+        """Equal lines, between numbered ones: without these a place among them is any place."""
+        self._finish_half()
+        with self.world.events.open("ab") as file:
+            file.write(ALIKE * count)
+        self.alike += count
+        self.world.append(1)
 
     @rule(cut=st.integers(1, 60))
     def append_half_a_line(self, cut: int) -> None:
@@ -83,6 +157,7 @@ class JournalMachine(RuleBasedStateMachine):
             return  # what is left would be too little to tell from chance
         if late:
             self.raced = first
+            self.out_of_reach |= set(range(self.world.written + 1, self.world.written + late + 1))
         self.world.trim(keep, late=late)
 
     @rule(keep=st.integers(10, 60), looks=st.booleans())
@@ -95,6 +170,7 @@ class JournalMachine(RuleBasedStateMachine):
             file.truncate(0)
             if looks and self.follower is not None:
                 self.follower.look()
+                self._note_read()
             file.write(kept)
 
     @rule()
@@ -125,13 +201,14 @@ class JournalMachine(RuleBasedStateMachine):
     def delete_and_recreate(self) -> None:
         self.world.events.unlink()
         self.world.append(2)
+        self.replaced = True
 
     @rule()
     @precondition(lambda self: self.follower is not None)
     def look(self) -> None:
         assert self.follower is not None
         self.follower.look()
-        self.raced = 0
+        self._looked()
 
     @rule()
     @precondition(lambda self: self.follower is not None)
@@ -144,6 +221,7 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.half)
     def crash_in_the_middle_of_a_line(self) -> None:
         """Leave it at that; the next line is glued to it."""
+        self.out_of_reach.add(self.world.written)
         self.half = b""
         self.world.append(1)
 
@@ -151,12 +229,19 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.events.exists() and self.old is None)
     def open_slowly(self) -> None:
         self.old = self.world.events.open("ab", buffering=0)
+        self.opened_at = self.world.written
 
     @rule(count=st.integers(1, 5))
     @precondition(lambda self: self.old is not None and not self.half and not self.raced)
     def write_late(self, count: int) -> None:
         """To whatever has become of the file; nobody else gets it when it has no name any more."""
         assert self.old is not None
+        if not os.fstat(self.old.fileno()).st_nlink:
+            kept = sum((seq_of(text) or 0) <= self.opened_at for text in self._at_path())
+            if kept < 10:
+                return  # what is left would be too little to tell from chance
+            self.replaced = True  # nothing else goes on from there
+            self.out_of_reach |= set(range(self.world.written + 1, self.world.written + count + 1))
         self.old.write(b"".join(self.world.lines(count)))
         self.old.close()
         self.old = None
@@ -208,13 +293,15 @@ class JournalMachine(RuleBasedStateMachine):
                 os._exit(0)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a look that never ends"
+        if self.world.db_path.exists():
+            self._looked()
 
     @rule()
     @precondition(lambda self: self.follower is None)
     def start(self) -> None:
         self.follower = Follower(self.world)
         self.follower.look()
-        self.raced = 0
+        self._looked()
 
     @invariant()
     def nothing_is_doubled(self) -> None:

@@ -4,7 +4,8 @@ python workers.py write HOME SEED KEEP NUMBER   appends until SIGTERM, then prin
 python workers.py rotate HOME SEED KEEP 0       rotates both ways until SIGTERM, then prints the same
 
 A line is *raced* when the rotation itself took it out of the file: it went to the old file after `tail` had read it
-to its end. Who holds the old file gets it, nobody else ever can.
+to its end. Who holds the old file gets it, nobody else ever can. Of each raced line is told between which two moments
+(seconds of the monotonic clock, which all processes share) it was lost from the files.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ WRITERS = 4
 MORE = 100  # lines beyond those kept: the scripts wait for twice as many, which gives fewer rotations
 CHAINS = 0.1  # share of rotations that rename
 SPAN = 10_000_000  # ids of one writer
+Raced = tuple[int, float, float]  # id, and the moments before and after
 RECORD = re.compile(
     rb'\{"ts":"2026-01-05T09:00:00Z","ts_epoch":\d+,"type":"test\.tick","seq":(\d+),"note":"x*","end":\1\}'
 )
@@ -69,18 +71,19 @@ def write(home: Path, seed: int, keep: int, number: int) -> dict[str, object]:
     path = home / "events.jsonl"
     over = Until()
     count = 0
-    raced = []
+    raced: list[Raced] = []
     while not over:
         for _ in range(rng.choice((1, 1, 2, 9))):
             count += 1
             seq = number * SPAN + count
             text = record(seq, rng.randrange(4_200, 12_000) if rng.random() < 0.025 else rng.randrange(200))
+            began = time.monotonic()
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
                 wrote = os.write(fd, text)
                 assert wrote == len(text), "a short write would be a torn line"
                 if os.fstat(fd).st_nlink == 0:  # the file lost its name while it was open here
-                    raced.append(seq)
+                    raced.append((seq, began, time.monotonic()))
             finally:
                 os.close(fd)
         if count > keep // WRITERS:
@@ -97,7 +100,7 @@ def rotate(home: Path, seed: int, keep: int, _: int) -> dict[str, object]:
     path = home / "events.jsonl"
     over = Until()
     counts = {"trims": 0, "chains": 0}
-    raced: list[int] = []
+    raced: list[Raced] = []
     while not over:
         time.sleep(0.02 + rng.random() * 0.3)
         if not path.exists() or path.read_bytes().count(b"\n") <= keep + MORE:
@@ -106,7 +109,9 @@ def rotate(home: Path, seed: int, keep: int, _: int) -> dict[str, object]:
             subprocess.run(["sh", "-c", CHAIN, "sh", str(path)], check=True)
             counts["chains"] += 1
         else:
-            raced += trim(path, keep)
+            began = time.monotonic()
+            lines = trim(path, keep)
+            raced += [(seq, began, time.monotonic()) for seq in lines]
             counts["trims"] += 1
     return {**counts, "raced": raced}
 

@@ -6,15 +6,20 @@ have seen is in the database once.
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from world import Follower, World, doubles, line
 
+from shipwrightd.ingest.tail import scan
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
     Scenario = Callable[[World, Callable[[], None]], None]
 
@@ -401,6 +406,94 @@ def test_a_file_written_over_in_place_with_an_edit_is_waited_for(world: World, f
     assert len(world.stored()) == 101
 
 
+@pytest.mark.parametrize("left", [2, 3, 7])
+def test_a_short_file_that_lost_its_end_and_was_written_on_is_known(
+    world: World, follower: Follower, left: int
+) -> None:
+    """As the power may leave it; what replaces a file by name needs more lines to be known by."""
+    world.append(9)
+    follower.settle()
+    os.truncate(world.events, len(b"".join(world.events.read_bytes().splitlines(keepends=True)[:left])))
+    world.append(2)
+    follower.restart()
+    follower.settle()
+    assert world.stored() == list(range(1, 12))
+    assert world.query("SELECT count(*) FROM gaps") == [(0,)]
+
+
+def test_an_unread_file_that_is_copied_and_emptied_is_read_from_its_copy(world: World, follower: Follower) -> None:
+    world.events.touch()
+    follower.look()
+    world.append(30)
+    shutil.copyfile(world.events, world.events.with_name("events.jsonl.1"))
+    os.truncate(world.events, 0)
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 36))
+
+
+def test_an_unread_file_that_is_copied_and_looked_at_before_it_is_emptied_is_read_once(
+    world: World, follower: Follower
+) -> None:
+    world.events.touch()
+    follower.look()
+    world.append(30)
+    shutil.copyfile(world.events, world.events.with_name("events.jsonl.1"))
+    follower.look()
+    os.truncate(world.events, 0)
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 36))
+
+
+def test_an_unread_file_that_is_replaced_by_a_longer_copy_is_read_once(world: World, follower: Follower) -> None:
+    world.events.touch()
+    follower.look()
+    world.append(2)
+    world.replace(world.events.read_bytes() + b"".join(world.lines(3)))
+    shutil.copyfile(world.events, world.events.with_name("events.jsonl.1"))
+    os.truncate(world.events, 0)
+    world.append(5)
+    follower.settle()
+    assert sorted(world.stored()) == list(range(1, 11))
+
+
+def test_the_first_line_of_a_file_that_left_the_path_empty_is_read_after_a_restart(
+    world: World, follower: Follower
+) -> None:
+    world.append(5)
+    world.rotate()
+    follower.settle()
+    with world.events.open("ab", buffering=0) as old:
+        world.rotate()
+        world.append(3)
+        follower.settle()
+        follower.restart()
+        old.write(b"".join(world.lines(1)))
+    follower.settle()
+    follower.restart()
+    follower.settle()
+    assert world.stored() == list(range(1, 10))
+
+
+def test_an_emptied_journal_whose_siblings_were_removed_while_nobody_read_is_a_gap(
+    world: World, follower: Follower
+) -> None:
+    world.append(9)
+    world.rotate()
+    follower.settle()
+    follower.restart()
+    world.append(4)
+    world.rotate()
+    for number in (1, 2):
+        world.events.with_name(f"events.jsonl.{number}").unlink()
+    world.append(3)
+    follower.restart()
+    follower.settle()
+    assert world.stored() == [*range(1, 10), *range(14, 17)]
+    assert world.query("SELECT reason FROM gaps") == [("no_overlap",)]
+
+
 def test_an_open_record_that_a_trim_drops_is_in_quarantine(world: World, follower: Follower) -> None:
     world.append(20)
     follower.settle()
@@ -429,6 +522,35 @@ def test_a_file_moved_away_and_back_is_known(world: World, follower: Follower) -
     world.append(5)
     follower.settle()
     assert world.stored() == list(range(1, 1016))
+
+
+def test_a_file_that_is_cut_while_it_is_compared_is_looked_at_again(world: World, follower: Follower) -> None:
+    world.append(60_000)
+    follower.settle()
+    away = world.events.with_name("away")
+    world.events.rename(away)
+    world.append(10)
+    follower.settle()
+    away.rename(world.events)
+    world.append(5)
+    blocks = []
+
+    def cut_at_the_second_block(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is scan.__code__:
+            blocks.append(frame)
+            if len(blocks) == 2:
+                os.truncate(world.events, 0)
+
+    sys.setprofile(cut_at_the_second_block)
+    try:
+        follower.look()
+    finally:
+        sys.setprofile(None)
+    assert len(blocks) >= 2
+    world.append(7)
+    follower.settle()
+    assert doubles(world.stored()) == []
+    assert set(world.in_files()) <= set(world.stored())
 
 
 def test_an_older_backup_and_then_the_newer_file_again_are_both_known(world: World, follower: Follower) -> None:
