@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from shipwrightd.ingest import store
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.project import Batch, project_batch, rebuild
-from shipwrightd.ingest.store import Counts
+from shipwrightd.ingest.store import Counts, Quarantined
 from shipwrightd.ingest.store_upkeep import give_way
 from shipwrightd.ingest.stream import quarantined
+from shipwrightd.ingest.tail import read_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.clock import Now
     from shipwrightd.ingest.rows import EventRow
     from shipwrightd.ingest.sources import JournalSource
-    from shipwrightd.ingest.store import Quarantined
+    from shipwrightd.ingest.stream import Stream
 
 
 class Filing:
@@ -55,6 +56,18 @@ class Filing:
         if found:
             store.add_quarantine(self._db, self._source.name, generation, found, self._now.text)
             self.counts.quarantined += len(found)
+
+    def rescue(self, old: Stream, new: Stream) -> None:
+        """Store what was read of the old file and not decided, unless it stands in the new one."""
+        left = old.leftover()
+        if not left or read_at(new.fd, len(left), new.position.offset) == left:
+            return
+        whole, _, half = left.rpartition(b"\n")
+        if whole:
+            self.add_lines(whole.split(b"\n"), old.position.offset)
+        if half.strip():
+            offset = old.position.offset + len(left) - len(half)
+            self.quarantine(old.generation, [Quarantined(offset, len(half), "unterminated", half)])
 
     def gap(self, reason: str, detail: dict[str, int]) -> None:
         """Record that a stretch passed unseen."""

@@ -21,7 +21,7 @@ from shipwrightd.ingest.locate import START, How, Plan
 from shipwrightd.ingest.rest import Rest
 from shipwrightd.ingest.store import Quarantined
 from shipwrightd.ingest.stream import Stream
-from shipwrightd.ingest.tail import ChangedError, open_existing, pick, read_at
+from shipwrightd.ingest.tail import ChangedError, open_existing, pick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,15 +88,14 @@ class Journal:
         nothing_new = signature == self._seen and self._queue and not self._queue[-1].undecided
         if nothing_new or (signature and signature == self._empty):
             return self._drain(db, now)
-        passed_over = bool(self._queue) and self._is_passed_over(db)
-        if self._queue and not passed_over:
+        if self._queue:
             polled = self._read_queue(db, now)
             if polled is not None:
                 return polled
-        if info is None and self._queue and not passed_over:
+        if info is None and self._queue:
             return self._drain(db, now)
         here = self._queue[-1].identity if self._queue else None
-        if here is None or passed_over or self._changed or (info and here != (info.st_dev, info.st_ino)):
+        if here is None or self._changed or (info and here != (info.st_dev, info.st_ino)):
             return self._resolve(db, now, signature)
         if not self._queue[-1].undecided:
             self._seen = signature
@@ -126,6 +125,8 @@ class Journal:
         """Read one batch from the first open file; None when all of them are read to the end."""
         stream = self._queue[0]
         last = len(self._queue) == 1
+        if last and not stream.position.offset and self._go_back(db, now):
+            return Polled(more=True, switched="passed_over")
         final = not last or (stream.undecided and self._rest.is_settled(os.fstat(stream.fd), self.settle_s, now))
         self._changed = False  # what was written over may have been written back since
         try:
@@ -209,6 +210,20 @@ class Journal:
         self._queue.pop(0)
         self._keep_draining(old, now)
 
+    def _go_back(self, db: apsw.Connection, now: Now) -> bool:
+        """Read siblings first that were passed over for the open file, of which nothing was read yet."""
+        here = self._queue[0]
+        siblings = locate.passed_over(here.fd, self._paths, self._others(db), self._held())
+        if not siblings:
+            return False
+        streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]
+        with durable(db), transaction(db):
+            if here.generation is not None:
+                store.end_generation(db, here.generation, "replaced")
+            self._begin(db, streams[0], Filing(db, self.source, now), b"")
+        self._queue = streams
+        return True
+
     def _begin(self, db: apsw.Connection, stream: Stream, filing: Filing, window: bytes) -> None:
         """Record a stream as the current one, with the history its file begins with."""
         name = self.source.name
@@ -236,20 +251,17 @@ class Journal:
 
     # -- finding the place again
 
-    def _is_passed_over(self, db: apsw.Connection) -> bool:
-        """Tell whether a sibling was never read: the file at hand was copied and emptied before it had an anchor."""
-        stream = self._queue[-1]
-        if len(self._queue) > 1 or stream.position.offset:
-            return False
-        held = {draining.identity for draining in self._draining}
-        return locate.hides_unread(stream.fd, self._paths, self._others(db), held)
-
     def _others(self, db: apsw.Connection) -> list[Place]:
         return [other.place for other in store.other_generations(db, self.source.name)]
 
+    def _held(self) -> set[locate.Inode]:
+        return {draining.identity for draining in self._draining}
+
     def _resolve(self, db: apsw.Connection, now: Now, signature: tuple[int, ...] | None) -> Polled:
         """Find out where to go on after a start or a change, and take it up."""
-        files = self._open_files()
+        found = open_existing(self._paths)
+        self._at_path = self._paths[-1] in found
+        files = list(found.values())
         if not files:
             return Polled()
         used: list[int] = []
@@ -274,12 +286,6 @@ class Journal:
         self._seen = self._empty = None
         return Polled(more=True, switched=plan.how.name.lower())
 
-    def _open_files(self) -> list[int]:
-        """Open the siblings that exist, oldest first, and the file itself, which must exist to be last."""
-        found = open_existing(self._paths)
-        self._at_path = self._paths[-1] in found
-        return list(found.values())
-
     def _plan(self, db: apsw.Connection, files: list[int], now: Now) -> Plan | None:
         """Decide what to read next; None when there is nothing but what was read before."""
         name = self.source.name
@@ -295,7 +301,7 @@ class Journal:
         back = locate.find_return(files, known, history) if self._at_path else None
         if back := back or locate.find_grown(siblings, [*known, here.place], history):
             return back
-        start = locate.first_unknown(siblings, [*known, here.place])
+        start = locate.first_unknown(siblings, [*known, here.place], self._held())
         if start == len(files):
             return None
         if not history:
@@ -378,7 +384,7 @@ class Journal:
             if here is not None:
                 store.end_generation(db, here.id, "replaced")
             if old is not None:
-                self._rescue(filing, old, stream)
+                filing.rescue(old, stream)
             if overlap is not None:
                 stream.lines = overlap.known
                 filing.add_lines(pick(stream.fd, overlap.unknown), stream.position.offset)
@@ -386,15 +392,3 @@ class Journal:
                 filing.gap("no_overlap", {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size})
             window = overlap.window[-WINDOW_LINES:].tobytes() if overlap else b""
             self._begin(db, stream, filing, window)
-
-    def _rescue(self, filing: Filing, old: Stream, new: Stream) -> None:
-        """Store what was read of the old file and not decided, unless it stands in the new one."""
-        left = old.leftover()
-        if not left or read_at(new.fd, len(left), new.position.offset) == left:
-            return
-        whole, _, half = left.rpartition(b"\n")
-        if whole:
-            filing.add_lines(whole.split(b"\n"), old.position.offset)
-        if half.strip():
-            offset = old.position.offset + len(left) - len(half)
-            filing.quarantine(old.generation, [Quarantined(offset, len(half), "unterminated", half)])

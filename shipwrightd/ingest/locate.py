@@ -7,7 +7,6 @@ only when no file holds the anchor in its place.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from array import array
 from collections import deque
@@ -21,10 +20,13 @@ from shipwrightd.ingest.tail import ANCHOR_BYTES, Place, Position, open_existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from shipwrightd.ingest.align import Run
     from shipwrightd.ingest.store import Generation
+
+Inode = tuple[int, int]  # device and number
 
 START = Position(0, b"")
 
@@ -146,11 +148,14 @@ def _known_up_to(fd: int, end: int) -> Overlap | None:
     return None
 
 
-def first_unknown(siblings: Sequence[int], known: Sequence[Place]) -> int:
-    """Return the index of the oldest sibling that is newer than all that were read before, and not empty."""
+def first_unknown(siblings: Sequence[int], known: Sequence[Place], held: AbstractSet[Inode]) -> int:
+    """Return the index of the oldest sibling that is newer than all that were read before, and not empty.
+
+    Those held open are being read, though none of their lines may have been whole yet.
+    """
     start = 0
     for index, sibling in enumerate(siblings):
-        if any(place.offset and resume_at(sibling, place) for place in known):
+        if _identity(sibling) in held or any(place.offset and resume_at(sibling, place) for place in known):
             start = index + 1
     while start < len(siblings) and not os.fstat(siblings[start]).st_size:
         start += 1
@@ -171,25 +176,28 @@ def find_generation(fd: int, others: Sequence[Generation]) -> tuple[Generation, 
     return None if last is None or last.place.offset else (last, START)
 
 
-def hides_unread(fd: int, paths: Sequence[Path], known: Sequence[Place], held: set[tuple[int, int]]) -> bool:
-    """Tell whether a file of which nothing was read may have held what stands in an older one of the paths only.
+def passed_over(fd: int, paths: Sequence[Path], known: Sequence[Place], held: AbstractSet[Inode]) -> list[int]:
+    """Open what was never read and is older than a file of which nothing was read yet, the oldest first.
 
-    That one was not read, is not among those held open (device, inode), and is no copy of what the file still holds.
+    The file may have been copied there and then emptied, with no anchor to tell of it. What is a copy of what it
+    still holds, or was when its name went to another, is none of these.
     """
-    with contextlib.ExitStack() as opened:
-        files = list(open_existing(paths).values())
-        for file in files:
-            opened.callback(os.close, file)
-        inodes = [_identity(file) for file in files]
-        if _identity(fd) not in inodes:
-            return False  # it is read first, for nobody else has it
-        at = inodes.index(_identity(fd))
-        unread = range(first_unknown(files[:at], known), at)
-        return any(inodes[index] not in held and not _is_copy(files[index], fd) for index in unread)
+    files = list(open_existing(paths).values())
+    inodes = [_identity(file) for file in files]
+    named = _identity(fd) in inodes
+    at = inodes.index(_identity(fd)) if named else max(0, len(files) - 1)
+    first = first_unknown(files[:at], known, held)
+    unread = [file for file in files[first:at] if not _is_copy(file, fd, named=named)]
+    for file in set(files) - set(unread):
+        os.close(file)
+    return unread
 
 
-def _is_copy(copy: int, fd: int) -> bool:
-    size = os.fstat(copy).st_size
+def _is_copy(copy: int, fd: int, *, named: bool) -> bool:
+    size, own = os.fstat(copy).st_size, os.fstat(fd).st_size
+    if named and own < size:
+        return False  # it was emptied since
+    size = min(size, own)
     ends = min(size, ANCHOR_BYTES)
     return all(read_at(copy, ends, offset) == read_at(fd, ends, offset) for offset in (0, size - ends))
 
@@ -290,6 +298,6 @@ def same_file(fd: int, place: Place) -> bool:
     return _identity(fd) == (place.device, place.inode)
 
 
-def _identity(fd: int) -> tuple[int, int]:
+def _identity(fd: int) -> Inode:
     info = os.fstat(fd)
     return info.st_dev, info.st_ino

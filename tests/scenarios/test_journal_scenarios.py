@@ -432,6 +432,21 @@ def test_an_unread_file_that_is_copied_and_emptied_is_read_from_its_copy(world: 
     assert world.stored() == list(range(1, 36))
 
 
+def test_an_unread_file_that_is_copied_emptied_filled_and_trimmed_is_read_whole(
+    world: World, follower: Follower
+) -> None:
+    world.events.touch()
+    follower.look()
+    world.append(30)
+    shutil.copyfile(world.events, world.events.with_name("events.jsonl.1"))
+    os.truncate(world.events, 0)
+    world.append(40)
+    world.trim(20, late=3)
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 79))
+
+
 def test_an_unread_file_that_is_copied_and_looked_at_before_it_is_emptied_is_read_once(
     world: World, follower: Follower
 ) -> None:
