@@ -213,7 +213,8 @@ class Journal:
     def _go_back(self, db: apsw.Connection, now: Now) -> bool:
         """Read siblings first that were passed over for the open file, of which nothing was read yet."""
         here = self._queue[0]
-        siblings = locate.passed_over(here.fd, self._paths, self._others(db), self._held())
+        others = store.other_generations(db, self.source.name)
+        siblings = locate.passed_over(here.fd, self._paths, others, self._held())
         if not siblings:
             return False
         streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]
@@ -250,9 +251,6 @@ class Journal:
         stream.close()
 
     # -- finding the place again
-
-    def _others(self, db: apsw.Connection) -> list[Place]:
-        return [other.place for other in store.other_generations(db, self.source.name)]
 
     def _held(self) -> set[locate.Inode]:
         return {draining.identity for draining in self._draining}
@@ -296,7 +294,8 @@ class Journal:
         if plan is not None:
             return self._look_closer(db, plan, files, here.place)
         siblings = files[:-1] if self._at_path else files
-        known = self._others(db)
+        others = store.other_generations(db, name)
+        known = [other.place for other in others]
         history = store.load_history(db, name)
         back = locate.find_return(files, known, history) if self._at_path else None
         if back := back or locate.find_grown(siblings, [*known, here.place], history):
@@ -305,9 +304,7 @@ class Journal:
         if start == len(files):
             return None
         if not history:
-            read = any(place.offset for place in known)
-            gone = read and not self._queue and not start and not any(locate.same_file(fd, here.place) for fd in files)
-            return Plan(How.NOTHING if gone else How.FRESH, start)
+            return locate.find_fresh(files, start, here.place, others, live=bool(self._queue))
         settled = not self._at_path or self._rest.is_whole(files[-1], here.place, self.settle_s, now)
         return locate.find_overlap(files, start, history, here.place, settled=settled)
 
@@ -317,7 +314,8 @@ class Journal:
         if locate.same_file(fd, place):
             return plan
         with contextlib.suppress(ChangedError):
-            further = [other for other in self._others(db) if other.offset > place.offset]
+            others = [other.place for other in store.other_generations(db, self.source.name)]
+            further = [other for other in others if other.offset > place.offset]
             back = locate.find_return([fd], further, ())
             if back is not None:
                 return replace(back, first=plan.first)

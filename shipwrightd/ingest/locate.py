@@ -176,7 +176,25 @@ def find_generation(fd: int, others: Sequence[Generation]) -> tuple[Generation, 
     return None if last is None or last.place.offset else (last, START)
 
 
-def passed_over(fd: int, paths: Sequence[Path], known: Sequence[Place], held: AbstractSet[Inode]) -> list[int]:
+def find_fresh(files: Sequence[int], start: int, place: Place, others: Sequence[Generation], *, live: bool) -> Plan:
+    """Plan for a file of which nothing was read, so that no history tells: read it, and what is unread before it.
+
+    When none of the files is one that was read before, what came between is gone.
+    """
+    if same_file(files[-1], place) and not _last_stands(files[:-1], others):
+        start = len(files) - 1
+    known = any(other.place.offset for other in others)
+    gone = known and not live and not start and not any(same_file(fd, place) for fd in files)
+    return Plan(How.NOTHING if gone else How.FRESH, start)
+
+
+def _last_stands(siblings: Sequence[int], others: Sequence[Generation]) -> bool:
+    """Tell whether the file rotated last is still there: else what stands in its place is an edit of it, not unread."""
+    last = next((other.place for other in others if other.state == "rotated" and other.place.offset), None)
+    return last is None or any(resume_at(sibling, last) for sibling in siblings)
+
+
+def passed_over(fd: int, paths: Sequence[Path], others: Sequence[Generation], held: AbstractSet[Inode]) -> list[int]:
     """Open what was never read and is older than a file of which nothing was read yet, the oldest first.
 
     The file may have been copied there and then emptied, with no anchor to tell of it. What is a copy of what it
@@ -186,8 +204,10 @@ def passed_over(fd: int, paths: Sequence[Path], known: Sequence[Place], held: Ab
     inodes = [_identity(file) for file in files]
     named = _identity(fd) in inodes
     at = inodes.index(_identity(fd)) if named else max(0, len(files) - 1)
-    first = first_unknown(files[:at], known, held)
+    first = first_unknown(files[:at], [other.place for other in others], held)
     unread = [file for file in files[first:at] if not _is_copy(file, fd, named=named)]
+    if unread and not _last_stands(files[:at], others):
+        unread = []
     for file in set(files) - set(unread):
         os.close(file)
     return unread

@@ -473,6 +473,24 @@ def test_an_unread_file_that_is_replaced_by_a_longer_copy_is_read_once(world: Wo
     assert sorted(world.stored()) == list(range(1, 11))
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_sibling_that_is_edited_before_the_new_file_has_a_line_is_not_read_again(
+    world: World, follower: Follower, *, restart: bool
+) -> None:
+    world.append(30)
+    world.rotate()
+    follower.settle()
+    sibling = world.events.with_name("events.jsonl.1")
+    scrubbed = sibling.with_name("scrubbed")
+    scrubbed.write_bytes(sibling.read_bytes().replace(b"test.tick", b"test.tock"))
+    scrubbed.rename(sibling)
+    world.append(2)
+    if restart:
+        follower.restart()
+    follower.settle()
+    assert world.stored() == list(range(1, 33))
+
+
 def test_the_first_line_of_a_file_that_left_the_path_empty_is_read_after_a_restart(
     world: World, follower: Follower
 ) -> None:
