@@ -157,7 +157,7 @@ def run_daemon(world: World, listener: Listener) -> None:
     """Run the real loop in this process, without pauses and without watching, until something ends it."""
     before = daemon.DATABASE_RETRY_S, daemon.BUSY_STEP_S
     daemon.DATABASE_RETRY_S = (0.0,)  # type: ignore[assignment]
-    daemon.BUSY_STEP_S = 10.0  # longer than a lock is waited for at all: the first look decides
+    daemon.BUSY_STEP_S = 0.001
     settings = config.Settings(log_level="error", rescan_s=0.0, settle_s=0.0, watch=False)
     try:
         daemon.run(config.Config(world.home, world.db_path), settings, lambda: settings, [listener])
