@@ -70,6 +70,7 @@ class Journal:
         self._changed = False  # the open file's bytes are not what was read
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._rest = Rest()
+        self._slots: locate.Slots | None = None  # what stood where when the open file was new
         self._at_path = False  # the last of the opened files is the one at the path
 
     def close(self) -> None:
@@ -214,7 +215,7 @@ class Journal:
         """Read siblings first that were passed over for the open file, of which nothing was read yet."""
         here = self._queue[0]
         others = store.other_generations(db, self.source.name)
-        siblings = locate.passed_over(here.fd, self._paths, others, self._held())
+        siblings, self._slots = locate.passed_over(here.fd, self._paths, others, self._held(), self._slots)
         if not siblings:
             return False
         streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]

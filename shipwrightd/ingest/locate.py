@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.store import Generation
 
 Inode = tuple[int, int]  # device and number
+Slots = dict[str, Inode]  # which file stands at which path
 
 START = Position(0, b"")
 
@@ -194,23 +195,32 @@ def _last_stands(siblings: Sequence[int], others: Sequence[Generation]) -> bool:
     return last is None or any(resume_at(sibling, last) for sibling in siblings)
 
 
-def passed_over(fd: int, paths: Sequence[Path], others: Sequence[Generation], held: AbstractSet[Inode]) -> list[int]:
+def passed_over(
+    fd: int, paths: Sequence[Path], others: Sequence[Generation], held: AbstractSet[Inode], before: Slots | None
+) -> tuple[list[int], Slots]:
     """Open what was never read and is older than a file of which nothing was read yet, the oldest first.
 
     The file may have been copied there and then emptied, with no anchor to tell of it. What is a copy of what it
-    still holds, or was when its name went to another, is none of these.
+    still holds, or was when its name went to another, is none of these; nor is an edit of a sibling: what stood
+    where `before` keeps its place then. Returns what stands where now, too.
     """
-    files = list(open_existing(paths).values())
-    inodes = [_identity(file) for file in files]
+    found = open_existing(paths)
+    files, slots = list(found.values()), {str(path): _identity(file) for path, file in found.items()}
+    inodes = list(slots.values())
     named = _identity(fd) in inodes
     at = inodes.index(_identity(fd)) if named else max(0, len(files) - 1)
     first = first_unknown(files[:at], [other.place for other in others], held)
     unread = [file for file in files[first:at] if not _is_copy(file, fd, named=named)]
-    if unread and not _last_stands(files[:at], others):
+    if unread and not (_last_stands(files[:at], others) if before is None else _moved(before, slots)):
         unread = []
     for file in set(files) - set(unread):
         os.close(file)
-    return unread
+    return unread, slots
+
+
+def _moved(before: Slots, now: Slots) -> bool:
+    stood = set(before.values())
+    return any(path not in before or (inode != before[path] and inode in stood) for path, inode in now.items())
 
 
 def _is_copy(copy: int, fd: int, *, named: bool) -> bool:

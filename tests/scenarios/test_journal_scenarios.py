@@ -447,6 +447,24 @@ def test_an_unread_file_that_is_copied_emptied_filled_and_trimmed_is_read_whole(
     assert world.stored() == list(range(1, 79))
 
 
+def test_an_unread_file_is_read_from_its_copy_when_nothing_read_before_is_left(
+    world: World, follower: Follower
+) -> None:
+    world.append(5)
+    follower.settle()
+    for _ in range(4):
+        world.rotate()
+    follower.settle()
+    world.append(30)
+    for old, new in ((2, 3), (1, 2)):
+        world.events.with_name(f"events.jsonl.{old}").rename(world.events.with_name(f"events.jsonl.{new}"))
+    shutil.copyfile(world.events, world.events.with_name("events.jsonl.1"))
+    os.truncate(world.events, 0)
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 41))
+
+
 def test_an_unread_file_that_is_copied_and_looked_at_before_it_is_emptied_is_read_once(
     world: World, follower: Follower
 ) -> None:
