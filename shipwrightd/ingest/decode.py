@@ -315,7 +315,7 @@ def _words(value: object) -> _Field:
     if value.__class__ is str and "\0" not in value:
         return value, False
     if isinstance(value, str) and not isinstance(value, JsonText):
-        return (value.replace("\0", "\u2400"), True) if "\0" in value else (value, False)
+        return value.replace("\0", "\u2400"), True
     return (str(value), True) if _is_number(value) else (None, value is not None)
 
 
@@ -326,9 +326,9 @@ def _integer(value: object) -> _Field:
     if isinstance(value, str) and _INTEGER.fullmatch(value) and len(value) <= len(str(INT64_MIN)):
         whole = int(value)
         return (whole, str(whole) != value) if INT64_MIN <= whole <= INT64_MAX else (None, True)
-    if isinstance(value, float) and INT64_MIN <= value <= INT64_MAX and math.isfinite(value):
+    if isinstance(value, float) and INT64_MIN <= value <= INT64_MAX:
         whole = math.floor(value)
-        return (whole, whole != value) if whole <= INT64_MAX else (None, True)
+        return whole, whole != value
     return None, value not in (None, "")
 
 

@@ -231,7 +231,7 @@ def _leading_record(piece: bytes) -> tuple[Fields, int] | None:
         return None
     text = piece.decode(errors="surrogateescape")
     value, end = prefix(text, 0)
-    if end < 0 or not isinstance(value, Pairs):
+    if not isinstance(value, Pairs):
         return None
     size = len(text[:end].encode(errors="surrogateescape"))
     fields = read_record(piece[:size]) if flatten(value) else None

@@ -30,6 +30,7 @@ def chunks(file: Path, *, ahead: bool) -> list[Chunk]:
             while (chunk := stream.pull(final=False)) is not None:
                 if ahead:
                     stream.pull_ahead(pool)
+                    stream.unfinished()  # waits until it is read: which thread is faster must not matter
                 stream.stored(chunk)
                 if rolled_back:
                     stream.restore(mark)
@@ -51,3 +52,20 @@ def test_reading_ahead_gives_the_same_chunks_and_leaves_the_same_undecided(
 
     assert len(plain) > 10
     assert chunks(file, ahead=True) == plain
+
+
+def test_reading_ahead_needs_no_further_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "READ_BYTES", 500)
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(b"".join(line(seq) for seq in range(100)))
+    stream = Stream(open_journal(file), Position(0, b""), origin=JOURNAL)
+    first = stream.pull(final=False)
+    with ThreadPoolExecutor(1) as pool:
+        stream.pull_ahead(pool)
+        ahead = stream.end.offset
+        second = stream.pull(final=False)
+    stream.close()
+
+    assert first is not None
+    assert second is not None
+    assert first.end.offset < second.end.offset <= ahead

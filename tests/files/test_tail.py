@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -134,9 +135,9 @@ def test_whatever_way_it_is_written_and_read_the_lines_are_those_of_the_file(
 def test_which_line_is_too_long_depends_on_its_length_alone(file: File, shift: int) -> None:
     """Not on where the blocks end in which it is read, or two readings of a file would differ."""
     longest = b"a" * MAX_LINE_BYTES
-    file.append(b"." * shift + b"\n" + longest + b"\n" + longest + b"b\nnext\n")
-    _, fits, giant, following = file.read_all()
-    assert fits == longest
+    file.append(b"." * shift + b"\n" + longest + b"\nshort\n" + longest + b"b\nnext\n")
+    _, fits, short, giant, following = file.read_all()
+    assert (fits, short) == (longest, b"short")
     assert giant == Giant(b"a" * GIANT_HEAD_BYTES, MAX_LINE_BYTES + 1, line_hashes([longest + b"b"]))
     assert following == b"next"
 
@@ -180,7 +181,8 @@ def test_what_is_no_file_is_refused_at_once_and_says_so(tmp_path: Path, kind: st
         path.symlink_to("/dev/null")
     with pytest.raises(NotAFileError, match="is not a regular file") as caught:
         open_journal(path)
-    assert caught.value.strerror == "is not a regular file"
+    error = caught.value
+    assert (error.errno, error.strerror, error.filename) == (errno.EINVAL, "is not a regular file", str(path))
 
 
 def test_a_file_cut_or_written_over_before_the_position_is_noticed(file: File) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shipwrightd.ingest.decode import JOURNAL, TEAM, Decoded, Origin, Rejected, decode_lines
-from shipwrightd.ingest.rows import EVENT_COLUMNS
+from shipwrightd.ingest.decode import JOURNAL, TEAM, Decoded, Origin, Rejected, _decode_good, decode_lines
+from shipwrightd.ingest.rows import EVENT_COLUMNS, EventRow
 
 HEAD = b'{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"t"'
 
@@ -42,6 +42,26 @@ def test_good_line_fills_all_columns_in_order() -> None:
             *("opus", "events.jsonl", 0, '{"b":1,"a":"x"}'),
         )
     ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"",
+        b',"issue":0,"stage":"build","result":"success","duration_s":13,"cost_usd":0.25,"model":"opus"',
+        b',"stage":null,"duration_s":1.5,"cost_usd":1',
+        b',"note":"at 10:00: done","list":[1,2]',
+        b',"recommended":"{\\"model\\":\\"haiku\\"}"',
+        b', "a" : 1',
+    ],
+)
+def test_what_journals_are_full_of_is_read_the_fast_way(fields: bytes) -> None:
+    """The careful way gives the same rows at four times the cost."""
+    rows: list[EventRow] = []
+    lines = [HEAD + fields + b"}"] * 3
+
+    assert _decode_good(lines, "events.jsonl", rows) == 3
+    assert rows == decode(*lines).rows
 
 
 def test_event_without_further_fields_has_no_extra() -> None:
@@ -210,6 +230,32 @@ def test_epoch_that_is_no_number_is_derived_and_kept() -> None:
     assert (found["ts_epoch"], found["extra"]) == (1768903207, [("ts_epoch", "soon")])
 
 
+@pytest.mark.parametrize("number", [(1 << 63) - 1, -(1 << 63)])
+def test_epoch_in_quotes_may_be_as_large_as_a_column_holds(number: int) -> None:
+    found = event(f'{{"ts_epoch":"{number}","type":"t"}}'.encode())
+
+    assert (found["ts_epoch"], found["extra"]) == (number, None)
+
+
+@pytest.mark.parametrize("number", [1 << 63, -(1 << 63) - 1])
+def test_epoch_in_quotes_that_no_column_holds_stays_in_extra(number: int) -> None:
+    found = event(f'{{"ts_epoch":"{number}","type":"t"}}'.encode())
+
+    assert (found["ts_epoch"], found["extra"]) == (None, [("ts_epoch", str(number))])
+
+
+def test_epoch_written_as_the_least_double_a_column_holds_is_a_whole_number() -> None:
+    found = event(b'{"ts_epoch":-9.223372036854776e18,"type":"t"}')
+
+    assert (found["ts_epoch"], found["extra"]) == (-(1 << 63), None)
+
+
+def test_empty_epoch_is_none() -> None:
+    found = event(b'{"ts":"2026-01-20T10:00:07Z","ts_epoch":"","type":"t"}')
+
+    assert (found["ts_epoch"], found["extra"]) == (1768903207, None)
+
+
 @pytest.mark.parametrize("ts", [b"5", b"{}", b"[1]", b"true"])
 def test_time_that_is_no_text_stays_in_extra(ts: bytes) -> None:
     found = event(b'{"ts":' + ts + b',"type":"t"}')
@@ -220,6 +266,13 @@ def test_time_that_is_no_text_stays_in_extra(ts: bytes) -> None:
 @pytest.mark.parametrize("column", ["type", "stage", "result", "model"])
 def test_number_in_a_text_column_is_its_digits_and_stays_a_number_in_extra(column: str) -> None:
     found = event(f'{{"{column}":5}}'.encode())
+
+    assert (found[column], found["extra"]) == ("5", [(column, 5)])
+
+
+@pytest.mark.parametrize("column", ["stage", "result", "model"])
+def test_number_in_a_text_column_of_an_else_plain_line_is_its_digits(column: str) -> None:
+    found = with_fields(f'"{column}":5'.encode())
 
     assert (found[column], found["extra"]) == ("5", [(column, 5)])
 
@@ -260,6 +313,20 @@ def test_rows_of_nesting_too_deep_for_json_count_as_salvaged() -> None:
     decoded = decode(line, line)
 
     assert (decoded.salvaged, [row[10] for row in decoded.rows]) == (2, [1, 1])
+
+
+def test_nesting_too_deep_behind_a_key_that_is_too_long_to_be_found_is_kept_as_the_text_of_its_line() -> None:
+    line = b'{"' + b"k" * 300 + b'":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    (row,) = decode(line).rows
+
+    assert json.loads(row[-1] or "") == {"extra": line.decode()}
+
+
+@pytest.mark.parametrize("half", [b"\\ud800", b"\\uDC00"])
+def test_half_a_surrogate_pair_beside_a_number_too_large_for_the_fast_parser_is_salvaged(half: bytes) -> None:
+    found = with_fields(b'"a":"' + half + b'","n":1e400')
+
+    assert (found["salvaged"], found["extra"]) == (1, [("a", half.decode().lower()), ("n", "1e400")])
 
 
 def test_nested_text_with_half_a_surrogate_pair_becomes_the_text_of_its_escape() -> None:

@@ -20,6 +20,10 @@ def test_the_overlap_is_the_longest_one_for_all_short_lists_of_two_letters() -> 
         assert overlap(known, found) == max(n for n in lengths if known[len(known) - n :] == found[:n])
 
 
+def test_the_overlap_is_found_where_a_longer_one_breaks_off() -> None:
+    assert overlap(entries("aabaaab"), entries("aabaaac")) == 3
+
+
 @pytest.mark.parametrize(
     ("known", "found", "cap", "more"),
     [

@@ -92,11 +92,15 @@ def test_newline_in_the_type_or_a_key_is_part_of_it() -> None:
         ("first\n\nthird \\n", "first\n\nthird \\n"),
         ("C:\\dir\\", "C:\\dir\\"),
         ("a}\nb}", "a}\nb}"),
+        ("a\t}\nb", "a\t}\nb"),
         ('got {"a":"x","b":1} from "api"', 'got {"a":"x","b":1} from "api"'),
         ('{"a":"x","b":{"c":1}}', '{"a":"x","b":{"c":1}}'),
         ('{\n  "d": 1,\n  "a": {"b":"c"}\n}', '{\n  "d": 1,\n  "a": {"b":"c"}\n}'),
         ('{\n  "a": { "b":"c"}\n}', '{\n  "a": { "b":"c"}\n}'),
         ('{"cut": "off', '{"cut": "off'),
+        ('{"a":"x"}" or {"b":"y"}', '{"a":"x"}" or {"b":"y"}'),
+        ('got {"a":{"b":1},"c":"x","d":2} back', 'got {"a":{"b":1},"c":"x","d":2} back'),
+        ('x"},"z":1 w', 'x"},"z":1 w'),
         ('a "b" and \\"c\\"', 'a "b" and \\"c\\"'),
     ],
 )
@@ -143,6 +147,7 @@ def test_empty_values_are_null() -> None:
         ('{"k":"v"}junk', '{"k":"v"}junk'),
         ("hello", "hello"),
         ("[1,2", "[1,2"),
+        ("{a:1}", "{a:1}"),
         ('{"goal":"a "dry run" in C:\\temp","n":1}', {"goal": 'a "dry run" in C:\\temp', "n": 1}),
         ('{"a":{"b":"say "x""},"c":007}', {"a": {"b": 'say "x"'}, "c": "007"}),
     ],
@@ -173,9 +178,10 @@ def test_records_without_a_newline_between_them_are_two() -> None:
     assert len(decode(GOOD + b'{"type":"x"}').rows) == 2
 
 
+@pytest.mark.parametrize("damage", ['"n":007', '"tab":"a\tb"'])
 @pytest.mark.parametrize(("backslashes", "closed"), [(0, True), (1, False), (2, True), (3, False), (4, True)], ids=str)
-def test_quote_that_may_be_escaped_leaves_a_record_open(backslashes: int, closed: object) -> None:
-    line = (START + ',"n":007,"goal":"C:' + "\\" * backslashes + '"}').encode()
+def test_quote_that_may_be_escaped_leaves_a_record_open(damage: str, backslashes: int, closed: object) -> None:
+    line = (START + f',{damage},"goal":"C:' + "\\" * backslashes + '"}').encode()
 
     assert decode(line, final=False).consumed == bool(closed)
     assert len(decode(line).rows) == 1
@@ -233,6 +239,46 @@ def test_list_in_a_damaged_record_is_a_list() -> None:
     assert fields('"n":007,"a":[1,"x, y",{"b":2}],"last":1')["a"] == [1, "x, y", {"b": 2}]
 
 
+def test_list_with_a_raw_control_character_in_a_damaged_record_is_a_list() -> None:
+    assert fields('"n":007,"a":["\x1b[31m"],"last":1')["a"] == ["\x1b[31m"]
+
+
+def test_list_behind_many_numbers_and_texts_of_a_damaged_record_is_a_list() -> None:
+    many = ",".join(f'"n{n}":{n},"s{n}":"x"' for n in range(20))
+
+    assert fields(f'"goal":"say "hi"",{many},"a":[1,2]')["a"] == [1, 2]
+
+
+def test_sixteen_lists_of_a_damaged_record_are_lists() -> None:
+    found = fields('"n":007,' + ",".join(f'"a{n}":[{n}]' for n in range(16)))
+
+    assert [found[f"a{n}"] for n in range(16)] == [[n] for n in range(16)]
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        'got {"a":1} from "api"',  # the first quote is behind the object
+        'see {"a":1}',
+        '{"a":007}',  # looks like JSON and closes like it
+        '{"a":"x"}" or {"b":"y"}',
+    ],
+)
+@pytest.mark.parametrize("last", ["", ',"after":1'])
+def test_text_that_quotes_whole_objects_is_complete_with_its_line(goal: str, last: str) -> None:
+    line = (START + f',"n":007,"goal":"{goal}"{last}}}').encode()
+
+    assert decode(line, final=False).consumed == 1
+    assert salvaged(line)["goal"] == goal
+
+
+def test_text_that_begins_like_an_object_and_ends_otherwise_is_left_open() -> None:
+    line = (START + ',"n":007,"goal":"{"a":1} in BOX"}').encode()
+
+    assert decode(line, final=False).consumed == 0
+    assert salvaged(line)["goal"] == '{"a":1} in BOX'
+
+
 def test_text_that_may_end_inside_an_object_it_quotes_is_left_open() -> None:
     line = (START + ',"n":007,"goal":"see {"a":"b"}').encode()
 
@@ -271,6 +317,27 @@ def test_event_quoted_inside_a_message_is_no_event() -> None:
     assert found["pattern"] == 'bad line: {"ts":"2026-01-20T10:00:00Z","type":"x"} in file'
 
 
+def test_record_glued_to_a_message_that_quotes_several_events_is_recovered() -> None:
+    quoted = '{"ts":"2026-01-20T10:00:00Z","of":{"ts":"2026-01-20T09:00:00Z"}} in file'
+    cut = (START + f',"goal":"{quoted}').encode()
+    decoded = decode(cut + GOOD)
+
+    assert [row[3] for row in decoded.rows] == [7]
+    assert decoded.rejected == [Rejected(0, 1, 0, len(cut), "cut_record")]
+
+
+def test_event_quoted_behind_a_single_character_is_no_event() -> None:
+    line = b'>{"ts":"2026-01-20T10:00:00Z","type":"x"} in file'
+
+    assert decode(line) == Decoded([], [Rejected(0, 1, 0, len(line), "not_json")], 0, 1)
+
+
+def test_any_number_of_records_may_stand_on_a_line() -> None:
+    decoded = decode(GOOD * 100)
+
+    assert ([row[3] for row in decoded.rows], decoded.rejected) == ([7] * 100, [])
+
+
 def test_interleaved_pieces_give_the_whole_records_and_reject_the_rest() -> None:
     piece = START.encode() + b',"error":"' + b"1" * 100
     decoded = decode(piece + START.encode() + b',"error":"3', b"333" + GOOD, b'11","error_class":"unknown"}')
@@ -294,6 +361,14 @@ def test_nul_bytes_are_rejected_and_the_records_around_them_kept() -> None:
         Rejected(1, 1, len(START) + 6, len(START) + 8, "nul_bytes"),
         Rejected(2, 1, 0, 2, "not_json"),
     ]
+
+
+@pytest.mark.parametrize("blanks", [b" ", b"\t\v\f\r", b"\xef\xbb\xbf"])
+def test_blanks_between_pieces_are_not_rejected(blanks: bytes) -> None:
+    decoded = decode(b"\0" + blanks + GOOD + b"\0")
+
+    assert len(decoded.rows) == 1
+    assert [gone.reason for gone in decoded.rejected] == ["nul_bytes", "nul_bytes"]
 
 
 def test_rubbish_behind_a_record_is_rejected_alone() -> None:
@@ -329,7 +404,7 @@ def test_next_record_ends_the_wait() -> None:
     assert decoded.rejected == [Rejected(0, 1, 0, len(open_line), "cut_record")]
 
 
-@pytest.mark.parametrize("following", [b' {"type":"x"}', b'{"a":1,"ts":null}', b"\0"])
+@pytest.mark.parametrize("following", [b' {"type":"x"}', b'{"a":1,"ts":null}', b"\0", b'\xef\xbb\xbf{"type":"x"}'])
 def test_any_line_that_is_an_event_ends_the_wait(following: bytes) -> None:
     assert decode(START.encode() + b',"goal":"a', following, final=False).consumed == 2
 
@@ -344,6 +419,7 @@ def test_waiting_is_bounded() -> None:
     lines = [START.encode() + b',"goal":"a', *[b"text"] * 300]
 
     assert decode(*lines, final=False).rejected[0].count == 256
+    assert decode(lines[0], b"x" * (1 << 20), final=False).consumed == 0
     assert decode(lines[0], b"x" * (1 << 20), b"y" * 9, final=False).consumed == 3
 
 

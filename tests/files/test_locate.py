@@ -1,0 +1,227 @@
+"""Where to go on, asked of real files: which of several places counts, and what is too little to go by."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from typing import TYPE_CHECKING
+
+import pytest
+from world import line
+
+from shipwrightd.ingest import locate
+from shipwrightd.ingest.align import WINDOW_LINES, line_hashes
+from shipwrightd.ingest.locate import How
+from shipwrightd.ingest.store import Generation
+from shipwrightd.ingest.tail import Place, Position, anchor_hash, open_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Folder:
+    """Files of numbered lines; what was opened is closed in the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.opened: list[int] = []
+
+    def holding(self, *seqs: int) -> int:
+        """Make a file of these lines and open it."""
+        path = self.path / f"file.{len(self.opened)}"
+        path.write_bytes(b"".join(map(line, seqs)))
+        self.opened.append(open_journal(path))
+        return self.opened[-1]
+
+    def named(self, fd: int) -> Path:
+        """Return the path of a file that was made here."""
+        return self.path / f"file.{self.opened.index(fd)}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    folder = Folder(tmp_path)
+    yield folder
+    for fd in folder.opened:
+        os.close(fd)
+
+
+def history(*seqs: int) -> list[int]:
+    return list(array("Q", line_hashes([line(seq).removesuffix(b"\n") for seq in seqs])))
+
+
+def size(*seqs: int) -> int:
+    return sum(len(line(seq)) for seq in seqs)
+
+
+def place(fd: int, offset: int) -> Place:
+    """Return what a checkpoint knows of a file read so far."""
+    info = os.fstat(fd)
+    before = os.pread(fd, offset, 0)
+    return Place(info.st_dev, info.st_ino, offset, anchor_hash(before), len(before))
+
+
+def elsewhere(fd: int, offset: int) -> Place:
+    """Return the place in a file that has gone since; it was a copy of this one."""
+    known = place(fd, offset)
+    return Place(known.device, 0, known.offset, known.anchor, known.anchor_bytes)
+
+
+def test_of_two_files_that_hold_the_anchor_the_one_that_was_read_goes_on(folder: Folder) -> None:
+    files = [folder.holding(1, 2, 3), folder.holding(1, 2, 3), folder.holding(1, 2, 3)]
+
+    for index, fd in enumerate(files):
+        plan = locate.find_anchor(files, place(fd, size(1, 2)))
+        assert plan is not None
+        assert (plan.how, plan.first) == (How.ANCHOR, index)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_file_that_is_back_goes_on_as_far_as_it_was_read_furthest(folder: Folder, turned: object) -> None:
+    fd = folder.holding(1, 2, 3)
+    other = folder.holding(7, 8, 9)
+    known = [elsewhere(fd, size(1)), elsewhere(fd, size(1, 2)), elsewhere(other, size(7, 8, 9))]
+    plan = locate.find_return([fd], known[::-1] if turned else known, history(4, 5))
+
+    assert plan is not None
+    assert (plan.how, plan.position.offset) == (How.OVERLAP, size(1, 2))
+    assert plan.overlap is not None
+    assert (plan.overlap.known, list(plan.overlap.window)) == (2, history(1, 2))
+
+
+def test_a_file_of_which_nothing_was_read_is_not_back(folder: Folder) -> None:
+    fd = folder.holding(1, 2, 3)
+
+    assert locate.find_return([fd], [place(fd, 0)], history(4, 5)) is None
+
+
+def test_a_sibling_that_goes_on_as_the_history_does_is_read_from_where_it_leaves_it(folder: Folder) -> None:
+    never_read, grown = folder.holding(20, 21), folder.holding(*range(1, 11), 90, 91)
+    known = [elsewhere(folder.holding(*range(30, 60)), size(*range(30, 60))), elsewhere(grown, size(1, 2))]
+    plan = locate.find_grown([never_read, grown], known, history(*range(1, 15)))
+
+    assert plan is not None
+    assert (plan.how, plan.first, plan.position.offset) == (How.OVERLAP, 1, size(*range(1, 11)))
+
+
+def test_a_sibling_inside_the_history_is_known_to_its_end(folder: Folder) -> None:
+    grown = folder.holding(*range(1, 7))
+    plan = locate.find_grown([grown], [elsewhere(grown, size(1, 2))], history(*range(1, 11)))
+
+    assert plan is not None
+    assert plan.position.offset == size(*range(1, 7))
+
+
+def test_a_sibling_that_was_read_to_where_it_leaves_the_history_has_not_grown(folder: Folder) -> None:
+    grown = folder.holding(*range(1, 11), 90, 91)
+    known = [elsewhere(grown, size(*range(1, 11)))]
+
+    assert locate.find_grown([grown], known, history(*range(1, 15))) is None
+
+
+def test_a_sibling_that_was_never_read_has_not_grown(folder: Folder) -> None:
+    never_read = folder.holding(*range(1, 11), 90, 91)
+    known = [elsewhere(folder.holding(50), size(50)), place(never_read, 0)]
+
+    assert locate.find_grown([never_read], known, history(*range(1, 15))) is None
+
+
+def test_so_few_lines_that_go_on_as_the_history_does_are_chance(folder: Folder) -> None:
+    grown = folder.holding(1, 2, 90, 91)
+
+    assert locate.find_grown([grown], [elsewhere(grown, size(1))], history(*range(1, 11))) is None
+
+
+def generation(number: int, place: Place) -> Generation:
+    return Generation(number, "rotated", place, 0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_finished_file_was_read_as_far_as_the_furthest_place_in_it(folder: Folder, turned: object) -> None:
+    fd = folder.holding(1, 2, 3)
+    others = [generation(2, elsewhere(fd, size(1))), generation(1, elsewhere(fd, size(1, 2)))]
+    found = locate.find_generation(fd, others[::-1] if turned else others)
+
+    assert found == (others[1], Position(size(1, 2), line(1) + line(2)))
+
+
+def test_a_file_left_before_its_first_line_was_whole_is_known_by_its_inode(folder: Folder) -> None:
+    fd = folder.holding(1, 2, 3)
+    empty = generation(1, place(fd, 0))
+
+    assert locate.find_generation(fd, [empty]) == (empty, locate.START)
+
+
+def test_an_inode_that_a_later_file_had_tells_nothing(folder: Folder) -> None:
+    fd, other = folder.holding(1, 2, 3), folder.holding(7, 8)
+    here, gone = place(fd, 0), place(other, size(7))
+    later = Place(here.device, here.inode, gone.offset, gone.anchor, gone.anchor_bytes)
+
+    assert locate.find_generation(fd, [generation(2, later), generation(1, here)]) is None
+
+
+def test_a_file_that_nobody_read_is_no_generation(folder: Folder) -> None:
+    fd, other = folder.holding(1, 2, 3), folder.holding(7, 8)
+
+    assert locate.find_generation(fd, [generation(1, place(other, size(7)))]) is None
+
+
+def passed_over(folder: Folder, fd: int, *files: int) -> list[int]:
+    """Return which of the files, the last at the path, were passed over for an open one."""
+    found = locate.passed_over(fd, [folder.named(file) for file in files], [], frozenset())
+    inodes = [os.fstat(file).st_ino for file in found]
+    for file in found:
+        os.close(file)
+    return [index for index, file in enumerate(files) if os.fstat(file).st_ino in inodes]
+
+
+def test_a_copy_of_a_file_that_was_emptied_since_was_passed_over(folder: Folder) -> None:
+    copy, emptied = folder.holding(1, 2), folder.holding()
+
+    assert passed_over(folder, emptied, copy, emptied) == [0]
+
+
+def test_a_copy_of_a_file_that_still_holds_it_is_nothing_more(folder: Folder) -> None:
+    copy, fd = folder.holding(1, 2), folder.holding(1, 2, 3)
+
+    assert passed_over(folder, fd, copy, fd) == []
+
+
+def test_what_is_newer_than_a_file_that_was_renamed_was_not_passed_over(folder: Folder) -> None:
+    older, renamed, newer, at_path = (folder.holding(seq) for seq in (1, 2, 3, 4))
+
+    assert passed_over(folder, renamed, older, renamed, newer, at_path) == [0]
+
+
+def test_the_file_at_the_path_was_not_passed_over_for_one_that_was_removed(folder: Folder) -> None:
+    removed, at_path = folder.holding(1), folder.holding(2)
+
+    assert passed_over(folder, removed, at_path) == []
+
+
+def test_a_sibling_is_at_rest_while_the_file_at_the_path_is_written(folder: Folder) -> None:
+    files = [folder.holding(*range(3, 7)), folder.holding(90)]
+    plan = locate.find_overlap(files, 0, history(*range(1, 11)), place(files[1], 0), settled=False)
+
+    assert (plan.how, plan.first) == (How.OVERLAP, 0)
+
+
+@pytest.mark.parametrize(
+    ("seqs", "known", "found"),
+    [
+        ((1, 2, 90), range(1, 11), 2),  # begins as it always did, and lost its end
+        ((5, 6, 90), range(1, 11), None),  # two lines from its middle prove nothing
+        ((1, 1, 90), (1, 1, 1, 2, 3), None),  # nor do equal ones
+        ((1, 2, 90), range(1, WINDOW_LINES), 2),
+        ((1, 2, 90), range(1, WINDOW_LINES + 1), None),  # its first line may have left the window
+    ],
+)
+def test_a_short_file_written_over_in_place_is_known_by_its_beginning(
+    folder: Folder, seqs: tuple[int, ...], known: tuple[int, ...], found: int | None
+) -> None:
+    head = history(*seqs)
+    lines = history(*known) if len(known) < WINDOW_LINES - 1 else [*head[:2], *range(len(known) - 2)]
+    overlap = locate.overlap_of(folder.holding(*seqs), lines, settled=True, in_place=True)
+
+    assert overlap is How.NOTHING if found is None else not isinstance(overlap, How) and overlap.known == found
