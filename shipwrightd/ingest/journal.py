@@ -305,7 +305,8 @@ class Journal:
         if start == len(files):
             return None
         if not history:
-            return locate.find_fresh(files, start, here.place, others, live=bool(self._queue))
+            plan = locate.find_fresh(files, start, here.place, others, len(self._paths) - 1)
+            return replace(plan, how=How.FRESH) if self._queue else plan  # what is open was read to its end
         settled = not self._at_path or self._rest.is_whole(files[-1], here.place, self.settle_s, now)
         return locate.find_overlap(files, start, history, here.place, settled=settled)
 

@@ -177,22 +177,27 @@ def find_generation(fd: int, others: Sequence[Generation]) -> tuple[Generation, 
     return None if last is None or last.place.offset else (last, START)
 
 
-def find_fresh(files: Sequence[int], start: int, place: Place, others: Sequence[Generation], *, live: bool) -> Plan:
+def find_fresh(files: Sequence[int], start: int, place: Place, others: Sequence[Generation], slots: int) -> Plan:
     """Plan for a file of which nothing was read, so that no history tells: read it, and what is unread before it.
 
-    When none of the files is one that was read before, what came between is gone.
+    `slots`: how many siblings there can be. When none of the files is one that was read before, what came between
+    is gone.
     """
-    if same_file(files[-1], place) and not _last_stands(files[:-1], others):
+    if same_file(files[-1], place) and _is_edited(files[:-1], others, slots):
         start = len(files) - 1
     known = any(other.place.offset for other in others)
-    gone = known and not live and not start and not any(same_file(fd, place) for fd in files)
+    gone = known and not start and not any(same_file(fd, place) for fd in files)
     return Plan(How.NOTHING if gone else How.FRESH, start)
 
 
-def _last_stands(siblings: Sequence[int], others: Sequence[Generation]) -> bool:
-    """Tell whether the file rotated last is still there: else what stands in its place is an edit of it, not unread."""
-    last = next((other.place for other in others if other.state == "rotated" and other.place.offset), None)
-    return last is None or any(resume_at(sibling, last) for sibling in siblings)
+def _is_edited(siblings: Sequence[int], others: Sequence[Generation], slots: int) -> bool:
+    """Tell whether the file rotated last is gone though no rotations pushed it out: an edit stands in its place."""
+    read = [other for other in others if other.place.offset]
+    last = next((other.place for other in read if other.state == "rotated"), None)
+    if last is None or any(resume_at(sibling, last) for sibling in siblings):
+        return False
+    pushed = len(siblings) == slots and not any(resume_at(fd, other.place) for fd in siblings for other in read)
+    return not pushed
 
 
 def passed_over(
@@ -211,7 +216,7 @@ def passed_over(
     at = inodes.index(_identity(fd)) if named else max(0, len(files) - 1)
     first = first_unknown(files[:at], [other.place for other in others], held)
     unread = [file for file in files[first:at] if not _is_copy(file, fd, named=named)]
-    if unread and not (_last_stands(files[:at], others) if before is None else _moved(before, slots)):
+    if unread and (_is_edited(files[:at], others, len(paths) - 1) if before is None else not _moved(before, slots)):
         unread = []
     for file in set(files) - set(unread):
         os.close(file)

@@ -169,7 +169,7 @@ def test_a_file_that_nobody_read_is_no_generation(folder: Folder) -> None:
 
 def passed_over(folder: Folder, fd: int, *files: int) -> list[int]:
     """Return which of the files, the last at the path, were passed over for an open one."""
-    found = locate.passed_over(fd, [folder.named(file) for file in files], [], frozenset())
+    found, _ = locate.passed_over(fd, [folder.named(file) for file in files], [], frozenset(), None)
     inodes = [os.fstat(file).st_ino for file in found]
     for file in found:
         os.close(file)

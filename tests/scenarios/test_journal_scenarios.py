@@ -447,8 +447,9 @@ def test_an_unread_file_that_is_copied_emptied_filled_and_trimmed_is_read_whole(
     assert world.stored() == list(range(1, 79))
 
 
+@pytest.mark.parametrize("restart", [False, True])
 def test_an_unread_file_is_read_from_its_copy_when_nothing_read_before_is_left(
-    world: World, follower: Follower
+    world: World, follower: Follower, *, restart: bool
 ) -> None:
     world.append(5)
     follower.settle()
@@ -461,6 +462,8 @@ def test_an_unread_file_is_read_from_its_copy_when_nothing_read_before_is_left(
     shutil.copyfile(world.events, world.events.with_name("events.jsonl.1"))
     os.truncate(world.events, 0)
     world.append(5)
+    if restart:
+        follower.restart()
     follower.settle()
     assert world.stored() == list(range(1, 41))
 
