@@ -104,8 +104,8 @@ class JournalMachine(RuleBasedStateMachine):
         lost = set(range(1, self.world.written + 1)) - there - self.lost
         self.lost |= lost
         if self.before and not self.before & standing:
-            self.proven |= bool(lost)
             self.replaced = True
+            self.proven |= bool(lost) and not any(seq in standing for seq in stored if seq < min(lost))
         self._note_read()
         if self.world.events.exists() and self._count(f"{CURRENT} AND inode = {self.world.events.stat().st_ino}"):
             self.raced = 0  # reading has gone over to what the race left
