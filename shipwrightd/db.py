@@ -204,18 +204,18 @@ def open_writer(path: Path) -> apsw.Connection:
         message = f"cannot open the database {path}: {error}"
         raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
     try:
-        _set_up(db, fresh=fresh)
+        _set_up(db)
     except BaseException:
         abandon(db)
         raise
     return db
 
 
-def _set_up(db: apsw.Connection, *, fresh: bool) -> None:
+def _set_up(db: apsw.Connection) -> None:
     """Give a writer its settings, and a fresh database what makes it ours."""
     _distrust(db)
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
-    if fresh:
+    if db.execute("PRAGMA page_count").get == 0:  # the file's size does not tell: making it may be undone just now
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute("PRAGMA journal_mode = WAL")
@@ -383,7 +383,8 @@ def durable(db: apsw.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        db.execute("PRAGMA synchronous = NORMAL")
+        with contextlib.suppress(apsw.Error):  # what was committed is, whatever this says
+            db.execute("PRAGMA synchronous = NORMAL")
 
 
 @contextlib.contextmanager

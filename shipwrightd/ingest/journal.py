@@ -215,7 +215,10 @@ class Journal:
         """Read siblings first that were passed over for the open file, of which nothing was read yet."""
         here = self._queue[0]
         others = store.other_generations(db, self.source.name)
-        siblings, self._slots = locate.passed_over(here.fd, self._paths, others, self._held(), self._slots)
+        try:
+            siblings, self._slots = locate.passed_over(here.fd, self._paths, others, self._held(), self._slots)
+        except ChangedError:  # reading it finds out, too
+            return False
         if not siblings:
             return False
         streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]

@@ -12,7 +12,7 @@ from array import array
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest.align import WINDOW_LINES, TailSearch, Verdict, decide, is_sure, unknown_in
@@ -205,21 +205,25 @@ def passed_over(
 ) -> tuple[list[int], Slots]:
     """Open what was never read and is older than a file of which nothing was read yet, the oldest first.
 
-    The file may have been copied there and then emptied, with no anchor to tell of it. What is a copy of what it
-    still holds, or was when its name went to another, is none of these; nor is an edit of a sibling: what stood
-    where `before` keeps its place then. Returns what stands where now, too.
+    The file may have been copied there and then emptied, with no anchor to tell of it. What has lines in common with
+    what it holds now was made from it, and is newer; and an edit of a sibling is none of these: what stood where
+    `before` keeps its place then. Returns what stands where now, too.
     """
     found = open_existing(paths)
     files, slots = list(found.values()), {str(path): _identity(file) for path, file in found.items()}
     inodes = list(slots.values())
-    named = _identity(fd) in inodes
-    at = inodes.index(_identity(fd)) if named else max(0, len(files) - 1)
-    first = first_unknown(files[:at], [other.place for other in others], held)
-    unread = [file for file in files[first:at] if not _is_copy(file, fd, named=named)]
-    if unread and (_is_edited(files[:at], others, len(paths) - 1) if before is None else not _moved(before, slots)):
-        unread = []
-    for file in set(files) - set(unread):
-        os.close(file)
+    at = inodes.index(_identity(fd)) if _identity(fd) in inodes else max(0, len(files) - 1)
+    unread: list[int] = []
+    try:
+        new = files[first_unknown(files[:at], [other.place for other in others], held) : at]
+        if new and not (
+            _is_edited(files[:at], others, len(paths) - 1) if before is None else not _moved(before, slots)
+        ):
+            lines = array("Q", chain.from_iterable(block.hashes for block in scan(fd)))
+            unread = list(takewhile(lambda file: not _continues(lines, file), new))
+    finally:
+        for file in set(files) - set(unread):
+            os.close(file)
     return unread, slots
 
 
@@ -228,13 +232,8 @@ def _moved(before: Slots, now: Slots) -> bool:
     return any(path not in before or (inode != before[path] and inode in stood) for path, inode in now.items())
 
 
-def _is_copy(copy: int, fd: int, *, named: bool) -> bool:
-    size, own = os.fstat(copy).st_size, os.fstat(fd).st_size
-    if named and own < size:
-        return False  # it was emptied since
-    size = min(size, own)
-    ends = min(size, ANCHOR_BYTES)
-    return all(read_at(copy, ends, offset) == read_at(fd, ends, offset) for offset in (0, size - ends))
+def _continues(lines: Sequence[int], fd: int) -> bool:
+    return bool(lines) and isinstance(overlap_of(fd, lines, settled=True, in_place=False), Overlap)
 
 
 def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place: Place, *, settled: bool) -> Plan:

@@ -482,6 +482,21 @@ def test_an_unread_file_that_is_copied_and_looked_at_before_it_is_emptied_is_rea
     assert world.stored() == list(range(1, 36))
 
 
+def test_what_was_made_from_an_unread_file_since_is_read_once(world: World, follower: Follower) -> None:
+    world.events.touch()
+    follower.look()
+    world.append(40)
+    world.trim(25, late=2)
+    world.append(3)
+    world.rotate()
+    world.append(4)
+    world.replace(world.events.read_bytes() + b"".join(world.lines(2)))
+    world.rotate()
+    world.append(1)
+    follower.settle()
+    assert sorted(world.stored()) == list(range(1, 53))
+
+
 def test_an_unread_file_that_is_replaced_by_a_longer_copy_is_read_once(world: World, follower: Follower) -> None:
     world.events.touch()
     follower.look()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -125,6 +126,30 @@ def test_the_settings_of_the_file_and_of_the_connection_are_those_promised(db: a
         "foreign_keys": 1,
         "busy_timeout": 5000,
     }
+
+
+def test_a_database_whose_making_was_interrupted_is_made_again(path: Path) -> None:
+    """By a kill between its first write and the end of that transaction: SQLite undoes it, and leaves nothing."""
+    database.open_writer(path).close()
+    journal = struct.pack(">8s5I", bytes.fromhex("d9d505f920a163d7"), 0, 1, 0, 512, database.PAGE_BYTES)
+    path.with_name(path.name + "-journal").write_bytes(journal.ljust(512, b"\0"))
+    with closing(database.open_writer(path)) as db:
+        assert db.execute("PRAGMA application_id").get == APPLICATION_ID
+        assert db.execute("PRAGMA page_size").get == database.PAGE_BYTES
+
+
+def test_what_is_durable_is_committed_whatever_becomes_of_the_setting(db: apsw.Connection) -> None:
+    def fail(_cursor: object, sql: str, _values: object) -> bool:
+        if sql == "PRAGMA synchronous = NORMAL":
+            raise apsw.IOError
+        return True
+
+    db.execute("CREATE TABLE kept (id INTEGER)")
+    db.exec_trace = fail
+    with database.durable(db), transaction(db):
+        db.execute("INSERT INTO kept VALUES (1)")
+    db.exec_trace = None
+    assert db.execute("SELECT count(*) FROM kept").get == 1
 
 
 def test_the_folder_may_not_be_a_file(tmp_path: Path) -> None:
