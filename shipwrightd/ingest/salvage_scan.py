@@ -152,10 +152,13 @@ class _Scan:
     def _past_object(self, start: int, quote: int) -> int:
         """Where an object inside this string that the quote is part of ends; -1 for none."""
         opening = self.text.find('{"', start, quote)
-        if opening < 0:
-            return -1
-        _, end = self._decode(opening)
-        return end if end > quote else -1
+        while opening >= 0:
+            _, end = self._decode(opening)
+            if end > quote:
+                return end
+            self.tries += end >= 0  # what is stepped over costs its length, no more
+            opening = self.text.find('{"', max(end, opening + 1), quote)
+        return -1
 
     def _decode(self, start: int) -> tuple[Pairs | list[object] | None, int]:
         self.tries -= 1

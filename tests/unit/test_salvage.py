@@ -272,6 +272,21 @@ def test_text_that_quotes_whole_objects_is_complete_with_its_line(goal: str, las
     assert salvaged(line)["goal"] == goal
 
 
+@pytest.mark.parametrize("before", ['{"a":1} and ', '{"a":$b} and ', '{"a":{"b":1}} and ' * 40])
+def test_text_that_quotes_objects_one_after_another_is_read_whole(before: str) -> None:
+    goal = f'p {before}{{"b":"x","c":2}} q'
+    line = (START + f',"goal":"{goal}","list":[1,2]}}').encode()
+
+    assert decode(line, final=False).consumed == 1
+    assert (salvaged(line)["goal"], salvaged(line)["list"]) == (goal, [1, 2])
+
+
+def test_list_behind_a_text_that_quotes_many_whole_objects_is_a_list() -> None:
+    found = fields('"goal":"' + '{"a":1} ' * 40 + '","list":[1,2]')
+
+    assert found["list"] == [1, 2]
+
+
 def test_text_that_begins_like_an_object_and_ends_otherwise_is_left_open() -> None:
     line = (START + ',"n":007,"goal":"{"a":1} in BOX"}').encode()
 
@@ -464,6 +479,9 @@ def test_many_bad_lines_take_linear_time(line: bytes) -> None:
         b'\\"}',
         b'"}',
         b"[",
+        b'{"a":1} ',
+        b'{"a":1} {"',
+        b'{"a":1} {"b":"x","c":"y"} ',
     ],
 )
 def test_one_long_bad_line_takes_linear_time(part: bytes) -> None:
