@@ -55,8 +55,7 @@ def scan_fields(text: str, *, lax: bool = False) -> Fields | None:
     """
     if not text.startswith("{"):
         return None
-    record = text.rstrip()
-    found = _Scan(record, escaped=True).fields() or _Scan(record, lax=lax).fields()
+    found = _Scan(text, escaped=True).fields() or _Scan(text, lax=lax).fields()
     return None if found is None else _settle(found, escaping_of(_bodies(found, top=True)), top=True)
 
 

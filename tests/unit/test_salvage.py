@@ -216,6 +216,13 @@ def test_record_printed_over_several_lines_is_closed_by_a_brace_alone(text: str)
     assert (decoded.consumed, len(decoded.rows), decoded.rejected) == (len(lines), 1, [])
 
 
+@pytest.mark.parametrize("following", [b"", GOOD])
+def test_number_before_a_closing_brace_alone_is_a_number(following: bytes) -> None:
+    decoded = decode((START + ',"a":1').encode(), b"}", following)
+
+    assert (json.loads(decoded.rows[0][-1] or ""), decoded.rejected) == ({"a": 1}, [])
+
+
 def test_a_record_does_not_go_on_in_the_beginning_of_another() -> None:
     decoded = decode((START + ',"a":"x').encode(), (START + ',"b":"y').encode())
 
@@ -391,6 +398,20 @@ def test_rubbish_behind_a_record_is_rejected_alone() -> None:
 
     assert len(decoded.rows) == 1
     assert decoded.rejected == [Rejected(0, 1, len(GOOD), len(GOOD) + 1, "not_json")]
+
+
+@pytest.mark.parametrize("depth", [100, 400, 500, 600, 900])
+def test_rubbish_behind_a_deeply_nested_record_is_rejected_alone(depth: int) -> None:
+    line = (START + ',"a":' + "[" * depth + "]" * depth + "}").encode()
+    decoded = decode(line + b"rubbish")
+
+    assert decoded.rejected == [Rejected(0, 1, len(line), len(line) + 7, "not_json")]
+    assert [row[-1] for row in decoded.rows] == [row[-1] for row in decode(line).rows]
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\r", "\v", "\f"])
+def test_record_with_spaces_and_a_control_character_is_read_whatever_blank_follows(blank: str) -> None:
+    assert salvaged(START + ', "e": "\x01"}' + blank)["e"] == "\x01"
 
 
 @pytest.mark.parametrize("line", [b'{"a":007}', b'{"ts":"soon","a":007}', b'{"type":"","a":007}'])
