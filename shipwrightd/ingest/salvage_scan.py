@@ -122,6 +122,7 @@ class _Scan:
         quotes_json = _JSON_OPENS.match(self.text, start) is not None
         stop = self._decode(start)[1] if quotes_json else -1
         if not (stop >= 0 and self.text.startswith('"', stop) and self._ends_string(stop, depth)):
+            quotes_json = quotes_json and (self.tries > 0 or not self.lax)  # a vain search goes to the end
             stop = self._string_end(start, depth, behind="}]" if quotes_json else "")
         if stop < 0 and quotes_json and self.lax:
             stop = self._string_end(start, depth)

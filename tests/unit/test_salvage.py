@@ -512,3 +512,14 @@ def test_one_long_bad_line_takes_linear_time(part: bytes) -> None:
         return time.process_time() - before
 
     assert seconds(50_000) < 300 * max(min(seconds(500) for _ in range(3)), 1e-3)
+
+
+@pytest.mark.parametrize("part", ['{"x","c":"', '{"a":1} x","c":"', '","k":"{"a":1} {"b":"x","d":"'])
+def test_a_record_of_many_texts_that_begin_like_objects_takes_linear_time(part: str) -> None:
+    def seconds(count: int) -> float:
+        line = (START + ',"n":007,"goal":"' + part * count + '"}').encode()
+        before = time.process_time()
+        decode_lines([line], origin=JOURNAL, final=True)
+        return time.process_time() - before
+
+    assert seconds(3_000) < 30 * max(min(seconds(150) for _ in range(3)), 1e-3)
