@@ -288,6 +288,21 @@ def test_text_that_quotes_objects_one_after_another_is_read_whole(before: str) -
     assert (salvaged(line)["goal"], salvaged(line)["list"]) == (goal, [1, 2])
 
 
+@pytest.mark.parametrize(
+    "goal",
+    [
+        'p {"a":1} q',
+        'p {"a":1} {"b":{"c":"x","d":"y"},"e":"z","f":1} q',
+    ],
+)
+def test_object_behind_a_text_that_quotes_objects_is_no_part_of_it(goal: str) -> None:
+    line = (START + f',"n":007,"goal":"{goal}","o":{{"b":1}},"last":1}}').encode()
+    found = salvaged(line)
+
+    assert decode(line, final=False).consumed == 1
+    assert (found["goal"], found["o"]) == (goal, {"b": 1})
+
+
 def test_list_behind_a_text_that_quotes_many_whole_objects_is_a_list() -> None:
     found = fields('"goal":"' + '{"a":1} ' * 40 + '","list":[1,2]')
 
