@@ -16,7 +16,7 @@ import orjson
 
 from shipwrightd.ingest import rows
 from shipwrightd.ingest.rows import Rejected
-from shipwrightd.ingest.salvage_exact import Fields, Pairs, exact_fields, flatten, prefix
+from shipwrightd.ingest.salvage_exact import Fields, Pairs, exact_fields, prefix
 from shipwrightd.ingest.salvage_scan import scan_fields
 
 JOIN_LINES: Final = 256  # physical lines one decision may take; the longest real record has 7
@@ -69,13 +69,14 @@ def salvage(lines: Sequence[bytes], first: int, *, final: bool) -> Salvaged | No
 
 def read_record(piece: bytes, *, lax: bool = False) -> Fields | None:
     """Read the fields of the record that these bytes are, None when they do not end like one."""
-    if not piece.rstrip(BLANK).endswith(b"}"):
+    record = piece.strip(BLANK)
+    if not record.endswith(b"}"):
         return None
     try:
-        text, damaged = piece.decode(), False
+        text, damaged = record.decode(), False
     except UnicodeDecodeError:
-        text, damaged = piece.decode(errors="replace"), True
-    fields = (None if lax else exact_fields(text)) or scan_fields(text, lax=lax)
+        text, damaged = record.decode(errors="replace"), True
+    fields = exact_fields(text) or scan_fields(text, lax=lax)
     if fields and damaged:
         fields.append((ORIGINAL_KEY, base64.b64encode(piece).decode()))
     return fields
@@ -234,7 +235,7 @@ def _leading_record(piece: bytes) -> tuple[Fields, int] | None:
     if not isinstance(value, Pairs):
         return None
     size = len(text[:end].encode(errors="surrogateescape"))
-    fields = read_record(piece[:size]) if flatten(value) else None
+    fields = read_record(piece[:size])
     return (fields, size) if fields and is_event(fields) else None
 
 

@@ -131,9 +131,8 @@ def exact_fields(text: str) -> Fields | None:
     Raw control characters in strings are understood, but newline and tab are not: an emitter that escapes
     backslashes escapes both, so one that did not meant its backslashes as such (see salvage_text).
     """
-    body = text.strip(" \t\r\n")
-    value, end = prefix(body, 0, strict="\n" in body or "\t" in body)
-    return flatten(value) if end == len(body) and isinstance(value, Pairs) else None
+    value, end = prefix(text, 0, strict="\n" in text or "\t" in text)
+    return flatten(value) if end == len(text) and isinstance(value, Pairs) else None
 
 
 def standard_fields(line: bytes) -> Fields | None:

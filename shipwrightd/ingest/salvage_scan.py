@@ -55,8 +55,7 @@ def scan_fields(text: str, *, lax: bool = False) -> Fields | None:
     """
     if not text.startswith("{"):
         return None
-    record = text.rstrip()
-    found = _Scan(record, escaped=True).fields() or _Scan(record, lax=lax).fields()
+    found = _Scan(text, escaped=True).fields() or _Scan(text, lax=lax).fields()
     return None if found is None else _settle(found, escaping_of(_bodies(found, top=True)), top=True)
 
 
@@ -123,6 +122,7 @@ class _Scan:
         quotes_json = _JSON_OPENS.match(self.text, start) is not None
         stop = self._decode(start)[1] if quotes_json else -1
         if not (stop >= 0 and self.text.startswith('"', stop) and self._ends_string(stop, depth)):
+            quotes_json = quotes_json and (self.tries > 0 or not self.lax)  # a vain search goes to the end
             stop = self._string_end(start, depth, behind="}]" if quotes_json else "")
         if stop < 0 and quotes_json and self.lax:
             stop = self._string_end(start, depth)
@@ -152,10 +152,13 @@ class _Scan:
     def _past_object(self, start: int, quote: int) -> int:
         """Where an object inside this string that the quote is part of ends; -1 for none."""
         opening = self.text.find('{"', start, quote)
-        if opening < 0:
-            return -1
-        _, end = self._decode(opening)
-        return end if end > quote else -1
+        while opening >= 0:
+            _, end = self._decode(opening)
+            if end > quote:
+                return end
+            self.tries += end >= 0  # what is stepped over costs its length, no more
+            opening = self.text.find('{"', max(end, opening + 1), quote)
+        return -1
 
     def _decode(self, start: int) -> tuple[Pairs | list[object] | None, int]:
         self.tries -= 1

@@ -216,6 +216,13 @@ def test_record_printed_over_several_lines_is_closed_by_a_brace_alone(text: str)
     assert (decoded.consumed, len(decoded.rows), decoded.rejected) == (len(lines), 1, [])
 
 
+@pytest.mark.parametrize("following", [b"", GOOD])
+def test_number_before_a_closing_brace_alone_is_a_number(following: bytes) -> None:
+    decoded = decode((START + ',"a":1').encode(), b"}", following)
+
+    assert (json.loads(decoded.rows[0][-1] or ""), decoded.rejected) == ({"a": 1}, [])
+
+
 def test_a_record_does_not_go_on_in_the_beginning_of_another() -> None:
     decoded = decode((START + ',"a":"x').encode(), (START + ',"b":"y').encode())
 
@@ -270,6 +277,36 @@ def test_text_that_quotes_whole_objects_is_complete_with_its_line(goal: str, las
 
     assert decode(line, final=False).consumed == 1
     assert salvaged(line)["goal"] == goal
+
+
+@pytest.mark.parametrize("before", ['{"a":1} and ', '{"a":$b} and ', '{"a":{"b":1}} and ' * 40])
+def test_text_that_quotes_objects_one_after_another_is_read_whole(before: str) -> None:
+    goal = f'p {before}{{"b":"x","c":2}} q'
+    line = (START + f',"goal":"{goal}","list":[1,2]}}').encode()
+
+    assert decode(line, final=False).consumed == 1
+    assert (salvaged(line)["goal"], salvaged(line)["list"]) == (goal, [1, 2])
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        'p {"a":1} q',
+        'p {"a":1} {"b":{"c":"x","d":"y"},"e":"z","f":1} q',
+    ],
+)
+def test_object_behind_a_text_that_quotes_objects_is_no_part_of_it(goal: str) -> None:
+    line = (START + f',"n":007,"goal":"{goal}","o":{{"b":1}},"last":1}}').encode()
+    found = salvaged(line)
+
+    assert decode(line, final=False).consumed == 1
+    assert (found["goal"], found["o"]) == (goal, {"b": 1})
+
+
+def test_list_behind_a_text_that_quotes_many_whole_objects_is_a_list() -> None:
+    found = fields('"goal":"' + '{"a":1} ' * 40 + '","list":[1,2]')
+
+    assert found["list"] == [1, 2]
 
 
 def test_text_that_begins_like_an_object_and_ends_otherwise_is_left_open() -> None:
@@ -378,6 +415,20 @@ def test_rubbish_behind_a_record_is_rejected_alone() -> None:
     assert decoded.rejected == [Rejected(0, 1, len(GOOD), len(GOOD) + 1, "not_json")]
 
 
+@pytest.mark.parametrize("depth", [100, 400, 500, 600, 900])
+def test_rubbish_behind_a_deeply_nested_record_is_rejected_alone(depth: int) -> None:
+    line = (START + ',"a":' + "[" * depth + "]" * depth + "}").encode()
+    decoded = decode(line + b"rubbish")
+
+    assert decoded.rejected == [Rejected(0, 1, len(line), len(line) + 7, "not_json")]
+    assert [row[-1] for row in decoded.rows] == [row[-1] for row in decode(line).rows]
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\r", "\v", "\f"])
+def test_record_with_spaces_and_a_control_character_is_read_whatever_blank_follows(blank: str) -> None:
+    assert salvaged(START + ', "e": "\x01"}' + blank)["e"] == "\x01"
+
+
 @pytest.mark.parametrize("line", [b'{"a":007}', b'{"ts":"soon","a":007}', b'{"type":"","a":007}'])
 def test_salvage_makes_no_event_of_what_has_neither_type_nor_time(line: bytes) -> None:
     assert decode(line).rejected == [Rejected(0, 1, 0, len(line), "no_type_or_time")]
@@ -464,6 +515,9 @@ def test_many_bad_lines_take_linear_time(line: bytes) -> None:
         b'\\"}',
         b'"}',
         b"[",
+        b'{"a":1} ',
+        b'{"a":1} {"',
+        b'{"a":1} {"b":"x","c":"y"} ',
     ],
 )
 def test_one_long_bad_line_takes_linear_time(part: bytes) -> None:
@@ -473,3 +527,14 @@ def test_one_long_bad_line_takes_linear_time(part: bytes) -> None:
         return time.process_time() - before
 
     assert seconds(50_000) < 300 * max(min(seconds(500) for _ in range(3)), 1e-3)
+
+
+@pytest.mark.parametrize("part", ['{"x","c":"', '{"a":1} x","c":"', '","k":"{"a":1} {"b":"x","d":"'])
+def test_a_record_of_many_texts_that_begin_like_objects_takes_linear_time(part: str) -> None:
+    def seconds(count: int) -> float:
+        line = (START + ',"n":007,"goal":"' + part * count + '"}').encode()
+        before = time.process_time()
+        decode_lines([line], origin=JOURNAL, final=True)
+        return time.process_time() - before
+
+    assert seconds(3_000) < 30 * max(min(seconds(150) for _ in range(3)), 1e-3)
