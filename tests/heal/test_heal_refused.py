@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import apsw
 import pytest
 from damage import PAGE, Past, garbage
+from obstacles import enlarge, small_disk
 from process import Running, status
 
 from shipwrightd import migrate
@@ -141,3 +143,18 @@ def test_long_list_of_free_pages_is_looked_at_as_far_as_a_start_has_time_for(tmp
         file.seek((trunk - 1) * 512)
         file.write(b"\xff" * 8)
     assert heal_check.wrong_with_free_pages(path) == f"the list of free pages is damaged at page {trunk}"
+
+
+def test_disk_that_is_full_puts_it_off_until_there_is_space(origin: Past, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        past = origin.copy_to(disk / "copy")
+        break_derived(past)
+        content = past.path.read_bytes()
+        (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 100_000))
+        with pytest.raises(PathError, match=r"cannot be built anew: .* - it needs as much space again"):
+            past.heal()
+        assert past.path.read_bytes() == content
+        (disk / "ballast").unlink()
+        enlarge(disk)
+        assert past.heal()["lost"] == 0
+        past.assert_whole()
