@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -123,11 +124,19 @@ def heal(path: Path, home: Path, reason: str, alive: Callable[[], object]) -> Re
             heal_swap.note_unfinished(path)
         if not isinstance(error, OSError | apsw.FullError | apsw.IOError | apsw.CantOpenError):
             raise
-        said = getattr(error, "strerror", None) or error
-        message = f"the database {path} is damaged ({reason}) and cannot be built anew: {said}"
-        raise PathError(message, hint="it needs as much space again; it was left as it is") from error
+        message = f"the database {path} is damaged ({reason}) and cannot be built anew: {_said(error)}"
+        space = isinstance(error, apsw.Error) or error.errno in {errno.ENOSPC, errno.EDQUOT}
+        hint = "it needs as much space again" if space else "mend that first"
+        raise PathError(message, hint=f"{hint}; it was left as it is") from error
     log.warning("database_recovered_from_damage", kept=found.kept, refilled=found.refilled, lost=found.lost)
     return found
+
+
+def _said(error: OSError | apsw.Error) -> str:
+    """Return what an error says, and of which file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _build_patiently(path: Path, home: Path, why: tuple[str, str], alive: Callable[[], object]) -> Recovery:

@@ -350,7 +350,7 @@ class Journal:
         later = [Stream(fd, START, origin=self.source.origin) for fd in files[plan.first + 1 :]]
         queued = {stream.identity for stream in (first, *later)}
         if plan.how is How.ANCHOR:
-            self._go_on(db, first, old)
+            self._go_on(db, first, old, now)
         else:
             self._take_over(db, plan, first, old, now)
         for known in [stream for stream in self._draining if stream.identity in queued]:
@@ -365,17 +365,20 @@ class Journal:
             unread.close()
         self._queue = [first, *later]
 
-    def _go_on(self, db: apsw.Connection, stream: Stream, old: Stream | None) -> None:
+    def _go_on(self, db: apsw.Connection, stream: Stream, old: Stream | None, now: Now) -> None:
         """Read on from the anchor; a file that lost its place to a copy may still be written to."""
         here = store.current_generation(db, self.source.name)
         assert here is not None  # noqa: S101 - its anchor was found
         stream.generation = here.id
         stream.lines = here.lines
         if stream.identity != (here.place.device, here.place.inode):
-            with transaction(db):
+            with durable(db), transaction(db):
                 store.identify_generation(db, here.id, stream.identity)
                 if old is not None:
-                    old.generation = store.add_generation(db, self.source.name, old.identity, old.position, old.lines)
+                    filing = Filing(db, self.source, now)
+                    filing.rescue(old, stream)
+                    filing.finish()
+                    old.generation = store.add_generation(db, self.source.name, old.identity, old.end, old.lines)
                     store.end_generation(db, old.generation, "replaced")
 
     def _take_over(self, db: apsw.Connection, plan: Plan, stream: Stream, old: Stream | None, now: Now) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from world import Follower, World
+
+from shipwrightd.ingest import clock
+from shipwrightd.ingest.documents_pass import Documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +75,20 @@ def test_numbers_beyond_all_bounds_do_not_keep_the_journal_waiting(
     age(path)
     follower.settle()
     assert len(world.stored()) == 10
+
+
+def test_an_error_that_has_stood_is_told_without_reading_the_document_again(world: World, follower: Follower) -> None:
+    costs = world.home / "costs.json"
+    costs.write_text('{"entries": [')
+    documents = Documents(world.home)
+    now = clock.now()
+    first = documents.take(follower.db, "costs.json", now)
+    assert (first.error, first.wait_s) == (None, 0.1), "it may be a torn write"
+    later = replace(now, wall=now.wall + 60, monotonic=now.monotonic + 60)
+    told = documents.take(follower.db, "costs.json", later)
+    assert told.error is not None
+    assert told.error.startswith("costs.json cannot be used")
+    assert documents.take(follower.db, "costs.json", later).error == told.error
 
 
 def test_a_file_name_that_is_no_text_is_passed_over(world: World, follower: Follower) -> None:

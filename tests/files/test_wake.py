@@ -168,6 +168,26 @@ def test_more_changes_than_are_kept_mean_look_at_all(bell: threading.Event, home
     assert seen == [None]
 
 
+def test_many_changes_of_no_more_files_than_are_kept_are_named(
+    bell: threading.Event, home: Path, eventually: Eventually
+) -> None:
+    paths = [home / f"{number}.json" for number in range(MAX_CHANGED)]
+    for path in paths:
+        path.touch()
+    watch = Watch(bell, is_source)
+    watch.start([home])
+    for text in ("{}", "[]"):
+        for path in paths:
+            path.write_text(text)
+    eventually(lambda: len(watch._changed) == MAX_CHANGED)  # noqa: SLF001
+    (home / "0.json").rename(home / "last.jsonl.1")  # no source, so it does not count; told behind all others
+    (home / "last.jsonl.1").rename(home / "0.json")
+    eventually(bell.is_set)
+    seen = watch.changed()
+    watch.stop()
+    assert seen == {str(path) for path in paths}
+
+
 def test_folder_that_is_missing_is_no_trouble_and_watched_once_it_is_there(
     watch: Watch, bell: threading.Event, home: Path, eventually: Eventually
 ) -> None:

@@ -16,17 +16,6 @@ from shipwrightd.ingest import heal, heal_swap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-
-@pytest.fixture(scope="session")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return Past(tmp_path_factory.mktemp("past"))
-
-
-@pytest.fixture
-def past(origin: Past, tmp_path: Path) -> Past:
-    return origin.copy_to(tmp_path / "copy")
 
 
 def test_a_whole_database_is_left_alone(past: Past) -> None:

@@ -28,16 +28,6 @@ if TYPE_CHECKING:
 MADE_ANEW = {"schema_version", "projection_state", "metrics", "run_outcomes", "source_errors", "memory_search"}
 
 
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return Past(tmp_path_factory.mktemp("past"))
-
-
-@pytest.fixture
-def past(origin: Past, tmp_path: Path) -> Past:
-    return origin.copy_to(tmp_path / "copy")
-
-
 def test_every_table_of_the_schema_is_either_copied_or_made_anew() -> None:
     """A migration that adds a table has to decide about it here."""
     with closing(apsw.Connection(":memory:")) as db:

@@ -323,6 +323,17 @@ def test_white_space_behind_a_fragment_does_not_quarantine_it_again(db: apsw.Con
     assert take(db, "cost-outcomes.json", b'"ts":5 \n').quarantined == 0
 
 
+def test_patterns_of_all_repositories_that_are_no_object_are_kept_as_what_they_are(db: apsw.Connection) -> None:
+    take(db, "memory/patterns.json", b'{"type":"nextjs","detected_at":"2026-01-05T08:00:00Z"}')
+    stored = "SELECT pattern, present FROM memory_entries"
+    before = db.execute(stored).fetchall()
+    assert len(before) == 1
+    assert take(db, "memory/patterns.json", b'["nextjs"]').quarantined == 1
+    assert db.execute(stored).fetchall() == before
+    assert db.execute("SELECT raw FROM quarantine").fetchall() == [(b'["nextjs"]',)]
+    assert verify_document(db, "memory/patterns.json", b'["nextjs"]') == []
+
+
 # -- verify
 
 

@@ -190,6 +190,20 @@ def test_a_pipe_is_read_to_its_end(world: World, tmp_path: Path) -> None:
     assert done.new == 2
 
 
+def test_a_document_that_has_just_gone_is_waited_for_until_it_is_sure(world: World, file: Path) -> None:
+    registry = world.home / "developer-registry.json"
+    registry.write_bytes(orjson.dumps([{"developer_id": "ada", "machine_name": "bee"}]))
+    follower = Follower(world)
+    follower.settle()
+    follower.close()
+    assert world.query("SELECT count(*) FROM sessions WHERE present") == [(1,)]
+    registry.unlink()
+    file.write_bytes(line(1))
+
+    assert take(world, file).new == 1
+    assert world.query("SELECT count(*) FROM sessions WHERE present") == [(0,)]
+
+
 def test_an_empty_file_brings_nothing(world: World, file: Path) -> None:
     file.write_bytes(b"")
 

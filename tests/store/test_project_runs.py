@@ -281,6 +281,28 @@ def test_a_pause_for_the_budget_is_kept_beside_the_success_it_reports(books: Boo
     assert books.rows("SELECT status, paused_stage FROM pipeline_runs") == [("success", "plan")]
 
 
+def test_a_pause_for_the_budget_of_a_run_that_nobody_saw_or_that_is_over_changes_nothing(books: Books) -> None:
+    books.one_by_one(event("pipeline.budget_paused", 0, stage="plan"))
+    assert books.statuses() == []
+
+    books.one_by_one(started(1), completed(9), event("pipeline.budget_paused", 10, stage="plan"))
+    assert books.rows("SELECT status, paused_stage, last_epoch FROM pipeline_runs") == [("success", None, NOON + 9)]
+
+
+def test_a_crash_whose_length_is_not_told_began_when_its_job_was_spawned(books: Books) -> None:
+    books.events(started(0), completed(60), event("daemon.spawn", 500, pid=1))
+    books.events(event("daemon.reap", 540, result="failure"))
+
+    assert books.rows("SELECT status, started_epoch FROM pipeline_runs") == [("success", NOON), ("failed", NOON + 500)]
+
+
+def test_a_stage_that_is_not_named_is_a_sign_of_life_and_no_attempt(books: Books) -> None:
+    books.one_by_one(started(0), event("stage.skipped", 5, reason="no need"), event("stage.complete", 6))
+
+    assert books.stages() == []
+    assert books.rows("SELECT status, last_epoch FROM pipeline_runs") == [("running", NOON + 5)]
+
+
 def test_a_stage_told_of_three_times_is_one_attempt(books: Books) -> None:
     books.events(started(0), doubled(1), stage(2, "plan", "started"))
     books.events(told(20, "plan", timing="10s"))

@@ -273,6 +273,9 @@ def test_a_home_that_is_not_there_stops_it(world: World) -> None:
 
     with pytest.raises(MissingError, match="no Shipwright home"):
         prune(world.home, world.db_path, EPOCH + 6)
+    with pytest.raises(MissingError, match=r"no Shipwright home.*what its files hold must be known"):
+        preview(world.home, world.db_path, EPOCH + 6)
+    assert world.count() == 10
 
 
 def test_nothing_is_pruned_while_another_ingests(world: World) -> None:

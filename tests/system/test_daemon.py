@@ -234,6 +234,27 @@ def test_without_inotify_everything_is_found_by_looking_and_status_says_so(world
     assert has_numbered_once(world)
 
 
+def test_inotify_that_comes_back_is_used_and_status_says_no_more(world: World) -> None:
+    if (
+        not shutil.which("unshare")
+        or not shutil.which("nsenter")
+        or subprocess.run([*NO_INOTIFY, "true"], check=False, capture_output=True).returncode
+    ):
+        pytest.skip("no user namespace with a limit of its own can be made here")
+    world.append(5)
+    with Running(world, *NO_INOTIFY, SHIPWRIGHTD_RESCAN_S="0.2") as daemon:
+        daemon.wait_for(daemon.has_logged("watching_degraded"))
+        daemon.wait_for(lambda: status(world)["daemon"]["watching_degraded"])
+        own = ("nsenter", "--user", "--preserve-credentials", "--target", str(daemon.pid))
+        raise_limit = "echo 100 > /proc/sys/user/max_inotify_instances"
+        subprocess.run([*own, "sh", "-c", raise_limit], check=True)
+        daemon.wait_for(daemon.has_logged("watching_restored"))
+        assert status(world)["daemon"]["watching_degraded"] is None
+        world.append(5)
+        daemon.wait_for(lambda: world.count() == 10)
+        assert daemon.stop() == 0
+
+
 # -- files that come later
 
 

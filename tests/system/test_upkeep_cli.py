@@ -58,6 +58,18 @@ def test_import_says_what_came_of_the_file(world: World, tmp_path: Path) -> None
     assert world.count() == 1
 
 
+def test_import_reads_what_is_piped_into_it(world: World) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "shipwrightd", "import", "-", *places(world)],
+        input=line(1) + line(2),
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, b"2 lines: 2 new (0 salvaged), 0 known, 0 quarantined\n")
+    assert world.count() == 2
+
+
 def test_an_export_brings_a_lost_database_back(world: World, tmp_path: Path) -> None:
     world.append(20)
     (world.home / "team-events.jsonl").write_bytes(

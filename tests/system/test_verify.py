@@ -13,6 +13,8 @@ import pytest
 from process import Running, call
 from world import World, line
 
+from shipwrightd.ingest.tail import MAX_LINE_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -127,6 +129,16 @@ def test_lines_that_nobody_read_yet_are_counted(stored: World) -> None:
     assert "events.jsonl: 7 complete lines are not stored yet" in done.stdout
     assert call(stored, "backfill").returncode == 0
     assert call(stored, "verify").stdout == AGREES
+
+
+def test_lines_that_are_too_long_are_counted_until_they_are_in_quarantine(stored: World) -> None:
+    with stored.events.open("ab") as file:
+        file.write(b"{" + b"x" * MAX_LINE_BYTES + b"\n" + line(1_000_001))
+    assert "events.jsonl: 2 complete lines are not stored yet" in call(stored, "verify").stdout
+    assert call(stored, "backfill").returncode == 0
+    assert call(stored, "verify").stdout == AGREES
+    tamper(stored, "DELETE FROM quarantine WHERE reason = 'line_too_long'")
+    assert "not in quarantine" in call(stored, "verify").stdout
 
 
 @pytest.mark.parametrize("change", [lambda world: world.trim(20), World.rotate, lambda world: world.events.unlink()])

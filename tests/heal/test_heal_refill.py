@@ -1,0 +1,245 @@
+"""What the files hold comes back to where it was: whatever of rows, books or quarantine was lost."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import apsw
+import orjson
+import pytest
+from damage import PAGE, Past, garbage
+from world import Follower, line
+
+from shipwrightd.ingest import heal_swap
+from shipwrightd.ingest.heal_pages import varint
+from shipwrightd.ingest.importing import import_events
+from shipwrightd.ingest.prune import prune
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEPT = "SELECT raw FROM quarantine ORDER BY id"
+GAPS = "SELECT reason FROM gaps ORDER BY id"
+SALVAGED, GAPS_AT = 11, 8  # columns of events and of checkpoints
+
+
+def follow(past: Past) -> None:
+    """Store what the files hold, and take it for the past."""
+    follower = Follower(past.world)
+    follower.settle()
+    follower.close()
+    past.events = past.rows("SELECT * FROM events ORDER BY id")
+
+
+def break_derived(past: Past) -> None:
+    past.write(past.pages("events_type")[0], garbage(PAGE))
+
+
+def break_books(past: Past) -> None:
+    for name in ("checkpoints", "generations", "history"):
+        past.write(past.pages(name)[0], garbage(PAGE))
+
+
+def kind_at(page: bytes, cell: int, column: int, *, table: bool = True) -> int:
+    """Return where a record on a page says of what kind one of its values is."""
+    at = varint(page, cell)[1]
+    at = varint(page, at)[1] if table else at
+    at = varint(page, at)[1]
+    for _ in range(column):
+        at = varint(page, at)[1]
+    return at
+
+
+def cell(page: bytes, nth: int) -> int:
+    return int.from_bytes(page[8 + 2 * nth : 10 + 2 * nth])
+
+
+def page_of(past: Past, number: int) -> bytes:
+    return past.path.read_bytes()[(number - 1) * PAGE : number * PAGE]
+
+
+# -- single rows
+
+
+def test_row_that_lost_a_bit_says_again_what_its_line_says(past: Past) -> None:
+    leaf = past.pages("events")[-1]
+    at = page_of(past, leaf).rindex(b'"seq":1') + len(b'"seq":')
+    past.write(leaf, b"7", at=at)
+    assert past.rows("SELECT * FROM events ORDER BY id") != past.events
+    told = past.heal(met="a test")
+    assert (told["lost"], told["refilled"]) == (0, 1)
+    past.assert_whole()
+
+
+@pytest.mark.parametrize("nth", [3, -1], ids=["lost by the files", "held by the files"])
+def test_row_that_lacks_what_each_has_is_none(past: Past, nth: int) -> None:
+    """Its record is whole, but nothing stands where the schema wants a number."""
+    leaf = past.pages("events")[nth]
+    page = page_of(past, leaf)
+    number = varint(page, varint(page, cell(page, 5))[1])[0]
+    at = kind_at(page, cell(page, 5), SALVAGED)
+    assert page[at] == 8, "a nought"
+    past.write(leaf, b"\0", at=at)
+    told = past.heal(met="a test")
+    held = nth == -1
+    assert (told["lost"], told["refilled"]) == (int(not held), int(held))
+    past.assert_whole(range(0) if held else range(number, number + 1))
+
+
+def test_book_that_lacks_a_number_is_written_anew(past: Past) -> None:
+    (leaf,) = past.pages("checkpoints")
+    page = page_of(past, leaf)
+    at = kind_at(page, cell(page, 1), GAPS_AT, table=False)
+    past.write(leaf, b"\0", at=at)
+    told = past.heal(met="a test")
+    assert json.loads(told["detail"])["unreadable"] == {"checkpoints": 1}
+    past.assert_whole()
+
+
+def test_two_stretches_that_were_lost_come_back_each_to_its_own_place(past: Past) -> None:
+    """One of them the files hold, and it does not go where the other one was."""
+    leaves = past.pages("events")
+    past.write(leaves[2], garbage(PAGE))
+    past.write(leaves[-1], garbage(PAGE))
+    told = past.heal()
+    assert told["refilled"] > 20
+    ((detail,),) = past.rows("SELECT detail FROM gaps WHERE reason = 'lost_in_damaged_database'")
+    lost = json.loads(detail)
+    past.assert_whole(range(lost["first_id"], lost["last_id"] + 1))
+
+
+# -- lines that are no rows
+
+
+def test_rejected_line_whose_quarantine_was_lost_is_kept_again(past: Past) -> None:
+    kept = past.rows(KEPT)
+    assert kept == [(b"not a record",)]
+    past.write(past.pages("quarantine")[0], garbage(PAGE))
+    past.heal()
+    assert past.rows(KEPT) == kept
+    past.assert_whole()
+
+
+def test_record_that_was_never_finished_stays_the_one_that_is_kept(past: Past) -> None:
+    """Its line was given up when nothing followed; read once more it may still go on."""
+    with past.world.events.open("ab") as file:
+        file.write(b'{"ts":"2026-01-05T08:00:00Z","type":"half",\n')
+    follow(past)
+    kept = past.rows(KEPT)
+    assert len(kept) == 2
+    break_derived(past)
+    told = past.heal()
+    assert (told["lost"], told["refilled"]) == (0, 0)
+    assert past.rows(KEPT) == kept
+    past.assert_whole()
+
+
+def test_events_without_a_time_are_known_again(past: Past) -> None:
+    team = past.world.home / "team-events.jsonl"
+    team.write_bytes(b"".join(orjson.dumps({"type": "team.note", "seq": n}) + b"\n" for n in range(20)))
+    follow(past)
+    assert past.rows("SELECT count(*) FROM events WHERE ts_epoch IS NULL") == [(20,)]
+    break_books(past)
+    told = past.heal()
+    assert (told["lost"], told["refilled"]) == (0, 0)
+    past.assert_whole()
+
+
+# -- books
+
+
+def test_rotated_files_are_read_from_where_they_ended_when_the_books_are_gone(past: Past) -> None:
+    past.world.rotate()
+    past.world.append(30)
+    follow(past)
+    break_books(past)
+    told = past.heal()
+    assert (told["lost"], told["refilled"]) == (0, 0)
+    past.assert_whole()
+    past.world.append(10)
+    past.world.append(5, path=past.world.home / "events.jsonl.1")
+    follow(past)
+    past.assert_consistent()
+
+
+def test_history_with_a_piece_missing_is_not_relied_on(past: Past) -> None:
+    for _ in range(3):
+        past.world.append(20)
+        follow(past)
+    with closing(apsw.Connection(str(past.path))) as db:
+        pieces = [first for (first,) in db.execute("SELECT first FROM history WHERE source = 'events.jsonl'")]
+        assert len(pieces) > 2
+        db.execute("DELETE FROM history WHERE source = 'events.jsonl' AND first = ?", (pieces[1],))
+    break_derived(past)
+    told = past.heal()
+    assert (told["lost"], told["refilled"]) == (0, 0)
+    past.assert_whole()
+    past.world.append(10)
+    past.world.trim(40)
+    follow(past)
+    past.assert_consistent()
+
+
+def test_files_that_hold_nothing_of_what_was_read_are_a_gap(past: Past) -> None:
+    before = len(past.rows(GAPS))
+    seqs = [past.world.written + n for n in range(1, 41)]
+    past.world.replace(b"".join(line(n, ts_epoch=1_767_600_000 + n % 100) for n in seqs))
+    break_books(past)
+    told = past.heal()
+    assert told["lost"] == 0
+    assert past.rows(GAPS)[before:] == [("no_overlap",)]
+    found = past.rows("SELECT * FROM events ORDER BY id")
+    assert found[: len(past.events)] == past.events
+    assert past.world.stored()[-40:] == seqs
+    past.assert_consistent()
+
+
+# -- the rest of a home
+
+
+def test_document_that_is_gone_leaves_what_was_stored_of_it(past: Past) -> None:
+    costs = "SELECT * FROM cost_entries WHERE origin = 'costs.json' ORDER BY id"
+    before = past.rows(costs)
+    (past.world.home / "costs.json").unlink()
+    break_derived(past)
+    past.heal()
+    assert past.rows(costs) == before
+    past.assert_whole()
+
+
+def test_what_was_pruned_and_what_was_imported_is_not_counted_as_lost(past: Past, tmp_path: Path) -> None:
+    old = tmp_path / "old.jsonl"
+    old.write_bytes(b"".join(line(-n) for n in range(1, 200)))
+    assert import_events(past.world.home, past.path, old, None).new == 199
+    prune(past.world.home, past.path, 1_767_600_000 - 100)
+    assert past.rows("SELECT count(*) FROM pruned") == [(1,)]
+    past.events = past.rows("SELECT * FROM events ORDER BY id")
+    assert past.events[0][0] <= 0
+    past.write(past.pages("events")[-1], garbage(PAGE))
+    told = past.heal()
+    assert told["lost"] == 0
+    assert told["refilled"] > 20
+    past.assert_whole()
+
+
+def test_rows_are_found_without_a_way_to_them_in_a_file_of_many_pages(past: Past) -> None:
+    with closing(apsw.Connection(str(past.path))) as db:
+        db.execute("CREATE TABLE ballast (x)")
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO ballast VALUES (?)", [(bytes(PAGE - 400),)] * 1_100)
+        db.execute("COMMIT")
+        root: int = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").get
+    past.write(root, garbage(PAGE))
+    told = past.heal()
+    assert told["lost"] == 0
+    past.assert_whole()
+
+
+def test_what_is_set_aside_takes_no_name_that_a_log_or_a_file_has(tmp_path: Path) -> None:
+    path, at = tmp_path / "shipwright.db", "2026-01-05T08:30:00Z"
+    assert heal_swap.name_aside(path, at) == "shipwright.db.corrupt-20260105T083000Z"
+    (tmp_path / "shipwright.db.corrupt-20260105T083000Z").touch()
+    (tmp_path / "shipwright.db.corrupt-20260105T083000Z.2-wal").touch()
+    assert heal_swap.name_aside(path, at) == "shipwright.db.corrupt-20260105T083000Z.3"

@@ -1,0 +1,57 @@
+"""Rotated siblings of a journal that is away, or that is exchanged before they are read to their end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from world import Follower, World
+
+from shipwrightd.ingest import clock
+from shipwrightd.ingest.journal import Journal
+from shipwrightd.ingest.sources import JOURNALS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_siblings_that_were_read_are_left_alone_while_the_journal_is_away(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.append(20)
+    follower = Follower(world)
+    follower.settle()
+    world.rotate()
+    world.append(20)
+    follower.settle()
+    world.events.unlink()
+    for _ in range(2):
+        follower.restart()
+        follower.settle()
+    assert world.stored() == list(range(1, 41))
+    world.append(5)
+    follower.settle()
+    follower.close()
+    assert world.stored() == list(range(1, 46))
+
+
+def test_siblings_that_wait_to_be_read_are_found_again_when_the_one_before_them_is_cut(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.append(9_000)
+    world.rotate()
+    world.append(10)
+    world.rotate()
+    world.append(10)
+    follower = Follower(world)
+    journal = Journal(JOURNALS[0], world.home, settle_s=0.05)
+    journal.stop = lambda: True  # after each chunk, as if the daemon were asked to end
+    while not world.stored():
+        journal.poll(follower.db, clock.now())
+    read = len(world.stored())
+    assert read < 9_000
+    oldest = world.home / "events.jsonl.2"
+    oldest.write_bytes(b"".join(oldest.read_bytes().splitlines(keepends=True)[read // 2 : read + 10]))
+    while journal.poll(follower.db, clock.now()).more:
+        pass
+    journal.close()
+    follower.settle()
+    follower.close()
+    assert world.stored() == list(range(1, 9_021)), "what was read before the cut is kept as well"
