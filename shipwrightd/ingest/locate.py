@@ -210,15 +210,14 @@ def passed_over(
     `before` keeps its place then. Returns what stands where now, too.
     """
     found = open_existing(paths)
-    files, slots = list(found.values()), {str(path): _identity(file) for path, file in found.items()}
-    inodes = list(slots.values())
+    files, inodes = list(found.values()), [_identity(file) for file in found.values()]
+    slots = {str(path): inode for path, inode in zip(found, inodes, strict=True) if path != paths[-1]}
     at = inodes.index(_identity(fd)) if _identity(fd) in inodes else max(0, len(files) - 1)
     unread: list[int] = []
     try:
         new = files[first_unknown(files[:at], [other.place for other in others], held) : at]
-        if new and not (
-            _is_edited(files[:at], others, len(paths) - 1) if before is None else not _moved(before, slots)
-        ):
+        full = len(paths) - 1
+        if new and (not _is_edited(files[:at], others, full) if before is None else _moved(before, slots, full)):
             lines = array("Q", chain.from_iterable(block.hashes for block in scan(fd)))
             unread = list(takewhile(lambda file: not _continues(lines, file), new))
     finally:
@@ -227,9 +226,13 @@ def passed_over(
     return unread, slots
 
 
-def _moved(before: Slots, now: Slots) -> bool:
+def _moved(before: Slots, now: Slots, full: int) -> bool:
+    """Tell whether siblings were renamed on: to a new name, to that of another, or all of them out of the last one."""
     stood = set(before.values())
-    return any(path not in before or (inode != before[path] and inode in stood) for path, inode in now.items())
+    pushed = len(now) == full and not any(before.get(path) == inode for path, inode in now.items())
+    return pushed or any(
+        path not in before or (inode != before[path] and inode in stood) for path, inode in now.items()
+    )
 
 
 def _continues(lines: Sequence[int], fd: int) -> bool:

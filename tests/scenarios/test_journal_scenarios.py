@@ -482,6 +482,22 @@ def test_an_unread_file_that_is_copied_and_looked_at_before_it_is_emptied_is_rea
     assert world.stored() == list(range(1, 36))
 
 
+def test_copies_that_pushed_all_siblings_out_between_two_looks_are_read(world: World, follower: Follower) -> None:
+    for _ in range(3):
+        world.append(5)
+        world.rotate()
+        follower.settle()
+    for _ in range(3):
+        world.append(4)
+        for old, new in ((2, 3), (1, 2)):
+            world.events.with_name(f"events.jsonl.{old}").rename(world.events.with_name(f"events.jsonl.{new}"))
+        shutil.copyfile(world.events, world.events.with_name("events.jsonl.1"))
+        os.truncate(world.events, 0)
+    world.append(1)
+    follower.settle()
+    assert world.stored() == list(range(1, 29))
+
+
 def test_what_was_made_from_an_unread_file_since_is_read_once(world: World, follower: Follower) -> None:
     world.events.touch()
     follower.look()
