@@ -75,7 +75,7 @@ COVERED := tests/unit tests/store tests/files tests/scenarios tests/corpus tests
 UNTRACED := tests/store/test_status_prometheus.py::test_it_loads_no_library_it_does_not_need
 coverage: $(VENV)/installed-dev
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q $(COVERED) $(addprefix --deselect=,$(UNTRACED))
+	$(BIN)/python -m coverage run -m pytest -q -n $(JOBS) --dist worksteal $(COVERED) $(addprefix --deselect=,$(UNTRACED))
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python tests/branches.py
 
