@@ -72,7 +72,8 @@ fuzz: $(VENV)/installed-fuzz
 COVERED := tests/unit tests/store tests/files tests/scenarios tests/corpus tests/properties tests/heal tests/model \
 	$(addprefix tests/system/test_,daemon.py notify.py trouble.py verify.py upkeep_cli.py)
 # What a command loads: tracing loads modules of its own
-UNTRACED := tests/store/test_status_prometheus.py::test_it_loads_no_library_it_does_not_need
+UNTRACED := tests/store/test_status_prometheus.py::test_it_loads_no_library_it_does_not_need \
+	tests/system/test_verify.py::test_beside_a_daemon_and_a_busy_writer_there_is_no_false_alarm
 coverage: $(VENV)/installed-dev
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -q -n $(JOBS) --dist worksteal $(COVERED) $(addprefix --deselect=,$(UNTRACED))

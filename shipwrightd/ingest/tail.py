@@ -27,6 +27,7 @@ READ_BYTES = 1 << 20  # bounds memory; larger blocks are no faster
 ANCHOR_BYTES = 4_096
 MAX_LINE_BYTES = 16 << 20
 GIANT_HEAD_BYTES = 1_024
+ROTATIONS = 10  # that may come between while files are opened, one after the other
 SURE_ANCHOR_BYTES = 64  # a shorter anchor does not prove identity when the inode differs
 
 
@@ -86,17 +87,36 @@ def open_journal(path: Path) -> int:
 
 
 def open_existing(paths: Sequence[Path]) -> dict[Path, int]:
-    """Open those of the paths that exist, in order; when one cannot be opened none stays open."""
-    found: dict[Path, int] = {}
+    """Open those of the paths that exist, in order; when one cannot be opened none stays open.
+
+    A rotation meanwhile would have one file seen twice or not at all, so each must still stand where it was found.
+    """
+    for _ in range(ROTATIONS):
+        found: dict[Path, int] = {}
+        try:
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    found[path] = open_journal(path)
+            if all(_stands(path, found.get(path)) for path in paths):
+                return found
+        except OSError:
+            _close(found)
+            raise
+        _close(found)
+    raise InterruptedError(errno.EINTR, "is rotated again and again", str(paths[-1]))
+
+
+def _stands(path: Path, fd: int | None) -> bool:
     try:
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                found[path] = open_journal(path)
-    except OSError:
-        for fd in found.values():
-            os.close(fd)
-        raise
-    return found
+        info = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return fd is None
+    return fd is not None and os.path.samestat(info, os.fstat(fd))
+
+
+def _close(found: dict[Path, int]) -> None:
+    for fd in found.values():
+        os.close(fd)
 
 
 def read_at(fd: int, size: int, offset: int, *, least: int | None = None) -> bytes:

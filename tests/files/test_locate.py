@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from array import array
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,12 @@ from shipwrightd.ingest import locate
 from shipwrightd.ingest.align import WINDOW_LINES, line_hashes
 from shipwrightd.ingest.locate import How
 from shipwrightd.ingest.store import Generation
-from shipwrightd.ingest.tail import Place, Position, anchor_hash, open_journal
+from shipwrightd.ingest.tail import Place, Position, anchor_hash, open_existing, open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import FrameType
 
 
 class Folder:
@@ -131,6 +133,30 @@ def test_so_few_lines_that_go_on_as_the_history_does_are_chance(folder: Folder) 
     grown = folder.holding(1, 2, 90, 91)
 
     assert locate.find_grown([grown], [elsewhere(grown, size(1))], history(*range(1, 11))) is None
+
+
+def test_files_that_are_rotated_while_they_are_opened_are_each_seen_once(tmp_path: Path) -> None:
+    names = [tmp_path / name for name in ("events.jsonl.2", "events.jsonl.1", "events.jsonl")]
+    names[1].write_bytes(line(1))
+    names[2].write_bytes(line(2))
+    rotated = []
+
+    def rotate_behind_the_first(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is open_journal.__code__ and not rotated:
+            rotated.append(frame)
+            names[1].rename(names[0])
+            names[2].rename(names[1])
+            names[2].touch()
+
+    sys.setprofile(rotate_behind_the_first)
+    try:
+        found = open_existing(names[1:])
+    finally:
+        sys.setprofile(None)
+    held = [os.pread(fd, 200, 0) for fd in found.values()]
+    for fd in found.values():
+        os.close(fd)
+    assert held == [line(2), b""]
 
 
 def generation(number: int, place: Place) -> Generation:
