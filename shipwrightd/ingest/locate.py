@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.store import Generation
 
 Inode = tuple[int, int]  # device and number
-Slots = dict[str, Inode]  # which file stands at which path
+Slots = dict[str, tuple[int, int, int]]  # device, number and time of writing of what stands at each path
 
 START = Position(0, b"")
 
@@ -211,7 +211,8 @@ def passed_over(
     """
     found = open_existing(paths)
     files, inodes = list(found.values()), [_identity(file) for file in found.values()]
-    slots = {str(path): inode for path, inode in zip(found, inodes, strict=True) if path != paths[-1]}
+    slots = {str(path): (*_identity(file), os.fstat(file).st_mtime_ns) for path, file in found.items()}
+    slots.pop(str(paths[-1]), None)
     at = inodes.index(_identity(fd)) if _identity(fd) in inodes else max(0, len(files) - 1)
     unread: list[int] = []
     try:

@@ -139,7 +139,7 @@ def test_files_that_are_rotated_while_they_are_opened_are_each_seen_once(tmp_pat
     names = [tmp_path / name for name in ("events.jsonl.2", "events.jsonl.1", "events.jsonl")]
     names[1].write_bytes(line(1))
     names[2].write_bytes(line(2))
-    rotated = []
+    rotated: list[FrameType] = []
 
     def rotate_behind_the_first(frame: FrameType, event: str, _: object) -> None:
         if event == "return" and frame.f_code is open_journal.__code__ and not rotated:

@@ -270,6 +270,7 @@ class JournalMachine(RuleBasedStateMachine):
                     self.world.events.with_name(f"events.jsonl.{new}")
                 )
         shutil.copyfile(self.world.events, self.world.events.with_name("events.jsonl.1"))
+        self.replaced = True  # when the copy is pushed out, too, before it was read to its end
         os.truncate(self.world.events, 0)
 
     @rule(by_s=st.sampled_from([-90_000, -1, 1, 90_000]))
