@@ -21,7 +21,7 @@ from shipwrightd.ingest.heal_align import NONE, pair_up
 from shipwrightd.ingest.locate import START
 from shipwrightd.ingest.store import Counts
 from shipwrightd.ingest.stream import Stream, quarantined
-from shipwrightd.ingest.tail import open_existing, resume_at
+from shipwrightd.ingest.tail import open_existing, resume_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -236,7 +236,7 @@ class Refill:
 
 
 def _is_at(fd: int, known: Generation) -> bool:
-    return known.place.offset > 0 and resume_at(fd, known.place) is not None
+    return resume_behind(fd, known.place) is not None
 
 
 def mark_of(row: Sequence[object]) -> int:

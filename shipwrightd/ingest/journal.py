@@ -215,17 +215,20 @@ class Journal:
         """Read siblings first that were passed over for the open file, of which nothing was read yet."""
         here = self._queue[0]
         others = store.other_generations(db, self.source.name)
-        try:
+        siblings: list[int] = []
+        with contextlib.suppress(ChangedError):  # reading it finds out, too
             siblings, self._slots = locate.passed_over(here.fd, self._paths, others, self._held(), self._slots)
-        except ChangedError:  # reading it finds out, too
-            return False
         if not siblings:
             return False
         streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]
-        with durable(db), transaction(db):
-            if here.generation is not None:
-                store.end_generation(db, here.generation, "replaced")
-            self._begin(db, streams[0], Filing(db, self.source, now), b"")
+        with contextlib.ExitStack() as opened:
+            for stream in streams[:-1]:
+                opened.callback(stream.close)
+            with durable(db), transaction(db):
+                if here.generation is not None:
+                    store.end_generation(db, here.generation, "replaced")
+                self._begin(db, streams[0], Filing(db, self.source, now), b"")
+            opened.pop_all()
         self._queue = streams
         return True
 
@@ -319,10 +322,9 @@ class Journal:
         if locate.same_file(fd, place):
             return plan
         with contextlib.suppress(ChangedError):
-            others = [other.place for other in store.other_generations(db, self.source.name)]
-            further = [other for other in others if other.offset > place.offset]
-            back = locate.find_return([fd], further, ())
-            if back is not None:
+            others = store.other_generations(db, self.source.name)
+            further = [other.place for other in others if other.place.offset > place.offset]
+            if back := locate.find_return([fd], further, ()):
                 return replace(back, first=plan.first)
             overlap = locate.edits_before(fd, plan.position, store.load_history(db, self.source.name))
             if overlap is not None:
@@ -334,8 +336,7 @@ class Journal:
         used = []
         others = store.other_generations(db, self.source.name)
         for fd in siblings:
-            found = locate.find_generation(fd, others)
-            if found is not None:
+            if found := locate.find_generation(fd, others):
                 other, position = found
                 stream = Stream(fd, position, origin=self.source.origin, lines=other.lines)
                 stream.generation = other.id
@@ -396,5 +397,4 @@ class Journal:
                 filing.add_lines(pick(stream.fd, overlap.unknown), stream.position.offset)
             if plan.how is How.NOTHING and here is not None:
                 filing.gap("no_overlap", {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size})
-            window = overlap.window[-WINDOW_LINES:].tobytes() if overlap else b""
-            self._begin(db, stream, filing, window)
+            self._begin(db, stream, filing, overlap.window[-WINDOW_LINES:].tobytes() if overlap else b"")

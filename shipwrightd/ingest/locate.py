@@ -16,7 +16,7 @@ from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest.align import WINDOW_LINES, TailSearch, Verdict, decide, is_sure, unknown_in
-from shipwrightd.ingest.tail import ANCHOR_BYTES, Place, Position, open_existing, read_at, resume_at, scan
+from shipwrightd.ingest.tail import ANCHOR_BYTES, Place, Position, open_existing, read_at, resume_behind, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,13 +67,10 @@ def find_anchor(files: Sequence[int], place: Place) -> Plan | None:
     """Return where the checkpoint's anchor stands in its place, if any file still has it.
 
     `files` are open descriptors, the oldest sibling first, the file at the path last.
-    A place at offset 0 has no anchor, and an inode number alone proves nothing.
     """
-    if not place.offset:
-        return None
     order = [len(files) - 1, *range(len(files) - 1)]
     for index in sorted(order, key=lambda index: not same_file(files[index], place)):
-        position = resume_at(files[index], place)
+        position = resume_behind(files[index], place)
         if position is not None:
             return Plan(How.ANCHOR, index, position)
     return None
@@ -100,26 +97,32 @@ def find_return(files: Sequence[int], known: Sequence[Place], history: Sequence[
     A file that was read, copied, read on and then edited begins as that older one does, too: where it
     goes on as the history does, it was read further.
     """
-    fd = files[-1]
-    for place in sorted(known, key=lambda place: -place.offset):
-        position = resume_at(fd, place) if place.offset else None
-        if position is None:
-            continue
-        further = _further(files, len(files) - 1, history, position.offset)
-        if further is not None:
-            return further
-        overlap = _known_up_to(fd, position.offset)
-        return Plan(How.OVERLAP, len(files) - 1, position, overlap) if overlap else None
-    return None
+    position = _furthest(files[-1], known)
+    if position is None:
+        return None
+    further = _further(files, len(files) - 1, history, position.offset)
+    if further is not None:
+        return further
+    overlap = _known_up_to(files[-1], position.offset)
+    return Plan(How.OVERLAP, len(files) - 1, position, overlap) if overlap else None
 
 
 def find_grown(siblings: Sequence[int], known: Sequence[Place], history: Sequence[int]) -> Plan | None:
     """Plan for a sibling that begins as one read before and goes on as the history does: a copy that was edited."""
     for index, sibling in enumerate(siblings):
-        read = max((place.offset for place in known if place.offset and resume_at(sibling, place)), default=0)
-        further = _further(siblings, index, history, read) if read else None
+        position = _furthest(sibling, known)
+        further = _further(siblings, index, history, position.offset) if position else None
         if further is not None:
             return further
+    return None
+
+
+def _furthest(fd: int, known: Sequence[Place]) -> Position | None:
+    """Return how far a file was read, if ever: a copy's place may lie in the same bytes, but before it."""
+    for place in sorted(known, key=lambda place: -place.offset):
+        position = resume_behind(fd, place)
+        if position is not None:
+            return position
     return None
 
 
@@ -156,7 +159,7 @@ def first_unknown(siblings: Sequence[int], known: Sequence[Place], held: Abstrac
     """
     start = 0
     for index, sibling in enumerate(siblings):
-        if _identity(sibling) in held or any(place.offset and resume_at(sibling, place) for place in known):
+        if _identity(sibling) in held or any(resume_behind(sibling, place) for place in known):
             start = index + 1
     while start < len(siblings) and not os.fstat(siblings[start]).st_size:
         start += 1
@@ -166,11 +169,11 @@ def first_unknown(siblings: Sequence[int], known: Sequence[Place], held: Abstrac
 def find_generation(fd: int, others: Sequence[Generation]) -> tuple[Generation, Position] | None:
     """Return which of the files read before (the newest first) an open file is, and how far it was read.
 
-    The furthest first: a copy's place may lie in the same bytes, but before it. A file left before a line
-    of it was whole has no anchor, but the inode of its own that no later one had.
+    The furthest first, as with `_furthest`. A file left before a line of it was whole has no anchor, but the
+    inode of its own that no later one had.
     """
     for other in sorted(others, key=lambda other: -other.place.offset):
-        position = resume_at(fd, other.place) if other.place.offset else None
+        position = resume_behind(fd, other.place)
         if position is not None:
             return other, position
     last = next((other for other in others if same_file(fd, other.place)), None)
@@ -192,12 +195,10 @@ def find_fresh(files: Sequence[int], start: int, place: Place, others: Sequence[
 
 def _is_edited(siblings: Sequence[int], others: Sequence[Generation], slots: int) -> bool:
     """Tell whether the file rotated last is gone though no rotations pushed it out: an edit stands in its place."""
-    read = [other for other in others if other.place.offset]
-    last = next((other.place for other in read if other.state == "rotated"), None)
-    if last is None or any(resume_at(sibling, last) for sibling in siblings):
+    last = next((other.place for other in others if other.state == "rotated" and other.place.offset), None)
+    if last is None or any(resume_behind(sibling, last) for sibling in siblings):
         return False
-    pushed = len(siblings) == slots and not any(resume_at(fd, other.place) for fd in siblings for other in read)
-    return not pushed
+    return len(siblings) < slots or any(resume_behind(fd, other.place) for fd in siblings for other in others)
 
 
 def passed_over(
@@ -210,12 +211,13 @@ def passed_over(
     `before` keeps its place then. Returns what stands where now, too.
     """
     found = open_existing(paths)
-    files, inodes = list(found.values()), [_identity(file) for file in found.values()]
-    slots = {str(path): (*_identity(file), os.fstat(file).st_mtime_ns) for path, file in found.items()}
-    slots.pop(str(paths[-1]), None)
-    at = inodes.index(_identity(fd)) if _identity(fd) in inodes else max(0, len(files) - 1)
+    files = list(found.values())
     unread: list[int] = []
     try:
+        inodes = [_identity(file) for file in files]
+        at = inodes.index(_identity(fd)) if _identity(fd) in inodes else max(0, len(files) - 1)
+        siblings = [(str(path), file) for path, file in found.items() if path != paths[-1]]
+        slots = {path: (*_identity(file), os.fstat(file).st_mtime_ns) for path, file in siblings}
         new = files[first_unknown(files[:at], [other.place for other in others], held) : at]
         full = len(paths) - 1
         if new and (not _is_edited(files[:at], others, full) if before is None else _moved(before, slots, full)):
@@ -230,10 +232,8 @@ def passed_over(
 def _moved(before: Slots, now: Slots, full: int) -> bool:
     """Tell whether siblings were renamed on: to a new name, to that of another, or all of them out of the last one."""
     stood = set(before.values())
-    pushed = len(now) == full and not any(before.get(path) == inode for path, inode in now.items())
-    return pushed or any(
-        path not in before or (inode != before[path] and inode in stood) for path, inode in now.items()
-    )
+    pushed = len(now) == full and not any(before.get(path) == file for path, file in now.items())
+    return pushed or any(path not in before or (file != before[path] and file in stood) for path, file in now.items())
 
 
 def _continues(lines: Sequence[int], fd: int) -> bool:

@@ -145,6 +145,11 @@ def resume_at(fd: int, place: Place) -> Position | None:
     return Position(place.offset, before)
 
 
+def resume_behind(fd: int, place: Place) -> Position | None:
+    """Return the same, but None where nothing was read: no anchor, and an inode number alone proves nothing."""
+    return resume_at(fd, place) if place.offset else None
+
+
 class Reader:
     """Reads one open file forward, in blocks, and cuts it into physical lines."""
 

@@ -21,7 +21,7 @@ from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.documents_verify import verify_document
 from shipwrightd.ingest.snapshot import Document, Torn, look
 from shipwrightd.ingest.sources import JOURNALS
-from shipwrightd.ingest.tail import ChangedError, Giant, Position, Reader, open_journal, resume_at
+from shipwrightd.ingest.tail import ChangedError, Giant, Position, Reader, open_journal, resume_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +158,7 @@ def _comes(db: apsw.Connection, source: JournalSource, fd: int, end: int, deadli
 def _read_up_to(fd: int, known: list[Generation]) -> int:
     """Return how far a file is stored, in bytes."""
     return max(
-        (place.place.offset for place in known if place.place.offset and resume_at(fd, place.place)),
+        (place.place.offset for place in known if resume_behind(fd, place.place)),
         default=0,
     )
 
