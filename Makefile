@@ -71,7 +71,7 @@ fuzz: $(VENV)/installed-fuzz
 # The tests of what is counted: those of the command line and of reports are not.
 COVERED := tests/unit tests/store tests/files tests/scenarios tests/corpus tests/properties tests/heal tests/model \
 	$(addprefix tests/system/test_,daemon.py notify.py trouble.py verify.py upkeep_cli.py)
-# What a command loads: tracing loads modules of its own
+# Tracing loads modules of its own, which the one counts, and makes a daemon too slow for the writer of the other.
 UNTRACED := tests/store/test_status_prometheus.py::test_it_loads_no_library_it_does_not_need \
 	tests/system/test_verify.py::test_beside_a_daemon_and_a_busy_writer_there_is_no_false_alarm
 coverage: $(VENV)/installed-dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,11 +76,24 @@ class World:
 
     def rotate(self) -> None:
         """Rotate by size as the daemon does: .2 to .3, .1 to .2, the file to .1, a new file."""
+        self._make_way()
+        self.events.rename(self.events.with_name("events.jsonl.1"))
+        self.events.touch()
+
+    def copy(self) -> None:
+        """Copy the file to .1, as other rotators do before they empty it; older siblings move on."""
+        self._make_way()
+        shutil.copyfile(self.events, self.events.with_name("events.jsonl.1"))
+
+    def copy_and_truncate(self) -> None:
+        """Do both."""
+        self.copy()
+        os.truncate(self.events, 0)
+
+    def _make_way(self) -> None:
         for old, new in ((2, 3), (1, 2)):
             with contextlib.suppress(FileNotFoundError):
                 self.events.with_name(f"events.jsonl.{old}").rename(self.events.with_name(f"events.jsonl.{new}"))
-        self.events.rename(self.events.with_name("events.jsonl.1"))
-        self.events.touch()
 
     # -- what is where
 

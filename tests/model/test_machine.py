@@ -264,14 +264,8 @@ class JournalMachine(RuleBasedStateMachine):
     def copy_and_truncate(self) -> None:
         if self.raced:
             return
-        for old, new in ((2, 3), (1, 2)):
-            if self.world.events.with_name(f"events.jsonl.{old}").exists():
-                self.world.events.with_name(f"events.jsonl.{old}").rename(
-                    self.world.events.with_name(f"events.jsonl.{new}")
-                )
-        shutil.copyfile(self.world.events, self.world.events.with_name("events.jsonl.1"))
+        self.world.copy_and_truncate()
         self.replaced = True  # when the copy is pushed out, too, before it was read to its end
-        os.truncate(self.world.events, 0)
 
     @rule(by_s=st.sampled_from([-90_000, -1, 1, 90_000]))
     @precondition(lambda self: self.world.events.exists())

@@ -25,18 +25,27 @@ def trimmed(world: World) -> bytes:
     return world.tail(15).partition(HALF)[0]
 
 
-@pytest.mark.parametrize("copy", [edited, trimmed])
-@pytest.mark.parametrize("end", [b"\n", b'\n{"type":"cut'], ids=["whole line", "whole line and half of one"])
-def test_undecided_lines_of_a_file_that_a_copy_replaces_are_kept_once(
-    tmp_path: Path, end: bytes, copy: Callable[[World], bytes]
-) -> None:
-    world = World(tmp_path)
+ENDS = pytest.mark.parametrize("end", [b"\n", b'\n{"type":"cut'], ids=["whole line", "whole line and half of one"])
+
+
+def undecided(world: World, end: bytes) -> Follower:
+    """Return a follower that has read lines which may go on."""
     world.append(20)
     follower = Follower(world)
     follower.settle()
     with world.events.open("ab") as file:
         file.write(HALF + end)
-    follower.look()  # it may go on
+    follower.look()
+    return follower
+
+
+@pytest.mark.parametrize("copy", [edited, trimmed])
+@ENDS
+def test_undecided_lines_of_a_file_that_a_copy_replaces_are_kept_once(
+    tmp_path: Path, end: bytes, copy: Callable[[World], bytes]
+) -> None:
+    world = World(tmp_path)
+    follower = undecided(world, end)
     assert world.query(KEPT) == []
     world.replace(copy(world) + line(21))
     world.written += 1
@@ -49,15 +58,10 @@ def test_undecided_lines_of_a_file_that_a_copy_replaces_are_kept_once(
     assert world.stored() == list(range(1, 22))
 
 
-@pytest.mark.parametrize("end", [b"\n", b'\n{"type":"cut'], ids=["whole line", "whole line and half of one"])
+@ENDS
 def test_undecided_lines_that_the_copy_holds_as_well_are_not_kept_twice(tmp_path: Path, end: bytes) -> None:
     world = World(tmp_path)
-    world.append(20)
-    follower = Follower(world)
-    follower.settle()
-    with world.events.open("ab") as file:
-        file.write(HALF + end)
-    follower.look()
+    follower = undecided(world, end)
     world.replace(world.events.read_bytes() + b"\n" + line(21))
     follower.settle()
     follower.restart()

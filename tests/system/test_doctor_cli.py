@@ -34,10 +34,6 @@ def doctor(world: World, *options: str) -> dict[str, Any]:
     return found
 
 
-def not_well(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return [finding for finding in found["findings"] if finding["state"] != "ok" and finding["check"] != "service"]
-
-
 def test_daemon_that_runs_well_has_nothing_to_mend(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHIPWRIGHTD_FIXTURES", raising=False)  # a name of the tests, no setting
     with Running(world) as daemon:
@@ -49,7 +45,7 @@ def test_daemon_that_runs_well_has_nothing_to_mend(world: World, monkeypatch: py
     lock = next(finding for finding in found["findings"] if finding["check"] == "lock")
     assert (lock["state"], lock["facts"]["pid"]) == ("ok", daemon.pid)
     assert {"check", "state", "text", "todo", "facts", "private"} == set(lock)
-    assert not_well(found) == []
+    assert all(finding["state"] == "ok" for finding in found["findings"] if finding["check"] != "service")
 
 
 def test_fault_ends_with_code_1_and_says_what_to_do(world: World) -> None:
