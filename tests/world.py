@@ -16,6 +16,7 @@ import orjson
 
 from shipwrightd import db as database
 from shipwrightd.errors import ShipwrightdError
+from shipwrightd.ingest import clock
 from shipwrightd.ingest.catchup import CatchUp, open_database
 
 if TYPE_CHECKING:
@@ -164,6 +165,10 @@ class Follower:
     def look(self) -> None:
         """Catch up once; a file that is waited for stays waited for."""
         self.catch_up.look()
+
+    def poll(self) -> None:
+        """Take one step of a look at the event log: a batch at most, or a change of file."""
+        self.catch_up.journals[0].poll(self.db, clock.now())
 
     def settle(self) -> None:
         """Catch up until nothing is waited for any more."""

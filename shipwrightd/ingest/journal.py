@@ -87,7 +87,7 @@ class Journal:
         info = self._look()
         signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) if info else None
         nothing_new = signature == self._seen and self._queue and not self._queue[-1].undecided
-        if nothing_new or (signature and signature == self._empty):
+        if signature and (nothing_new or signature == self._empty):
             return self._drain(db, now)
         if self._queue:
             polled = self._read_queue(db, now)

@@ -222,6 +222,36 @@ class JournalMachine(RuleBasedStateMachine):
         self.follower.look()
         self._looked()
 
+    @rule(steps=st.integers(1, 4))
+    @precondition(lambda self: self.follower is not None)
+    def look_in_part(self, steps: int) -> None:
+        """Leave off between two steps of a look; what comes next happens there."""
+        assert self.follower is not None
+        for _ in range(steps):
+            self.follower.poll()
+
+    @rule(count=st.integers(1, 5), steps=st.integers(0, 4), starts=st.booleans())
+    @precondition(lambda self: self.follower is not None and self.world.events.exists() and not self.half)
+    def move_away_and_back(self, count: int, steps: int, *, starts: bool) -> None:
+        """Between two steps of a look; a file that is open is read wherever it is."""
+        assert self.follower is not None
+        self.follower.settle()
+        self._looked()
+        inode = self.world.events.stat().st_ino
+        followed = self._count(f"{CURRENT} AND offset > 0 AND inode = {inode}")
+        if starts:
+            followed = followed and steps  # the first of them opens it
+            self.follower.restart()
+        self.world.append(count)
+        for _ in range(steps):
+            self.follower.poll()
+        away = self.world.events.rename(self.folder / "away.jsonl")
+        self.world.append(count, path=away)
+        self.follower.look()
+        if followed:
+            assert {seq_of(text) for text in away.read_bytes().splitlines()[-count:]} <= set(self.world.stored())
+        away.rename(self.world.events)
+
     @rule()
     @precondition(lambda self: self.follower is not None)
     def stop(self) -> None:

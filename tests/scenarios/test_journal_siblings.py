@@ -55,3 +55,19 @@ def test_siblings_that_wait_to_be_read_are_found_again_when_the_one_before_them_
     follower.settle()
     follower.close()
     assert world.stored() == list(range(1, 9_021)), "what was read before the cut is kept as well"
+
+
+def test_journal_that_leaves_its_path_right_after_a_batch_is_still_read(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.append(10)
+    follower = Follower(world)
+    journal = Journal(JOURNALS[0], world.home, settle_s=0.05)
+    while not world.stored():
+        journal.poll(follower.db, clock.now())
+    away = world.events.rename(tmp_path / "away.jsonl")  # before the file was looked at again
+    world.append(5, path=away)
+    while journal.poll(follower.db, clock.now()).more:
+        pass
+    journal.close()
+    follower.close()
+    assert world.stored() == list(range(1, 16))

@@ -13,9 +13,10 @@ function_of() { # SCRIPT NAME: define a function as the script has it
 }
 
 case "$command" in
-    emit) # FROM TO: events of every kind of value, numbered
+    emit) # FROM LEAST END: events of every kind of value, numbered, until the file END is there; prints the last number
         source "$scripts/lib/helpers.sh"
-        for ((seq = $1; seq <= $2; seq++)); do
+        ended=0
+        for ((seq = $1; seq < $1 + $2 || !ended; seq++)); do
             case $((seq % 8)) in
                 0) emit_event "real.long" "seq=$seq" "text=$(printf 'x%.0s' {1..5000})" ;;
                 1) emit_event "real.colour" "seq=$seq" "text=$(printf '\033[31mred\033[0m')" ;;
@@ -26,7 +27,9 @@ case "$command" in
                 6) emit_event "memory.decision" "seq=$seq" "type=adr" "summary=kept" ;;
                 *) emit_event "real.plain" "seq=$seq" "issue=$((seq % 50))" "stage=build" ;;
             esac
+            [[ ! -e $3 ]] || ended=1
         done
+        echo $((seq - 1))
         ;;
     fallback) # FROM TO: the emitter of scripts that find no library beside them
         function_of sw-heartbeat.sh emit_event

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 CHECKOUT = Path(os.environ.get("SHIPWRIGHT_CHECKOUT", "/nowhere"))
 DRIVER = Path(__file__).with_name("real_shipwright.sh")
 BUN = os.environ.get("BUN") or shutil.which("bun")
-WRITERS, EACH, KILLS = 4, 150, 5
+WRITERS, KILLS = 4, 5
+LEAST = 150  # events of each writer
+APART = 10_000  # numbers from one writer to the next
 PREFILLED = 9_950
 LONG = 60_000  # bytes; 900 such lines are more than the daemon's 50 MiB
 SEQS = """
@@ -64,7 +66,7 @@ class Shipwright:
             env={**kept, "HOME": str(self.user)},
             cwd=self.repository,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
@@ -88,16 +90,20 @@ def shipwright(tmp_path: Path) -> tuple[World, Shipwright]:
 
 
 @contextmanager
-def numbers(shipwright: Shipwright, first: int) -> Iterator[range]:
-    """Have four real processes emit numbered events during the block, and wait for them at its end."""
-    written = range(first, first + WRITERS * EACH)
-    starts = [first + n * EACH for n in range(WRITERS)]
-    writers = [shipwright.start("emit", start, start + EACH - 1) for start in starts]
+def numbers(shipwright: Shipwright, first: int) -> Iterator[set[int]]:
+    """Have four real processes emit numbered events as long as the block takes; the set has them all behind it."""
+    written: set[int] = set()
+    end = shipwright.user / f"end-{first}"
+    starts = [first + n * APART for n in range(WRITERS)]
+    writers = [shipwright.start("emit", start, LEAST, end) for start in starts]
     try:
         yield written
     finally:
-        codes = [(writer.communicate(timeout=300), writer.returncode)[1] for writer in writers]
-    assert codes == [0] * WRITERS
+        end.touch()
+        told = [writer.communicate(timeout=300) for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * WRITERS, told
+    for start, (last, _) in zip(starts, told, strict=True):
+        written |= set(range(start, int(last) + 1))
 
 
 def asked(world: World, question: str) -> list[tuple[object, ...]]:
@@ -123,7 +129,7 @@ def test_what_real_functions_write_is_stored_once(shipwright: tuple[World, Shipw
         with numbers(real, 100_001) as written:
             eventually(lambda: world.events.read_bytes().count(b"\n") > 10_000, within_s=60)
             real.run("trim")
-        wanted |= set(written)
+        wanted |= written
         assert world.events.read_bytes().count(b"\n") < 10_000, "it was trimmed"
         with numbers(real, 200_001) as written:
             for _ in range(KILLS):
@@ -131,7 +137,7 @@ def test_what_real_functions_write_is_stored_once(shipwright: tuple[World, Shipw
                 eventually(lambda before=before: world.has_more_than(before + rng.randrange(20)))  # type: ignore[misc]
                 daemon.kill()
                 daemon.start()
-        wanted |= set(written)
+        wanted |= written
         padded = range(300_001, 300_901)
         with world.events.open("ab") as file:
             file.writelines(line(seq, text="x" * LONG) for seq in padded)
