@@ -182,7 +182,8 @@ def verify(home: Home = None, db: Db = None) -> None:
 
     Reads all files again: each record must stand in the database just as
     often. What the database keeps longer than the files is no difference.
-    Changes nothing, and may run beside a daemon.
+    Changes nothing, and may run beside a daemon: a difference counts then when
+    it outlasts rescan_s and settle_s as they are set here, and 5 s more.
     """
     raise typer.Exit(commands.verify(home, db))
 

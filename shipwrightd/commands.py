@@ -161,8 +161,9 @@ def verify(home: str | None, db: str | None) -> int:
     path = _made(places.db, current=True)
     from shipwrightd.ingest.verify import verify as compare
 
+    settings = config.resolve().settings  # what is wrong with them is none of a reader's business
     with _naming(path):
-        found = compare(places.home, path)
+        found = compare(places.home, path, delay_s=settings.rescan_s + settings.settle_s)
     for difference in found[:SHOWN_DIFFERENCES]:
         print(f"{visible(difference.source)}: {visible(difference.text)}")
     more = f", the first {SHOWN_DIFFERENCES} shown" if len(found) > SHOWN_DIFFERENCES else ""

@@ -40,7 +40,7 @@ SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, or
 FROM events WHERE (origin = ?1 OR origin LIKE ?1 || '/%') AND id BETWEEN 1 AND ?2 ORDER BY id"""
 KEPT = "SELECT raw FROM quarantine WHERE source = ?"
 SHOWN = 120  # characters of a record in a difference
-PATIENCE_S = 2.0  # what is written while we look, a daemon beside us stores well within this
+PATIENCE_S = 5.0  # what is written while we look, a daemon beside us stores well within this, once it may
 PAUSE_S = 0.05
 ATTEMPTS = 5  # at a file that changes while it is read
 
@@ -70,12 +70,13 @@ class Expected:
             self.rejected.append(b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end])
 
 
-def verify(home: Path, path: Path) -> list[Difference]:
+def verify(home: Path, path: Path, *, delay_s: float = 0.0) -> list[Difference]:
     """Return all differences between the files of a home and a database. Raises MissingError, DatabaseError.
 
-    Beside a running daemon a difference counts when it lasts.
+    Beside a running daemon a difference counts when it lasts. `delay_s`: what settings make that daemon wait
+    before it looks at a file and believes it.
     """
-    patience_s = PATIENCE_S if lock_is_held(lock_path(path)) else 0.0
+    patience_s = delay_s + PATIENCE_S if lock_is_held(lock_path(path)) else 0.0
     with closing(open_reader(path)) as db:
         found = [
             Difference(source.name, text) for source in JOURNALS for text in _journal(db, home, source, patience_s)

@@ -192,3 +192,12 @@ def test_beside_a_daemon_and_a_busy_writer_there_is_no_false_alarm(world: World)
         assert daemon.stop() == 0
     assert call(world, "backfill").returncode == 0
     assert call(world, "verify").stdout == AGREES
+
+
+def test_beside_a_daemon_that_waits_for_a_file_to_settle_there_is_no_false_alarm(world: World) -> None:
+    settings = ("env", "SHIPWRIGHTD_SETTLE_S=6")  # longer than `verify` has patience with any daemon
+    with Running(world, *settings) as daemon:
+        daemon.wait_for(daemon.has_logged("daemon_following"))
+        world.events.write_bytes(b"".join(world.lines(50)))  # in place, with nothing of what was read
+        assert call(world, "verify", prefix=settings).stdout == AGREES
+        assert daemon.stop() == 0
