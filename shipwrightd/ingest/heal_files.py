@@ -21,7 +21,7 @@ from shipwrightd.ingest.heal_align import NONE, pair_up
 from shipwrightd.ingest.locate import START
 from shipwrightd.ingest.store import Counts
 from shipwrightd.ingest.stream import Stream, quarantined
-from shipwrightd.ingest.tail import open_existing, resume_behind
+from shipwrightd.ingest.tail import ChangedError, open_existing, resume_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,7 +153,7 @@ class Refill:
             store.add_gap(self._db, self._source.name, "no_overlap", {}, self._now.text)
             self._counts.gaps += 1
         places = self._places(pairs, len(stored))
-        self._put_back(places, fds, limits)
+        self._put_back(places, lines.marks, fds, limits)
         self._quarantine(lines.rejected)
         return len(places)
 
@@ -194,10 +194,14 @@ class Refill:
                 found += store_heal.missing_ids(self._db, max(after, low), min(to, high))
         return found
 
-    def _put_back(self, places: dict[int, tuple[int, bool]], fds: list[int], limits: list[int]) -> None:
+    def _put_back(
+        self, places: dict[int, tuple[int, bool]], marks: Sequence[int], fds: list[int], limits: list[int]
+    ) -> None:
+        """Read the files once more, for what has a place. Raises ChangedError when they hold something else now."""
         if not places:
             return
         at = 0
+        missing = len(places)
         for file in [
             File(Stream(fd, START, origin=self._source.origin), limit, old.last)
             for fd, limit, old in zip(fds, limits, self._files, strict=True)
@@ -205,9 +209,14 @@ class Refill:
             for rows, _ in file.pieces():
                 for i, row in enumerate(rows, at):
                     if i in places:
+                        if mark_of(row) != marks[i]:
+                            raise ChangedError
                         number, instead = places[i]
                         (store_heal.replace_event if instead else store_heal.add_event)(self._db, number, row)
+                        missing -= 1
                 at += len(rows)
+        if missing:
+            raise ChangedError
 
     def _quarantine(self, rejected: list[Quarantined]) -> None:
         kept = [raw for (raw,) in self._db.execute(store_heal.QUARANTINED, (self._source.name,))]

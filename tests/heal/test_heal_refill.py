@@ -10,14 +10,15 @@ import apsw
 import orjson
 import pytest
 from damage import PAGE, Past, garbage
-from world import Follower, line
+from world import Follower, doubles, line
 
-from shipwrightd.ingest import heal_swap
+from shipwrightd.ingest import heal_swap, store_heal
 from shipwrightd.ingest.heal_pages import varint
 from shipwrightd.ingest.importing import import_events
 from shipwrightd.ingest.prune import prune
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 KEPT = "SELECT raw FROM quarantine ORDER BY id"
@@ -108,6 +109,30 @@ def test_two_stretches_that_were_lost_come_back_each_to_its_own_place(past: Past
     ((detail,),) = past.rows("SELECT detail FROM gaps WHERE reason = 'lost_in_damaged_database'")
     lost = json.loads(detail)
     past.assert_whole(range(lost["first_id"], lost["last_id"] + 1))
+
+
+@pytest.mark.parametrize("cut", [lambda raw: raw[: len(raw) // 2], lambda raw: raw[len(raw) // 2 :]])
+def test_file_that_is_cut_between_two_reads_of_it_is_compared_anew(
+    past: Past, monkeypatch: pytest.MonkeyPatch, cut: Callable[[bytes], bytes]
+) -> None:
+    past.write(past.pages("events")[-1], garbage(PAGE))
+    raw = past.world.events.read_bytes()
+    whole = raw[: raw.rindex(b"\n") + 1]
+    left = [cut(whole)]
+
+    def cut_once(_cursor: object, sql: str, _values: object) -> bool:
+        if sql == store_heal.EVENTS_BETWEEN and left:
+            past.world.events.write_bytes(left.pop().partition(b"\n")[2])
+        return True
+
+    monkeypatch.setattr(apsw, "connection_hooks", [lambda db: setattr(db, "exec_trace", cut_once)])
+    past.heal(met="a test")
+    monkeypatch.undo()
+    assert not left
+    stored = past.world.stored()
+    assert doubles(stored) == []
+    assert set(past.world.in_files()) <= set(stored)
+    assert stored == sorted(stored)
 
 
 # -- lines that are no rows
