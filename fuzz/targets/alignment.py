@@ -10,7 +10,7 @@ from fuzz import scratch
 from fuzz.feed import Feed
 from fuzz.targets.framing import bounds
 from shipwrightd.ingest import align, locate
-from shipwrightd.ingest.align import Decision, Run, TailSearch, Verdict
+from shipwrightd.ingest.align import Decision, Run, RunSearch, TailSearch, Verdict
 from shipwrightd.ingest.locate import How, Overlap
 from shipwrightd.ingest.tail import ANCHOR_BYTES
 
@@ -37,9 +37,10 @@ def check(data: bytes) -> None:
     if history and found:
         _verdicts(history, found, whole=bool(flags & 1), settled=bool(flags & 2))
         tail = _tail(history, found, feed=1 + flags // 8 % 8)
+        part = _part(history, found, feed=1 + flags // 8 % 8)
         if flags & 64:
             with bounds(block=8 + flags, line=1 << 20, anchor=ANCHOR_BYTES, head=8):  # several blocks a file
-                _files(history, found, tail, settled=bool(flags & 2), in_place=bool(flags & 4))
+                _files(history, found, (tail, part), settled=bool(flags & 2), in_place=bool(flags & 4))
 
 
 def _matches(text: list[int], pattern: list[int], at: int) -> int:
@@ -78,20 +79,37 @@ def _verdicts(history: list[int], found: list[int], *, whole: bool, settled: boo
         assert decision.verdict is Verdict.LOOK_FURTHER
 
 
-Tail = tuple[int, list[int]]  # how many lines of the file are known, and the last of them
+Place = tuple[int, list[int]]  # how many lines of the file are known, and the last of them
 
 
-def _tail(history: list[int], found: list[int], *, feed: int) -> Tail:
+def _tail(history: list[int], found: list[int], *, feed: int) -> Place:
     """Find the history's end in the file, piece by piece and by the plain model."""
-    search = TailSearch(history)
-    for start in range(0, len(found), feed):
-        search.feed(found[start : start + feed])
     best = known = 0
     for end in range(1, len(found) + 1):
         most = min(end, len(history), align.EXTEND_LINES)
         length = next((n for n in range(most) if found[end - 1 - n] != history[-1 - n]), most)
         if length >= max(best, min(align.TAIL_LINES, len(history))):
             best, known = length, end
+    return _fed(TailSearch(history), history, found, known, feed=feed)
+
+
+def _part(history: list[int], found: list[int], *, feed: int) -> Place:
+    """Do so with the latest lines that both have in a row."""
+    size = align.SURE_LINES
+    known = 0
+    for end in range(len(history), size - 1, -1):
+        run = history[end - size : end]
+        places = [at for at in range(size, len(found) + 1) if found[at - size : at] == run]
+        if places and len(set(run)) > 1:
+            known = places[-1]
+            break
+    return _fed(RunSearch(history), history, found, known, feed=feed)
+
+
+def _fed(search: TailSearch | RunSearch, history: list[int], found: list[int], known: int, *, feed: int) -> Place:
+    """Feed the file, and compare what is found with how many lines are known."""
+    for start in range(0, len(found), feed):
+        search.feed(found[start : start + feed])
     window = found[max(0, known - len(history)) : known]
     assert (search.known, search.window) == (known, window)
     first = known - len(window)
@@ -99,12 +117,12 @@ def _tail(history: list[int], found: list[int], *, feed: int) -> Tail:
     return known, window
 
 
-def _files(history: list[int], found: list[int], tail: Tail, *, settled: bool, in_place: bool) -> None:
+def _files(history: list[int], found: list[int], places: tuple[Place, Place], *, settled: bool, in_place: bool) -> None:
     """Ask the same of a real file, whose lines have different lengths."""
     fd = scratch.holding(b"".join(LINES[letter] + b"\n" for letter in found))
     past = [HASHES[letter] for letter in history]
     answer = locate.overlap_of(fd, past, settled=settled, in_place=in_place)
-    known = _known(history, found, tail, settled=settled, in_place=in_place)
+    known = _known(history, found, places, settled=settled, in_place=in_place)
     assert (known if isinstance(known, How) else known.in_file(found)) == answer
     if isinstance(answer, Overlap):
         position = locate._position(fd, answer.offset)  # noqa: SLF001 - as the plan has it
@@ -129,7 +147,9 @@ def _size(letters: list[int]) -> int:
     return sum(len(LINES[letter]) + 1 for letter in letters)
 
 
-def _known(history: list[int], found: list[int], tail: Tail, *, settled: bool, in_place: bool) -> _Known | How:
+def _known(
+    history: list[int], found: list[int], places: tuple[Place, Place], *, settled: bool, in_place: bool
+) -> _Known | How:
     """Say what a file has in common with a history, by the words of the design."""
     run = _longest(history, found)
     head = _Known(run.length, run.length, [])
@@ -137,12 +157,17 @@ def _known(history: list[int], found: list[int], tail: Tail, *, settled: bool, i
         return head
     if len(found) <= len(history) and run.length == len(found):
         return head if settled else How.WAIT
-    known, window = tail
-    if known:
-        first = known - len(window)
-        return _Known(known, len(window), [first + at for at in align.unknown_in(window, history)])
-    sure = run.length >= align.SURE_LINES or _size(found[: run.length]) >= align.SURE_BYTES
+    tail, part = (
+        _Known(known, len(window), [known - len(window) + at for at in align.unknown_in(window, history)])
+        for known, window in places
+    )
+    if tail.lines:
+        return tail
+    edited = part.lines > run.length
+    sure = edited or run.length >= align.SURE_LINES or _size(found[: run.length]) >= align.SURE_BYTES
     sure |= in_place and len(set(found[: run.length])) > 1 and history[: run.length] == found[: run.length]
     if not settled and (in_place or not sure):
         return How.WAIT
+    if edited:
+        return part
     return head if sure else How.NOTHING

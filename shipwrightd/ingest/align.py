@@ -7,6 +7,7 @@ old lines, so the overlap begins at the head's first line.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -106,33 +107,30 @@ def is_sure(run: Run, sizes: Sequence[int]) -> bool:
     return run.length >= SURE_LINES or sum(sizes[: run.length]) >= SURE_BYTES
 
 
-class TailSearch:
-    """Finds the end of a history inside a longer file, fed with the file's line hashes in order.
+class _Search:
+    """Looks through a file, fed with its line hashes in order, for the line up to which a history knows it.
 
-    Of several places the one with the longest common tail wins, the last among equals.
+    Of several places the worthiest wins, the last among equals.
     """
 
     def __init__(self, history: Sequence[int]) -> None:
         self._history = history
-        self._need = min(TAIL_LINES, len(history))
         self._recent: list[int] = []
         self._fed = 0
         self._best = 0
-        self.known = 0  # lines of the file up to and including the history's last; 0: not found
+        self.known = 0  # lines of the file up to and including that one; 0: not found
         self.window: list[int] = []  # hashes of the file's last lines up to `known`
 
     def feed(self, hashes: Sequence[int]) -> None:
         """Look at the file's next lines."""
-        last = self._history[-1]
         fresh = len(self._recent)
         self._recent.extend(hashes)
         found = -1
         for i in range(fresh, len(self._recent)):
-            if self._recent[i] == last:
-                length = self._common_tail(i)
-                if length >= max(self._need, self._best):
-                    self._best = length
-                    found = i
+            worth = self._worth(i)
+            if worth and worth >= self._best:
+                self._best = worth
+                found = i
         if found >= 0:
             self.known = self._fed - fresh + found + 1
             self.window = self._recent[max(0, found + 1 - len(self._history)) : found + 1]
@@ -145,12 +143,39 @@ class TailSearch:
         first = self.known - len(self.window)
         return [first + at for at in unknown_in(self.window, self._history)]
 
-    def _common_tail(self, i: int) -> int:
+    def _worth(self, i: int) -> int:
+        """Return how good a place the i-th of the recent lines is, 0 for none."""
+        raise NotImplementedError
+
+
+class TailSearch(_Search):
+    """Finds the end of a history inside a longer file: the longest common tail."""
+
+    def _worth(self, i: int) -> int:
+        if self._recent[i] != self._history[-1]:
+            return 0
         limit = min(i + 1, len(self._history), EXTEND_LINES)
         length = 0
         while length < limit and self._recent[i - length] == self._history[-1 - length]:
             length += 1
-        return length
+        return length if length >= min(TAIL_LINES, len(self._history)) else 0
+
+
+class RunSearch(_Search):
+    """Finds the latest lines of a history that a file has as well, SURE_LINES in a row and not all of them alike.
+
+    An edit took the file's place while lines were appended to what was read: these end the history and nothing else.
+    """
+
+    def __init__(self, history: Sequence[int]) -> None:
+        super().__init__(history)
+        lines = array("Q", history)
+        runs = ((lines[end - SURE_LINES : end], end) for end in range(SURE_LINES, len(lines) + 1))
+        self._ends = {run.tobytes(): end for run, end in runs if len(set(run)) > 1}
+
+    def _worth(self, i: int) -> int:
+        run = self._recent[max(0, i + 1 - SURE_LINES) : i + 1]
+        return self._ends.get(array("Q", run).tobytes(), 0)
 
 
 def unknown_in(lines: Sequence[int], history: Sequence[int]) -> list[int]:

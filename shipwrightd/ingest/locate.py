@@ -15,7 +15,7 @@ from enum import Enum, auto
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest.align import WINDOW_LINES, TailSearch, Verdict, decide, is_sure, unknown_in
+from shipwrightd.ingest.align import WINDOW_LINES, RunSearch, TailSearch, Verdict, decide, is_sure, unknown_in
 from shipwrightd.ingest.tail import ANCHOR_BYTES, Place, Position, open_existing, read_at, resume_behind, scan
 
 if TYPE_CHECKING:
@@ -280,12 +280,14 @@ def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool
     if decision.verdict is Verdict.WAIT:
         return How.WAIT
     if decision.verdict is Verdict.LOOK_FURTHER:
-        edited = _find_tail(fd, history, chain([head], (block.hashes for block in blocks)))
-        if edited is not None:
-            return edited
-        sure = is_sure(decision.run, sizes) or (in_place and _begins_alike(history, head, decision.run.length))
-        if not settled and (in_place or not sure):
+        tail, part = _search(history, chain([head], (block.hashes for block in blocks)))
+        edited = part.known > decision.run.length
+        sure = edited or is_sure(decision.run, sizes)
+        sure |= in_place and _begins_alike(history, head, decision.run.length)
+        if not settled and not tail.known and (in_place or not sure):
             return How.WAIT
+        if tail.known or edited:
+            return _searched(fd, tail if tail.known else part)
         if not sure:
             return How.NOTHING
     return _head_overlap(history, decision.run, sizes)
@@ -306,12 +308,15 @@ def _head_overlap(history: Sequence[int], run: Run, sizes: Sequence[int]) -> Ove
     return Overlap(run.length, sum(sizes[: run.length]), window)
 
 
-def _find_tail(fd: int, history: Sequence[int], parts: Iterable[Sequence[int]]) -> Overlap | None:
-    search = TailSearch(history)
+def _search(history: Sequence[int], parts: Iterable[Sequence[int]]) -> tuple[TailSearch, RunSearch]:
+    tail, part = TailSearch(history), RunSearch(history)
     for hashes in parts:
-        search.feed(hashes)
-    if not search.known:
-        return None
+        tail.feed(hashes)
+        part.feed(hashes)
+    return tail, part
+
+
+def _searched(fd: int, search: TailSearch | RunSearch) -> Overlap:
     return Overlap(search.known, _offset_of(fd, search.known), array("Q", search.window), search.unknown)
 
 

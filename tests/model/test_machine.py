@@ -229,6 +229,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.follower is not None
         for _ in range(steps):
             self.follower.poll()
+        self._looked()
 
     @rule(count=st.integers(1, 5), steps=st.integers(0, 4), starts=st.booleans())
     @precondition(lambda self: self.follower is not None and self.world.events.exists() and not self.half)

@@ -393,6 +393,25 @@ def test_an_edit_of_another_length_stores_only_the_edited_line(world: World, fol
     assert world.query("SELECT count(*) FROM events WHERE type = 'edited.by.hand'") == [(1,)]
 
 
+@pytest.mark.parametrize("at", [0, 3, 60, 980])
+def test_lines_that_an_edit_loses_to_a_race_are_kept_and_the_others_known(
+    world: World, follower: Follower, at: int
+) -> None:
+    """As `sed -i` does: it copies, and whoever appends meanwhile writes to the file that is about to go."""
+    world.append(1000)
+    follower.settle()
+    lines = world.events.read_bytes().splitlines(keepends=True)
+    lines[at] = lines[at].replace(b"test.tick", b"edited.by.hand")
+    world.append(3)
+    world.replace(b"".join(lines))
+    world.append(5)
+    follower.settle()
+    assert len(world.stored()) == 1009
+    assert set(world.stored()) == set(range(1, 1009))
+    assert world.query("SELECT count(*) FROM events WHERE type = 'edited.by.hand'") == [(1,)]
+    assert world.query("SELECT count(*) FROM gaps") == [(0,)]
+
+
 def test_a_file_written_over_in_place_with_an_edit_is_waited_for(world: World, follower: Follower) -> None:
     world.append(100)
     follower.settle()

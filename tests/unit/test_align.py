@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from shipwrightd.ingest.align import (
     EXTEND_LINES,
     Run,
+    RunSearch,
     TailSearch,
     Verdict,
     decide,
@@ -80,6 +81,19 @@ def test_a_tail_is_found_across_feeds() -> None:
     for start in range(0, 400, 7):
         search.feed(list(range(start, start + 7)))
     assert (search.known, search.unknown) == (300, [])
+
+
+def test_the_latest_lines_in_a_row_are_found_where_the_end_never_comes_back() -> None:
+    history = list(range(100))
+    search = RunSearch(history)
+    search.feed([*history[:40], 999, *history[41:90], 500, 501])
+    assert (search.known, search.unknown) == (90, [40])
+
+
+def test_seven_lines_in_a_row_or_lines_all_alike_are_chance() -> None:
+    search = RunSearch([*range(20), *[7] * 20])
+    search.feed([*range(13, 20), 500, *[7] * 20])
+    assert search.known == 0
 
 
 def test_of_two_places_that_agree_further_than_is_compared_the_last_wins() -> None:
