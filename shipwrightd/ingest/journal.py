@@ -89,10 +89,8 @@ class Journal:
         nothing_new = signature == self._seen and self._queue and not self._queue[-1].undecided
         if signature and (nothing_new or signature == self._empty):
             return self._drain(db, now)
-        if self._queue:
-            polled = self._read_queue(db, now)
-            if polled is not None:
-                return polled
+        if self._queue and (polled := self._read_queue(db, now)) is not None:
+            return polled
         if info is None and self._queue:
             return self._drain(db, now)
         here = self._queue[-1].identity if self._queue else None
@@ -215,10 +213,12 @@ class Journal:
         """Read siblings first that were passed over for the open file, of which nothing was read yet."""
         here = self._queue[0]
         others = store.other_generations(db, self.source.name)
-        siblings: list[int] = []
-        with contextlib.suppress(ChangedError):  # reading it finds out, too
-            siblings, self._slots = locate.passed_over(here.fd, self._paths, others, self._held(), self._slots)
+        try:
+            siblings, slots = locate.passed_over(here.fd, self._paths, others, self._held(), self._slots)
+        except ChangedError:  # reading it finds out, too
+            return False
         if not siblings:
+            self._slots = slots
             return False
         streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]
         with contextlib.ExitStack() as opened:
@@ -229,7 +229,7 @@ class Journal:
                     store.end_generation(db, here.generation, "replaced")
                 self._begin(db, streams[0], Filing(db, self.source, now), b"")
             opened.pop_all()
-        self._queue = streams
+        self._queue, self._slots = streams, slots
         return True
 
     def _begin(self, db: apsw.Connection, stream: Stream, filing: Filing, window: bytes) -> None:

@@ -162,7 +162,7 @@ class JournalMachine(RuleBasedStateMachine):
     def trim(self, keep: int, late: int) -> None:
         late = 0 if self.raced else late
         first = self.raced or self.world.written + 1
-        kept = [seq_of(text) or 0 for text in self.world.in_file()[-keep:]]
+        kept = [seq for text in self.world.in_file()[-keep:] if (seq := seq_of(text)) is not None]
         if (self.raced or late) and sum(seq < first for seq in kept) < 10:
             return  # what is left would be too little to tell from chance
         if late:
@@ -282,7 +282,7 @@ class JournalMachine(RuleBasedStateMachine):
         with self.old as old:
             self.old = None
             named = bool(os.fstat(old.fileno()).st_nlink)
-            kept = sum((seq_of(text) or 0) <= self.opened_at for text in self._at_path())
+            kept = sum((seq_of(text) or self.opened_at + 1) <= self.opened_at for text in self._at_path())
             if self.raced or (not named and kept < 10):
                 return  # what is left would be too little to tell from chance
             if not named:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import apsw
+import pytest
 from world import Follower, World
 
 from shipwrightd.ingest import clock
@@ -71,3 +74,28 @@ def test_journal_that_leaves_its_path_right_after_a_batch_is_still_read(tmp_path
     journal.close()
     follower.close()
     assert world.stored() == list(range(1, 16))
+
+
+def test_going_back_to_a_sibling_that_fails_leaves_no_file_open_and_is_done_later(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.events.touch()
+    follower = Follower(world)
+    follower.look()
+    world.append(30)
+    world.copy_and_truncate()
+    world.append(5)
+    before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - the folder is of this very moment
+
+    def refuse(_cursor: object, sql: str, _values: object) -> bool:
+        if "INTO generations" in sql:
+            raise apsw.FullError
+        return True
+
+    follower.db.exec_trace = refuse
+    with pytest.raises(apsw.FullError):
+        follower.poll()
+    follower.db.exec_trace = None
+    assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
+    follower.settle()
+    follower.close()
+    assert world.stored() == list(range(1, 36))
