@@ -78,8 +78,7 @@ class Journal:
         for stream in (*self._queue, *self._draining):
             stream.close()
         self._pool.shutdown()
-        self._queue = []
-        self._draining = []
+        self._queue, self._draining = [], []
 
     def poll(self, db: apsw.Connection, now: Now) -> Polled:
         """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
@@ -201,13 +200,12 @@ class Journal:
 
     def _advance(self, db: apsw.Connection, now: Now) -> None:
         """Go on to the next open file: the first is read to its end and no longer at the path."""
-        old, new = self._queue[0], self._queue[1]
+        old, new, *_ = self._queue
         with durable(db), transaction(db):  # what was read of the old file may stand nowhere else now
             if old.generation is not None:
                 store.end_generation(db, old.generation, "rotated")
             self._begin(db, new, Filing(db, self.source, now), b"")
-        self._queue.pop(0)
-        self._keep_draining(old, now)
+        self._keep_draining(self._queue.pop(0), now)
 
     def _go_back(self, db: apsw.Connection, now: Now) -> bool:
         """Read siblings first that were passed over for the open file, of which nothing was read yet."""
@@ -326,23 +324,22 @@ class Journal:
             further = [other.place for other in others if other.place.offset > place.offset]
             if back := locate.find_return([fd], further, ()):
                 return replace(back, first=plan.first)
-            overlap = locate.edits_before(fd, plan.position, store.load_history(db, self.source.name))
-            if overlap is not None:
+            if overlap := locate.edits_before(fd, plan.position, store.load_history(db, self.source.name)):
                 return Plan(How.OVERLAP, plan.first, plan.position, overlap)
         return plan
 
     def _reopen(self, db: apsw.Connection, siblings: list[int], now: Now) -> list[int]:
         """After a start, watch finished siblings for lines that came late; returns the descriptors in use."""
-        used = []
         others = store.other_generations(db, self.source.name)
+        streams = []
         for fd in siblings:
             if found := locate.find_generation(fd, others):
                 other, position = found
-                stream = Stream(fd, position, origin=self.source.origin, lines=other.lines)
-                stream.generation = other.id
-                self._keep_draining(stream, now)
-                used.append(fd)
-        return used
+                streams.append(Stream(fd, position, origin=self.source.origin, lines=other.lines))
+                streams[-1].generation = other.id
+        for stream in streams:  # none of them before all are known: a failure has all descriptors closed
+            self._keep_draining(stream, now)
+        return [stream.fd for stream in streams]
 
     def _adopt(self, db: apsw.Connection, plan: Plan, files: list[int], now: Now) -> None:
         """Queue the planned files and record where reading stands now."""
@@ -370,17 +367,19 @@ class Journal:
         """Read on from the anchor; a file that lost its place to a copy may still be written to."""
         here = store.current_generation(db, self.source.name)
         assert here is not None  # noqa: S101 - its anchor was found
-        stream.generation = here.id
-        stream.lines = here.lines
+        stream.generation, stream.lines = here.id, here.lines
         if stream.identity != (here.place.device, here.place.inode):
+            kept: int | None = None
             with durable(db), transaction(db):
                 store.identify_generation(db, here.id, stream.identity)
                 if old is not None:
                     filing = Filing(db, self.source, now)
                     filing.rescue(old, stream)
                     filing.finish()
-                    old.generation = store.add_generation(db, self.source.name, old.identity, old.end, old.lines)
-                    store.end_generation(db, old.generation, "replaced")
+                    kept = store.add_generation(db, self.source.name, old.identity, old.end, old.lines)
+                    store.end_generation(db, kept, "replaced")
+            if old is not None:
+                old.generation = kept
 
     def _take_over(self, db: apsw.Connection, plan: Plan, stream: Stream, old: Stream | None, now: Now) -> None:
         """Begin with a file that took another's place, in one transaction."""

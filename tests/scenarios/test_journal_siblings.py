@@ -16,6 +16,8 @@ from shipwrightd.ingest.sources import JOURNALS
 if TYPE_CHECKING:
     from pathlib import Path
 
+TEAM = "SELECT offset FROM generations WHERE state = 'current' AND source = 'team-events.jsonl'"
+
 
 def test_siblings_that_were_read_are_left_alone_while_the_journal_is_away(tmp_path: Path) -> None:
     world = World(tmp_path)
@@ -99,3 +101,34 @@ def test_going_back_to_a_sibling_that_fails_leaves_no_file_open_and_is_done_late
     follower.settle()
     follower.close()
     assert world.stored() == list(range(1, 36))
+
+
+def test_late_lines_after_a_change_of_file_that_failed_move_no_other_place(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.append(20)
+    follower = Follower(world)
+    follower.settle()
+    with world.events.open("ab") as late:
+        world.replace(world.events.read_bytes() + b"".join(world.lines(3)))
+
+        def refuse(_cursor: object, sql: str, _values: object) -> bool:
+            if sql == "COMMIT":
+                raise apsw.FullError
+            return True
+
+        follower.db.exec_trace = refuse
+        with pytest.raises(apsw.FullError):
+            follower.poll()
+        follower.db.exec_trace = None
+        team = world.home / "team-events.jsonl"
+        team.write_bytes(b'{"ts":"2026-01-05T08:00:00Z","type":"x","from_developer":"ada"}\n')
+        events, others = follower.catch_up.journals
+        while others.poll(follower.db, clock.now()).more:
+            pass
+        late.write(b"".join(world.lines(2)))
+        late.flush()
+        events.poll(follower.db, clock.now())
+    assert world.query(TEAM) == [(team.stat().st_size,)]
+    follower.settle()
+    follower.close()
+    assert sorted(world.stored()) == list(range(1, 26))
