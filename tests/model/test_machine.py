@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import re
@@ -229,6 +230,25 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.follower is not None
         for _ in range(steps):
             self.follower.poll()
+        self._looked()
+
+    @rule(statement=st.integers(0, 40))
+    @precondition(lambda self: self.follower is not None)
+    def look_with_a_full_disk(self, statement: int) -> None:
+        """Before the n-th statement, once; the follower goes on with the next look."""
+        assert self.follower is not None
+        left = [statement]
+
+        def refuse(_cursor: object, _sql: str, _values: object) -> bool:
+            left[0] -= 1
+            if left[0] == -1:
+                raise apsw.FullError
+            return True
+
+        self.follower.db.exec_trace = refuse
+        with contextlib.suppress(apsw.FullError):
+            self.follower.look()
+        self.follower.db.exec_trace = None
         self._looked()
 
     @rule(count=st.integers(1, 5), steps=st.integers(0, 4), starts=st.booleans())
