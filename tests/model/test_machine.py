@@ -55,6 +55,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.lost: set[int] = set()  # lines that went before a look could see them
         self.proven = False  # some of them with all that was read before
         self.before: set[int] = set()  # lines stored at the last look, if the file at the path was read by then
+        self.opened: set[int] = set()  # lines of a file that was open by then, with none of it read
         self.replaced = False  # a file may have nothing in common with what was read
 
     def teardown(self) -> None:
@@ -96,9 +97,10 @@ class JournalMachine(RuleBasedStateMachine):
                 return False
         return True
 
-    def _looked(self) -> None:
-        """Note what no look can see any more, and whether the engine can know."""
+    def _looked(self, *, whole: bool = True) -> None:
+        """Note what no look can see any more, and after a whole look whether the engine can know."""
         stored, standing = set(self.world.stored()), self._standing()
+        self.lost -= stored  # in a file that is open a later look could see it
         there = stored | standing | self.out_of_reach
         if self.half:
             there.add(self.world.written)
@@ -106,7 +108,8 @@ class JournalMachine(RuleBasedStateMachine):
         self.lost |= lost
         if self.before and not self.before & standing:
             self.replaced = True
-            self.proven |= bool(lost) and not any(seq in standing for seq in stored if seq < min(lost))
+            self.proven |= whole and bool(lost) and not any(seq in standing for seq in stored if seq < min(lost))
+        self.replaced |= bool(self.opened) and not self.opened & standing
         self._note_read()
         if self.world.events.exists() and self._count(f"{CURRENT} AND inode = {self.world.events.stat().st_ino}"):
             self.raced = 0  # reading has gone over to what the race left
@@ -128,6 +131,8 @@ class JournalMachine(RuleBasedStateMachine):
 
     def _note_read(self) -> None:
         self.before = set(self.world.stored()) if self._count(f"{CURRENT} AND offset > 0") else set()
+        unread = self._count(f"{CURRENT} AND offset = 0")
+        self.opened = {seq for text in self._at_path() if (seq := seq_of(text))} if unread else set()
 
     def _finish_half(self) -> None:
         if self.half and self.world.events.exists():
@@ -230,7 +235,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.follower is not None
         for _ in range(steps):
             self.follower.poll()
-        self._looked()
+        self._looked(whole=False)
 
     @rule(statement=st.integers(0, 40))
     @precondition(lambda self: self.follower is not None)
@@ -249,7 +254,7 @@ class JournalMachine(RuleBasedStateMachine):
         with contextlib.suppress(apsw.FullError):
             self.follower.look()
         self.follower.db.exec_trace = None
-        self._looked()
+        self._looked(whole=False)
 
     @rule(count=st.integers(1, 5), steps=st.integers(0, 4), starts=st.booleans())
     @precondition(lambda self: self.follower is not None and self.world.events.exists() and not self.half)
