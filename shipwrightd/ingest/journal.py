@@ -85,12 +85,11 @@ class Journal:
         self._rest.compare_clocks(now)
         info = self._look()
         signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) if info else None
-        nothing_new = signature == self._seen and self._queue and not self._queue[-1].undecided
-        if signature and (nothing_new or signature == self._empty):
+        if signature and signature == self._seen and self._queue and not self._queue[-1].undecided:
             return self._drain(db, now)
         if self._queue and (polled := self._read_queue(db, now)) is not None:
             return polled
-        if info is None and self._queue:
+        if (info is None and self._queue) or (signature and signature == self._empty):
             return self._drain(db, now)
         here = self._queue[-1].identity if self._queue else None
         if here is None or self._changed or (info and here != (info.st_dev, info.st_ino)):

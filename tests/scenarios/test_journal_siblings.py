@@ -132,3 +132,19 @@ def test_late_lines_after_a_change_of_file_that_failed_move_no_other_place(tmp_p
     follower.settle()
     follower.close()
     assert sorted(world.stored()) == list(range(1, 26))
+
+
+def test_late_lines_of_a_removed_file_are_read_while_the_new_one_is_empty(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.append(10)
+    follower = Follower(world)
+    follower.settle()
+    with world.events.open("ab") as late:
+        world.events.unlink()
+        world.events.touch()
+        follower.settle()
+        late.write(b"".join(world.lines(3)))
+        late.flush()
+        follower.look()
+        assert world.stored() == list(range(1, 14))
+    follower.close()
