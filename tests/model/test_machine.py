@@ -277,6 +277,7 @@ class JournalMachine(RuleBasedStateMachine):
         if followed:
             assert {seq_of(text) for text in away.read_bytes().splitlines()[-count:]} <= set(self.world.stored())
         away.rename(self.world.events)
+        self._looked(whole=False)
 
     @rule()
     @precondition(lambda self: self.follower is not None)
