@@ -55,7 +55,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.lost: set[int] = set()  # lines that went before a look could see them
         self.proven = False  # some of them with all that was read before
         self.before: set[int] = set()  # lines stored at the last look, if the file at the path was read by then
-        self.opened: set[int] = set()  # lines of a file that was open by then, with none of it read
+        self.opened: set[int] = set()  # lines read of the file that was open by then, or all where none was read
         self.replaced = False  # a file may have nothing in common with what was read
 
     def teardown(self) -> None:
@@ -111,8 +111,13 @@ class JournalMachine(RuleBasedStateMachine):
             self.proven |= whole and bool(lost) and not any(seq in standing for seq in stored if seq < min(lost))
         self.replaced |= bool(self.opened) and not self.opened & standing
         self._note_read()
-        if self.world.events.exists() and self._count(f"{CURRENT} AND inode = {self.world.events.stat().st_ino}"):
+        if self._is_current():
             self.raced = 0  # reading has gone over to what the race left
+
+    def _is_current(self) -> bool:
+        """Tell whether the file at the path is the one that is read."""
+        path = self.world.events
+        return path.exists() and bool(self._count(f"{CURRENT} AND inode = {path.stat().st_ino}"))
 
     def _standing(self) -> set[int]:
         """Return the numbers of all lines in the files, those glued to half a line as well."""
@@ -131,8 +136,8 @@ class JournalMachine(RuleBasedStateMachine):
 
     def _note_read(self) -> None:
         self.before = set(self.world.stored()) if self._count(f"{CURRENT} AND offset > 0") else set()
-        unread = self._count(f"{CURRENT} AND offset = 0")
-        self.opened = {seq for text in self._at_path() if (seq := seq_of(text))} if unread else set()
+        numbers = {seq for text in self._at_path() if (seq := seq_of(text))} if self._is_current() else set()
+        self.opened = numbers & self.before or numbers
 
     def _finish_half(self) -> None:
         if self.half and self.world.events.exists():
