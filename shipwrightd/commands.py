@@ -131,12 +131,14 @@ def _pending(path: Path) -> list[Migration]:
 def _apply(path: Path) -> list[Migration]:
     from shipwrightd import db as database
     from shipwrightd import migrate as migrations
+    from shipwrightd.ingest import heal_swap
 
     _refuse_unusable(path)
     database.prepare_folder(path)
     lock = database.WriterLock(database.lock_path(path))
     lock.acquire({"pid": os.getpid(), "version": __version__, "command": "migrate"})
     try:
+        heal_swap.finish(path)
         with contextlib.closing(database.open_writer(path)) as db:
             return migrations.migrate(db)
     finally:

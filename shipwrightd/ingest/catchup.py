@@ -17,7 +17,7 @@ from shipwrightd import __version__, migrate
 from shipwrightd import db as database
 from shipwrightd.db import WriterLock, transaction
 from shipwrightd.errors import LockedError, MissingError, PathError
-from shipwrightd.ingest import clock, store
+from shipwrightd.ingest import clock, heal_swap, store
 from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.heal import Care, open_whole
 from shipwrightd.ingest.heal_check import wrong_with_file
@@ -225,6 +225,7 @@ def _open_database(
         if care is not None and home is not None:
             db = open_whole(path, home, care)
         else:
+            heal_swap.finish(path)
             db = database.open_writer(path)
             migrate.migrate(db)
         with transaction(db):

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 class Kind:
     """A kind of document: paths below the home, its parser, and the keyed entries that go when it goes.
 
-    `*` in the pattern stands for one name, which both functions are given ('' without).
+    `lists`: it has appended ones. `*` in the pattern stands for one name, which both functions are given ('' without).
     """
 
     pattern: str
     parse: Callable[[bytes, str], Parsed]
     keyed: Callable[[str], tuple[Scope, ...]] = lambda _: ()
+    lists: bool = False
 
     def name_in(self, path: str) -> str | None:
         """Return what `*` stands for in a path of this kind, None for any other path."""
@@ -43,9 +44,9 @@ class Kind:
 
 
 DOCUMENTS = (
-    Kind("costs.json", p.costs),
+    Kind("costs.json", p.costs, lists=True),
     Kind("budget.json", p.budget, lambda _: (Scope("budgets"),)),
-    Kind("cost-outcomes.json", p.cost_outcomes),
+    Kind("cost-outcomes.json", p.cost_outcomes, lists=True),
     Kind("developer-registry.json", p.registry, lambda _: (Scope("sessions"),)),
     Kind(
         "daemon-state.json",
@@ -56,14 +57,15 @@ DOCUMENTS = (
             Scope("daemon_queue"),
             Scope("daemon_titles"),
         ),
+        lists=True,
     ),
     Kind("heartbeats/*.json", p.heartbeat, lambda job: (Scope("heartbeats", (job,)),)),
     Kind("memory/*/failures.json", m.failures, lambda repo: (m.memory(repo, "failure"),)),
-    Kind("memory/*/decisions.json", m.decisions),
+    Kind("memory/*/decisions.json", m.decisions, lists=True),
     Kind("memory/*/patterns.json", m.patterns, lambda repo: (m.memory(repo, "pattern"),)),
     Kind("memory/*/metrics.json", m.baselines, lambda repo: (m.memory(repo, "baseline"),)),
     Kind("memory/*/architecture.json", m.architecture, lambda repo: (m.memory(repo, "architecture"),)),
-    Kind("memory/global.json", m.global_memory, lambda _: (m.memory(m.GLOBAL, "global_pattern"),)),
+    Kind("memory/global.json", m.global_memory, lambda _: (m.memory(m.GLOBAL, "global_pattern"),), lists=True),
     Kind("memory/patterns.json", m.bootstrap, lambda _: (m.memory(m.GLOBAL, "pattern"),)),
 )
 

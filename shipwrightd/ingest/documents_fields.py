@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.documents_json import Json
 
 NUMBER = re.compile(r"-?\d{1,300}(\.\d*)?([eE][+-]?\d{1,3})?", re.ASCII)  # 007 and 1. too: jq lets them through
-LONG_DURATION = re.compile(r"(?:(\d+)d ?)?(?:(\d+)h ?)?(?:(\d+)m ?)?(?:(\d+)s)?", re.ASCII)
+LONG_DURATION = re.compile(r"(?:(\d{1,9})d ?)?(?:(\d{1,9})h ?)?(?:(\d{1,9})m ?)?(?:(\d{1,9})s)?", re.ASCII)
 QUOTED_ISSUE = re.compile(r'"?#?(\d{1,18})"?', re.ASCII)
 INTEGER_DIGITS = 18  # of which any number fits 64 bits
 

@@ -14,9 +14,11 @@ Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 HASH_BYTES = 8
 BOM = b"\xef\xbb\xbf"
 LONG_DIGITS = 4_000  # beyond 4,300 digits int() itself refuses
+MOST_FRAGMENTS = 1_000  # each costs a look at all before it
 EXACT = 1 << 53  # up to here a float is the integer it looks like
 SIGNED_64 = 1 << 63
 VALUE_START = re.compile(r"^(?=\{)", re.MULTILINE)  # jq indents all but the outermost brace
+LONG_INTEGER = re.compile(rb"[0-9]{19}")
 SPACE = re.compile(r"\s*")
 
 
@@ -41,6 +43,8 @@ def decode(raw: bytes) -> Json:
     body = raw.removeprefix(BOM)
     if not body.strip():
         raise DocumentError("the file is empty")
+    if LONG_INTEGER.search(body):  # the fast parser rounds it, the other one keeps its text
+        return decode_leniently(body)
     try:
         value: Json = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -84,6 +88,8 @@ def decode_sequence(raw: bytes) -> Sequence:
                 raise DocumentError(f"not JSON: {value}") from value
             end = following.start() if following else len(text)
             fragments.append(text[at:end].rstrip())
+            if len(fragments) > MOST_FRAGMENTS:
+                raise DocumentError(f"more than {MOST_FRAGMENTS} pieces of it are no JSON objects")
         at = skip_space(text, end)
     return Sequence(tuple(values), tuple(fragments))
 

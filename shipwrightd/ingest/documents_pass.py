@@ -77,6 +77,8 @@ class Documents:
                 outcome = ingest_document(db, name, seen.raw, now=now.text)
         except OverflowError:
             outcome = Outcome(error="a number in it is larger than the database can hold")
+        except ValueError as error:  # no file may keep the others from being read
+            outcome = Outcome(error=f"it holds what nobody expects: {error}")
         self._errors.pop(name, None)
         if outcome.error is None:
             self._failing.pop(name, None)

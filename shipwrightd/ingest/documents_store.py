@@ -125,7 +125,8 @@ def write_list(look: Look, part: List, known: Remembered) -> tuple[Remembered, l
     """Append what is new in a list; return what to remember of it, and the bad ones among the new entries."""
     found = [entry.hash for entry in part.entries]
     more = added(known.hashes, found, part.cap)
-    new = more.new if more.sure else unstored(look.db, part, more)
+    sure = more.sure and bool(known.hashes)  # nothing remembered: never read, or the books were lost
+    new = more.new if sure else unstored(look.db, part, more)
     if more.torn_off and not known.ended and len(new) == len(found):
         detail = {"known": len(known.hashes), "found": len(found)}
         add_gap(look.db, look.path, f"no overlap in {part.name}", detail, look.now)

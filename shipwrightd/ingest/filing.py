@@ -33,13 +33,13 @@ class Filing:
         self._db = db
         self._source = source
         self._now = now
-        self._next_id = store.last_event_id(db) + 1
+        self._next_id = store.last_id(db) + 1
         self._batch = Batch(self._next_id, self._next_id - 1)
         self.counts = Counts()
 
     def add_rows(self, rows: Sequence[EventRow], salvaged: int) -> None:
         """Store rows in order."""
-        store.add_events(self._db, rows)
+        store.add_events(self._db, rows, self._next_id)
         self._batch.add(rows, self._next_id)
         self._next_id += len(rows)
         self.counts.records += len(rows)

@@ -25,7 +25,7 @@ from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathEr
 from shipwrightd.ingest import clock, heal_swap, project, project_settled, store_heal
 from shipwrightd.ingest.heal_check import wrong_with, wrong_with_file, wrong_with_free_pages
 from shipwrightd.ingest.heal_files import Refill
-from shipwrightd.ingest.heal_lists import make_way
+from shipwrightd.ingest.heal_lists import take_anew
 from shipwrightd.ingest.heal_pages import HIGHEST, LOWEST, Pages
 from shipwrightd.ingest.heal_tables import Salvage
 from shipwrightd.ingest.sources import JOURNALS
@@ -41,6 +41,7 @@ ATTEMPTS = 5  # at files that change while they are compared
 PAUSE_S = 0.2
 MOST_AN_HOUR = 3  # more recoveries than that, and the disk or the memory is to blame
 SUSPECT = "check disk and memory, or choose another place with --db FILE"
+SETTLED = frozenset({"settled", "settled_runs", "settled_stages"})
 PROJECTED = (*store_heal.DERIVED, "cost_entries", "settled", "settled_runs", "settled_stages", "pruned")
 
 log = structlog.get_logger()
@@ -192,10 +193,10 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged) -> tuple[int,
             raise MissingError(message, hint="bring it back; if it is gone for good, make an empty file of that name")
         refilled += Refill(db, source, holes, now).run(home, books_whole=books_whole)
     lost = _note_lost(db, holes, expected, now.text)
-    make_way(db, home, salvaged)
+    lost_rows = take_anew(db, home, salvaged)
     bounded = expected is not None or all(to != HIGHEST for _, to in salvaged.holes)
     _derive(db, salvaged, last if lost and bounded else None)
-    return kept, refilled, lost
+    return kept, refilled, lost + lost_rows
 
 
 def _has_file(home: Path, files: list[Path]) -> bool:
@@ -203,26 +204,31 @@ def _has_file(home: Path, files: list[Path]) -> bool:
 
 
 def _bounded(db: apsw.Connection, holes: list[tuple[int, int]], expected: int | None) -> list[tuple[int, int]]:
-    """Return the holes with the ends that are known: ids begin at 1, and the books know how many there were."""
+    """Return the holes with the ends that are known: ids begin at 1, and the books know how many there were.
+
+    Those of imported events go down from 0; of what was lost at their end only the last id is known.
+    """
     highest: int = db.execute(store_heal.MAX_ID).get
     if expected is not None:
         pruned = db.execute(store_heal.HAS_PRUNED).get
         missing = expected - db.execute(store_heal.COUNT_EVENTS).get
         highest = highest + max(0, missing) if pruned else max(highest, expected)
-    ends = [(0 if after == LOWEST else after, highest if to == HIGHEST else to) for after, to in holes]
+    ends = [(min(0, to - 1) if after == LOWEST else after, highest if to == HIGHEST else to) for after, to in holes]
     return [(after, to) for after, to in ends if after < to]
 
 
 def _note_lost(db: apsw.Connection, holes: list[tuple[int, int]], expected: int | None, now: str) -> int:
     """Record the stretches that stay lost; returns how many events that are, as far as it can be told."""
-    missing = [ids for hole in holes if (ids := store_heal.missing_ids(db, *hole))]
-    lost = sum(map(len, missing))
-    if expected is not None:
-        lost = min(lost, max(0, expected - db.execute(store_heal.COUNT_EVENTS).get))
-    if lost:
-        for ids in missing:
+    lost = 0
+    for ours in (False, True):
+        missing = [ids for hole in holes if (ids := [n for n in store_heal.missing_ids(db, *hole) if (n > 0) is ours])]
+        gone = sum(map(len, missing))
+        if ours and expected is not None:  # the books do not count what was imported
+            gone = min(gone, max(0, expected - db.execute(store_heal.COUNT_EVENTS).get))
+        for ids in missing if gone else ():
             hole = (ids[0] - 1, ids[-1])
-            store_heal.add_gap(db, store_heal.source_at(db, hole[0]), hole, min(len(ids), lost), now)
+            store_heal.add_gap(db, store_heal.source_at(db, hole[0]), hole, min(len(ids), gone), now)
+        lost += gone
     return lost
 
 
@@ -232,8 +238,8 @@ def _derive(db: apsw.Connection, salvaged: Salvaged, lost_before: int | None) ->
     Where records are gone, what they added up to is kept as it was, as after a prune, if it could
     be read; `lost_before` is then the last event that was stored.
     """
-    unsettled = salvaged.unread.get("settled") and db.execute(store_heal.HAS_PRUNED).get
-    derived_whole = salvaged.is_whole(table for table in PROJECTED if table != "settled" or not unsettled)
+    unsettled = not salvaged.is_whole(SETTLED) and db.execute(store_heal.HAS_SETTLED).get
+    derived_whole = salvaged.is_whole(table for table in PROJECTED if table not in SETTLED or not unsettled)
     if derived_whole and (lost_before is not None or unsettled):
         first: int = db.execute(store_heal.MIN_ID).get
         settled = project_settled.load(db, first)

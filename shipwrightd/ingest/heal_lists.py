@@ -1,4 +1,4 @@
-"""Appended lists of documents after damage: rows that the document still holds give way, and come from it again.
+"""Appended lists of documents after damage: rows that the document still holds give way, and come from it anew.
 
 A list is stored in its order behind what fell off it. Where rows or what was
 remembered of the list are lost, that order can only be had by taking the
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest import store_heal
-from shipwrightd.ingest.documents import parse_document
+from shipwrightd.ingest import clock, store_heal
+from shipwrightd.ingest.documents import kind_of, parse_document
 from shipwrightd.ingest.documents_json import DocumentError
 from shipwrightd.ingest.documents_parts import Bad
 from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.documents_sql import LIST_TABLES
+from shipwrightd.ingest.documents_store import ingest_document
 from shipwrightd.ingest.heal_align import NONE, pair_up
 from shipwrightd.ingest.snapshot import Document, Torn, look
 from shipwrightd.ingest.tail import ChangedError
@@ -28,13 +29,30 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.heal_tables import Salvaged
 
 
-def make_way(db: apsw.Connection, home: Path, salvaged: Salvaged) -> None:
-    """Drop what the documents of a home are about to bring again. Expects the caller's transaction.
+SOURCES = {  # of the lists, where there are several: their folder
+    "cost_entries": "costs.json",
+    "cost_outcomes": "cost-outcomes.json",
+    "daemon_completed": "daemon-state.json",
+    "daemon_failures": "daemon-state.json",
+    "memory_entries": "memory",
+}
+
+
+def take_anew(db: apsw.Connection, home: Path, salvaged: Salvaged) -> int:
+    """Take the lists anew whose rows were lost; return how many are gone, as far as it can be told.
+
+    Expects the caller's transaction.
 
     Raises OSError, and ChangedError when one changes meanwhile.
     """
     store_heal.set_stale(db)
+    if salvaged.is_whole({*LIST_TABLES, "checkpoints"}):
+        return 0
+    now = clock.now().text
     for name in Documents(home).names(db):
+        kind = kind_of(name)
+        if kind is None or not kind.lists:
+            continue
         seen = look(home / name, None, now_ns=0)
         if isinstance(seen, Torn):
             raise ChangedError
@@ -46,10 +64,17 @@ def make_way(db: apsw.Connection, home: Path, salvaged: Salvaged) -> None:
             continue  # torn, or broken for good: what is stored of it stays
         tables = {part.scope.table for part in parsed.lists}
         if tables and not salvaged.is_whole({*tables, "checkpoints"}):
-            _make_way(db, name, parsed)
+            _drop(db, name, parsed)
+            ingest_document(db, name, seen.raw, now=now)
+    lost = 0
+    for table in LIST_TABLES:
+        if not salvaged.is_whole({table}) and (gone := store_heal.lost_rows(db, table)):
+            store_heal.add_row_gap(db, SOURCES[table], table, gone, now)
+            lost += gone
+    return lost
 
 
-def _make_way(db: apsw.Connection, name: str, parsed: Parsed) -> None:
+def _drop(db: apsw.Connection, name: str, parsed: Parsed) -> None:
     rows = [(part.scope.table, number) for part in parsed.lists for number in _stored(db, part)]
     store_heal.drop_list(db, name, rows)
     bad = [entry.row for part in parsed.lists for entry in part.entries if isinstance(entry.row, Bad)]

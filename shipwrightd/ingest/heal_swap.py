@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.db import fsync_folder
+from shipwrightd.db import DAMAGE, fsync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,10 @@ def beside(path: Path) -> list[Path]:
 
 def name_aside(path: Path, at: str) -> str:
     """Return a free name for the damaged file; `at` is UTC text, e.g. 2026-01-05T08:30:00Z."""
-    stem = f"{path.name}.corrupt-{at.replace('-', '').replace(':', '')}"
+    return _free_name(path, f"{path.name}.corrupt-{at.replace('-', '').replace(':', '')}")
+
+
+def _free_name(path: Path, stem: str) -> str:
     name, nth = stem, 1
     while any(file.exists() for file in (path.with_name(name), *beside(path.with_name(name)))):
         nth += 1
@@ -65,20 +68,52 @@ def note_unfinished(path: Path) -> None:
 
 
 def finish(path: Path) -> bool:
-    """Put a complete new database in its place; tell whether there was one. Raises OSError."""
+    """Put a complete new database in its place; tell whether there was one. Raises OSError.
+
+    To be asked by every writer before it opens the database: none may make another one in its place.
+    """
     new = complete(path)
     if not new.exists():
         return False
-    with contextlib.closing(apsw.Connection(f"{new.absolute().as_uri()}?immutable=1", flags=READ)) as db:
-        aside = path.with_name(db.execute(SET_ASIDE).get)
-    moves = [(path, aside), *zip(beside(path), beside(aside), strict=True)]
-    for old, name in moves:
-        if old.exists() and not name.exists():
-            old.rename(name)
+    name = _set_aside_by(new)
+    if name is None:
+        _give_up(path)
+        return False
+    aside = path.with_name(name)
+    if path.exists() and aside.exists():  # somebody made another one all the same
+        aside = path.with_name(_free_name(path, name))
+    _move(path, aside)
     fsync_folder(path.parent)
     new.rename(path)
     fsync_folder(path.parent)
     return True
+
+
+def _set_aside_by(new: Path) -> str | None:
+    """Return the name that a new database has for the damaged one, None when it is itself damaged."""
+    try:
+        with contextlib.closing(apsw.Connection(f"{new.absolute().as_uri()}?immutable=1", flags=READ)) as db:
+            name: str | None = db.execute(SET_ASIDE).get
+    except (*DAMAGE, apsw.SQLError):
+        return None
+    return name
+
+
+def _give_up(path: Path) -> None:
+    """Set aside a new database that was damaged before it took its place, and begin again with the old one."""
+    olds = [file for file in path.parent.glob(f"{path.name}.corrupt-*") if not file.name.endswith(BESIDE)]
+    _move(complete(path), path.with_name(_free_name(path, f"{path.name}.corrupt-new")))
+    if not path.exists() and olds:
+        _move(max(olds, key=lambda file: file.stat().st_mtime_ns), path)
+    note_unfinished(path)
+    fsync_folder(path.parent)
+
+
+def _move(old: Path, new: Path) -> None:
+    """Rename a database with its log; what an interrupted call has moved stays where it is."""
+    for file, name in ((old, new), *zip(beside(old), beside(new), strict=True)):
+        if file.exists() and not name.exists():
+            file.rename(name)
 
 
 def declare_complete(path: Path) -> None:

@@ -50,7 +50,7 @@ def added(known: Hashes, found: Hashes, cap: int) -> Added:
         return Added(tuple(rest))
     seen = set(known)
     repeats = any(found[i] in seen for i in rest)
-    if length and (not repeats or length == len(known) or len(found) >= cap):
+    if length and (not repeats or length == len(known) or 0 < cap <= len(found)):
         return Added(tuple(rest))
     if not repeats:
         return Added(tuple(rest), sure=False, torn_off=True)

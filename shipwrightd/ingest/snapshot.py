@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_BYTES = 64 << 20  # a thousand entries are 200 KiB; beyond this it is no document of Shipwright's
+MAX_BYTES = 8 << 20  # a thousand entries are 200 KiB; as rows it may take a hundred times as much memory
 FRESH_NS = 2_000_000_000  # two writes within a file system's clock tick (up to 2 s) look alike to stat
 
 

@@ -70,7 +70,9 @@ WHERE id = ?1"""
 COUNT_EVENTS = "SELECT count(*) FROM events WHERE id > 0"
 EXPECTED = """
 SELECT sum(records) - (SELECT coalesce(sum(events), 0) FROM pruned) FROM checkpoints WHERE kind = 'journal'"""
-HAS_IMPORTED = "SELECT coalesce(min(id), 1) <= 0 FROM events"
+HAS_IMPORTED = """
+SELECT coalesce((SELECT min(id) FROM events), 1) <= 0 OR coalesce((SELECT first_id FROM settled), 1) <= 0
+    OR EXISTS (SELECT 1 FROM pruned WHERE origin GLOB 'import/*')"""
 HISTORY_CHUNKS = "SELECT first, hashes FROM history WHERE source = ? ORDER BY first"
 FORGET_GENERATIONS = "DELETE FROM generations WHERE source = ?"
 HAS_EVENTS = """
@@ -78,6 +80,7 @@ SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/
 MAX_ID = "SELECT coalesce(max(id), 0) FROM events"
 MIN_ID = "SELECT coalesce(min(id), 1) FROM events"
 HAS_PRUNED = "SELECT EXISTS (SELECT 1 FROM pruned)"
+HAS_SETTLED = "SELECT EXISTS (SELECT 1 FROM settled) OR EXISTS (SELECT 1 FROM pruned)"
 SET_WATERMARK = """
 UPDATE projection_state SET watermark_epoch = (
     SELECT max(ts_epoch) FROM events WHERE origin = 'events.jsonl' OR origin GLOB 'import/*')"""
@@ -112,6 +115,17 @@ DROP_BY_ID = {
     "daemon_failures": "DELETE FROM daemon_failures WHERE id = ?",
     "memory_entries": "DELETE FROM memory_entries WHERE id = ?",
 }
+LOST_ROWS = {
+    "cost_entries": """
+        SELECT coalesce((SELECT records FROM checkpoints WHERE source = 'costs.json'), 0) - count(*)
+        FROM cost_entries WHERE origin = 'costs.json'""",
+    "cost_outcomes": """
+        SELECT coalesce((SELECT records FROM checkpoints WHERE source = 'cost-outcomes.json'), 0) - count(*)
+        FROM cost_outcomes""",
+    "daemon_completed": "SELECT coalesce(max(id), 0) - count(*) FROM daemon_completed",
+    "daemon_failures": "SELECT coalesce(max(id), 0) - count(*) FROM daemon_failures",
+    "memory_entries": "SELECT coalesce(max(id), 0) - count(*) FROM memory_entries",
+}
 DROP_QUARANTINED = """
 DELETE FROM quarantine WHERE id = (
     SELECT min(id) FROM quarantine WHERE source = ? AND raw = ? AND generation IS NULL AND state = 'kept')"""
@@ -144,6 +158,19 @@ def add_gap(db: apsw.Connection, source: str, hole: tuple[int, int], rows: int, 
     detail = {"first_id": hole[0] + 1, "last_id": hole[1], "rows": rows}
     values = (source, "lost_in_damaged_database", now, hole[0], None, orjson.dumps(detail).decode())
     db.execute(ADD_GAP, values)
+    db.execute(ADD_GAPS, (1, source))
+
+
+def lost_rows(db: apsw.Connection, table: str) -> int:
+    """Return how many rows a list's table lacks, by what its document ever brought or by ids, which count from 1."""
+    found: int = db.execute(LOST_ROWS[table]).get
+    return max(0, found)
+
+
+def add_row_gap(db: apsw.Connection, source: str, table: str, rows: int, now: str) -> None:
+    """Record that rows of a list were lost with their page, and that no document holds them any more."""
+    detail = orjson.dumps({"table": table, "rows": rows}).decode()
+    db.execute(ADD_GAP, (source, "lost_in_damaged_database", now, db.execute(MAX_ID).get, None, detail))
     db.execute(ADD_GAPS, (1, source))
 
 

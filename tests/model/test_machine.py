@@ -136,8 +136,9 @@ class JournalMachine(RuleBasedStateMachine):
 
     def _note_read(self) -> None:
         self.before = set(self.world.stored()) if self._count(f"{CURRENT} AND offset > 0") else set()
-        numbers = {seq for text in self._at_path() if (seq := seq_of(text))} if self._is_current() else set()
-        self.opened = numbers & self.before or numbers
+        if self._is_current():
+            numbers = {seq for text in self._at_path() if (seq := seq_of(text))}
+            self.opened = numbers & self.before or numbers
 
     def _finish_half(self) -> None:
         if self.half and self.world.events.exists():
@@ -188,6 +189,7 @@ class JournalMachine(RuleBasedStateMachine):
         if self.raced:
             return
         self._note_cut(keep)
+        self._looked(whole=False)  # while what was there still is
         kept = self.world.tail(keep)
         with self.world.events.open("r+b") as file:
             file.truncate(0)

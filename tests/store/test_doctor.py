@@ -347,12 +347,12 @@ def test_databases_that_were_set_aside_are_told(world: World) -> None:
     db = open_writer(world.db_path)
     db.execute("INSERT INTO recoveries VALUES (1, '2026-01-01T00:00:00Z', '', '', ?, 5, 1, 2, '{}')", (name,))
     db.close()
-    assert of(ask(world), "recoveries")[0].text.endswith("at 2026-01-01T00:00:00Z; 2 events were lost")
+    assert of(ask(world), "recoveries")[0].text.endswith("at 2026-01-01T00:00:00Z; 2 records were lost")
 
     world.db_path.with_name(name).write_bytes(b"x" * 1024)
     (finding,) = of(ask(world), "recoveries")
     assert (finding.state, "the damaged file is kept (1.0 KiB)" in finding.text) == ("warn", True)
-    assert f"keep them while any of the lost events is missed; `rm {world.db_path.with_name(name)}*`" in finding.todo
+    assert f"keep them while any of the lost records is missed; `rm {world.db_path.with_name(name)}*`" in finding.todo
 
     world.db_path.with_name(name + "-wal").write_bytes(b"x" * 1024)
     write(world, "UPDATE recoveries SET lost = 0")

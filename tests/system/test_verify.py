@@ -201,3 +201,30 @@ def test_beside_a_daemon_that_waits_for_a_file_to_settle_there_is_no_false_alarm
         world.events.write_bytes(b"".join(world.lines(50)))  # in place, with nothing of what was read
         assert call(world, "verify", prefix=settings).stdout == AGREES
         assert daemon.stop() == 0
+
+
+def equal_lines_without_a_time(world: World) -> None:
+    for _ in range(20):
+        with world.events.open("ab") as file:
+            file.write(b'{"type":"tick"}\n')
+        world.append(1)
+
+
+def twins_of_one_second_around_another(world: World) -> None:
+    world.append(10)
+    with world.events.open("ab") as file:
+        file.write(line(100) + line(101) + line(100) + line(102))
+
+
+@pytest.mark.parametrize(("write", "keep"), [(equal_lines_without_a_time, 20), (twins_of_one_second_around_another, 3)])
+def test_lines_whose_twins_were_trimmed_are_no_difference(
+    tmp_path: Path, write: Callable[[World], None], keep: int
+) -> None:
+    world = World(tmp_path)
+    write(world)
+    assert call(world, "backfill").returncode == 0
+    world.trim(keep)
+    assert call(world, "backfill").returncode == 0
+    assert call(world, "verify").stdout == AGREES
+    tamper(world, DELETE)
+    assert "1 times too few" in call(world, "verify").stdout

@@ -34,13 +34,13 @@ def recoveries(case: Case, db: apsw.Connection) -> Iterator[Finding]:
         "recoveries": len(found), "refilled": refilled, "lost": lost, "set_aside": len(files), "set_aside_bytes": size,
     }  # fmt: skip
     times = "once" if len(found) == 1 else f"{len(found)} times"
-    text = f"built anew {times}, last for damage met at {found[-1].detected_at}; {lost:,} events were lost"
+    text = f"built anew {times}, last for damage met at {found[-1].detected_at}; {lost:,} records were lost"
     if not files:
         yield ok("recoveries", text, **facts)
         return
     kept = "the damaged file is kept" if len(files) == 1 else f"{len(files)} damaged files are kept"
     text += f"; {kept} ({size_of(size)})"
-    why = "keep them while any of the lost events is missed" if lost else "nothing was lost, they are not needed"
+    why = "keep them while any of the lost records is missed" if lost else "nothing was lost, they are not needed"
     remove = " ".join(f"{shlex.quote(str(file))}*" for file in files)
     todo = f"check the disk; {why}; `rm {remove}` gives the space back"
     yield warn("recoveries", text, todo, **facts)

@@ -1,0 +1,180 @@
+"""What happens after damage, or beside it, while a new database is made: nothing is lost, doubled or kept silent."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from damage import PAGE, Past, garbage
+from projection import EVERYTHING, started
+from world import line
+
+from shipwrightd.db import open_writer, transaction
+from shipwrightd.ingest import heal_swap, project
+from shipwrightd.ingest.catchup import backfill, open_database
+from shipwrightd.ingest.heal import Care
+from shipwrightd.ingest.importing import import_events
+from shipwrightd.ingest.prune import prune
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOOKS = ("checkpoints", "generations", "history")
+COSTS = "SELECT input_tokens FROM cost_entries WHERE origin = 'costs.json' ORDER BY id"
+IMPORTED = "SELECT count(*) FROM events WHERE origin = 'import/other'"
+LOST = "SELECT source FROM gaps WHERE reason = 'lost_in_damaged_database'"
+DAY_9 = 1_767_614_400
+
+
+def healed(past: Past) -> None:
+    """Heal, and go no further: as if killed before the first look at the files."""
+    db, lock = open_database(past.path, past.world.home, care=Care())
+    db.close()
+    lock.release()
+
+
+def with_imported(past: Past, folder: Path, events: int) -> None:
+    old = folder / "old.jsonl"
+    old.write_bytes(b"".join(line(-n) for n in range(1, events + 1)))
+    assert import_events(past.world.home, past.path, old, "other").new == events
+
+
+def test_list_that_is_trimmed_right_after_healing_keeps_what_it_had(past: Past) -> None:
+    past.write(past.pages("cost_entries")[0], garbage(PAGE))
+    healed(past)
+    past.document("costs.json", {"entries": past.costs[350:]})  # the cap went on meanwhile
+    backfill(past.world.home, past.path)
+    assert set(range(200, 400)) <= {tokens for (tokens,) in past.rows(COSTS)}
+
+
+def test_document_that_was_away_when_its_books_were_lost_brings_nothing_twice(past: Past) -> None:
+    before = past.rows(COSTS)
+    costs = past.world.home / "costs.json"
+    content = costs.read_bytes()
+    costs.unlink()
+    for name in BOOKS:
+        past.write(past.pages(name)[0], garbage(PAGE))
+    past.heal()
+    costs.write_bytes(content)
+    backfill(past.world.home, past.path)
+    assert sorted(past.rows(COSTS)) == sorted(before)
+
+
+def test_ids_of_events_that_were_lost_are_not_given_again(past: Past) -> None:
+    """Their runs stay, under the ids that they have."""
+    past.tell([started(5_000 + n * 10, 100 + n) for n in range(300)])
+    backfill(past.world.home, past.path)
+    past.world.events.write_bytes(b"")  # no file holds them any more
+    backfill(past.world.home, past.path)
+    past.write(past.pages("events")[-1], garbage(PAGE))
+    past.heal()
+    past.tell([started(9_000 + n * 10, 500 + n) for n in range(50)])
+    backfill(past.world.home, past.path)
+    before = [past.rows(sql) for sql in EVERYTHING]
+    with closing(open_writer(past.path)) as db, transaction(db):
+        project.rebuild(db)
+    assert [past.rows(sql) for sql in EVERYTHING] == before
+
+
+def test_settled_runs_that_were_lost_are_settled_again(past: Past) -> None:
+    stage = {"ts": "2026-01-05T12:00:00Z", "issue": 7, "stage": "plan"}
+    past.tell(
+        [stage | {"ts_epoch": DAY_9 + n, "type": f"stage.{what}"} for n, what in ((0, "started"), (5, "completed"))]
+    )
+    past.tell([started(50_000 + n * 10, 1_000 + n) for n in range(5)])
+    backfill(past.world.home, past.path)
+    past.world.trim(10)
+    backfill(past.world.home, past.path)
+    prune(past.world.home, past.path, DAY_9 + 40_000)
+    before = [past.rows(sql) for sql in EVERYTHING]
+    assert past.rows("SELECT count(*) FROM settled_stages") != [(0,)]
+    for page in past.pages("settled_runs"):
+        past.write(page, garbage(PAGE))
+    past.heal()
+    assert [past.rows(sql) for sql in EVERYTHING] == before
+    past.assert_consistent()
+
+
+def test_import_while_a_new_database_waits_goes_into_that_one(
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Between the two renames."""
+
+    def sync(_folder: Path) -> None:
+        if not past.path.exists():
+            raise Killed
+
+    past.write(past.pages("events")[3], garbage(PAGE))
+    with monkeypatch.context() as patched:
+        patched.setattr(heal_swap, "fsync_folder", sync)
+        patched.setattr(heal_swap, "note_unfinished", lambda _path: None)
+        with pytest.raises(Killed):
+            healed(past)
+    assert heal_swap.complete(past.path).exists()
+    with_imported(past, tmp_path, 19)
+    backfill(past.world.home, past.path)
+    assert past.rows(IMPORTED) == [(19,)]
+
+
+def test_another_database_in_its_place_is_set_aside(past: Past) -> None:
+    past.write(past.pages("events")[3], garbage(PAGE))
+    healed(past)
+    ((old,),) = past.rows("SELECT set_aside FROM recoveries")
+    before = past.rows("SELECT * FROM events")
+    past.path.rename(heal_swap.complete(past.path))
+    past.path.write_bytes(b"somebody's")
+    assert heal_swap.finish(past.path)
+    assert past.path.with_name(f"{old}.2").read_bytes() == b"somebody's"
+    assert past.rows("SELECT * FROM events") == before
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_new_database_that_is_damaged_itself_gives_up_its_claim(past: Past, *, moved: bool) -> None:
+    heal_swap.complete(past.path).write_bytes(garbage(50_000))
+    if moved:
+        past.path.rename(past.path.with_name("shipwright.db.corrupt-20260105T080000Z"))
+    past.heal()
+    past.assert_whole()
+    assert past.path.with_name("shipwright.db.corrupt-new").exists()
+
+
+def test_odd_heartbeat_is_nothing_to_healing(past: Past) -> None:
+    (past.world.home / "heartbeats" / "odd.json").symlink_to(past.world.home)
+    past.write(past.pages("events_type")[0], garbage(PAGE))
+    healed(past)
+    assert past.rows("SELECT * FROM events ORDER BY id") == past.events
+
+
+# -- what is lost is told
+
+
+def test_events_lost_after_imported_ones_were_pruned_are_told(past: Past, tmp_path: Path) -> None:
+    with_imported(past, tmp_path, 190)
+    prune(past.world.home, past.path, 1_767_600_000 - 1)
+    ((before,),) = past.rows("SELECT count(*) FROM events")
+    past.write(past.pages("events")[3], garbage(PAGE))
+    told = past.heal()
+    assert past.rows("SELECT count(*) FROM events") == [(before - told["lost"],)]
+    assert past.rows(LOST) == [("events.jsonl",)]
+
+
+@pytest.mark.parametrize("leaf", [0, 1])
+def test_imported_events_that_are_lost_are_told(past: Past, tmp_path: Path, leaf: int) -> None:
+    """How many went at their end, where ids are the lowest, nobody knows: one at least."""
+    with_imported(past, tmp_path, 599)
+    past.write(past.pages("events")[leaf], garbage(PAGE))
+    told = past.heal()
+    ((left,),) = past.rows(IMPORTED)
+    assert left < 599
+    assert told["lost"] == (1 if leaf == 0 else 599 - left)
+    assert len(past.rows(LOST)) == 1
+
+
+def test_rows_of_a_list_that_only_the_database_had_are_told(past: Past) -> None:
+    before = len(past.rows(COSTS))
+    past.write(past.pages("cost_entries")[0], garbage(PAGE))
+    told = past.heal()
+    assert told["lost"] == before - len(past.rows(COSTS)) > 0
+    assert past.rows(LOST) == [("costs.json",)]
