@@ -112,9 +112,18 @@ def _fed(search: TailSearch | RunSearch, history: list[int], found: list[int], k
         search.feed(found[start : start + feed])
     window = found[max(0, known - len(history)) : known]
     assert (search.known, search.window) == (known, window)
-    first = known - len(window)
-    assert search.unknown == [first + at for at in align.unknown_in(window, history)]
+    assert search.unknown == _unknown(known, window, history)
     return known, window
+
+
+def _unknown(known: int, window: list[int], history: list[int]) -> list[int]:
+    """Return the lines that are none of the history, but for those before what it reaches back to."""
+    first = known - len(window)
+    found = align.unknown_in(window, history)
+    older = 0
+    while first and older in found:
+        older += 1
+    return [first + at for at in found if at >= older]
 
 
 def _files(history: list[int], found: list[int], places: tuple[Place, Place], *, settled: bool, in_place: bool) -> None:
@@ -125,7 +134,7 @@ def _files(history: list[int], found: list[int], places: tuple[Place, Place], *,
     known = _known(history, found, places, settled=settled, in_place=in_place)
     assert (known if isinstance(known, How) else known.in_file(found)) == answer
     if isinstance(answer, Overlap):
-        position = locate._position(fd, answer.offset)  # noqa: SLF001 - as the plan has it
+        position = locate._position(fd, answer)  # noqa: SLF001 - as the plan has it
         edits = locate.edits_before(fd, position, past)
         missing = align.unknown_in(found[: answer.known][-len(history) :], history)
         shift = max(0, answer.known - len(history))
@@ -157,16 +166,13 @@ def _known(
         return head
     if len(found) <= len(history) and run.length == len(found):
         return head if settled else How.WAIT
-    tail, part = (
-        _Known(known, len(window), [known - len(window) + at for at in align.unknown_in(window, history)])
-        for known, window in places
-    )
+    tail, part = (_Known(known, len(window), _unknown(known, window, history)) for known, window in places)
     if tail.lines:
         return tail
     edited = part.lines > run.length
-    sure = edited or run.length >= align.SURE_LINES or _size(found[: run.length]) >= align.SURE_BYTES
+    sure = run.length >= align.SURE_LINES or _size(found[: run.length]) >= align.SURE_BYTES
     sure |= in_place and len(set(found[: run.length])) > 1 and history[: run.length] == found[: run.length]
-    if not settled and (in_place or not sure):
+    if not settled and (in_place or not (sure and run.start)):
         return How.WAIT
     if edited:
         return part

@@ -55,13 +55,13 @@ def check(data: bytes) -> None:
     taken_back = feed.byte()  # one bit a piece
     content = feed.rest()
     places = [cut * len(content) // 255 for cut in cuts]
-    before = {name: vars(stream)[name] for name in ("CHUNK_LINES", "ANCHOR_BYTES")}
-    vars(stream).update(CHUNK_LINES=chunk_lines, ANCHOR_BYTES=ANCHOR_BYTES)
+    before = stream.CHUNK_LINES
+    vars(stream).update(CHUNK_LINES=chunk_lines)
     try:
         with bounds(block=block, line=line, anchor=ANCHOR_BYTES, head=HEAD_BYTES):
             _follow(content, places, taken_back, line)
     finally:
-        vars(stream).update(before)
+        vars(stream).update(CHUNK_LINES=before)
 
 
 def _follow(content: bytes, cuts: list[int], taken_back: int, bound: int) -> None:

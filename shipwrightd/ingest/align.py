@@ -141,7 +141,10 @@ class _Search:
     def unknown(self) -> list[int]:
         """Return the positions before `known` of lines that the history does not have."""
         first = self.known - len(self.window)
-        return [first + at for at in unknown_in(self.window, self._history)]
+        found = unknown_in(self.window, self._history)
+        if first:  # what the window begins with is older than the history
+            found = [at for index, at in enumerate(found) if at != index]
+        return [first + at for at in found]
 
     def _worth(self, i: int) -> int:
         """Return how good a place the i-th of the recent lines is, 0 for none."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shipwrightd.db import durable, transaction
-from shipwrightd.ingest import locate, store
+from shipwrightd.ingest import choose, locate, store
 from shipwrightd.ingest.align import WINDOW_LINES
+from shipwrightd.ingest.choose import View
 from shipwrightd.ingest.filing import Filing
 from shipwrightd.ingest.locate import START, How, Plan
 from shipwrightd.ingest.rest import Rest
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.clock import Now
     from shipwrightd.ingest.sources import JournalSource
     from shipwrightd.ingest.stream import Chunk
-    from shipwrightd.ingest.tail import Place
 
 BATCH_RECORDS = 50_000 - 8_192  # a last chunk comes on top
 BATCH_BYTES = 15 << 20  # likewise a last chunk of up to 17 MiB: 32 MiB at most in one transaction
@@ -84,16 +84,20 @@ class Journal:
         """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
         self._rest.compare_clocks(now)
         info = self._look()
-        signature = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) if info else None
+        signature = _signature(info) if info else None
         if signature and signature == self._seen and self._queue and not self._queue[-1].undecided:
             return self._drain(db, now)
-        if self._queue and (polled := self._read_queue(db, now)) is not None:
-            return polled
+        try:
+            if self._queue and (polled := self._read_queue(db, now)) is not None:
+                return polled
+        except OSError:  # a file that left the path, as on a network file system: it is tried again for a while
+            if info is None or self._queue[-1].identity == (info.st_dev, info.st_ino):
+                raise
         if (info is None and self._queue) or (signature and signature == self._empty):
             return self._drain(db, now)
         here = self._queue[-1].identity if self._queue else None
         if here is None or self._changed or (info and here != (info.st_dev, info.st_ino)):
-            return self._resolve(db, now, signature)
+            return self._resolve(db, now)
         if not self._queue[-1].undecided:
             self._seen = signature
             return self._drain(db, now)
@@ -122,13 +126,13 @@ class Journal:
         """Read one batch from the first open file; None when all of them are read to the end."""
         stream = self._queue[0]
         last = len(self._queue) == 1
-        if last and not stream.position.offset and self._go_back(db, now):
-            return Polled(more=True, switched="passed_over")
         final = not last or (stream.undecided and self._rest.is_settled(os.fstat(stream.fd), self.settle_s, now))
         self._changed = False  # what was written over may have been written back since
         try:
             polled = self._commit(db, stream, now, final=final)
         except ChangedError:
+            if self._go_back(db, stream, now):
+                return Polled(more=True, switched="passed_over")
             self._changed = True
             if stream.undecided:
                 self._rest.forget()
@@ -138,18 +142,25 @@ class Journal:
             return polled
         if last:
             return None
-        self._advance(db, now)
+        with contextlib.suppress(ChangedError):  # cut while it was compared: the next look compares it again
+            self._advance(db, now)
         return Polled(more=True)
 
     def _drain(self, db: apsw.Connection, now: Now) -> Polled:
         """Read what late writers put into files that left the path."""
+        failed: OSError | None = None
         for stream in list(self._draining):
-            with contextlib.suppress(ChangedError):
-                polled = self._commit(db, stream, now, final=True, late=True)
-                if polled is not None:
-                    return polled
+            try:
+                with contextlib.suppress(ChangedError):
+                    polled = self._commit(db, stream, now, final=True, late=True)
+                    if polled is not None:
+                        return polled
+            except OSError as error:  # of one file; the others may be read all the same
+                failed = failed or error
             if now.monotonic >= stream.retire_at or len(self._draining) > MAX_DRAINING:
                 self._retire(db, stream, now)
+        if failed is not None:
+            raise failed
         return Polled()
 
     def _commit(
@@ -158,9 +169,11 @@ class Journal:
         """Store one batch from a stream, with the position behind it; None when there is nothing."""
         mark = stream.mark()
         chunk = stream.pull(final=final)
-        if chunk is None:
-            return None
         try:
+            if self._go_back(db, stream, now):  # looked for after reading: what was copied and emptied before is seen
+                return Polled(more=True, switched="passed_over")
+            if chunk is None:
+                return None
             with transaction(db):
                 polled = self._store(db, stream, chunk, now, late=late)
                 stored = time.monotonic()
@@ -200,15 +213,25 @@ class Journal:
     def _advance(self, db: apsw.Connection, now: Now) -> None:
         """Go on to the next open file: the first is read to its end and no longer at the path."""
         old, new, *_ = self._queue
+        plan = choose.repeated(db, self.source.name, new.fd)
+        overlap = plan.overlap if plan is not None else None
+        if plan is not None and overlap is not None:
+            new = Stream(new.fd, plan.position, origin=self.source.origin, lines=overlap.known)
         with durable(db), transaction(db):  # what was read of the old file may stand nowhere else now
             if old.generation is not None:
                 store.end_generation(db, old.generation, "rotated")
-            self._begin(db, new, Filing(db, self.source, now), b"")
+            filing = Filing(db, self.source, now)
+            if overlap is not None:
+                filing.add_lines(pick(new.fd, overlap.unknown), new.position.offset)
+            self._begin(db, new, filing, overlap.window[-WINDOW_LINES:].tobytes() if overlap else b"")
+        self._queue[1] = new
+        self._slots = None
         self._keep_draining(self._queue.pop(0), now)
 
-    def _go_back(self, db: apsw.Connection, now: Now) -> bool:
-        """Read siblings first that were passed over for the open file, of which nothing was read yet."""
-        here = self._queue[0]
+    def _go_back(self, db: apsw.Connection, here: Stream, now: Now) -> bool:
+        """Read siblings first that were passed over for the one open file, of which nothing was read yet."""
+        if self._queue != [here] or here.position.offset:
+            return False
         others = store.other_generations(db, self.source.name)
         try:
             siblings, slots = locate.passed_over(here.fd, self._paths, others, self._held(), self._slots)
@@ -256,10 +279,20 @@ class Journal:
 
     # -- finding the place again
 
+    def _view(self, files: list[int], now: Now) -> View:
+        return View(
+            files,
+            at_path=self._at_path,
+            slots=len(self._paths) - 1,
+            reading=bool(self._queue),
+            held=self._held(),
+            is_whole=lambda fd, place: self._rest.is_whole(fd, place, self.settle_s, now),
+        )
+
     def _held(self) -> set[locate.Inode]:
         return {draining.identity for draining in self._draining}
 
-    def _resolve(self, db: apsw.Connection, now: Now, signature: tuple[int, ...] | None) -> Polled:
+    def _resolve(self, db: apsw.Connection, now: Now) -> Polled:
         """Find out where to go on after a start or a change, and take it up."""
         found = open_existing(self._paths)
         self._at_path = self._paths[-1] in found
@@ -268,11 +301,11 @@ class Journal:
             return Polled()
         used: list[int] = []
         try:
-            plan = self._plan(db, files, now)
+            plan = choose.choose(db, self.source.name, self._view(files, now))
             if plan is None:
                 return Polled()
             if plan.how in {How.WAIT, How.EMPTY}:
-                self._empty = signature if plan.how is How.EMPTY else None
+                self._empty = _signature(os.fstat(files[-1])) if plan.how is How.EMPTY and self._at_path else None
                 return Polled(wait_s=self.settle_s / 4 if plan.how is How.WAIT else None)
             if not self._queue and not self._draining:  # after a start
                 used += self._reopen(db, files[: plan.first], now)
@@ -287,45 +320,6 @@ class Journal:
         self._rest.forget()
         self._seen = self._empty = None
         return Polled(more=True, switched=plan.how.name.lower())
-
-    def _plan(self, db: apsw.Connection, files: list[int], now: Now) -> Plan | None:
-        """Decide what to read next; None when there is nothing but what was read before."""
-        name = self.source.name
-        here = store.current_generation(db, name)
-        if here is None:
-            return Plan(How.FRESH)
-        plan = locate.find_anchor(files, here.place)
-        if plan is not None:
-            return self._look_closer(db, plan, files, here.place)
-        siblings = files[:-1] if self._at_path else files
-        others = store.other_generations(db, name)
-        known = [other.place for other in others]
-        history = store.load_history(db, name)
-        back = locate.find_return(files, known, history) if self._at_path else None
-        if back := back or locate.find_grown(siblings, [*known, here.place], history):
-            return back
-        start = locate.first_unknown(siblings, [*known, here.place], self._held())
-        if start == len(files):
-            return None
-        if not history:
-            plan = locate.find_fresh(files, start, here.place, others, len(self._paths) - 1)
-            return replace(plan, how=How.FRESH) if self._queue else plan  # what is open was read to its end
-        settled = not self._at_path or self._rest.is_whole(files[-1], here.place, self.settle_s, now)
-        return locate.find_overlap(files, start, history, here.place, settled=settled)
-
-    def _look_closer(self, db: apsw.Connection, plan: Plan, files: list[int], place: Place) -> Plan:
-        """Look into another file that holds the anchor in its place: it may have been read further, or edited."""
-        fd = files[plan.first]
-        if locate.same_file(fd, place):
-            return plan
-        with contextlib.suppress(ChangedError):
-            others = store.other_generations(db, self.source.name)
-            further = [other.place for other in others if other.place.offset > place.offset]
-            if back := locate.find_return([fd], further, ()):
-                return replace(back, first=plan.first)
-            if overlap := locate.edits_before(fd, plan.position, store.load_history(db, self.source.name)):
-                return Plan(How.OVERLAP, plan.first, plan.position, overlap)
-        return plan
 
     def _reopen(self, db: apsw.Connection, siblings: list[int], now: Now) -> list[int]:
         """After a start, watch finished siblings for lines that came late; returns the descriptors in use."""
@@ -361,6 +355,7 @@ class Journal:
         for unread in self._queue[1:]:
             unread.close()
         self._queue = [first, *later]
+        self._slots = None
 
     def _go_on(self, db: apsw.Connection, stream: Stream, old: Stream | None, now: Now) -> None:
         """Read on from the anchor; a file that lost its place to a copy may still be written to."""
@@ -396,3 +391,7 @@ class Journal:
             if plan.how is How.NOTHING and here is not None:
                 filing.gap("no_overlap", {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size})
             self._begin(db, stream, filing, overlap.window[-WINDOW_LINES:].tobytes() if overlap else b"")
+
+
+def _signature(info: os.stat_result) -> tuple[int, ...]:
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns

@@ -15,8 +15,28 @@ from enum import Enum, auto
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest.align import WINDOW_LINES, RunSearch, TailSearch, Verdict, decide, is_sure, unknown_in
-from shipwrightd.ingest.tail import ANCHOR_BYTES, Place, Position, open_existing, read_at, resume_behind, scan
+from shipwrightd.ingest.align import (
+    SURE_BYTES,
+    SURE_LINES,
+    WINDOW_LINES,
+    RunSearch,
+    TailSearch,
+    Verdict,
+    decide,
+    is_sure,
+    line_hashes,
+    unknown_in,
+)
+from shipwrightd.ingest.tail import (
+    ANCHOR_BYTES,
+    ChangedError,
+    Place,
+    Position,
+    open_existing,
+    read_at,
+    resume_behind,
+    scan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -134,7 +154,7 @@ def _further(files: Sequence[int], index: int, history: Sequence[int], read: int
     found = overlap_of(fd, history, settled=True, in_place=False)
     if not isinstance(found, Overlap) or found.offset <= read:
         return None
-    return Plan(How.OVERLAP, index, _position(fd, found.offset), found)
+    return Plan(How.OVERLAP, index, _position(fd, found), found)
 
 
 def _known_up_to(fd: int, end: int) -> Overlap | None:
@@ -237,23 +257,48 @@ def _moved(before: Slots, now: Slots, full: int) -> bool:
 
 
 def _continues(lines: Sequence[int], fd: int) -> bool:
-    return bool(lines) and isinstance(overlap_of(fd, lines, settled=True, in_place=False), Overlap)
+    found = overlap_of(fd, lines, settled=True, in_place=False) if lines else None
+    if not isinstance(found, Overlap):
+        return False
+    sure = found.known >= min(SURE_LINES, len(lines)) or found.offset >= SURE_BYTES
+    return sure or found.offset >= os.fstat(fd).st_size
+
+
+def find_repeated(fd: int, others: Sequence[Generation], history: Sequence[int]) -> Plan | None:
+    """Plan for the next of the open files when it repeats what was read: that was copied and then cut, or is back."""
+    back = find_return([fd], [other.place for other in others], history)
+    if back is not None:
+        return back
+    first = next(scan(fd), None)
+    if first is None or len(set(first.hashes) & set(history)) < SURE_LINES:  # as nearly always
+        return None
+    found = overlap_of(fd, history, settled=True, in_place=False)
+    if not isinstance(found, Overlap) or found.known < SURE_LINES:
+        return None
+    return Plan(How.OVERLAP, 0, _position(fd, found), found)
 
 
 def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place: Place, *, settled: bool) -> Plan:
     """Compare the files from index `start` on with the history; the oldest that overlaps is where to go on.
 
+    A copy of what was read, with nothing else in it, is that only where no later file overlaps.
     `settled` speaks of the last file, the one at the path; siblings are at rest.
     """
     answer = How.NOTHING
+    copy: Plan | None = None
     for index in range(start, len(files)):
         rest = settled or index < len(files) - 1
         in_place = same_file(files[index], place)
         found = overlap_of(files[index], history, settled=rest, in_place=in_place)
         if isinstance(found, Overlap):
-            return Plan(How.OVERLAP, index, _position(files[index], found.offset), found)
-        if index == len(files) - 1:
+            plan = Plan(How.OVERLAP, index, _position(files[index], found), found)
+            if index == len(files) - 1 or found.unknown or found.offset < os.fstat(files[index]).st_size:
+                return plan
+            copy = plan
+        elif index == len(files) - 1:
             answer = found
+    if copy is not None and answer is not How.WAIT:
+        return copy
     if answer is How.EMPTY and start < len(files) - 1:
         answer = How.NOTHING  # a rotation left it empty: what came before stands in the siblings
     return Plan(answer, start)
@@ -282,9 +327,10 @@ def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool
     if decision.verdict is Verdict.LOOK_FURTHER:
         tail, part = _search(history, chain([head], (block.hashes for block in blocks)))
         edited = part.known > decision.run.length
-        sure = edited or is_sure(decision.run, sizes)
+        sure = is_sure(decision.run, sizes)
         sure |= in_place and _begins_alike(history, head, decision.run.length)
-        if not settled and not tail.known and (in_place or not sure):
+        trimmed = sure and decision.run.start > 0  # a file written anew, piece by piece, begins as it did
+        if not settled and not tail.known and (in_place or not trimmed):
             return How.WAIT
         if tail.known or edited:
             return _searched(fd, tail if tail.known else part)
@@ -331,9 +377,14 @@ def _offset_of(fd: int, lines: int) -> int:
     return offset
 
 
-def _position(fd: int, offset: int) -> Position:
-    size = min(offset, ANCHOR_BYTES)
-    return Position(offset, read_at(fd, size, offset - size))
+def _position(fd: int, overlap: Overlap) -> Position:
+    """Return the position behind an overlap. Raises ChangedError where another line stands before it by now."""
+    size = min(overlap.offset, ANCHOR_BYTES)
+    before = read_at(fd, size, overlap.offset - size)
+    head, _, last = before[:-1].rpartition(b"\n")
+    if (head or size == overlap.offset) and line_hashes([last]) != overlap.window[-1:].tobytes():
+        raise ChangedError
+    return Position(overlap.offset, before)
 
 
 def same_file(fd: int, place: Place) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.ingest.align import line_hashes
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.store import Quarantined
-from shipwrightd.ingest.tail import ANCHOR_BYTES, Giant, Position, Reader, last_bytes, read_at
+from shipwrightd.ingest.tail import Giant, Position, Reader, last_bytes
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -190,7 +190,7 @@ class Stream:
     def _swallow(self, giant: Giant) -> Chunk:
         offset = self._at.offset
         size = giant.length + 1
-        self._at = Position(offset + size, read_at(self.fd, ANCHOR_BYTES, offset + size - ANCHOR_BYTES))
+        self._at = self._reader.end  # just behind it: nothing is read before it is taken
         kept = [Quarantined(offset, giant.length, "line_too_long", giant.head)]
         self._giant = None
         return Chunk([], 0, kept, giant.digest, 1, size, self._at)

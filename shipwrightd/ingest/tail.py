@@ -80,7 +80,12 @@ def anchor_hash(before: bytes) -> bytes:
 def open_journal(path: Path) -> int:
     """Open a regular file for reading; never blocks on a pipe. Raises OSError, NotAFileError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        mode = os.fstat(fd).st_mode
+    except BaseException:
+        os.close(fd)
+        raise
+    if not stat.S_ISREG(mode):
         os.close(fd)
         raise NotAFileError(errno.EINVAL, "is not a regular file", str(path))
     return fd

@@ -227,7 +227,7 @@ def test_the_file_at_the_path_was_not_passed_over_for_one_that_was_removed(folde
 
 
 def test_a_sibling_is_at_rest_while_the_file_at_the_path_is_written(folder: Folder) -> None:
-    files = [folder.holding(*range(3, 7)), folder.holding(90)]
+    files = [folder.holding(*range(3, 12)), folder.holding(90)]
     plan = locate.find_overlap(files, 0, history(*range(1, 11)), place(files[1], 0), settled=False)
 
     assert (plan.how, plan.first) == (How.OVERLAP, 0)

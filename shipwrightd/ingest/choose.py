@@ -1,0 +1,83 @@
+"""Which of a journal's files to read next, and from where: what the books know, asked of the files that are there."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from shipwrightd.ingest import locate, store
+from shipwrightd.ingest.locate import How, Plan
+from shipwrightd.ingest.tail import ChangedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+    import apsw
+
+    from shipwrightd.ingest.tail import Place
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is open: descriptors, the oldest sibling first, and what the process knows of them beside the books."""
+
+    files: list[int]
+    at_path: bool  # the last of them is the one at the path
+    slots: int  # how many siblings there can be
+    reading: bool  # a file is open and was read to its end
+    held: AbstractSet[locate.Inode]  # files that left the path and are still read
+    is_whole: Callable[[int, Place], bool]  # whether a file is all that it is meant to be
+
+
+def choose(db: apsw.Connection, name: str, view: View) -> Plan | None:
+    """Decide what to read next; None when there is nothing but what was read before.
+
+    Raises OSError, and ChangedError when a file is cut meanwhile.
+    """
+    files = view.files
+    here = store.current_generation(db, name)
+    if here is None:
+        return Plan(How.FRESH)
+    plan = locate.find_anchor(files, here.place)
+    if plan is not None:
+        return _look_closer(db, name, plan, files, here.place)
+    siblings = files[:-1] if view.at_path else files
+    others = store.other_generations(db, name)
+    known = [other.place for other in others]
+    history = store.load_history(db, name)
+    back = locate.find_return(files, known, history) if view.at_path else None
+    if back := back or locate.find_grown(siblings, [*known, here.place], history):
+        return back
+    start = locate.first_unknown(siblings, [*known, here.place], view.held)
+    if start == len(files):
+        return None
+    if not history:
+        plan = locate.find_fresh(files, start, here.place, others, view.slots)
+        return replace(plan, how=How.FRESH) if view.reading else plan
+    settled = not view.at_path or view.is_whole(files[-1], here.place)
+    return locate.find_overlap(files, start, history, here.place, settled=settled)
+
+
+def _look_closer(db: apsw.Connection, name: str, plan: Plan, files: list[int], place: Place) -> Plan:
+    """Look into another file that holds the anchor in its place: it may have been read further, or edited."""
+    fd = files[plan.first]
+    if locate.same_file(fd, place):
+        return plan
+    with contextlib.suppress(ChangedError):
+        others = store.other_generations(db, name)
+        further = [other.place for other in others if other.place.offset > place.offset]
+        if back := locate.find_return([fd], further, ()):
+            return replace(back, first=plan.first)
+        if overlap := locate.edits_before(fd, plan.position, store.load_history(db, name)):
+            return Plan(How.OVERLAP, plan.first, plan.position, overlap)
+    return plan
+
+
+def repeated(db: apsw.Connection, name: str, fd: int) -> Plan | None:
+    """Plan for the next of the open files when it repeats what was read; None as nearly always.
+
+    Raises what `choose` raises.
+    """
+    return locate.find_repeated(fd, store.other_generations(db, name), store.load_history(db, name))
