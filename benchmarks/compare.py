@@ -212,8 +212,8 @@ def judge(journal: Journal, follower: Follower) -> Outcome:
     follower.catch_up()
     soon: set[int] = set()
     found: list[int] = []
-    changed = written
-    while time.monotonic() - changed < QUIET_S and time.monotonic() - written < PATIENCE_S:
+    changed = caught_up = time.monotonic()
+    while time.monotonic() - changed < QUIET_S and time.monotonic() - caught_up < PATIENCE_S:
         now = follower.stored()
         if now != found:
             found, changed = now, time.monotonic()

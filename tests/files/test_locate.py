@@ -251,3 +251,98 @@ def test_a_short_file_written_over_in_place_is_known_by_its_beginning(
     overlap = locate.overlap_of(folder.holding(*seqs), lines, settled=True, in_place=True)
 
     assert overlap is How.NOTHING if found is None else not isinstance(overlap, How) and overlap.known == found
+
+
+# -- what an unread file is, by what stands beside it
+
+
+def rotated(number: int, fd: int, *seqs: int) -> Generation:
+    """Return what the books know of a sibling that was read to the end of these lines."""
+    return Generation(number, "rotated", place(fd, size(*seqs)), len(seqs))
+
+
+@pytest.mark.parametrize(
+    ("last", "others", "expected"),
+    [
+        ("kept", [], (How.FRESH, 0)),  # the one rotated last is there, so what is unread came before the open file
+        ("edited", [], (How.FRESH, 1)),  # it is gone, and no rotations pushed it out: an edit stands in its place
+        ("edited", [2, 3], (How.FRESH, 0)),  # as many siblings as can be, none of them known: they pushed it out
+        ("edited", [1, 3], (How.FRESH, 3)),  # one of them was read before, so nothing was pushed out
+    ],
+)
+def test_siblings_of_a_file_of_which_nothing_was_read(
+    folder: Folder, last: str, others: list[int], expected: tuple[How, int]
+) -> None:
+    read, before, here = folder.holding(1, 2, 3), folder.holding(11, 12), folder.holding(90)
+    stands = {"kept": folder.holding(1, 2, 3), "edited": folder.holding(4, 5, 6)}[last]
+    beside = {1: folder.holding(11, 12), 2: folder.holding(21, 22), 3: folder.holding(31, 32)}
+    files = [*(beside[number] for number in others), stands, here]
+    known = [
+        rotated(3, read, 1, 2, 3),
+        Generation(2, "replaced", elsewhere(here, 0), 0),
+        rotated(1, before, 11, 12),
+    ]
+    plan = locate.find_fresh(files, 0, place(here, 0), known, slots=3)
+
+    assert (plan.how, plan.first) == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "same", "known", "how"),
+    [
+        (0, False, True, How.NOTHING),
+        (0, True, True, How.FRESH),
+        (1, False, True, How.FRESH),
+        (0, False, False, How.FRESH),
+    ],
+)
+def test_unread_files_tell_a_gap_when_nothing_that_was_read_is_left(
+    folder: Folder, start: int, how: How, *, same: bool, known: bool
+) -> None:
+    gone, sibling, here = folder.holding(1, 2), folder.holding(11), folder.holding(90)
+    others = [Generation(1, "replaced", elsewhere(gone, size(1) if known else 0), 1)]
+    plan = locate.find_fresh([sibling, here], start, place(here, 0) if same else elsewhere(here, 0), others, slots=3)
+
+    assert (plan.how, plan.first) == (how, start)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "moved"),
+    [
+        ({}, {}, False),
+        ({"1": 7}, {"1": 7}, False),
+        ({"1": 7}, {"1": 8}, False),  # an edit
+        ({"1": 7}, {"1": 8, "2": 7}, True),  # a new name
+        ({"1": 7, "2": 8}, {"1": 9, "2": 7}, True),  # the name of another
+        ({"1": 7, "2": 8}, {"1": 9, "2": 10}, True),  # out of the last name, all of them
+        ({"1": 7, "2": 8}, {"1": 9, "2": 8}, False),
+    ],
+)
+def test_siblings_were_renamed_on_or_stand_where_they_stood(
+    before: dict[str, int], now: dict[str, int], *, moved: bool
+) -> None:
+    older, newer = ({path: (1, inode, 0) for path, inode in stood.items()} for stood in (before, now))
+
+    assert locate._moved(older, newer, full=2) is moved  # noqa: SLF001 - the cases are too many to make files for each
+
+
+# -- files that repeat what was read
+
+
+@pytest.mark.parametrize(("seqs", "known"), [((3, 11, 90), 8), ((3, 10, 90), 0)])
+def test_a_file_that_repeats_enough_of_what_was_read_goes_on_behind_it(
+    folder: Folder, seqs: tuple[int, int, int], known: int
+) -> None:
+    fd = folder.holding(*range(*seqs[:2]), seqs[2])
+    plan = locate.find_repeated(fd, [], history(*range(1, seqs[1])))
+
+    assert (plan.overlap.known if plan and plan.overlap else 0) == known
+
+
+def test_a_copy_of_what_was_read_is_taken_up_only_where_no_later_file_overlaps(folder: Folder) -> None:
+    copy, here, other = folder.holding(*range(1, 20)), folder.holding(*range(10, 30)), folder.holding(90, 91)
+    past = history(*range(1, 20))
+
+    assert locate.find_overlap([copy, here], 0, past, elsewhere(here, 0), settled=True).first == 1
+    assert locate.find_overlap([copy, other], 0, past, elsewhere(other, 0), settled=True).first == 0
+    assert locate.find_overlap([copy, here], 0, past, elsewhere(here, 0), settled=False).first == 1
