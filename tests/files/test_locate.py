@@ -346,3 +346,26 @@ def test_a_copy_of_what_was_read_is_taken_up_only_where_no_later_file_overlaps(f
     assert locate.find_overlap([copy, here], 0, past, elsewhere(here, 0), settled=True).first == 1
     assert locate.find_overlap([copy, other], 0, past, elsewhere(other, 0), settled=True).first == 0
     assert locate.find_overlap([copy, here], 0, past, elsewhere(here, 0), settled=False).first == 1
+
+
+@pytest.mark.parametrize(
+    ("seqs", "known"),
+    [
+        ((*range(2, 12), 90), 10),  # begins where a trim left it: nothing more of what was read will come
+        ((*range(1, 12), 90), How.WAIT),  # begins as it did: an editor may be writing it anew
+        ((90, *range(2, 12), 91), How.WAIT),
+    ],
+)
+def test_only_a_trim_is_believed_while_the_file_is_written(
+    folder: Folder, seqs: tuple[int, ...], known: int | How
+) -> None:
+    found = locate.overlap_of(folder.holding(*seqs), history(*range(1, 15)), settled=False, in_place=False)
+
+    assert (found if isinstance(found, How) else found.known) == known
+
+
+@pytest.mark.parametrize(("seqs", "known"), [(range(3, 11), 8), (range(10, 0, -1), 0)])
+def test_a_file_repeats_what_was_read_in_a_row_or_not_at_all(folder: Folder, seqs: range, known: int) -> None:
+    plan = locate.find_repeated(folder.holding(*seqs), [], history(*range(1, 15)))
+
+    assert (plan.overlap.known if plan and plan.overlap else 0) == known
