@@ -270,8 +270,8 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.follower is not None
         self.follower.settle()
         self._looked()
-        inode = self.world.events.stat().st_ino
-        followed = self._count(f"{CURRENT} AND offset > 0 AND inode = {inode}")
+        info = self.world.events.stat()
+        followed = self._count(f"{CURRENT} AND offset BETWEEN 1 AND {info.st_size} AND inode = {info.st_ino}")
         if starts:
             followed = followed and steps  # the first of them opens it
             self.follower.restart()
