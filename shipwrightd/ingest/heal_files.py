@@ -212,7 +212,7 @@ class Refill:
                         if mark_of(row) != marks[i]:
                             raise ChangedError
                         number, instead = places[i]
-                        (store_heal.replace_event if instead else store_heal.add_event)(self._db, number, row)
+                        (store_heal.replace_event if instead else store.add_event)(self._db, number, row)
                         missing -= 1
                 at += len(rows)
         if missing:

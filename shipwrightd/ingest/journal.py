@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.ingest.clock import Now
+    from shipwrightd.ingest.locate import Overlap
     from shipwrightd.ingest.sources import JournalSource
     from shipwrightd.ingest.stream import Chunk
 
@@ -216,14 +217,11 @@ class Journal:
         plan = choose.repeated(db, self.source.name, new.fd)
         overlap = plan.overlap if plan is not None else None
         if plan is not None and overlap is not None:
-            new = Stream(new.fd, plan.position, origin=self.source.origin, lines=overlap.known)
+            new = Stream(new.fd, plan.position, origin=self.source.origin)
         with durable(db), transaction(db):  # what was read of the old file may stand nowhere else now
             if old.generation is not None:
                 store.end_generation(db, old.generation, "rotated")
-            filing = Filing(db, self.source, now)
-            if overlap is not None:
-                filing.add_lines(pick(new.fd, overlap.unknown), new.position.offset)
-            self._begin(db, new, filing, overlap.window[-WINDOW_LINES:].tobytes() if overlap else b"")
+            self._begin(db, new, Filing(db, self.source, now), overlap)
         self._queue[1] = new
         self._slots = None
         self._keep_draining(self._queue.pop(0), now)
@@ -247,14 +245,19 @@ class Journal:
             with durable(db), transaction(db):
                 if here.generation is not None:
                     store.end_generation(db, here.generation, "replaced")
-                self._begin(db, streams[0], Filing(db, self.source, now), b"")
+                self._begin(db, streams[0], Filing(db, self.source, now), None)
             opened.pop_all()
         self._queue, self._slots = streams, slots
         return True
 
-    def _begin(self, db: apsw.Connection, stream: Stream, filing: Filing, window: bytes) -> None:
-        """Record a stream as the current one, with the history its file begins with."""
+    def _begin(self, db: apsw.Connection, stream: Stream, filing: Filing, overlap: Overlap | None) -> None:
+        """Record a stream as the current one, with the history its file begins with and what was edited in that."""
         name = self.source.name
+        window = b""
+        if overlap is not None:
+            stream.lines = overlap.known
+            filing.add_lines(pick(stream.fd, overlap.unknown), stream.position.offset)
+            window = overlap.window[-WINDOW_LINES:].tobytes()
         stream.generation = store.add_generation(db, name, stream.identity, stream.position, stream.lines)
         store.replace_history(db, name, stream.lines, window)
         filing.finish(stream.generation)
@@ -377,7 +380,6 @@ class Journal:
 
     def _take_over(self, db: apsw.Connection, plan: Plan, stream: Stream, old: Stream | None, now: Now) -> None:
         """Begin with a file that took another's place, in one transaction."""
-        overlap = plan.overlap
         here = store.current_generation(db, self.source.name)
         with durable(db), transaction(db):
             filing = Filing(db, self.source, now)
@@ -385,12 +387,9 @@ class Journal:
                 store.end_generation(db, here.id, "replaced")
             if old is not None:
                 filing.rescue(old, stream)
-            if overlap is not None:
-                stream.lines = overlap.known
-                filing.add_lines(pick(stream.fd, overlap.unknown), stream.position.offset)
             if plan.how is How.NOTHING and here is not None:
                 filing.gap("no_overlap", {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size})
-            self._begin(db, stream, filing, overlap.window[-WINDOW_LINES:].tobytes() if overlap else b"")
+            self._begin(db, stream, filing, plan.overlap)
 
 
 def _signature(info: os.stat_result) -> tuple[int, ...]:

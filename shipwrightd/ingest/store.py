@@ -29,9 +29,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 MANY = 500  # rows a statement: a third faster than one by one; apsw keeps statements below 16 KiB prepared
 INSERT_MANY_EVENTS = INSERT_EVENT + ",(?,?,?,?,?,?,?,?,?,?,?,?)" * (MANY - 1)
 LAST_EVENT = "SELECT max(id) FROM events"
-# Behind the ids of events that were lost in a damaged database: their runs stay.
+# The last id of all, those of events that were lost in a damaged database as well: their runs stay.
 LAST_ID = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT last_id FROM settled), 0))"
-INSERT_FIRST = """
+INSERT_EVENT_AT = """
 INSERT INTO events (id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
@@ -151,10 +151,15 @@ def last_id(db: apsw.Connection) -> int:
     return found
 
 
+def add_event(db: apsw.Connection, number: int, row: EventRow) -> None:
+    """Insert an event under an id that none has."""
+    db.execute(INSERT_EVENT_AT, (number, *row))
+
+
 def add_events(db: apsw.Connection, rows: Sequence[EventRow], first_id: int | None = None) -> None:
     """Insert event rows in order, the first one under an id if that is given."""
     if rows and first_id is not None and first_id != last_event_id(db) + 1:
-        db.execute(INSERT_FIRST, (first_id, *rows[0]))
+        add_event(db, first_id, rows[0])
         rows = rows[1:]
     whole = len(rows) - len(rows) % MANY
     for start in range(0, whole, MANY):

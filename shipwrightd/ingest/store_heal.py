@@ -60,9 +60,6 @@ SELECT id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model
 FROM events
 WHERE (ts_epoch BETWEEN ?1 AND ?2 OR ts_epoch IS NULL) AND (+origin = ?3 OR +origin GLOB ?3 || '/*') AND id > 0
 ORDER BY id"""
-ADD_EVENT = """
-INSERT INTO events (id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 REPLACE_EVENT = """
 UPDATE events SET ts = ?2, ts_epoch = ?3, type = ?4, issue = ?5, stage = ?6, result = ?7, duration_s = ?8,
     cost_usd = ?9, model = ?10, origin = ?11, salvaged = ?12, extra = ?13
@@ -143,11 +140,6 @@ def restore(db: apsw.Connection, table: str, rows: Iterable[Sequence[object]]) -
     return db.total_changes() - before
 
 
-def add_event(db: apsw.Connection, number: int, row: EventRow) -> None:
-    """Put an event in its place."""
-    db.execute(ADD_EVENT, (number, *row))
-
-
 def replace_event(db: apsw.Connection, number: int, row: EventRow) -> None:
     """Let an event say what its line says."""
     db.execute(REPLACE_EVENT, (number, *row))
@@ -155,10 +147,7 @@ def replace_event(db: apsw.Connection, number: int, row: EventRow) -> None:
 
 def add_gap(db: apsw.Connection, source: str, hole: tuple[int, int], rows: int, now: str) -> None:
     """Record that events between two ids, (after, up to], were lost with their page."""
-    detail = {"first_id": hole[0] + 1, "last_id": hole[1], "rows": rows}
-    values = (source, "lost_in_damaged_database", now, hole[0], None, orjson.dumps(detail).decode())
-    db.execute(ADD_GAP, values)
-    db.execute(ADD_GAPS, (1, source))
+    _add_gap(db, source, hole[0], {"first_id": hole[0] + 1, "last_id": hole[1], "rows": rows}, now)
 
 
 def lost_rows(db: apsw.Connection, table: str) -> int:
@@ -169,8 +158,12 @@ def lost_rows(db: apsw.Connection, table: str) -> int:
 
 def add_row_gap(db: apsw.Connection, source: str, table: str, rows: int, now: str) -> None:
     """Record that rows of a list were lost with their page, and that no document holds them any more."""
-    detail = orjson.dumps({"table": table, "rows": rows}).decode()
-    db.execute(ADD_GAP, (source, "lost_in_damaged_database", now, db.execute(MAX_ID).get, None, detail))
+    _add_gap(db, source, db.execute(MAX_ID).get, {"table": table, "rows": rows}, now)
+
+
+def _add_gap(db: apsw.Connection, source: str, event_id: int, detail: dict[str, int | str], now: str) -> None:
+    values = (source, "lost_in_damaged_database", now, event_id, None, orjson.dumps(detail).decode())
+    db.execute(ADD_GAP, values)
     db.execute(ADD_GAPS, (1, source))
 
 

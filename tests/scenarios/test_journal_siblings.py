@@ -78,6 +78,20 @@ def test_journal_that_leaves_its_path_right_after_a_batch_is_still_read(tmp_path
     assert world.stored() == list(range(1, 16))
 
 
+def poll_with_a_full_disk(follower: Follower, statement: str) -> None:
+    """Take a step of a look that fails before a statement with these words in it."""
+
+    def refuse(_cursor: object, sql: str, _values: object) -> bool:
+        if statement in sql:
+            raise apsw.FullError
+        return True
+
+    follower.db.exec_trace = refuse
+    with pytest.raises(apsw.FullError):
+        follower.poll()
+    follower.db.exec_trace = None
+
+
 def test_going_back_to_a_sibling_that_fails_leaves_no_file_open_and_is_done_later(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.events.touch()
@@ -87,16 +101,7 @@ def test_going_back_to_a_sibling_that_fails_leaves_no_file_open_and_is_done_late
     world.copy_and_truncate()
     world.append(5)
     before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - the folder is of this very moment
-
-    def refuse(_cursor: object, sql: str, _values: object) -> bool:
-        if "INTO generations" in sql:
-            raise apsw.FullError
-        return True
-
-    follower.db.exec_trace = refuse
-    with pytest.raises(apsw.FullError):
-        follower.poll()
-    follower.db.exec_trace = None
+    poll_with_a_full_disk(follower, "INTO generations")
     assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
     follower.settle()
     follower.close()
@@ -110,16 +115,7 @@ def test_late_lines_after_a_change_of_file_that_failed_move_no_other_place(tmp_p
     follower.settle()
     with world.events.open("ab") as late:
         world.replace(world.events.read_bytes() + b"".join(world.lines(3)))
-
-        def refuse(_cursor: object, sql: str, _values: object) -> bool:
-            if sql == "COMMIT":
-                raise apsw.FullError
-            return True
-
-        follower.db.exec_trace = refuse
-        with pytest.raises(apsw.FullError):
-            follower.poll()
-        follower.db.exec_trace = None
+        poll_with_a_full_disk(follower, "COMMIT")
         team = world.home / "team-events.jsonl"
         team.write_bytes(b'{"ts":"2026-01-05T08:00:00Z","type":"x","from_developer":"ada"}\n')
         events, others = follower.catch_up.journals
