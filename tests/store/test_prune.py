@@ -10,9 +10,12 @@ import pytest
 from projection import NOON, Books, completed, event, spent, stage, started
 from world import Follower, World, line
 
+from shipwrightd.db import transaction
 from shipwrightd.errors import LockedError, MissingError, PathError
+from shipwrightd.ingest import store_upkeep
+from shipwrightd.ingest.catchup import open_database
 from shipwrightd.ingest.importing import import_events
-from shipwrightd.ingest.prune import Pruned, need_space, preview, prune
+from shipwrightd.ingest.prune import Pruned, delete, need_space, preview, prune
 from shipwrightd.ingest.store_upkeep import Old
 from shipwrightd.ingest.verify import verify
 
@@ -286,6 +289,23 @@ def test_nothing_is_pruned_while_another_ingests(world: World) -> None:
         prune(world.home, world.db_path, EPOCH + 6)
     assert preview(world.home, world.db_path, EPOCH + 6).origins == [Old("events.jsonl", 0, 5)]
     follower.close()
+
+
+def test_a_prune_that_ended_before_it_shrank_is_finished_by_the_next(world: World) -> None:
+    world.append(5_000)
+    follow(world)
+    forget_files(world)
+    db, lock = open_database(world.db_path, world.home, "prune")
+    store_upkeep.lay_out(db)
+    with transaction(db):
+        delete(db, EPOCH + 4_000)
+    db.close()
+    lock.release()
+    done = prune(world.home, world.db_path, EPOCH + 4_000)
+
+    assert not any(old.going for old in done.origins)
+    assert done.bytes_after < done.bytes_before * 0.6
+    assert world.query("PRAGMA freelist_count") == [(0,)]
 
 
 def test_a_disk_that_is_too_full_is_said_beforehand(tmp_path: Path) -> None:
