@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from fuzz import scratch
 from fuzz.feed import Feed
 from fuzz.targets.framing import bounds
-from shipwrightd.ingest import align, locate
+from shipwrightd.ingest import align, compare, locate
 from shipwrightd.ingest.align import Decision, Run, RunSearch, TailSearch, Verdict
-from shipwrightd.ingest.locate import How, Overlap
+from shipwrightd.ingest.compare import How, Overlap
 from shipwrightd.ingest.tail import ANCHOR_BYTES
 
 INSTRUMENTED = ("shipwrightd.ingest.align", "shipwrightd.ingest.locate")
@@ -130,11 +130,11 @@ def _files(history: list[int], found: list[int], places: tuple[Place, Place], *,
     """Ask the same of a real file, whose lines have different lengths."""
     fd = scratch.holding(b"".join(LINES[letter] + b"\n" for letter in found))
     past = [HASHES[letter] for letter in history]
-    answer = locate.overlap_of(fd, past, settled=settled, in_place=in_place)
+    answer = compare.overlap_of(fd, past, settled=settled, in_place=in_place)
     known = _known(history, found, places, settled=settled, in_place=in_place)
     assert (known if isinstance(known, How) else known.in_file(found)) == answer
     if isinstance(answer, Overlap):
-        position = locate._position(fd, answer)  # noqa: SLF001 - as the plan has it
+        position = compare.position_behind(fd, answer)
         edits = locate.edits_before(fd, position, past)
         missing = align.unknown_in(found[: answer.known][-len(history) :], history)
         shift = max(0, answer.known - len(history))

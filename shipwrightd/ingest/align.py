@@ -146,6 +146,11 @@ class _Search:
             found = [at for index, at in enumerate(found) if at != index]
         return [first + at for at in found]
 
+    @property
+    def lost(self) -> int | None:
+        """Return the line behind that place in the history, None when it ends there."""
+        return None
+
     def _worth(self, i: int) -> int:
         """Return how good a place the i-th of the recent lines is, 0 for none."""
         raise NotImplementedError
@@ -175,6 +180,11 @@ class RunSearch(_Search):
         lines = array("Q", history)
         runs = ((lines[end - SURE_LINES : end], end) for end in range(SURE_LINES, len(lines) + 1))
         self._ends = {run.tobytes(): end for run, end in runs if len(set(run)) > 1}
+
+    @property
+    def lost(self) -> int | None:
+        """Return the line behind that place in the history, None when it ends there."""
+        return self._history[self._best] if 0 < self._best < len(self._history) else None
 
     def _worth(self, i: int) -> int:
         run = self._recent[max(0, i + 1 - SURE_LINES) : i + 1]

@@ -6,8 +6,9 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest import locate, store
-from shipwrightd.ingest.locate import How, Plan
+from shipwrightd.ingest import compare, locate, store
+from shipwrightd.ingest.compare import How
+from shipwrightd.ingest.locate import Plan
 from shipwrightd.ingest.tail import ChangedError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def choose(db: apsw.Connection, name: str, view: View) -> Plan | None:
 def _look_closer(db: apsw.Connection, name: str, plan: Plan, files: list[int], place: Place) -> Plan:
     """Look into another file that holds the anchor in its place: it may have been read further, or edited."""
     fd = files[plan.first]
-    if locate.same_file(fd, place):
+    if compare.same_file(fd, place):
         return plan
     with contextlib.suppress(ChangedError):
         others = store.other_generations(db, name)

@@ -17,8 +17,9 @@ from shipwrightd.db import durable, transaction
 from shipwrightd.ingest import choose, locate, store
 from shipwrightd.ingest.align import WINDOW_LINES
 from shipwrightd.ingest.choose import View
+from shipwrightd.ingest.compare import How
 from shipwrightd.ingest.filing import Filing
-from shipwrightd.ingest.locate import START, How, Plan
+from shipwrightd.ingest.locate import START, Plan
 from shipwrightd.ingest.rest import Rest
 from shipwrightd.ingest.store import Quarantined
 from shipwrightd.ingest.stream import Stream
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.ingest.clock import Now
-    from shipwrightd.ingest.locate import Overlap
+    from shipwrightd.ingest.compare import Overlap
     from shipwrightd.ingest.sources import JournalSource
     from shipwrightd.ingest.stream import Chunk
 

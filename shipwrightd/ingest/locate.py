@@ -9,68 +9,25 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections import deque
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
-from shipwrightd.ingest.align import (
-    SURE_BYTES,
-    SURE_LINES,
-    WINDOW_LINES,
-    RunSearch,
-    TailSearch,
-    Verdict,
-    decide,
-    is_sure,
-    line_hashes,
-    unknown_in,
-)
-from shipwrightd.ingest.tail import (
-    ANCHOR_BYTES,
-    ChangedError,
-    Place,
-    Position,
-    open_existing,
-    read_at,
-    resume_behind,
-    scan,
-)
+from shipwrightd.ingest.align import SURE_BYTES, SURE_LINES, unknown_in
+from shipwrightd.ingest.compare import How, Overlap, known_up_to, overlap_of, position_behind, same_file
+from shipwrightd.ingest.tail import Place, Position, open_existing, resume_behind, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from shipwrightd.ingest.align import Run
     from shipwrightd.ingest.store import Generation
 
 Inode = tuple[int, int]  # device and number
 Slots = dict[str, tuple[int, int, int]]  # device, number and time of writing of what stands at each path
 
 START = Position(0, b"")
-
-
-class How(Enum):
-    """What the plan rests on."""
-
-    FRESH = auto()  # nothing of this source was read before
-    ANCHOR = auto()  # a file holds the anchor in its place: go on as if nothing happened
-    OVERLAP = auto()  # a file begins with, or contains, the end of what was read
-    NOTHING = auto()  # no file has anything in common with what was read
-    WAIT = auto()  # a file may still be being written: look again
-    EMPTY = auto()  # no whole line is there yet; what it will become cannot be known
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """How much of a file is known, and its line hashes up to there."""
-
-    known: int  # lines
-    offset: int  # bytes
-    window: array[int]
-    unknown: list[int] = field(default_factory=list)  # positions of edited lines before `known`
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +58,8 @@ def edits_before(fd: int, position: Position, history: Sequence[int]) -> Overlap
 
     An edit far before the anchor that keeps the length leaves the anchor in its place.
     """
-    found = _known_up_to(fd, position.offset)
-    if found is None or not history:
+    found = known_up_to(fd, position.offset)
+    if not history:
         return None
     window = found.window[-len(history) :]
     unknown = unknown_in(window, history)
@@ -123,8 +80,7 @@ def find_return(files: Sequence[int], known: Sequence[Place], history: Sequence[
     further = _further(files, len(files) - 1, history, position.offset)
     if further is not None:
         return further
-    overlap = _known_up_to(files[-1], position.offset)
-    return Plan(How.OVERLAP, len(files) - 1, position, overlap) if overlap else None
+    return Plan(How.OVERLAP, len(files) - 1, position, known_up_to(files[-1], position.offset))
 
 
 def find_grown(siblings: Sequence[int], known: Sequence[Place], history: Sequence[int]) -> Plan | None:
@@ -154,22 +110,7 @@ def _further(files: Sequence[int], index: int, history: Sequence[int], read: int
     found = overlap_of(fd, history, settled=True, in_place=False)
     if not isinstance(found, Overlap) or found.offset <= read:
         return None
-    return Plan(How.OVERLAP, index, _position(fd, found), found)
-
-
-def _known_up_to(fd: int, end: int) -> Overlap | None:
-    window: deque[int] = deque(maxlen=WINDOW_LINES)
-    lines = offset = 0
-    for block in scan(fd):
-        for size, line in zip(block.sizes, block.hashes, strict=True):
-            if offset == end:
-                break
-            offset += size
-            lines += 1
-            window.append(line)
-        if offset == end:
-            return Overlap(lines, offset, array("Q", window))
-    return None
+    return Plan(How.OVERLAP, index, position_behind(fd, found), found)
 
 
 def first_unknown(siblings: Sequence[int], known: Sequence[Place], held: AbstractSet[Inode]) -> int:
@@ -275,7 +216,7 @@ def find_repeated(fd: int, others: Sequence[Generation], history: Sequence[int])
     found = overlap_of(fd, history, settled=True, in_place=False)
     if not isinstance(found, Overlap) or found.known < SURE_LINES:
         return None
-    return Plan(How.OVERLAP, 0, _position(fd, found), found)
+    return Plan(How.OVERLAP, 0, position_behind(fd, found), found)
 
 
 def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place: Place, *, settled: bool) -> Plan:
@@ -291,7 +232,7 @@ def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place
         in_place = same_file(files[index], place)
         found = overlap_of(files[index], history, settled=rest, in_place=in_place)
         if isinstance(found, Overlap):
-            plan = Plan(How.OVERLAP, index, _position(files[index], found), found)
+            plan = Plan(How.OVERLAP, index, position_behind(files[index], found), found)
             if index == len(files) - 1 or found.unknown or found.offset < os.fstat(files[index]).st_size:
                 return plan
             copy = plan
@@ -302,94 +243,6 @@ def find_overlap(files: Sequence[int], start: int, history: Sequence[int], place
     if answer is How.EMPTY and start < len(files) - 1:
         answer = How.NOTHING  # a rotation left it empty: what came before stands in the siblings
     return Plan(answer, start)
-
-
-def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool) -> Overlap | How:
-    """Return what a file has in common with a history, or How.NOTHING, or How.WAIT.
-
-    `in_place`: the file is the one that was read, written over; what replaces
-    it may come piece by piece, while a renamed file is whole when it appears.
-    """
-    blocks = scan(fd)
-    head: array[int] = array("Q")
-    sizes: list[int] = []
-    for block in blocks:
-        head.extend(block.hashes)
-        sizes.extend(block.sizes)
-        if len(head) > len(history):
-            break
-    whole = len(head) <= len(history)
-    if not head:
-        return How.EMPTY
-    decision = decide(history, head, whole=whole, settled=settled)
-    if decision.verdict is Verdict.WAIT:
-        return How.WAIT
-    if decision.verdict is Verdict.LOOK_FURTHER:
-        tail, part = _search(history, chain([head], (block.hashes for block in blocks)))
-        edited = part.known > decision.run.length
-        sure = is_sure(decision.run, sizes)
-        sure |= in_place and _begins_alike(history, head, decision.run.length)
-        trimmed = sure and decision.run.start > 0  # a file written anew, piece by piece, begins as it did
-        if not settled and not tail.known and (in_place or not trimmed):
-            return How.WAIT
-        if tail.known or edited:
-            return _searched(fd, tail if tail.known else part)
-        if not sure:
-            return How.NOTHING
-    return _head_overlap(history, decision.run, sizes)
-
-
-def _begins_alike(history: Sequence[int], head: Sequence[int], lines: int) -> bool:
-    """Tell whether a file written to in place begins as it always did: it lost its end and was written on since.
-
-    A history shorter than the window begins with the file's first line. Lines that are all equal prove nothing,
-    for inode numbers come back.
-    """
-    same = list(history[:lines]) == list(head[:lines])
-    return same and len(history) < WINDOW_LINES and len(set(head[:lines])) > 1
-
-
-def _head_overlap(history: Sequence[int], run: Run, sizes: Sequence[int]) -> Overlap:
-    window = array("Q", history[run.start : run.start + run.length])
-    return Overlap(run.length, sum(sizes[: run.length]), window)
-
-
-def _search(history: Sequence[int], parts: Iterable[Sequence[int]]) -> tuple[TailSearch, RunSearch]:
-    tail, part = TailSearch(history), RunSearch(history)
-    for hashes in parts:
-        tail.feed(hashes)
-        part.feed(hashes)
-    return tail, part
-
-
-def _searched(fd: int, search: TailSearch | RunSearch) -> Overlap:
-    return Overlap(search.known, _offset_of(fd, search.known), array("Q", search.window), search.unknown)
-
-
-def _offset_of(fd: int, lines: int) -> int:
-    offset = seen = 0
-    for block in scan(fd):
-        sizes = block.sizes[: lines - seen]
-        offset += sum(sizes)
-        seen += len(sizes)
-        if seen == lines:
-            break
-    return offset
-
-
-def _position(fd: int, overlap: Overlap) -> Position:
-    """Return the position behind an overlap. Raises ChangedError where another line stands before it by now."""
-    size = min(overlap.offset, ANCHOR_BYTES)
-    before = read_at(fd, size, overlap.offset - size)
-    head, _, last = before[:-1].rpartition(b"\n")
-    if (head or size == overlap.offset) and line_hashes([last]) != overlap.window[-1:].tobytes():
-        raise ChangedError
-    return Position(overlap.offset, before)
-
-
-def same_file(fd: int, place: Place) -> bool:
-    """Tell whether a file has the device and inode of a place; a hint, never a proof."""
-    return _identity(fd) == (place.device, place.inode)
 
 
 def _identity(fd: int) -> Inode:

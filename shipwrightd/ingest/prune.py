@@ -66,7 +66,7 @@ def prune(home: Path, path: Path, before_epoch: int) -> Pruned:
             _lay_out_held(db, home, before_epoch)
         with transaction(db):
             origins = delete(db, before_epoch)
-        if db.pragma("freelist_count"):  # of earlier prunes too, that ended before they were through
+        if any(old.going for old in origins) or db.pragma("freelist_count"):  # of one that ended before it shrank
             _shrink(db)
     finally:
         db.close()

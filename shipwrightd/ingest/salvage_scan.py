@@ -24,7 +24,7 @@ from shipwrightd.ingest.salvage_exact import (
     render_pairs,
     storable,
 )
-from shipwrightd.ingest.salvage_text import ESCAPED_BODY, Escaping, bare_value, escaping_of, unescape
+from shipwrightd.ingest.salvage_text import BARE_QUOTE, ESCAPED_BODY, Escaping, bare_value, escaping_of, unescape
 
 # Keys are identifiers, possibly with stray quotes; any other text counts as a key only if a value follows it.
 _KEY_TEXT: Final = r'"(?P<key>[\w.\-"]{1,64}(?=":)|(?:[^"\\\x00-\x09\x0b-\x1f]|\\["\\]){0,200}(?=":["\-0-9{\[,}tfn]))":'
@@ -119,7 +119,7 @@ class _Scan:
             stop = body.end() if body else -1
             ends = self.text.startswith('"', stop) and self._is_end(stop + 1, depth)
             return (_Body(self.text[start:stop]), stop + 1) if ends else (None, -1)
-        quotes_json = _JSON_OPENS.match(self.text, start) is not None
+        quotes_json = _JSON_OPENS.match(self.text, start) is not None and not self._ends_at_once(start, depth)
         stop = self._decode(start)[1] if quotes_json else -1
         if not (stop >= 0 and self.text.startswith('"', stop) and self._ends_string(stop, depth)):
             quotes_json = quotes_json and (self.tries > 0 or not self.lax)  # a vain search goes to the end
@@ -127,6 +127,11 @@ class _Scan:
         if stop < 0 and quotes_json and self.lax:
             stop = self._string_end(start, depth)
         return (None, -1) if stop < 0 else (_Body(self.text[start:stop]), stop + 1)
+
+    def _ends_at_once(self, start: int, depth: int) -> bool:
+        """Whether the first bare quote ends the string: in quoted JSON it would begin one."""
+        quote = BARE_QUOTE.search(self.text, start)
+        return quote is not None and self._ends_string(quote.start(), depth)
 
     def _string_end(self, start: int, depth: int, *, behind: str = "") -> int:
         """Find the quote that ends the string, only `behind` one of these characters; -1 for none."""

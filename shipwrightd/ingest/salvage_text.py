@@ -13,7 +13,7 @@ from typing import Final
 from shipwrightd.ingest.salvage_exact import Scalar, real, storable, whole
 
 ESCAPED_BODY: Final = re.compile(r'[^"\\\n\t]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\n\t]*+)*+')
-_BARE_QUOTE: Final = re.compile(r'(?<!\\)"')
+BARE_QUOTE: Final = re.compile(r'(?<!\\)"')
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _JSON_INTEGER: Final = re.compile(r"-?[0-9]+")
 _STRINGS: Final = json.JSONDecoder(strict=False)
@@ -33,7 +33,7 @@ def escaping_of(bodies: Iterable[str]) -> Escaping:
     bodies = list(bodies)
     if all(ESCAPED_BODY.fullmatch(body) for body in bodies):
         return Escaping.FULL
-    return Escaping.NONE if any(map(_BARE_QUOTE.search, bodies)) else Escaping.QUOTES
+    return Escaping.NONE if any(map(BARE_QUOTE.search, bodies)) else Escaping.QUOTES
 
 
 def unescape(body: str, escaping: Escaping) -> str:

@@ -184,8 +184,10 @@ class Stream:
         self._undecided = lines[decoded.consumed :]
         size = sum(map(len, done)) + len(done)
         kept = quarantined(decoded, lines, self._at.offset) if decoded.rejected else []
+        known = self._at.before.rpartition(b"\n")[2]  # what the first line begins with, where that was read before
+        hashes = line_hashes([known + done[0], *done[1:]] if known and done else done)
         self._at = Position(self._at.offset + size, last_bytes(self._at.before, done) if done else self._at.before)
-        return Chunk(decoded.rows, decoded.salvaged, kept, line_hashes(done), len(done), size, self._at)
+        return Chunk(decoded.rows, decoded.salvaged, kept, hashes, len(done), size, self._at)
 
     def _swallow(self, giant: Giant) -> Chunk:
         offset = self._at.offset

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from world import line
 
-from shipwrightd.ingest import locate
+from shipwrightd.ingest import compare, locate
 from shipwrightd.ingest.align import WINDOW_LINES, line_hashes
-from shipwrightd.ingest.locate import How
+from shipwrightd.ingest.compare import How
 from shipwrightd.ingest.store import Generation
 from shipwrightd.ingest.tail import Place, Position, anchor_hash, open_existing, open_journal
 
@@ -248,7 +248,7 @@ def test_a_short_file_written_over_in_place_is_known_by_its_beginning(
 ) -> None:
     head = history(*seqs)
     lines = history(*known) if len(known) < WINDOW_LINES - 1 else [*head[:2], *range(len(known) - 2)]
-    overlap = locate.overlap_of(folder.holding(*seqs), lines, settled=True, in_place=True)
+    overlap = compare.overlap_of(folder.holding(*seqs), lines, settled=True, in_place=True)
 
     assert overlap is How.NOTHING if found is None else not isinstance(overlap, How) and overlap.known == found
 
@@ -359,7 +359,7 @@ def test_a_copy_of_what_was_read_is_taken_up_only_where_no_later_file_overlaps(f
 def test_only_a_trim_is_believed_while_the_file_is_written(
     folder: Folder, seqs: tuple[int, ...], known: int | How
 ) -> None:
-    found = locate.overlap_of(folder.holding(*seqs), history(*range(1, 15)), settled=False, in_place=False)
+    found = compare.overlap_of(folder.holding(*seqs), history(*range(1, 15)), settled=False, in_place=False)
 
     assert (found if isinstance(found, How) else found.known) == known
 

@@ -176,6 +176,12 @@ def moments(recorder: Recorder) -> Iterator[tuple[int, Moment]]:
             yield number, moment
 
 
+def how_short(journal: bytes, rng: random.Random) -> int:
+    """Choose how many bytes at its end the journal has lost: none, some, or all behind a line's text."""
+    newline = journal.rfind(b"\n", max(0, len(journal) - rng.randrange(1, 400)))
+    return rng.choice((0, 0, rng.randrange(1, 400), len(journal) - newline if newline >= 0 else 0))
+
+
 def start_again(folder: Path, moment: Moment, disk: dict[str, bytes], cut: int) -> World:
     """Make a machine from what is left, the journal short of its last bytes, and let the daemon go on."""
     folder.mkdir()
@@ -202,7 +208,7 @@ def test_after_a_power_loss_the_database_is_whole_and_catches_up(tmp_path: Path)
     cases = 0
     for number, moment in moments(recorder):
         for policy in POLICIES:
-            cut = rng.choice((0, 0, rng.randrange(1, 400))) if policy != "keep" else 0
+            cut = how_short(moment.files.get("events.jsonl", b""), rng) if policy != "keep" else 0
             disk = left_on_disk(recorder.disk.log[:number], policy, rng)
             cases += 1
             try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from world import Follower, World, doubles, line
 
-from shipwrightd.ingest import clock, locate, tail
+from shipwrightd.ingest import clock, compare, tail
 from shipwrightd.ingest.journal import Journal
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.stream import Stream
@@ -113,7 +113,7 @@ def test_a_file_written_over_between_comparison_and_anchor_is_compared_again(wor
     def again() -> None:
         world.events.write_bytes(b"".join(world.lines(600)))
 
-    with once_at(locate._position.__code__, again):  # noqa: SLF001 - the moment between the two
+    with once_at(compare.position_behind.__code__, again):
         follower.settle()
     follower.close()
     assert_each_once(world)

@@ -48,6 +48,14 @@ def test_text_that_begins_like_a_list_ends_at_its_own_quote_where_every_quote_is
     assert (found["error"], found["payload"], found["last"]) == ("[[ -f x ]]: not found", '{"a":[1]}', "x")
 
 
+@pytest.mark.parametrize("opening", ["[", "{", "[ ", "[[", '[[\\"', "[{"])
+def test_text_that_opens_like_json_and_ends_with_its_first_bare_quote_is_no_json(opening: str) -> None:
+    """Bare JSON in a text goes on behind its first quote."""
+    found = fields(f'"a":"{opening}","b":"]","m":"first\nsecond"')
+
+    assert (found["a"], found["b"], found["m"]) == (opening.replace('\\"', '"'), "]", "first\nsecond")
+
+
 def test_duration_with_leading_zeros_is_a_number_and_keeps_its_text() -> None:
     (row,) = decode((START + ',"duration_s":007,"error":"x"}').encode()).rows
 

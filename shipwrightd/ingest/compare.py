@@ -1,0 +1,182 @@
+"""What a file has in common with what was read, line by line: up to where it is known.
+
+Reads files, writes nothing; raises ChangedError when one is cut meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from array import array
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from shipwrightd.ingest.align import (
+    WINDOW_LINES,
+    RunSearch,
+    TailSearch,
+    Verdict,
+    decide,
+    is_sure,
+    line_hashes,
+)
+from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Position, read_at, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from shipwrightd.ingest.align import Run
+    from shipwrightd.ingest.tail import Place
+
+
+CLOSED = re.compile(rb"}")  # what a record ends with
+
+
+class How(Enum):
+    """What the plan rests on."""
+
+    FRESH = auto()  # nothing of this source was read before
+    ANCHOR = auto()  # a file holds the anchor in its place: go on as if nothing happened
+    OVERLAP = auto()  # a file begins with, or contains, the end of what was read
+    NOTHING = auto()  # no file has anything in common with what was read
+    WAIT = auto()  # a file may still be being written: look again
+    EMPTY = auto()  # no whole line is there yet; what it will become cannot be known
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How much of a file is known, and its line hashes up to there."""
+
+    known: int  # lines
+    offset: int  # bytes
+    window: array[int]
+    unknown: list[int] = field(default_factory=list)  # positions of edited lines before `known`
+    lost: int | None = field(default=None, compare=False)  # the hash of what came next in the history
+
+
+def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool) -> Overlap | How:
+    """Return what a file has in common with a history, or How.NOTHING, or How.WAIT.
+
+    `in_place`: the file is the one that was read, written over; what replaces
+    it may come piece by piece, while a renamed file is whole when it appears.
+    """
+    blocks = scan(fd)
+    head: array[int] = array("Q")
+    sizes: list[int] = []
+    for block in blocks:
+        head.extend(block.hashes)
+        sizes.extend(block.sizes)
+        if len(head) > len(history):
+            break
+    whole = len(head) <= len(history)
+    if not head:
+        return How.EMPTY
+    decision = decide(history, head, whole=whole, settled=settled)
+    if decision.verdict is Verdict.WAIT:
+        return How.WAIT
+    if decision.verdict is Verdict.LOOK_FURTHER:
+        tail, part = _search(history, chain([head], (block.hashes for block in blocks)))
+        edited = part.known > decision.run.length
+        sure = is_sure(decision.run, sizes)
+        sure |= in_place and _begins_alike(history, head, decision.run.length)
+        trimmed = sure and decision.run.start > 0  # a file written anew, piece by piece, begins as it did
+        if not settled and not tail.known and (in_place or not trimmed):
+            return How.WAIT
+        if tail.known or edited:
+            return _searched(fd, tail if tail.known else part)
+        if not sure:
+            return How.NOTHING
+    return _head_overlap(history, decision.run, sizes)
+
+
+def _begins_alike(history: Sequence[int], head: Sequence[int], lines: int) -> bool:
+    """Tell whether a file written to in place begins as it always did: it lost its end and was written on since.
+
+    A history shorter than the window begins with the file's first line. Lines that are all equal prove nothing,
+    for inode numbers come back.
+    """
+    same = list(history[:lines]) == list(head[:lines])
+    return same and len(history) < WINDOW_LINES and len(set(head[:lines])) > 1
+
+
+def _head_overlap(history: Sequence[int], run: Run, sizes: Sequence[int]) -> Overlap:
+    window = array("Q", history[run.start : run.start + run.length])
+    end = run.start + run.length
+    lost = history[end] if end < len(history) else None
+    return Overlap(run.length, sum(sizes[: run.length]), window, lost=lost)
+
+
+def _search(history: Sequence[int], parts: Iterable[Sequence[int]]) -> tuple[TailSearch, RunSearch]:
+    tail, part = TailSearch(history), RunSearch(history)
+    for hashes in parts:
+        tail.feed(hashes)
+        part.feed(hashes)
+    return tail, part
+
+
+def _searched(fd: int, search: TailSearch | RunSearch) -> Overlap:
+    offset = _offset_of(fd, search.known)
+    return Overlap(search.known, offset, array("Q", search.window), search.unknown, search.lost)
+
+
+def _offset_of(fd: int, lines: int) -> int:
+    offset = seen = 0
+    for block in scan(fd):
+        sizes = block.sizes[: lines - seen]
+        offset += sum(sizes)
+        seen += len(sizes)
+        if seen == lines:
+            break
+    return offset
+
+
+def position_behind(fd: int, overlap: Overlap) -> Position:
+    """Return the position behind an overlap, and behind the text of the next known line if that has lost its newline.
+
+    Raises ChangedError where another line stands before it by now.
+    """
+    size = min(overlap.offset, ANCHOR_BYTES)
+    before = read_at(fd, size, overlap.offset - size)
+    head, _, last = before[:-1].rpartition(b"\n")
+    if (head or size == overlap.offset) and line_hashes([last]) != overlap.window[-1:].tobytes():
+        raise ChangedError
+    text = _torn(fd, overlap) if overlap.lost is not None else b""
+    return Position(overlap.offset + len(text), (before + text)[-ANCHOR_BYTES:])
+
+
+def _torn(fd: int, overlap: Overlap) -> bytes:
+    """Return the text of the line that came next in the history: cut before its newline, what follows is glued to it.
+
+    A line longer than an anchor is not looked for: behind it nothing would tell where it began.
+    """
+    line, newline, _ = read_at(fd, ANCHOR_BYTES, overlap.offset).partition(b"\n")
+    ends = [match.end() for match in CLOSED.finditer(line)]
+    if not newline:
+        ends.append(len(line))
+    found = (line[:end] for end in ends if array("Q", line_hashes([line[:end]]))[0] == overlap.lost)
+    return next(found, b"")
+
+
+def known_up_to(fd: int, end: int) -> Overlap:
+    """Return the whole lines before a position as known. Raises ChangedError when the file ends before it."""
+    window: deque[int] = deque(maxlen=WINDOW_LINES)
+    lines = offset = 0
+    for block in scan(fd):
+        for size, line in zip(block.sizes, block.hashes, strict=True):
+            if offset + size > end:
+                return Overlap(lines, offset, array("Q", window))
+            offset += size
+            lines += 1
+            window.append(line)
+    if os.fstat(fd).st_size < end:
+        raise ChangedError
+    return Overlap(lines, offset, array("Q", window))
+
+
+def same_file(fd: int, place: Place) -> bool:
+    """Tell whether a file has the device and inode of a place; a hint, never a proof."""
+    info = os.fstat(fd)
+    return (info.st_dev, info.st_ino) == (place.device, place.inode)

@@ -1,0 +1,133 @@
+"""A journal that lost its end, as after a power loss, and with it the newline of a line that was read."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from world import Follower, World, doubles, line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def follower(world: World) -> Iterator[Follower]:
+    follower = Follower(world)
+    yield follower
+    follower.close()
+
+
+def tear(world: World, lines: int) -> None:
+    """Cut the journal behind so many lines, and the last of their newlines with the rest."""
+    os.truncate(world.events, len(b"".join(world.events.read_bytes().splitlines(keepends=True)[:lines])) - 1)
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+@pytest.mark.parametrize("left", [3, 17, 20])
+def test_what_is_glued_to_a_line_without_its_newline_is_stored_and_the_line_not_again(
+    world: World, follower: Follower, left: int, looks: int
+) -> None:
+    """Whoever reads it again finds each line, torn or glued, in its place."""
+    world.append(20)
+    follower.settle()
+    tear(world, left)
+    for _ in range(looks):
+        follower.restart()
+        follower.settle()
+    world.append(5)
+    follower.settle()
+    assert world.stored() == list(range(1, 26))
+    assert world.query("SELECT count(*) FROM events WHERE salvaged") == [(0,)]
+
+    world.trim(left + 2)
+    world.append(5)
+    follower.settle()
+    world.rotate()
+    world.append(5)
+    follower.restart()
+    follower.settle()
+    assert world.stored() == list(range(1, 36))
+    assert world.query("SELECT (SELECT count(*) FROM gaps), (SELECT count(*) FROM quarantine)") == [(0, 0)]
+
+
+def test_a_torn_line_that_is_finished_by_its_newline_alone_is_known(world: World, follower: Follower) -> None:
+    world.append(20)
+    follower.settle()
+    tear(world, 17)
+    follower.settle()
+    with world.events.open("ab") as file:
+        file.write(b"\n")
+    world.append(3)
+    follower.settle()
+    world.trim(10, late=0)
+    world.append(3)
+    follower.restart()
+    follower.settle()
+    assert world.stored() == list(range(1, 27))
+
+
+def test_a_torn_line_that_is_rotated_is_not_kept_as_one_that_was_never_finished(
+    world: World, follower: Follower
+) -> None:
+    world.append(20)
+    follower.settle()
+    tear(world, 17)
+    follower.restart()
+    follower.settle()
+    world.rotate()
+    world.append(3)
+    follower.settle()
+    follower.catch_up.journals[0]._draining[0].retire_at = 0.0  # noqa: SLF001 - its time has come
+    follower.settle()
+    assert world.stored() == list(range(1, 24))
+    assert world.query("SELECT count(*) FROM quarantine") == [(0,)]
+
+
+@pytest.mark.parametrize("size", [100, 5_000])
+def test_another_line_that_is_not_finished_yet_is_read_when_it_is(world: World, follower: Follower, size: int) -> None:
+    world.append(20)
+    follower.settle()
+    tear(world, 17)
+    content = world.events.read_bytes()
+    world.events.write_bytes(content[: content.rfind(b"\n") + 1] + line(99, note="x" * size)[:-1])
+    follower.settle()
+    with world.events.open("ab") as file:
+        file.write(b"\n")
+    follower.settle()
+    assert world.stored() == [*range(1, 21), 99]
+
+
+def test_a_torn_journal_that_was_edited_on_the_way_goes_on_behind_the_line(world: World, follower: Follower) -> None:
+    world.append(40)
+    follower.settle()
+    tear(world, 30)
+    lines = world.events.read_bytes().split(b"\n")
+    world.events.write_bytes(b"\n".join([line(99, type="test.edit")[:-1], *lines[1:]]))
+    world.append(3)
+    follower.restart()
+    follower.settle()
+    assert doubles(world.stored()) == []
+    assert set(world.stored()) == {*range(1, 44), 99}
+
+
+def test_a_torn_journal_that_is_moved_away_and_back_is_known(world: World, follower: Follower) -> None:
+    world.append(20)
+    follower.settle()
+    tear(world, 17)
+    follower.settle()
+    away = world.events.with_name("away")
+    world.events.rename(away)
+    world.append(9)
+    follower.settle()
+    away.rename(world.events)
+    world.append(3)
+    follower.settle()
+    assert world.stored() == list(range(1, 33))
