@@ -9,6 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 from projection import Books
 
 from shipwrightd.db import open_writer
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
+
+# No test fails because a machine is slow; what a fixture makes for a function, its examples share on purpose.
+settings.register_profile(
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("here")
 
 
 class Eventually(Protocol):

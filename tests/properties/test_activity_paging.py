@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipwrightd.db import open_writer, transaction
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOW = 1_768_410_120
 LATER = 1 << 40  # an end that is none
-QUICK = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(deadline=None, max_examples=200)
 ALL = "SELECT id, type, issue, stage, model, origin, ts_epoch FROM events ORDER BY id DESC"
 TEAM = "team-events.jsonl/"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipwrightd.db import open_writer, transaction
@@ -30,7 +30,7 @@ FAILURES = "memory/0123456789ab/failures.json"
 STORED_COSTS = "SELECT input_tokens FROM cost_entries ORDER BY id"
 FREQUENCIES = "SELECT pattern, frequency FROM memory_entries"
 PRESENT_PATTERNS = "SELECT pattern FROM memory_entries WHERE present"
-QUICK = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(deadline=None, max_examples=30)
 PURE = settings(deadline=None, max_examples=150)
 PATHS = [kind.pattern.replace("*", "x") for kind in DOCUMENTS]
 

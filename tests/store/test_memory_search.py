@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 from document_samples import FAILURES, PATTERNS, failure, failures, take
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipwrightd.db import open_writer, transaction
@@ -169,7 +169,7 @@ def documents() -> st.SearchStrategy[tuple[str, object]]:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(st.lists(documents(), max_size=12))
 def test_whatever_documents_come_and_go_the_index_is_right(
     db: apsw.Connection, history: list[tuple[str, object]]

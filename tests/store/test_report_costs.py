@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from projection import NOON, Books, Event, completed, entry, reaped, spent, started
 from reports import DAY, question, report
@@ -191,7 +191,7 @@ def plainly(entries: list[Event], name: str) -> dict[Any, tuple[float, int]]:
     return {key: (total / 1_000_000, number) for key, (total, number) in sums.items()}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None)
 @given(
     entries=st.lists(FIELDS, min_size=3, max_size=25),
     since=st.one_of(st.integers(0, 3 * DAY), st.integers(0, 3).map(lambda day: day * DAY), st.none()),

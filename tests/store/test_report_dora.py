@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from projection import NOON, Books, completed, reaped, started
 from reports import DAY, question
@@ -91,7 +91,7 @@ def test_nothing_at_all_is_empty(books: Books) -> None:
     assert collect(books.db, question(days=None)).empty
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 @given(
     runs=st.lists(st.tuples(st.integers(0, 40 * DAY), st.booleans()), max_size=12),
     since=st.integers(0, 40 * DAY),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from projection import NOON, Books, completed, reaped, stage, started
 from reports import DAY, question, report
@@ -152,7 +152,7 @@ def test_nothing_at_all_is_empty(books: Books) -> None:
     assert collect(books.db, question(days=None, stage="test", issue=1)).empty
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(
     tried=st.lists(
         st.tuples(st.integers(0, 9 * DAY), st.sampled_from(("build", "test", "review")), st.booleans()), max_size=12

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from document_samples import take
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from projection import NOON, event, stage, started
 from rich.console import Console
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shipwrightd.report.team import Session, Team
 
 DAY_S = 86_400
-QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(deadline=None, max_examples=60)
 SET = "UPDATE sessions SET last_heartbeat_ms = ?, active_jobs = ?, queued = ?, daemon_running = ?, daemon_pid = ?"
 
 
