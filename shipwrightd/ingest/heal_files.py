@@ -19,6 +19,7 @@ from shipwrightd.ingest.align import HASH_BYTES, WINDOW_LINES
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.heal_align import NONE, pair_up
 from shipwrightd.ingest.locate import START
+from shipwrightd.ingest.rows import SALVAGED
 from shipwrightd.ingest.store import Counts
 from shipwrightd.ingest.stream import Stream, quarantined
 from shipwrightd.ingest.tail import ChangedError, open_existing, resume_behind
@@ -250,6 +251,7 @@ def _is_at(fd: int, known: Generation) -> bool:
 
 def mark_of(row: Sequence[object]) -> int:
     """Return a number that equal rows share, and no others (64 bits); numbers count as their columns store them."""
-    values = [float(v) if i in {DURATION, COST} and isinstance(v, int) else v for i, v in enumerate(row)]
+    said = [*row[:SALVAGED], *row[SALVAGED + 1 :]]
+    values = [float(v) if i in {DURATION, COST} and isinstance(v, int) else v for i, v in enumerate(said)]
     found: int = struct.unpack("=Q", blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8).digest())[0]
     return found

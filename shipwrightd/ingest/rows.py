@@ -21,6 +21,9 @@ EVENT_COLUMNS: Final = (
     "extra",
 )
 
+# How a row was read, not what it says: a record that another was glued to later is salvaged by whoever reads it then.
+SALVAGED: Final = EVENT_COLUMNS.index("salvaged")
+
 # One event, in the order of EVENT_COLUMNS. A plain tuple: a hundred million of them are built.
 EventRow = tuple[
     str | None,

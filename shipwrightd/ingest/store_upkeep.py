@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.rows import EventRow
     from shipwrightd.ingest.store import Quarantined
 
-# Their types change values just as those of `events` do, so that equal rows are equal here too.
+# Their types change values just as those of `events` do, so that equal rows are equal here too: `salvaged` aside, which
+# tells how a row was read.
 LAY_OUT = """
 PRAGMA temp_store = FILE;
 CREATE TEMP TABLE incoming (
@@ -51,8 +52,7 @@ FORGET_INCOMING = "DELETE FROM temp.incoming"
 COUNT_STORED = """
 INSERT INTO temp.stored (hash, times)
 WITH hashed AS MATERIALIZED (  -- or each hash would be worked out twice
-    SELECT row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
-        AS hash
+    SELECT row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
     FROM events
     WHERE (ts_epoch BETWEEN (SELECT min(ts_epoch) FROM temp.incoming) AND (SELECT max(ts_epoch) FROM temp.incoming)
             OR ts_epoch IS NULL)
@@ -62,8 +62,7 @@ SELECT hash, count(*) FROM hashed GROUP BY hash"""
 FIND_NEW = """
 INSERT INTO temp.new (seq)
 WITH hashed AS MATERIALIZED (
-    SELECT seq, row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
-        AS hash
+    SELECT seq, row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
     FROM temp.incoming)
 SELECT t.seq
 FROM (SELECT seq, hash, row_number() OVER (PARTITION BY hash ORDER BY seq) AS nth,
@@ -103,12 +102,12 @@ DELETE FROM events WHERE id IN (
     SELECT id FROM (
         SELECT id,
             row_number() OVER (
-                PARTITION BY ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged,
-                    extra, id > 0
+                PARTITION BY ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra,
+                    id > 0
                 ORDER BY id DESC) AS nth,
             count(*) FILTER (WHERE id > 0) OVER (
-                PARTITION BY ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged,
-                    extra) AS again
+                PARTITION BY ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra)
+                AS again
         FROM (
             SELECT * FROM events WHERE id BETWEEN ?1 AND ?2
             UNION ALL
@@ -142,7 +141,7 @@ SELECT e.id, e.origin, EXISTS (
     SELECT 1 FROM temp.held AS h
     WHERE h.ts_epoch IS e.ts_epoch AND h.type IS e.type AND h.ts IS e.ts AND h.issue IS e.issue AND h.stage IS e.stage
         AND h.result IS e.result AND h.duration_s IS e.duration_s AND h.cost_usd IS e.cost_usd AND h.model IS e.model
-        AND h.origin IS e.origin AND h.salvaged IS e.salvaged AND h.extra IS e.extra)
+        AND h.origin IS e.origin AND h.extra IS e.extra)
 FROM events AS e
 WHERE (e.ts_epoch < ?1
         OR e.ts_epoch IS NULL
@@ -188,7 +187,7 @@ class Old:
 
 def lay_out(db: apsw.Connection) -> None:
     """Make the temporary tables; outside of any transaction."""
-    db.create_scalar_function("row_hash", _row_hash, len(EVENT_COLUMNS), deterministic=True)
+    db.create_scalar_function("row_hash", _row_hash, len(EVENT_COLUMNS) - 1, deterministic=True)
     db.execute(LAY_OUT)
 
 

@@ -19,6 +19,7 @@ from shipwrightd.ingest import store
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.documents_verify import verify_document
+from shipwrightd.ingest.rows import SALVAGED
 from shipwrightd.ingest.snapshot import Document, Torn, look
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.tail import ChangedError, Giant, Position, Reader, open_journal, resume_behind
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.ingest.decode import Decoded
-    from shipwrightd.ingest.rows import EventRow
     from shipwrightd.ingest.sources import JournalSource
     from shipwrightd.ingest.store import Generation
 
 # Imported events have ids up to 0; one that a file holds as well is no difference.
 ROWS = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra
 FROM events WHERE (origin = ?1 OR origin LIKE ?1 || '/%') AND id BETWEEN 1 AND ?2 ORDER BY id"""
 KEPT = "SELECT raw FROM quarantine WHERE source = ?"
 SHOWN = 120  # characters of a record in a difference
+Said = tuple[object, ...]  # an event without SALVAGED
 PATIENCE_S = 5.0  # what is written while we look, a daemon beside us stores well within this, once it may
 PAUSE_S = 0.05
 ATTEMPTS = 5  # at a file that changes while it is read
@@ -57,7 +58,7 @@ class Difference:
 class Expected:
     """What the files of one journal say the database must hold."""
 
-    rows: Counter[EventRow] = field(default_factory=Counter)
+    rows: Counter[Said] = field(default_factory=Counter)
     rejected: list[bytes] = field(default_factory=list)
     first_epoch: int | None = None
 
@@ -65,7 +66,7 @@ class Expected:
         """Add what some lines decode to."""
         if decoded.rows and not self.rows:
             self.first_epoch = decoded.rows[0][1]
-        self.rows.update(decoded.rows)
+        self.rows.update((*row[:SALVAGED], *row[SALVAGED + 1 :]) for row in decoded.rows)
         for bad in decoded.rejected:
             self.rejected.append(b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end])
 
@@ -207,15 +208,15 @@ def _compare(db: apsw.Connection, source: JournalSource, expected: Expected, las
 
 def _count(
     db: apsw.Connection, source: JournalSource, expected: Expected, last_id: int
-) -> tuple[Counter[EventRow], Counter[EventRow]]:
+) -> tuple[Counter[Said], Counter[Said]]:
     """Return which rows the database lacks, and which it has too often.
 
     What it stored before the files' first line that is like no other may be a twin that was trimmed since: it may
     stand for a line, but is none too many.
     """
     left = Counter(expected.rows)
-    surplus: Counter[EventRow] = Counter()
-    early: Counter[EventRow] = Counter()
+    surplus: Counter[Said] = Counter()
+    early: Counter[Said] = Counter()
     first = next((row for row, times in expected.rows.items() if times == 1), None)
     begun = first is None
     for row in db.execute(ROWS, (source.name, last_id)):
@@ -231,5 +232,5 @@ def _count(
     return left - early, surplus
 
 
-def _short(row: EventRow) -> str:
+def _short(row: Said) -> str:
     return " ".join(str(value) for value in row if value is not None)[:SHOWN]

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from world import Follower, World, doubles, line
 
+from shipwrightd.ingest.importing import import_events
+from shipwrightd.ingest.prune import prune
+from shipwrightd.ingest.verify import verify
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+YOUNGEST = 1_800_000_000  # seconds since 1970, later than all lines
 
 
 @pytest.fixture
@@ -56,6 +62,7 @@ def test_what_is_glued_to_a_line_without_its_newline_is_stored_and_the_line_not_
     follower.settle()
     assert world.stored() == list(range(1, 36))
     assert world.query("SELECT (SELECT count(*) FROM gaps), (SELECT count(*) FROM quarantine)") == [(0, 0)]
+    assert verify(world.home, world.db_path) == []
 
 
 def test_a_torn_line_that_is_finished_by_its_newline_alone_is_known(world: World, follower: Follower) -> None:
@@ -131,3 +138,23 @@ def test_a_torn_journal_that_is_moved_away_and_back_is_known(world: World, follo
     world.append(3)
     follower.settle()
     assert world.stored() == list(range(1, 33))
+
+
+def test_a_record_that_another_was_glued_to_is_known_wherever_it_is_read_again(
+    world: World, follower: Follower
+) -> None:
+    """It was read from a line of its own, and is salvaged now."""
+    world.append(20)
+    follower.settle()
+    tear(world, 17)
+    world.append(3)
+    follower.settle()
+    follower.close()
+    stored = world.query("SELECT * FROM events")
+    copy = world.home / "copy.jsonl"
+    copy.write_bytes(world.events.read_bytes())
+
+    assert import_events(world.home, world.db_path, copy, None).new == 0
+    prune(world.home, world.db_path, YOUNGEST)
+    assert world.query("SELECT * FROM events") == stored[:17] + stored[20:]
+    assert verify(world.home, world.db_path) == []
