@@ -208,6 +208,19 @@ class JournalMachine(RuleBasedStateMachine):
     def copy_and_replace(self) -> None:
         self.world.replace(self.world.events.read_bytes() + b"".join(self.world.lines(3)))
 
+    @rule(count=st.integers(1, 9), torn=st.booleans())
+    @precondition(lambda self: self.world.events.exists() and not self.half)
+    def lose_the_end(self, count: int, *, torn: bool) -> None:
+        """As the power takes it: some lines, and maybe the newline of the one before; what comes next is glued to it."""
+        lines = self.world.events.read_bytes().splitlines(keepends=True)
+        stored = set(self.world.stored())
+        left = lines[:-count]
+        if self.raced or not left or seq_of(left[-1]) is None or sum(seq_of(text) in stored for text in left) < 10:
+            return  # what is left would be too little to tell from chance
+        self._looked(whole=False)  # while what was there still is
+        self.alike_cut |= ALIKE in lines[-count:]
+        os.truncate(self.world.events, len(b"".join(left)) - torn)
+
     @rule(at=st.integers(0, 100))
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def edit_one_line(self, at: int) -> None:
