@@ -14,9 +14,9 @@ from shipwrightd.ingest.align import Decision, Run, RunSearch, TailSearch, Verdi
 from shipwrightd.ingest.compare import How, Overlap
 from shipwrightd.ingest.tail import ANCHOR_BYTES
 
-INSTRUMENTED = ("shipwrightd.ingest.align", "shipwrightd.ingest.locate")
+INSTRUMENTED = ("shipwrightd.ingest.align", "shipwrightd.ingest.compare", "shipwrightd.ingest.locate")
 LONGEST = 64
-LINES = [bytes([65 + letter]) * (1 + 5 * letter) for letter in range(16)]  # what letters are in a file
+LINES = [bytes([65 + letter]) * (1 + 5 * letter) + b"}" for letter in range(16)]  # what letters are in a file
 HASHES = [int.from_bytes(align.line_hashes([line]), "little") for line in LINES]
 SEEDS = (
     b"\x04\x00\x06" + bytes((0, 1, 2, 3, 0, 1)) + bytes((2, 3, 0, 1, 2, 2)),
@@ -41,6 +41,7 @@ def check(data: bytes) -> None:
         if flags & 64:
             with bounds(block=8 + flags, line=1 << 20, anchor=ANCHOR_BYTES, head=8):  # several blocks a file
                 _files(history, found, (tail, part), settled=bool(flags & 2), in_place=bool(flags & 4))
+                _torn(history, found, flags % letters, glued=bool(flags & 8))
 
 
 def _matches(text: list[int], pattern: list[int], at: int) -> int:
@@ -90,28 +91,31 @@ def _tail(history: list[int], found: list[int], *, feed: int) -> Place:
         length = next((n for n in range(most) if found[end - 1 - n] != history[-1 - n]), most)
         if length >= max(best, min(align.TAIL_LINES, len(history))):
             best, known = length, end
-    return _fed(TailSearch(history), history, found, known, feed=feed)
+    return _fed(TailSearch(history), history, found, (known, None), feed=feed)
 
 
 def _part(history: list[int], found: list[int], *, feed: int) -> Place:
     """Do so with the latest lines that both have in a row."""
     size = align.SURE_LINES
-    known = 0
+    known, lost = 0, None
     for end in range(len(history), size - 1, -1):
         run = history[end - size : end]
         places = [at for at in range(size, len(found) + 1) if found[at - size : at] == run]
         if places and len(set(run)) > 1:
-            known = places[-1]
+            known, lost = places[-1], history[end] if end < len(history) else None
             break
-    return _fed(RunSearch(history), history, found, known, feed=feed)
+    return _fed(RunSearch(history), history, found, (known, lost), feed=feed)
 
 
-def _fed(search: TailSearch | RunSearch, history: list[int], found: list[int], known: int, *, feed: int) -> Place:
-    """Feed the file, and compare what is found with how many lines are known."""
+def _fed(
+    search: TailSearch | RunSearch, history: list[int], found: list[int], wanted: tuple[int, int | None], *, feed: int
+) -> Place:
+    """Feed the file, and compare what is found with how many lines are known and what came next in the history."""
+    known, lost = wanted
     for start in range(0, len(found), feed):
         search.feed(found[start : start + feed])
     window = found[max(0, known - len(history)) : known]
-    assert (search.known, search.window) == (known, window)
+    assert (search.known, search.window, search.lost) == (known, window, lost)
     assert search.unknown == _unknown(known, window, history)
     return known, window
 
@@ -139,6 +143,18 @@ def _files(history: list[int], found: list[int], places: tuple[Place, Place], *,
         missing = align.unknown_in(found[: answer.known][-len(history) :], history)
         shift = max(0, answer.known - len(history))
         assert (edits.unknown if edits else []) == [shift + at for at in missing]
+
+
+def _torn(history: list[int], found: list[int], last: int, *, glued: bool) -> None:
+    """Leave a line without its newline at the end; its text is known when it is what came next in the history."""
+    lines = b"".join(LINES[letter] + b"\n" for letter in found)
+    fd = scratch.holding(lines + LINES[last] + (LINES[0] if glued else b""))
+    answer = compare.overlap_of(fd, [HASHES[letter] for letter in history], settled=True, in_place=True)
+    if isinstance(answer, Overlap):
+        came_next = [text for text, line in zip(LINES, HASHES, strict=True) if line == answer.lost]
+        there = (lines + LINES[last])[answer.offset :]
+        known = sum(len(text) for text in came_next if there.startswith(text))
+        assert compare.position_behind(fd, answer).offset == answer.offset + known
 
 
 @dataclass(frozen=True, slots=True)
