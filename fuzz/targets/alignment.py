@@ -80,7 +80,7 @@ def _verdicts(history: list[int], found: list[int], *, whole: bool, settled: boo
         assert decision.verdict is Verdict.LOOK_FURTHER
 
 
-Place = tuple[int, list[int]]  # how many lines of the file are known, and the last of them
+Place = tuple[int, list[int], int | None]  # how many lines of the file are known, the last of them, and what came next
 
 
 def _tail(history: list[int], found: list[int], *, feed: int) -> Place:
@@ -117,7 +117,7 @@ def _fed(
     window = found[max(0, known - len(history)) : known]
     assert (search.known, search.window, search.lost) == (known, window, lost)
     assert search.unknown == _unknown(known, window, history)
-    return known, window
+    return known, window, lost
 
 
 def _unknown(known: int, window: list[int], history: list[int]) -> list[int]:
@@ -162,10 +162,12 @@ class _Known:
     lines: int
     window: int  # how many of them
     unknown: list[int]
+    lost: int | None  # what came next in the history
 
     def in_file(self, found: list[int]) -> Overlap:
         window = [HASHES[letter] for letter in found[self.lines - self.window : self.lines]]
-        return Overlap(self.lines, _size(found[: self.lines]), array("Q", window), self.unknown)
+        lost = None if self.lost is None else HASHES[self.lost]
+        return Overlap(self.lines, _size(found[: self.lines]), array("Q", window), self.unknown, lost)
 
 
 def _size(letters: list[int]) -> int:
@@ -177,12 +179,13 @@ def _known(
 ) -> _Known | How:
     """Say what a file has in common with a history, by the words of the design."""
     run = _longest(history, found)
-    head = _Known(run.length, run.length, [])
-    if run.length and run.start + run.length == len(history):
+    end = run.start + run.length
+    head = _Known(run.length, run.length, [], history[end] if end < len(history) else None)
+    if run.length and end == len(history):
         return head
     if len(found) <= len(history) and run.length == len(found):
         return head if settled else How.WAIT
-    tail, part = (_Known(known, len(window), _unknown(known, window, history)) for known, window in places)
+    tail, part = (_Known(known, len(window), _unknown(known, window, history), lost) for known, window, lost in places)
     if tail.lines:
         return tail
     edited = part.lines > run.length

@@ -54,7 +54,7 @@ class Overlap:
     offset: int  # bytes
     window: array[int]
     unknown: list[int] = field(default_factory=list)  # positions of edited lines before `known`
-    lost: int | None = field(default=None, compare=False)  # the hash of what came next in the history
+    lost: int | None = None  # the hash of what came next in the history
 
 
 def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool) -> Overlap | How:
