@@ -60,7 +60,7 @@ def main() -> int:
     for name in names:
         got = search(name, limit)
         crashed |= got.crashed
-        end = f"  broken, see {CRASHES.relative_to(ROOT)}" if got.crashed else ""
+        end = f"  broken, see {log_of(name).relative_to(ROOT)}, {CRASHES.relative_to(ROOT)}" if got.crashed else ""
         print(f"{name:<12} {got.executions:>12,} {got.per_second:>11,} {got.branches:>9,}{end}", flush=True)
     return int(crashed)
 
@@ -68,6 +68,11 @@ def main() -> int:
 def found(name: str) -> list[bytes]:
     """Return the inputs that earlier searches of a target left."""
     return [file.read_bytes() for file in sorted((FOUND / name).glob("*"))]
+
+
+def log_of(name: str) -> Path:
+    """Return where the output of a target goes."""
+    return FOUND / f"{name}.log"
 
 
 def search(name: str, limit: str) -> Search:
@@ -80,7 +85,7 @@ def search(name: str, limit: str) -> Search:
         (folder / sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
     words = FOUND / f"{name}.words"
     words.write_text("".join(f'"{quoted(word)}"\n' for word in target.WORDS))
-    log = FOUND / f"{name}.log"
+    log = log_of(name)
     arguments = [
         *(str(folder), limit, f"-dict={words}", f"-max_len={target.LONGEST}", f"-timeout={SECONDS_AN_INPUT}"),
         *(f"-artifact_prefix={CRASHES}/{name}-", "-print_final_stats=1", "-rss_limit_mb=1024"),

@@ -115,7 +115,7 @@ def _fed(
     for start in range(0, len(found), feed):
         search.feed(found[start : start + feed])
     window = found[max(0, known - len(history)) : known]
-    assert (search.known, search.window, search.lost) == (known, window, lost)
+    assert (search.known, search.window, search.next_hash) == (known, window, lost)
     assert search.unknown == _unknown(known, window, history)
     return known, window, lost
 
@@ -151,7 +151,7 @@ def _torn(history: list[int], found: list[int], last: int, *, glued: bool) -> No
     fd = scratch.holding(lines + LINES[last] + (LINES[0] if glued else b""))
     answer = compare.overlap_of(fd, [HASHES[letter] for letter in history], settled=True, in_place=True)
     if isinstance(answer, Overlap):
-        came_next = [text for text, line in zip(LINES, HASHES, strict=True) if line == answer.lost]
+        came_next = [text for text, line in zip(LINES, HASHES, strict=True) if line == answer.next_hash]
         there = (lines + LINES[last])[answer.offset :]
         known = sum(len(text) for text in came_next if there.startswith(text))
         assert compare.position_behind(fd, answer).offset == answer.offset + known

@@ -147,8 +147,8 @@ class _Search:
         return [first + at for at in found]
 
     @property
-    def lost(self) -> int | None:
-        """Return the line behind that place in the history, None when it ends there."""
+    def next_hash(self) -> int | None:
+        """Return the hash of the line behind that place in the history, None when it ends there."""
         return None
 
     def _worth(self, i: int) -> int:
@@ -182,8 +182,8 @@ class RunSearch(_Search):
         self._ends = {run.tobytes(): end for run, end in runs if len(set(run)) > 1}
 
     @property
-    def lost(self) -> int | None:
-        """Return the line behind that place in the history, None when it ends there."""
+    def next_hash(self) -> int | None:
+        """Return the hash of the line behind that place in the history, None when it ends there."""
         return self._history[self._best] if 0 < self._best < len(self._history) else None
 
     def _worth(self, i: int) -> int:

@@ -11,10 +11,12 @@ from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest.align import (
+    HASH_BYTES,
     WINDOW_LINES,
     RunSearch,
     TailSearch,
@@ -23,7 +25,7 @@ from shipwrightd.ingest.align import (
     is_sure,
     line_hashes,
 )
-from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Position, read_at, scan
+from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Giant, Position, Reader, read_at, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.tail import Place
 
 
-CLOSED = re.compile(rb"}")  # what a record ends with
+SEAM = re.compile(rb"(?<=})|(?={)")  # where a record may end, or one begin
 
 
 class How(Enum):
@@ -54,14 +56,15 @@ class Overlap:
     offset: int  # bytes
     window: array[int]
     unknown: list[int] = field(default_factory=list)  # positions of edited lines before `known`
-    lost: int | None = None  # the hash of what came next in the history
+    next_hash: int | None = None  # of the line that came next in the history
 
 
 def overlap_of(fd: int, history: Sequence[int], *, settled: bool, in_place: bool) -> Overlap | How:
-    """Return what a file has in common with a history, or How.NOTHING, or How.WAIT.
+    """Return what a file has in common with a history: an overlap, or NOTHING, EMPTY without a whole line, or WAIT.
 
-    `in_place`: the file is the one that was read, written over; what replaces
-    it may come piece by piece, while a renamed file is whole when it appears.
+    `settled`: nothing is being written to the file. `in_place`: the file is the
+    one that was read, written over; what replaces it may come piece by piece,
+    while a renamed file is whole when it appears.
     """
     blocks = scan(fd)
     head: array[int] = array("Q")
@@ -105,8 +108,8 @@ def _begins_alike(history: Sequence[int], head: Sequence[int], lines: int) -> bo
 def _head_overlap(history: Sequence[int], run: Run, sizes: Sequence[int]) -> Overlap:
     window = array("Q", history[run.start : run.start + run.length])
     end = run.start + run.length
-    lost = history[end] if end < len(history) else None
-    return Overlap(run.length, sum(sizes[: run.length]), window, lost=lost)
+    next_hash = history[end] if end < len(history) else None
+    return Overlap(run.length, sum(sizes[: run.length]), window, next_hash=next_hash)
 
 
 def _search(history: Sequence[int], parts: Iterable[Sequence[int]]) -> tuple[TailSearch, RunSearch]:
@@ -119,7 +122,7 @@ def _search(history: Sequence[int], parts: Iterable[Sequence[int]]) -> tuple[Tai
 
 def _searched(fd: int, search: TailSearch | RunSearch) -> Overlap:
     offset = _offset_of(fd, search.known)
-    return Overlap(search.known, offset, array("Q", search.window), search.unknown, search.lost)
+    return Overlap(search.known, offset, array("Q", search.window), search.unknown, search.next_hash)
 
 
 def _offset_of(fd: int, lines: int) -> int:
@@ -143,21 +146,32 @@ def position_behind(fd: int, overlap: Overlap) -> Position:
     head, _, last = before[:-1].rpartition(b"\n")
     if (head or size == overlap.offset) and line_hashes([last]) != overlap.window[-1:].tobytes():
         raise ChangedError
-    text = _torn(fd, overlap) if overlap.lost is not None else b""
+    position = Position(overlap.offset, before)
+    if overlap.next_hash is None:
+        return position
+    text = _torn(fd, position, overlap.next_hash)
     return Position(overlap.offset + len(text), (before + text)[-ANCHOR_BYTES:])
 
 
-def _torn(fd: int, overlap: Overlap) -> bytes:
-    """Return the text of the line that came next in the history: cut before its newline, what follows is glued to it.
+def _torn(fd: int, position: Position, wanted: int) -> bytes:
+    """Return the beginning of the next line that has this hash: cut before its newline, what follows is glued to it.
 
-    A line longer than an anchor is not looked for: behind it nothing would tell where it began.
+    Between two texts of which neither is a record no seam is looked for.
     """
-    line, newline, _ = read_at(fd, ANCHOR_BYTES, overlap.offset).partition(b"\n")
-    ends = [match.end() for match in CLOSED.finditer(line)]
-    if not newline:
-        ends.append(len(line))
-    found = (line[:end] for end in ends if array("Q", line_hashes([line[:end]]))[0] == overlap.lost)
-    return next(found, b"")
+    reader = Reader(fd, position)
+    lines = reader.read()
+    if isinstance(lines, Giant):
+        return b""
+    line = lines[0] if lines else reader.unfinished()
+    seams = [match.start() for match in SEAM.finditer(line)]
+    hasher = blake2b(digest_size=HASH_BYTES)
+    start = 0
+    for end in seams if lines else [*seams, len(line)]:
+        hasher.update(line[start:end])
+        start = end
+        if array("Q", hasher.digest())[0] == wanted:
+            return line[:end]
+    return b""
 
 
 def known_up_to(fd: int, end: int) -> Overlap:

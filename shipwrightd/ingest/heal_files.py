@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -19,10 +20,10 @@ from shipwrightd.ingest.align import HASH_BYTES, WINDOW_LINES
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.heal_align import NONE, pair_up
 from shipwrightd.ingest.locate import START
-from shipwrightd.ingest.rows import SALVAGED
+from shipwrightd.ingest.rows import REALS, said
 from shipwrightd.ingest.store import Counts
 from shipwrightd.ingest.stream import Stream, quarantined
-from shipwrightd.ingest.tail import ChangedError, open_existing, resume_behind
+from shipwrightd.ingest.tail import ChangedError, open_existing, read_at, resume_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.stream import Chunk
 
 ENDLESS = (1 << 63) - 1
-DURATION, COST = 6, 7  # columns of an event that are REAL
 
 
 @dataclass(slots=True)
@@ -65,9 +65,12 @@ class File:
         return chunk.rows, chunk.quarantined
 
     def _beginning(self) -> tuple[list[EventRow], list[Quarantined]]:
-        """Return what the lines up to the limit came to, in the middle of a chunk."""
+        """Return what the lines up to the limit came to, in the middle of a chunk. Raises ChangedError."""
         at = self.stream.position.offset
-        lines = os.pread(self.stream.fd, self.limit - at, at).split(b"\n")[:-1]
+        data = read_at(self.stream.fd, self.limit - at, at)
+        if len(data) < self.limit - at:
+            raise ChangedError
+        lines = data.split(b"\n")[:-1]
         decoded = decode_lines(lines, origin=self.stream.origin, final=True)
         return decoded.rows, quarantined(decoded, lines, at)
 
@@ -121,7 +124,7 @@ class Refill:
             )
             if not self._kept_books:
                 limits = [ENDLESS] * len(files)
-            refilled = self._compare(list(files.values()), limits)
+            refilled = self._refill(list(files.values()), limits)
             if not self._kept_books:
                 store_heal.forget_books(self._db, name)
                 self._write_books(list(files.values()))
@@ -134,7 +137,7 @@ class Refill:
             return []
         return [here, *store.other_generations(self._db, self._source.name)]
 
-    def _compare(self, fds: list[int], limits: list[int]) -> int:
+    def _refill(self, fds: list[int], limits: list[int]) -> int:
         lines = Lines()
         self._files = [
             File(Stream(fd, START, origin=self._source.origin), limit, i == len(fds) - 1)
@@ -220,12 +223,11 @@ class Refill:
             raise ChangedError
 
     def _quarantine(self, rejected: list[Quarantined]) -> None:
-        kept = [raw for (raw,) in self._db.execute(store_heal.QUARANTINED, (self._source.name,))]
+        kept = Counter(raw for (raw,) in self._db.execute(store_heal.QUARANTINED, (self._source.name,)))
         new = []
         for piece in rejected:
-            if piece.raw in kept:
-                kept.remove(piece.raw)
-            else:
+            kept[piece.raw] -= 1
+            if kept[piece.raw] < 0:
                 new.append(piece)
         store.add_quarantine(self._db, self._source.name, None, new, self._now.text)
         self._counts.quarantined = len(new)
@@ -251,7 +253,7 @@ def _is_at(fd: int, known: Generation) -> bool:
 
 def mark_of(row: Sequence[object]) -> int:
     """Return a number that equal rows share, and no others (64 bits); numbers count as their columns store them."""
-    said = [*row[:SALVAGED], *row[SALVAGED + 1 :]]
-    values = [float(v) if i in {DURATION, COST} and isinstance(v, int) else v for i, v in enumerate(said)]
-    found: int = struct.unpack("=Q", blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8).digest())[0]
+    values = [float(v) if i in REALS and isinstance(v, int) else v for i, v in enumerate(row)]
+    text = repr(said(values)).encode("utf-8", "surrogatepass")
+    found: int = struct.unpack("=Q", blake2b(text, digest_size=8).digest())[0]
     return found

@@ -45,7 +45,7 @@ MAX_DRAINING = 8  # descriptors; the oldest goes first
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one look at a journal did: `more` asks for another look now, `wait_s` for one then."""
+    """What one look at a journal did: `more` asks for another look now, `wait_s` for one then; `size` is in bytes."""
 
     records: int = 0
     quarantined: int = 0
@@ -64,7 +64,7 @@ class Journal:
         self.names = frozenset((source.name, *source.siblings))
         self._paths = source.files(home)
         self.settle_s = settle_s
-        self.stop: Callable[[], bool] = bool  # asked between the chunks of a batch, which ends early on yes
+        self.stop: Callable[[], bool] = lambda: False  # asked between the chunks of a batch, which ends early on yes
         self._queue: list[Stream] = []  # read in this order; the last one is, or was, at the path
         self._draining: list[Stream] = []
         self._seen: tuple[int, ...] | None = None  # signature of the path when all was read
@@ -239,10 +239,10 @@ class Journal:
         if not siblings:
             self._slots = slots
             return False
-        streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]
         with contextlib.ExitStack() as opened:
-            for stream in streams[:-1]:
-                opened.callback(stream.close)
+            for fd in siblings:
+                opened.callback(os.close, fd)
+            streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]
             with durable(db), transaction(db):
                 if here.generation is not None:
                     store.end_generation(db, here.generation, "replaced")

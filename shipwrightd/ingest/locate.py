@@ -58,9 +58,9 @@ def edits_before(fd: int, position: Position, history: Sequence[int]) -> Overlap
 
     An edit far before the anchor that keeps the length leaves the anchor in its place.
     """
-    found = known_up_to(fd, position.offset)
     if not history:
         return None
+    found = known_up_to(fd, position.offset)
     window = found.window[-len(history) :]
     unknown = unknown_in(window, history)
     if not unknown:

@@ -3,6 +3,7 @@
 Only shapes live here. How a line becomes a row is decided in decode and parse.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,9 @@ EVENT_COLUMNS: Final = (
 # How a row was read, not what it says: a record that another was glued to later is salvaged by whoever reads it then.
 SALVAGED: Final = EVENT_COLUMNS.index("salvaged")
 
+# What numbers are stored as, whatever they are in the file.
+REALS: Final = frozenset({EVENT_COLUMNS.index("duration_s"), EVENT_COLUMNS.index("cost_usd")})
+
 # One event, in the order of EVENT_COLUMNS. A plain tuple: a hundred million of them are built.
 EventRow = tuple[
     str | None,
@@ -39,6 +43,11 @@ EventRow = tuple[
     int,
     str | None,
 ]
+
+
+def said(row: Sequence[object]) -> tuple[object, ...]:
+    """Return an event without how it was read: what two reports of one event have in common."""
+    return (*row[:SALVAGED], *row[SALVAGED + 1 :])
 
 
 @dataclass(frozen=True, slots=True)

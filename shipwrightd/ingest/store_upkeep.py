@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.ingest.project import FOLDED
 from shipwrightd.ingest.project_costs import LINK_EVENTS
-from shipwrightd.ingest.rows import EVENT_COLUMNS
+from shipwrightd.ingest.rows import EVENT_COLUMNS, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ CREATE TEMP TABLE stored (hash BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 CREATE TEMP TABLE new (seq INTEGER PRIMARY KEY);
 CREATE TEMP TABLE held (
     ts TEXT, ts_epoch INTEGER, type TEXT, issue INTEGER, stage TEXT, result TEXT, duration_s REAL, cost_usd REAL,
-    model TEXT, origin TEXT, salvaged INTEGER, extra TEXT);
+    model TEXT, origin TEXT, extra TEXT);
 CREATE INDEX temp.held_ts_epoch ON held (ts_epoch, type);
 CREATE TEMP TABLE old (id INTEGER PRIMARY KEY, origin TEXT, held INTEGER)"""
 
@@ -120,8 +120,8 @@ DELETE FROM events WHERE id IN (
     WHERE id <= 0 AND nth <= again)"""
 
 ADD_HELD = """
-INSERT INTO temp.held (ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO temp.held (ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 # Up to which event to settle: where the old events of runs and money stand before it, and few others. Neither a
 # single wrong clock nor a young import at the beginning moves it far.
@@ -250,7 +250,7 @@ def keep_rejected(db: apsw.Connection, source: str, now: str) -> int:
 
 def add_held(db: apsw.Connection, rows: Iterable[EventRow], before_epoch: int) -> None:
     """Lay out the old ones among the rows of a journal's files."""
-    db.executemany(ADD_HELD, [row for row in rows if row[1] is None or row[1] < before_epoch])
+    db.executemany(ADD_HELD, [said(row) for row in rows if row[1] is None or row[1] < before_epoch])
 
 
 def find_old(db: apsw.Connection, before_epoch: int) -> tuple[int | None, list[Old]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.ingest.align import line_hashes
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.store import Quarantined
-from shipwrightd.ingest.tail import Giant, Position, Reader, last_bytes
+from shipwrightd.ingest.tail import Giant, Position, Reader, begun_before, last_bytes
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -184,8 +184,8 @@ class Stream:
         self._undecided = lines[decoded.consumed :]
         size = sum(map(len, done)) + len(done)
         kept = quarantined(decoded, lines, self._at.offset) if decoded.rejected else []
-        known = self._at.before.rpartition(b"\n")[2]  # what the first line begins with, where that was read before
-        hashes = line_hashes([known + done[0], *done[1:]] if known and done else done)
+        begun = begun_before(self.fd, self._at) if done else b""
+        hashes = line_hashes([begun + done[0], *done[1:]] if begun else done)
         self._at = Position(self._at.offset + size, last_bytes(self._at.before, done) if done else self._at.before)
         return Chunk(decoded.rows, decoded.salvaged, kept, hashes, len(done), size, self._at)
 

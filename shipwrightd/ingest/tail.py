@@ -253,6 +253,18 @@ class Reader:
         return giant
 
 
+def begun_before(fd: int, position: Position) -> bytes:
+    """Return what a line begins with that was read up to a position inside of it; nothing where a line begins."""
+    before, at = position.before, position.offset - len(position.before)
+    if not before or before.endswith(b"\n"):
+        return b""
+    while b"\n" not in before and at and len(before) <= MAX_LINE_BYTES:
+        size = min(at, len(before))
+        at -= size
+        before = read_at(fd, size, at) + before
+    return before.rpartition(b"\n")[2]
+
+
 def last_bytes(before: bytes, lines: list[bytes]) -> bytes:
     """Return the bytes (at most 4 KiB) that end with the newline of the last of `lines`."""
     parts: list[bytes] = []

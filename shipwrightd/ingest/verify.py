@@ -2,7 +2,7 @@
 
 A row that no file holds is no difference: keeping more than the files is what
 the database is for. A record that stands in it less often, or more often, than
-in the files is one.
+in the files is one; of what cannot be a record, bytes that are not in quarantine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shipwrightd.ingest import store
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.documents_verify import verify_document
-from shipwrightd.ingest.rows import SALVAGED
+from shipwrightd.ingest.rows import said
 from shipwrightd.ingest.snapshot import Document, Torn, look
 from shipwrightd.ingest.sources import JOURNALS
 from shipwrightd.ingest.tail import ChangedError, Giant, Position, Reader, open_journal, resume_behind
@@ -40,7 +40,7 @@ SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, or
 FROM events WHERE (origin = ?1 OR origin LIKE ?1 || '/%') AND id BETWEEN 1 AND ?2 ORDER BY id"""
 KEPT = "SELECT raw FROM quarantine WHERE source = ?"
 SHOWN = 120  # characters of a record in a difference
-Said = tuple[object, ...]  # an event without SALVAGED
+Said = tuple[object, ...]  # an event without how it was read
 PATIENCE_S = 5.0  # what is written while we look, a daemon beside us stores well within this, once it may
 PAUSE_S = 0.05
 ATTEMPTS = 5  # at a file that changes while it is read
@@ -66,7 +66,7 @@ class Expected:
         """Add what some lines decode to."""
         if decoded.rows and not self.rows:
             self.first_epoch = decoded.rows[0][1]
-        self.rows.update((*row[:SALVAGED], *row[SALVAGED + 1 :]) for row in decoded.rows)
+        self.rows.update(map(said, decoded.rows))
         for bad in decoded.rejected:
             self.rejected.append(b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end])
 
@@ -160,7 +160,7 @@ def _comes(db: apsw.Connection, source: JournalSource, fd: int, end: int, deadli
 def _read_up_to(fd: int, known: list[Generation]) -> int:
     """Return how far a file is stored, in bytes."""
     return max(
-        (place.place.offset for place in known if resume_behind(fd, place.place)),
+        (other.place.offset for other in known if resume_behind(fd, other.place)),
         default=0,
     )
 
@@ -171,7 +171,6 @@ def _read(fd: int, limit: int, source: JournalSource, expected: Expected) -> tup
     offset = unread = 0
     waiting: list[bytes] = []
     while (got := reader.read()) is not None:
-        lines = [got.head] if isinstance(got, Giant) else got
         if isinstance(got, Giant):
             expected.take(decode_lines(waiting, origin=source.origin, final=True), waiting)
             waiting = []
@@ -181,7 +180,7 @@ def _read(fd: int, limit: int, source: JournalSource, expected: Expected) -> tup
             else:
                 unread += 1
             continue
-        for line in lines:
+        for line in got:
             offset += len(line) + 1
             if offset <= limit:
                 waiting.append(line)

@@ -1,7 +1,7 @@
 """A long run of the state machine: python soak.py MINUTES [SEED]; prints each seed, ends with what it came to.
 
 Every round is a process of its own with the next seed, so a round that fails is repeated with
-`pytest tests/model/test_machine.py --hypothesis-seed=SEED`.
+`SHIPWRIGHTD_EXAMPLES=50 pytest tests/model/test_machine.py --hypothesis-seed=SEED`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ CURRENT = "generations WHERE state = 'current' AND source = 'events.jsonl'"
 CHILD_S = 20.0
 ALIKE = b'{"ts":"2026-01-05T09:00:00Z","ts_epoch":1767603600,"type":"test.alike"}\n'
 COUNTS = st.integers(1, 40)
+LEAST = 10  # lines that are left, or as they were: fewer would be too little to tell from chance
 EXAMPLES = int(os.environ.get("SHIPWRIGHTD_EXAMPLES", "10"))  # histories; the long run sets more
 
 
@@ -31,8 +32,8 @@ class JournalMachine(RuleBasedStateMachine):
 
     Promise with truncation and replacement: a line that a look could have seen
     is stored once; what came and went between two looks may be missing. A trim
-    that loses lines must keep eight, and an edit must leave eight lines as they
-    were before the last one read: below that, a match could be chance.
+    that loses lines must keep ten, and an edit must leave ten lines as they were
+    before the last one read: below eight, a match could be chance.
 
     Beside numbered lines there are some that are all alike; each of them is a row.
     What got lost behind lines that were read is told as a gap, and nothing else is.
@@ -175,15 +176,15 @@ class JournalMachine(RuleBasedStateMachine):
         late = 0 if self.raced else late
         first = self.raced or self.world.written + 1
         kept = [seq for text in self.world.in_file()[-keep:] if (seq := seq_of(text)) is not None]
-        if (self.raced or late) and sum(seq < first for seq in kept) < 10:
-            return  # what is left would be too little to tell from chance
+        if (self.raced or late) and sum(seq < first for seq in kept) < LEAST:
+            return
         if late:
             self.raced = first
             self.out_of_reach |= set(range(self.world.written + 1, self.world.written + late + 1))
         self._note_cut(keep)
         self.world.trim(keep, late=late)
 
-    @rule(keep=st.integers(10, 60), looks=st.booleans())
+    @rule(keep=st.integers(LEAST, 60), looks=st.booleans())
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def trim_in_place(self, keep: int, *, looks: bool) -> None:
         if self.raced:
@@ -211,12 +212,12 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 9), torn=st.booleans())
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def lose_the_end(self, count: int, *, torn: bool) -> None:
-        """As the power takes it: some lines, and maybe the newline of the one before; what comes next is glued to it."""
+        """As the power takes it: some lines, and maybe the newline before them; what comes next is glued then."""
         lines = self.world.events.read_bytes().splitlines(keepends=True)
         stored = set(self.world.stored())
         left = lines[:-count]
-        if self.raced or not left or seq_of(left[-1]) is None or sum(seq_of(text) in stored for text in left) < 10:
-            return  # what is left would be too little to tell from chance
+        if self.raced or not left or seq_of(left[-1]) is None or sum(seq_of(text) in stored for text in left) < LEAST:
+            return
         self._looked(whole=False)  # while what was there still is
         self.alike_cut |= ALIKE in lines[-count:]
         os.truncate(self.world.events, len(b"".join(left)) - torn)
@@ -229,7 +230,7 @@ class JournalMachine(RuleBasedStateMachine):
         lines = self.world.events.read_bytes().splitlines(keepends=True)
         stored = set(self.world.stored())
         read = [i for i, text in enumerate(lines) if seq_of(text) in stored]
-        if read and at < read[-1] - 10:
+        if read and at < read[-1] - LEAST:
             self.world.written += 1  # longer than what it replaces: else only a full comparison could tell
             lines[at] = line(self.world.written, edited=True)
             self.world.replace(b"".join(lines))
@@ -329,8 +330,8 @@ class JournalMachine(RuleBasedStateMachine):
             self.old = None
             named = bool(os.fstat(old.fileno()).st_nlink)
             kept = sum((seq_of(text) or self.opened_at + 1) <= self.opened_at for text in self._at_path())
-            if self.raced or (not named and kept < 10):
-                return  # what is left would be too little to tell from chance
+            if self.raced or (not named and kept < LEAST):
+                return
             if not named:
                 self.replaced = True  # nothing else goes on from there
                 self.out_of_reach |= set(range(self.world.written + 1, self.world.written + count + 1))
@@ -396,4 +397,4 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 TestJournal = JournalMachine.TestCase
-TestJournal.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
+TestJournal.settings = settings(max_examples=EXAMPLES, stateful_step_count=40)

@@ -99,11 +99,11 @@ def test_no_failing_statement_loses_or_doubles(tmp_path: Path) -> None:
     for number, sql in enumerate(first.seen):
         seen[sql] += 1
         if FULL or seen[sql] in SAMPLED:
-            cases += 1
-            error = ERRORS[number % len(ERRORS)]
-            world = run(tmp_path / str(number), Statements(number, error), made)
-            differs = difference(answers(world), wanted)
-            if differs:
-                wrong.append(f"{error.__name__} at statement {number} ({sql[:60]}): {differs}")
+            for error in ERRORS if FULL else ERRORS[number % len(ERRORS) :][:1]:
+                cases += 1
+                world = run(tmp_path / str(cases), Statements(number, error), made)
+                differs = difference(answers(world), wanted)
+                if differs:
+                    wrong.append(f"{error.__name__} at statement {number} ({sql[:60]}): {differs}")
     print(cases, "cases of", len(first.seen), "statements")
     assert wrong == []

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOW = 1_768_410_120
 LATER = 1 << 40  # an end that is none
-QUICK = settings(deadline=None, max_examples=200)
+QUICK = settings(max_examples=200)
 ALL = "SELECT id, type, issue, stage, model, origin, ts_epoch FROM events ORDER BY id DESC"
 TEAM = "team-events.jsonl/"
 

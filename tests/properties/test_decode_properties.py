@@ -15,7 +15,7 @@ from shipwrightd.ingest.salvage import salvage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-modest = settings(max_examples=150, deadline=None, derandomize=True)
+modest = settings(max_examples=150, derandomize=True)
 
 HEAD = '{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"t"'
 GOOD = (HEAD + ',"issue":7}').encode()

@@ -30,8 +30,8 @@ FAILURES = "memory/0123456789ab/failures.json"
 STORED_COSTS = "SELECT input_tokens FROM cost_entries ORDER BY id"
 FREQUENCIES = "SELECT pattern, frequency FROM memory_entries"
 PRESENT_PATTERNS = "SELECT pattern FROM memory_entries WHERE present"
-QUICK = settings(deadline=None, max_examples=30)
-PURE = settings(deadline=None, max_examples=150)
+QUICK = settings(max_examples=30)
+PURE = settings(max_examples=150)
 PATHS = [kind.pattern.replace("*", "x") for kind in DOCUMENTS]
 
 patterns = st.sampled_from("abc")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ROWS = "SELECT * FROM events ORDER BY id"
 MARKS = b'"shipwrightd":'
 ORIGINS = st.sampled_from([JOURNAL, TEAM])
-modest = settings(max_examples=300, deadline=None, derandomize=True)
+modest = settings(max_examples=300, derandomize=True)
 
 # What the columns make of odd values, and the database of the columns.
 ODD = [

@@ -91,7 +91,7 @@ def rebuilt_is_the_same(books: Books) -> bool:
     return books.everything() == before
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps(("live",)), steps(("prune", "live", "rebuild")))
 def test_what_is_pruned_still_counts_as_if_it_were_there(past: list[Step], future: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -114,7 +114,7 @@ def test_what_is_pruned_still_counts_as_if_it_were_there(past: list[Step], futur
         pruned.db.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps(("live",)), st.integers(1, 4), st.sampled_from([JOURNAL, Origin("import/bee")]))
 def test_imported_events_count_as_if_they_had_come_first(happened: list[Step], cut: int, origin: Origin) -> None:
     newer = happened[cut:]
@@ -132,7 +132,7 @@ def test_imported_events_count_as_if_they_had_come_first(happened: list[Step], c
         imported.db.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps(("prune", "import", "live", "rebuild")))
 def test_a_rebuild_changes_nothing_whatever_was_pruned_and_imported(happened: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -36,13 +36,18 @@ def tear(world: World, lines: int) -> None:
     os.truncate(world.events, len(b"".join(world.events.read_bytes().splitlines(keepends=True)[:lines])) - 1)
 
 
+@pytest.mark.parametrize("note", ["", "x" * 5_000, "{" * 3_000, "y" * 2_000_000])
 @pytest.mark.parametrize("looks", [0, 1, 2])
 @pytest.mark.parametrize("left", [3, 17, 20])
 def test_what_is_glued_to_a_line_without_its_newline_is_stored_and_the_line_not_again(
-    world: World, follower: Follower, left: int, looks: int
+    world: World, follower: Follower, left: int, looks: int, note: str
 ) -> None:
     """Whoever reads it again finds each line, torn or glued, in its place."""
-    world.append(20)
+    world.append(left - 1)
+    world.written += 1
+    with world.events.open("ab") as file:
+        file.write(line(left, note=note))
+    world.append(20 - left)
     follower.settle()
     tear(world, left)
     for _ in range(looks):
@@ -79,6 +84,21 @@ def test_a_torn_line_that_is_finished_by_its_newline_alone_is_known(world: World
     follower.restart()
     follower.settle()
     assert world.stored() == list(range(1, 27))
+
+
+def test_a_torn_line_that_is_no_record_is_kept_once(world: World, follower: Follower) -> None:
+    world.append(16)
+    with world.events.open("ab") as file:
+        file.write(b"no record at all\n")
+    world.append(3)
+    follower.settle()
+    tear(world, 17)
+    follower.settle()
+    world.append(3)
+    follower.restart()
+    follower.settle()
+    assert world.stored() == list(range(1, 23))
+    assert world.query("SELECT CAST(raw AS TEXT) FROM quarantine") == [("no record at all",)]
 
 
 def test_a_torn_line_that_is_rotated_is_not_kept_as_one_that_was_never_finished(

@@ -169,7 +169,7 @@ def documents() -> st.SearchStrategy[tuple[str, object]]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(documents(), max_size=12))
 def test_whatever_documents_come_and_go_the_index_is_right(
     db: apsw.Connection, history: list[tuple[str, object]]

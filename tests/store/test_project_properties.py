@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from projection import Event
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(), st.lists(st.integers(1, 9), max_size=12))
 def test_batches_make_no_difference(history: list[Event], sizes: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -191,7 +191,7 @@ def plainly(entries: list[Event], name: str) -> dict[Any, tuple[float, int]]:
     return {key: (total / 1_000_000, number) for key, (total, number) in sums.items()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     entries=st.lists(FIELDS, min_size=3, max_size=25),
     since=st.one_of(st.integers(0, 3 * DAY), st.integers(0, 3).map(lambda day: day * DAY), st.none()),

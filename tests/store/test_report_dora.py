@@ -91,7 +91,7 @@ def test_nothing_at_all_is_empty(books: Books) -> None:
     assert collect(books.db, question(days=None)).empty
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     runs=st.lists(st.tuples(st.integers(0, 40 * DAY), st.booleans()), max_size=12),
     since=st.integers(0, 40 * DAY),

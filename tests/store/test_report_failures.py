@@ -152,7 +152,7 @@ def test_nothing_at_all_is_empty(books: Books) -> None:
     assert collect(books.db, question(days=None, stage="test", issue=1)).empty
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tried=st.lists(
         st.tuples(st.integers(0, 9 * DAY), st.sampled_from(("build", "test", "review")), st.booleans()), max_size=12

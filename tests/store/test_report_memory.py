@@ -271,7 +271,7 @@ def plain(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in bare).split()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(max_size=40), st.text("ab \"*()-:^+{}.'ORANDTE\0é", max_size=25), st.sampled_from(SEEDS)))
 @example('"' * 3)
 @example("NEAR(alpha beta, 3) AND NOT pattern : x*")
@@ -291,7 +291,7 @@ def test_whatever_is_typed_is_answered_and_what_matches_holds_the_words(db: apsw
         assert all(any(word == one or ("*" in typed and one.startswith(word)) for one in held) for word in wanted)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from([seed for seed in SEEDS if seed]))
 def test_an_entry_is_found_by_its_own_text(db: apsw.Connection, text: str) -> None:
     with transaction(db):

@@ -50,7 +50,7 @@ def test_failed_and_skipped_attempts_are_told_apart(books: Books) -> None:
     assert (found.mean_s, found.max_s) == (20, 30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ALL_DURATIONS, min_size=2, max_size=40))
 def test_the_figures_are_those_of_the_statistics_module(books: Books, durations: list[float]) -> None:
     books.clear()
@@ -132,7 +132,7 @@ def test_money_is_told_by_stage_and_that_of_whole_runs_apart(books: Books) -> No
     assert (found.cost_usd, found.whole_runs_cost_usd, found.other_cost_usd) == (6.25, 0.5, 0.25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     spent=st.lists(st.tuples(st.integers(0, 6 * DAY), st.sampled_from(["build", "pipeline", "", None])), max_size=12),
     since=st.integers(0, 6 * DAY),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shipwrightd.report.team import Session, Team
 
 DAY_S = 86_400
-QUICK = settings(deadline=None, max_examples=60)
+QUICK = settings(max_examples=60)
 SET = "UPDATE sessions SET last_heartbeat_ms = ?, active_jobs = ?, queued = ?, daemon_running = ?, daemon_pid = ?"
 
 

@@ -129,7 +129,7 @@ def test_nothing_at_all_is_empty(books: Books) -> None:
     assert collect(books.db, question(days=None)).trend is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     ends=st.lists(st.tuples(st.integers(0, 9 * DAY), st.booleans()), max_size=12),
     since=st.integers(0, 9 * DAY),
