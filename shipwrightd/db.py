@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPLICATION_ID = 0x53575244  # "SWRD"
+ALL_BITS = (1 << 64) - 1  # of an inode number; what SQLite holds has a sign
 BUSY_TIMEOUT_MS = 5_000
 LOCK_PATIENCE_S = 0.2
 HEADER_BYTES = 100

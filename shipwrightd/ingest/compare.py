@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.ingest.align import (
     HASH_BYTES,
+    SURE_LINES,
     WINDOW_LINES,
     RunSearch,
     TailSearch,
@@ -24,8 +25,9 @@ from shipwrightd.ingest.align import (
     decide,
     is_sure,
     line_hashes,
+    prefix_matches,
 )
-from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Giant, Position, Reader, read_at, scan
+from shipwrightd.ingest.tail import ANCHOR_BYTES, READ_BYTES, ChangedError, Giant, Position, Reader, read_at, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -188,6 +190,48 @@ def known_up_to(fd: int, end: int) -> Overlap:
     if os.fstat(fd).st_size < end:
         raise ChangedError
     return Overlap(lines, offset, array("Q", window))
+
+
+def repeated_from(fd: int, newer: int) -> int:
+    """Return from which byte on a newer file begins with what a file ends with: its size where it does not.
+
+    The file was copied, and what it was copied from is still there, whole or trimmed. Rotated files share nothing;
+    a few equal lines, or lines that are all alike, prove no copy.
+    """
+    size = os.fstat(fd).st_size
+    lines, sizes = _last_lines(fd)
+    head: array[int] = array("Q")
+    for block in scan(newer):
+        head.extend(block.hashes)
+        if len(head) >= len(lines):
+            break
+    if len(set(lines)) > 1 and _begins_with(newer, fd, size):
+        return 0
+    if not head or head[0] not in lines:
+        return size
+    reach = prefix_matches(lines, head[: len(lines)])
+    at = next((at for at, length in enumerate(reach) if at + length == len(lines)), len(lines))
+    sure = len(lines) - at >= SURE_LINES and len(set(lines[at:])) > 1
+    return size - sum(sizes[at:]) if sure else size
+
+
+def _begins_with(newer: int, fd: int, size: int) -> bool:
+    """Tell whether another file begins with so many bytes of this one."""
+    for at in range(0, size, READ_BYTES):
+        block = read_at(fd, min(READ_BYTES, size - at), at)
+        if read_at(newer, len(block), at) != block:
+            return False
+    return True
+
+
+def _last_lines(fd: int) -> tuple[list[int], list[int]]:
+    """Return hashes and sizes of a file's last lines, at most WINDOW_LINES."""
+    hashes: deque[int] = deque(maxlen=WINDOW_LINES)
+    sizes: deque[int] = deque(maxlen=WINDOW_LINES)
+    for block in scan(fd):
+        hashes.extend(block.hashes)
+        sizes.extend(block.sizes)
+    return list(hashes), list(sizes)
 
 
 def same_file(fd: int, place: Place) -> bool:

@@ -188,7 +188,8 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged) -> tuple[int,
     last = max(db.execute(store_heal.MAX_ID).get, *(to for _, to in holes), 0)
     refilled = 0
     for source in JOURNALS:
-        if not books_whole and store_heal.has_events(db, source.name) and not _has_file(home, source.files(home)):
+        needed = (holes or not books_whole) and store_heal.has_events(db, source.name)
+        if needed and not _has_file(home, source.files(home)):
             message = f"the database is damaged, and to make it whole {home / source.name} is needed"
             raise MissingError(message, hint="bring it back; if it is gone for good, make an empty file of that name")
         refilled += Refill(db, source, holes, now).run(home, books_whole=books_whole)

@@ -13,17 +13,19 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest import store, store_heal
 from shipwrightd.ingest.align import HASH_BYTES, WINDOW_LINES
+from shipwrightd.ingest.compare import known_up_to, repeated_from
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.heal_align import NONE, pair_up
 from shipwrightd.ingest.locate import START
 from shipwrightd.ingest.rows import REALS, said
 from shipwrightd.ingest.store import Counts
 from shipwrightd.ingest.stream import Stream, quarantined
-from shipwrightd.ingest.tail import ChangedError, open_existing, read_at, resume_behind
+from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Position, open_existing, read_at, resume_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,6 +126,9 @@ class Refill:
             )
             if not self._kept_books:
                 limits = [ENDLESS] * len(files)
+            for at, (fd, newer) in enumerate(pairwise(files.values())):
+                repeated = repeated_from(fd, newer)
+                limits[at] = min(limits[at], repeated) if repeated < os.fstat(fd).st_size else limits[at]
             refilled = self._refill(list(files.values()), limits)
             if not self._kept_books:
                 store_heal.forget_books(self._db, name)
@@ -237,7 +242,12 @@ class Refill:
         name = self._source.name
         for file in self._files:
             stream = file.stream
-            number = store.add_generation(self._db, name, stream.identity, stream.position, stream.lines)
+            position, lines = stream.position, stream.lines
+            if file.limit != ENDLESS:  # what the next file repeats is not read from this one either
+                whole = known_up_to(stream.fd, os.fstat(stream.fd).st_size)
+                size = min(whole.offset, ANCHOR_BYTES)
+                position, lines = Position(whole.offset, read_at(stream.fd, size, whole.offset - size)), whole.known
+            number = store.add_generation(self._db, name, stream.identity, position, lines)
             if file.last:
                 store.replace_history(self._db, name, stream.lines, file.history)
                 store_heal.set_current(self._db, name, number, self._now.text)

@@ -19,6 +19,7 @@ from shipwrightd.ingest import store_upkeep as store
 from shipwrightd.ingest.catchup import open_database
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.sources import JOURNALS
+from shipwrightd.ingest.store import current_generation
 from shipwrightd.ingest.tail import ChangedError, Giant, Position, Reader, open_existing
 
 if TYPE_CHECKING:
@@ -148,6 +149,12 @@ def _lay_out_held(db: apsw.Connection, home: Path, before_epoch: int) -> None:
 def _lay_out_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:
     for _ in range(ATTEMPTS):
         files = open_existing(source.files(home)[::-1])  # the newest first: what is rotated meanwhile is seen twice
+        here = current_generation(db, source.name)
+        if not files and here is not None and here.place.offset:
+            raise MissingError(
+                f"{home} does not hold {source.name}, of which events were read",
+                hint="mount or name its folder; if the file is gone for good, make an empty one of that name",
+            )
         try:
             for fd in files.values():
                 _lay_out_file(db, fd, source, before_epoch)

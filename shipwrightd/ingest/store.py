@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from shipwrightd.db import ALL_BITS
 from shipwrightd.ingest.align import HASH_BYTES, WINDOW_LINES
 from shipwrightd.ingest.tail import Place, Position
 
@@ -127,8 +128,13 @@ def other_generations(db: apsw.Connection, source: str) -> list[Generation]:
 
 def _generation(row: Sequence[object]) -> Generation:
     number, state, device, inode, offset, anchor, anchor_bytes, lines = row
-    place = Place(device, inode, offset, anchor, anchor_bytes)  # type: ignore[arg-type]
+    place = Place(device & ALL_BITS, inode & ALL_BITS, offset, anchor, anchor_bytes)  # type: ignore[arg-type,operator]
     return Generation(number, state, place, lines)  # type: ignore[arg-type]
+
+
+def _signed(number: int) -> int:
+    """Return an inode number as SQLite holds it; network and union file systems use all 64 bits."""
+    return number - ALL_BITS - 1 if number >> 63 else number
 
 
 def load_history(db: apsw.Connection, source: str) -> array[int]:
@@ -190,7 +196,7 @@ def add_generation(
     lines: int,
 ) -> int:
     """Record a file as the one that is read now, and return its number."""
-    place = (*identity, position.offset, position.anchor, len(position.before))
+    place = (*map(_signed, identity), position.offset, position.anchor, len(position.before))
     db.execute(ADD_GENERATION, (source, *place, lines))
     number = db.last_insert_rowid()
     db.execute(PRUNE_GENERATIONS, (source,))
@@ -204,7 +210,7 @@ def move_generation(db: apsw.Connection, number: int, position: Position, lines:
 
 def identify_generation(db: apsw.Connection, number: int, identity: tuple[int, int]) -> None:
     """Note under which device and inode a file was found again."""
-    db.execute(IDENTIFY_GENERATION, (*identity, number))
+    db.execute(IDENTIFY_GENERATION, (*map(_signed, identity), number))
 
 
 def end_generation(db: apsw.Connection, number: int, state: str) -> None:

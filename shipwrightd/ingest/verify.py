@@ -8,14 +8,17 @@ in the files is one; of what cannot be a record, bytes that are not in quarantin
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from shipwrightd.db import lock_is_held, lock_path, open_reader
 from shipwrightd.ingest import store
+from shipwrightd.ingest.compare import repeated_from
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.documents_pass import Documents
 from shipwrightd.ingest.documents_verify import verify_document
@@ -62,13 +65,20 @@ class Expected:
     rejected: list[bytes] = field(default_factory=list)
     first_epoch: int | None = None
 
-    def take(self, decoded: Decoded, lines: list[bytes]) -> None:
-        """Add what some lines decode to."""
+    def take(self, decoded: Decoded, lines: list[bytes], *, begins: bool = False) -> None:
+        """Add what some lines decode to; `begins`: they are the first of a file.
+
+        A trim can cut a record of several lines. What is left of it at the beginning was read as part of it.
+        """
         if decoded.rows and not self.rows:
             self.first_epoch = decoded.rows[0][1]
         self.rows.update(map(said, decoded.rows))
+        rest_of_a_record = 0 if begins else -1
         for bad in decoded.rejected:
-            self.rejected.append(b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end])
+            if bad.first == rest_of_a_record:
+                rest_of_a_record += bad.count
+            else:
+                self.rejected.append(b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end])
 
 
 def verify(home: Path, path: Path, *, delay_s: float = 0.0) -> list[Difference]:
@@ -115,20 +125,22 @@ def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, pat
     expected = Expected()
     known, last_id = _books(db, source)
     behind = 0
-    for file in source.files(home):
-        try:
-            fd = open_journal(file)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            yield f"cannot read it: {error.strerror}"
-            continue
-        try:
-            unread, end = _read(fd, _read_up_to(fd, known), source, expected)
+    with ExitStack() as opened:
+        files: list[int] = []
+        for path in source.files(home):
+            try:
+                files.append(open_journal(path))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                yield f"cannot read it: {error.strerror}"
+                continue
+            opened.callback(os.close, files[-1])
+        for fd, newer in zip_longest(files, files[1:]):
+            stop = sys.maxsize if newer is None else repeated_from(fd, newer)
+            unread, end = _read(fd, _read_up_to(fd, known), stop, source, expected)
             if unread and not _comes(db, source, fd, end, time.monotonic() + patience_s):
                 behind += unread
-        finally:
-            os.close(fd)
     if behind:
         yield f"{behind} complete lines are not stored yet"
     yield from _compare(db, source, expected, last_id)
@@ -165,14 +177,19 @@ def _read_up_to(fd: int, known: list[Generation]) -> int:
     )
 
 
-def _read(fd: int, limit: int, source: JournalSource, expected: Expected) -> tuple[int, int]:
-    """Decode the stored part of a file; return how many lines stand behind it, and where the last one ends."""
+def _read(fd: int, limit: int, stop: int, source: JournalSource, expected: Expected) -> tuple[int, int]:
+    """Decode the stored part of a file; return how many lines stand behind it, and where the last one ends.
+
+    From `stop` on, the next file repeats it.
+    """
     reader = Reader(fd, Position(0, b""))
     offset = unread = 0
+    begins = True
     waiting: list[bytes] = []
-    while (got := reader.read()) is not None:
+    while offset < stop and (got := reader.read()) is not None:
         if isinstance(got, Giant):
-            expected.take(decode_lines(waiting, origin=source.origin, final=True), waiting)
+            expected.take(decode_lines(waiting, origin=source.origin, final=True), waiting, begins=begins)
+            begins = False
             waiting = []
             offset += got.length + 1
             if offset <= limit:
@@ -181,15 +198,18 @@ def _read(fd: int, limit: int, source: JournalSource, expected: Expected) -> tup
                 unread += 1
             continue
         for line in got:
+            if offset >= stop:
+                break
             offset += len(line) + 1
             if offset <= limit:
                 waiting.append(line)
             else:
                 unread += 1
         decoded = decode_lines(waiting, origin=source.origin, final=False)
-        expected.take(decoded, waiting)
+        expected.take(decoded, waiting, begins=begins)
+        begins = begins and not decoded.consumed
         waiting = waiting[decoded.consumed :]
-    expected.take(decode_lines(waiting, origin=source.origin, final=True), waiting)
+    expected.take(decode_lines(waiting, origin=source.origin, final=True), waiting, begins=begins)
     return unread, offset
 
 

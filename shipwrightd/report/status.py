@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from shipwrightd import migrate
-from shipwrightd.db import explained, identity, lock_is_held, lock_path, open_reader, read_holder
+from shipwrightd.db import ALL_BITS, explained, identity, lock_is_held, lock_path, open_reader, read_holder
 from shipwrightd.report.lag import Lag, Stored, measure, seconds_of, utc
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _row(values: tuple[object, ...]) -> _Row:
     _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest, quarantined = values
     stored = Stored(
         kind=kind,  # type: ignore[arg-type]
-        identity=None if device is None else (device, inode),  # type: ignore[arg-type]
+        identity=None if device is None else (device & ALL_BITS, inode & ALL_BITS),  # type: ignore[operator]
         offset=offset or 0,  # type: ignore[arg-type]
         digest=digest,  # type: ignore[arg-type]
         committed=seconds_of(committed_at),  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from shipwrightd.db import ALL_BITS
 from shipwrightd.report.doctor.finding import FAIL, WARN, Finding, fail, ok, warn
 from shipwrightd.report.render import age_of, size_of
 from shipwrightd.report.status import LAG_ALLOWED_S, WATCHING
@@ -64,7 +65,7 @@ def fit(path: Path, place: Place) -> str:
         before = os.pread(fd, place.anchor_bytes, place.offset - place.anchor_bytes)
         if blake2b(before, digest_size=len(place.anchor) or 16).digest() != place.anchor:
             return "changed"
-        return "fits" if (found.st_dev, found.st_ino) == (place.device, place.inode) else "moved"
+        return "fits" if (found.st_dev, found.st_ino) == (place.device & ALL_BITS, place.inode & ALL_BITS) else "moved"
     finally:
         os.close(fd)
 
