@@ -44,7 +44,6 @@ LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to loo
 FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
 PERHAPS_HEALED = "the next `shipwrightd run` builds it anew if its pages are ours, and leaves it untouched otherwise"
 HEALED_BY = "the next `shipwrightd run` or `backfill` sets it aside and builds it anew, from itself and the files"
-
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 # Databases that this process writes to. None is opened here but by SQLite: POSIX takes all locks that a process

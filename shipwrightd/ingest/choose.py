@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.ingest import compare, locate, store
 from shipwrightd.ingest.compare import How
 from shipwrightd.ingest.locate import Plan
+from shipwrightd.ingest.recall import recall
 from shipwrightd.ingest.tail import ChangedError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from shipwrightd.ingest.sources import JournalSource
+    from shipwrightd.ingest.store import Generation
     from shipwrightd.ingest.tail import Place
 
 
@@ -32,15 +35,20 @@ class View:
     is_whole: Callable[[int, Place], bool]  # whether a file is all that it is meant to be
 
 
-def choose(db: apsw.Connection, name: str, view: View) -> Plan | None:
+def choose(db: apsw.Connection, source: JournalSource, view: View) -> Plan | None:
     """Decide what to read next; None when there is nothing but what was read before.
 
     Raises OSError, and ChangedError when a file is cut meanwhile.
     """
-    files = view.files
-    here = store.current_generation(db, name)
+    here = store.current_generation(db, source.name)
     if here is None:
         return Plan(How.FRESH)
+    plan = _by_history(db, source.name, view, here)
+    return None if plan is None else recall(db, source, view.files[plan.first], plan)
+
+
+def _by_history(db: apsw.Connection, name: str, view: View, here: Generation) -> Plan | None:
+    files = view.files
     plan = locate.find_anchor(files, here.place)
     if plan is not None:
         return _look_closer(db, name, plan, files, here.place)

@@ -7,12 +7,10 @@ line that was stored has its row already, unless that was lost with its page.
 from __future__ import annotations
 
 import os
-import struct
 from array import array
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,7 +20,7 @@ from shipwrightd.ingest.compare import known_up_to, repeated_from
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.heal_align import NONE, pair_up
 from shipwrightd.ingest.locate import START
-from shipwrightd.ingest.rows import REALS, said
+from shipwrightd.ingest.rows import mark_of
 from shipwrightd.ingest.store import Counts
 from shipwrightd.ingest.stream import Stream, quarantined
 from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Position, open_existing, read_at, resume_behind
@@ -259,11 +257,3 @@ class Refill:
 
 def _is_at(fd: int, known: Generation) -> bool:
     return resume_behind(fd, known.place) is not None
-
-
-def mark_of(row: Sequence[object]) -> int:
-    """Return a number that equal rows share, and no others (64 bits); numbers count as their columns store them."""
-    values = [float(v) if i in REALS and isinstance(v, int) else v for i, v in enumerate(row)]
-    text = repr(said(values)).encode("utf-8", "surrogatepass")
-    found: int = struct.unpack("=Q", blake2b(text, digest_size=8).digest())[0]
-    return found

@@ -305,7 +305,7 @@ class Journal:
             return Polled()
         used: list[int] = []
         try:
-            plan = choose.choose(db, self.source.name, self._view(files, now))
+            plan = choose.choose(db, self.source, self._view(files, now))
             if plan is None:
                 return Polled()
             if plan.how in {How.WAIT, How.EMPTY}:

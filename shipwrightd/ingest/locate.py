@@ -108,9 +108,10 @@ def _further(files: Sequence[int], index: int, history: Sequence[int], read: int
     if not history or os.fstat(fd).st_size <= read:
         return None
     found = overlap_of(fd, history, settled=True, in_place=False)
-    if not isinstance(found, Overlap) or found.offset <= read:
+    if not isinstance(found, Overlap):
         return None
-    return Plan(How.OVERLAP, index, position_behind(fd, found), found)
+    position = position_behind(fd, found)
+    return Plan(How.OVERLAP, index, position, found) if position.offset > read else None
 
 
 def first_unknown(siblings: Sequence[int], known: Sequence[Place], held: AbstractSet[Inode]) -> int:

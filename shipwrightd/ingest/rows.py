@@ -1,10 +1,12 @@
 """What the write side hands to the store: rows, and the bytes that could not become one.
 
-Only shapes live here. How a line becomes a row is decided in decode and parse.
+Only shapes live here, and which rows say the same. How a line becomes a row is decided in decode.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 EVENT_COLUMNS: Final = (
@@ -48,6 +50,14 @@ EventRow = tuple[
 def said(row: Sequence[object]) -> tuple[object, ...]:
     """Return an event without how it was read: what two reports of one event have in common."""
     return (*row[:SALVAGED], *row[SALVAGED + 1 :])
+
+
+def mark_of(row: Sequence[object]) -> int:
+    """Return a number that equal rows share, and no others (64 bits); numbers count as their columns store them."""
+    values = [float(v) if i in REALS and isinstance(v, int) else v for i, v in enumerate(row)]
+    text = repr(said(values)).encode("utf-8", "surrogatepass")
+    found: int = struct.unpack("=Q", blake2b(text, digest_size=8).digest())[0]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

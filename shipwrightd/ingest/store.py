@@ -18,7 +18,8 @@ from shipwrightd.ingest.align import HASH_BYTES, WINDOW_LINES
 from shipwrightd.ingest.tail import Place, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     import apsw
 
@@ -29,6 +30,11 @@ INSERT INTO events (ts, ts_epoch, type, issue, stage, result, duration_s, cost_u
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 MANY = 500  # rows a statement: a third faster than one by one; apsw keeps statements below 16 KiB prepared
 INSERT_MANY_EVENTS = INSERT_EVENT + ",(?,?,?,?,?,?,?,?,?,?,?,?)" * (MANY - 1)
+EVENTS_AT = """
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra
+FROM events
+WHERE (ts_epoch IN (SELECT value FROM json_each(?2)) OR (?3 AND ts_epoch IS NULL))
+    AND (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0"""
 LAST_EVENT = "SELECT max(id) FROM events"
 # The last id of all, those of events that were lost in a damaged database as well: their runs stay.
 LAST_ID = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT last_id FROM settled), 0))"
@@ -73,6 +79,8 @@ CLEAR_HISTORY = "DELETE FROM history WHERE source = ?"
 
 ADD_QUARANTINE = """
 INSERT INTO quarantine (source, generation, offset, length, reason, raw, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+PRUNED = "SELECT origin, before_epoch FROM pruned"
+QUARANTINED = "SELECT raw FROM quarantine WHERE source = ?"
 KEPT_IN_QUARANTINE = "SELECT id, source, raw, length FROM quarantine WHERE state = 'kept' ORDER BY id"
 MARK_RECOVERED = "UPDATE quarantine SET state = 'recovered' WHERE id = ?"
 ADD_GAP = """
@@ -143,6 +151,23 @@ def load_history(db: apsw.Connection, source: str) -> array[int]:
     for (chunk,) in db.execute(LOAD_HISTORY, (source,)):
         hashes.frombytes(chunk)
     return hashes[-WINDOW_LINES:]
+
+
+def events_at(db: apsw.Connection, source: str, epochs: AbstractSet[int | None]) -> Iterator[Sequence[object]]:
+    """Yield what was read of a journal and has one of these times, in the order of EVENT_COLUMNS."""
+    times = orjson.dumps([epoch for epoch in epochs if epoch is not None]).decode()
+    yield from db.execute(EVENTS_AT, (source, times, None in epochs))
+
+
+def quarantined(db: apsw.Connection, source: str) -> Iterator[bytes]:
+    """Yield the bytes of a journal that could not become rows."""
+    for (raw,) in db.execute(QUARANTINED, (source,)):
+        yield raw
+
+
+def pruned_before(db: apsw.Connection) -> dict[str, int]:
+    """Return for each origin that prune removed events of before when, in seconds since 1970."""
+    return dict(db.execute(PRUNED))
 
 
 def last_event_id(db: apsw.Connection) -> int:

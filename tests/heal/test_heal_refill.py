@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ import pytest
 from damage import PAGE, Past, garbage
 from world import Follower, doubles, line
 
+from shipwrightd.errors import MissingError
 from shipwrightd.ingest import heal_swap, store_heal
 from shipwrightd.ingest.heal_pages import varint
 from shipwrightd.ingest.importing import import_events
 from shipwrightd.ingest.prune import prune
+from shipwrightd.ingest.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,6 +235,35 @@ def test_document_that_is_gone_leaves_what_was_stored_of_it(past: Past) -> None:
     past.heal()
     assert past.rows(costs) == before
     past.assert_whole()
+
+
+def test_nothing_is_given_up_while_the_home_is_an_empty_mount_point(past: Past) -> None:
+    past.write(past.pages("events")[-2], garbage(PAGE))
+    home = past.world.home
+    away = home.with_name("away")
+    home.rename(away)
+    home.mkdir()
+    with pytest.raises(MissingError, match=r"events\.jsonl is needed"):
+        past.heal()
+    home.rmdir()
+    away.rename(home)
+
+    past.heal()
+    assert verify(home, past.path) == []
+
+
+def test_a_copy_beside_the_journal_is_not_stored_again(past: Past) -> None:
+    shutil.copyfile(past.world.events, past.world.home / "events.jsonl.1")
+    past.write(past.pages("events")[-2], garbage(PAGE))
+    past.heal()
+
+    assert doubles(past.world.stored()) == []
+    assert verify(past.world.home, past.path) == []
+    follower = Follower(past.world)
+    past.world.append(3)
+    follower.settle()
+    follower.close()
+    assert doubles(past.world.stored()) == []
 
 
 def test_what_was_pruned_and_what_was_imported_is_not_counted_as_lost(past: Past, tmp_path: Path) -> None:

@@ -281,6 +281,23 @@ def test_a_home_that_is_not_there_stops_it(world: World) -> None:
     assert world.count() == 10
 
 
+@pytest.mark.parametrize("act", [prune, preview])
+def test_nothing_is_pruned_while_the_home_is_an_empty_mount_point(
+    world: World, act: Callable[[Path, Path, int], Pruned]
+) -> None:
+    world.append(10)
+    follow(world)
+    away = world.home.with_name("away")
+    world.home.rename(away)
+    world.home.mkdir()
+
+    with pytest.raises(MissingError, match=r"does not hold events\.jsonl.*mount or name its folder"):
+        act(world.home, world.db_path, EPOCH + 6)
+    assert world.count() == 10
+    world.events.touch()  # it is gone for good
+    assert act(world.home, world.db_path, EPOCH + 6).origins == [Old("events.jsonl", 5, 0)]
+
+
 def test_nothing_is_pruned_while_another_ingests(world: World) -> None:
     world.append(10)
     follow(world)
