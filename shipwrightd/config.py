@@ -219,7 +219,13 @@ def _pick(key: Key, layers: Iterable[_Layer], problems: list[str]) -> Value:
 def _places(found: Mapping[str, Value]) -> Config:
     root = _absolute(str(found["home"].value or "~/.shipwright"))
     chosen = found["db"].value
-    return Config(root, _absolute(str(chosen)) if chosen else root / "shipwrightd" / "shipwright.db")
+    database = _absolute(str(chosen)) if chosen else root / "shipwrightd" / "shipwright.db"
+    try:
+        str(database).encode()
+    except UnicodeEncodeError as error:
+        message = f"the path of the database is no UTF-8, and SQLite opens no other: {str(database)!a}"
+        raise ConfigError(message, hint="name another place with --db or SHIPWRIGHTD_DB") from error
+    return Config(root, database)
 
 
 def _absolute(path: str) -> Path:

@@ -80,6 +80,13 @@ def test_user_that_does_not_exist_is_refused() -> None:
         locate("~nobody-here/x", None, {})
 
 
+def test_database_path_that_is_no_utf8_is_refused_and_such_a_home_is_not() -> None:
+    with pytest.raises(ConfigError, match=r"no UTF-8, and SQLite opens no other: '/jos.udce9/") as caught:
+        locate("/jos\udce9", None, {})
+    assert "--db" in caught.value.hint
+    assert str(locate("/jos\udce9", "/db/s.db", {}).db) == "/db/s.db"
+
+
 def test_a_home_of_nobody_does_not_act_on_the_terminal() -> None:
     with pytest.raises(ConfigError, match=r"cannot tell what ~nobody\\x1b\[31m\\xff means") as caught:
         locate(db="~nobody\x1b[31m\udcff", env={})
