@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shipwrightd.ingest.sources import JournalSource
 
+FEW_LINES = 16  # of one record; an open one that is longer is not tried with each line
 MOST_BYTES = 64 << 20  # of a file that is asked for; Shipwright keeps a tenth of that
 
 
@@ -122,10 +123,13 @@ def _lines_of(fd: int, source: JournalSource) -> Iterator[tuple[list[bytes], byt
         for line in got:
             waiting.append(line)
             end += len(line) + 1
+            if len(waiting) > FEW_LINES and len(waiting) % FEW_LINES:
+                continue
             done = decode_lines(waiting, origin=source.origin, final=False).consumed
-            if done == len(waiting):
-                yield waiting, line_hashes(waiting), end
-                waiting = []
+            if done:
+                rest = waiting[done:]
+                yield waiting[:done], line_hashes(waiting[:done]), end - sum(map(len, rest)) - len(rest)
+                waiting = rest
     if waiting:
         yield waiting, line_hashes(waiting), end
 
