@@ -29,7 +29,7 @@ class View:
 
     files: list[int]
     at_path: bool  # the last of them is the one at the path
-    slots: int  # how many siblings there can be
+    most_siblings: int  # how many there can be
     reading: bool  # a file is open and was read to its end
     held: AbstractSet[locate.Inode]  # files that left the path and are still read
     is_whole: Callable[[int, Place], bool]  # whether a file is all that it is meant to be
@@ -63,7 +63,7 @@ def _by_history(db: apsw.Connection, name: str, view: View, here: Generation) ->
     if start == len(files):
         return None
     if not history:
-        plan = locate.find_fresh(files, start, here.place, others, view.slots)
+        plan = locate.find_fresh(files, start, here.place, others, view.most_siblings)
         return replace(plan, how=How.FRESH) if view.reading else plan
     settled = not view.at_path or view.is_whole(files[-1], here.place)
     return locate.find_overlap(files, start, history, here.place, settled=settled)

@@ -72,7 +72,7 @@ class Journal:
         self._changed = False  # the open file's bytes are not what was read
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._rest = Rest()
-        self._slots: locate.Slots | None = None  # what stood where when the open file was new
+        self._stood: locate.Standing | None = None  # what stood where when the open file was new
         self._at_path = False  # the last of the opened files is the one at the path
 
     def close(self) -> None:
@@ -224,7 +224,7 @@ class Journal:
                 store.end_generation(db, old.generation, "rotated")
             self._begin(db, new, Filing(db, self.source, now), overlap)
         self._queue[1] = new
-        self._slots = None
+        self._stood = None
         self._keep_draining(self._queue.pop(0), now)
 
     def _go_back(self, db: apsw.Connection, here: Stream, now: Now) -> bool:
@@ -233,11 +233,11 @@ class Journal:
             return False
         others = store.other_generations(db, self.source.name)
         try:
-            siblings, slots = locate.passed_over(here.fd, self._paths, others, self._held(), self._slots)
+            siblings, standing = locate.passed_over(here.fd, self._paths, others, self._held(), self._stood)
         except ChangedError:  # reading it finds out, too
             return False
         if not siblings:
-            self._slots = slots
+            self._stood = standing
             return False
         with contextlib.ExitStack() as opened:
             for fd in siblings:
@@ -248,7 +248,7 @@ class Journal:
                     store.end_generation(db, here.generation, "replaced")
                 self._begin(db, streams[0], Filing(db, self.source, now), None)
             opened.pop_all()
-        self._queue, self._slots = streams, slots
+        self._queue, self._stood = streams, standing
         return True
 
     def _begin(self, db: apsw.Connection, stream: Stream, filing: Filing, overlap: Overlap | None) -> None:
@@ -287,7 +287,7 @@ class Journal:
         return View(
             files,
             at_path=self._at_path,
-            slots=len(self._paths) - 1,
+            most_siblings=len(self._paths) - 1,
             reading=bool(self._queue),
             held=self._held(),
             is_whole=lambda fd, place: self._rest.is_whole(fd, place, self.settle_s, now),
@@ -359,7 +359,7 @@ class Journal:
         for unread in self._queue[1:]:
             unread.close()
         self._queue = [first, *later]
-        self._slots = None
+        self._stood = None
 
     def _go_on(self, db: apsw.Connection, stream: Stream, old: Stream | None, now: Now) -> None:
         """Read on from the anchor; a file that lost its place to a copy may still be written to."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shipwrightd.ingest.store import Generation
 
 Inode = tuple[int, int]  # device and number
-Slots = dict[str, tuple[int, int, int]]  # device, number and time of writing of what stands at each path
+Standing = dict[str, tuple[int, int, int]]  # device, number and time of writing of what stands at each path
 
 START = Position(0, b"")
 
@@ -142,35 +142,35 @@ def find_generation(fd: int, others: Sequence[Generation]) -> tuple[Generation, 
     return None if last is None or last.place.offset else (last, START)
 
 
-def find_fresh(files: Sequence[int], start: int, place: Place, others: Sequence[Generation], slots: int) -> Plan:
+def find_fresh(files: Sequence[int], start: int, place: Place, others: Sequence[Generation], most: int) -> Plan:
     """Plan for a file of which nothing was read, so that no history tells: read it, and what is unread before it.
 
-    `slots`: how many siblings there can be. When none of the files is one that was read before, what came between
+    `most`: how many siblings there can be. When none of the files is one that was read before, what came between
     is gone.
     """
-    if same_file(files[-1], place) and _is_edited(files[:-1], others, slots):
+    if same_file(files[-1], place) and _is_edited(files[:-1], others, most):
         start = len(files) - 1
     known = any(other.place.offset for other in others)
     gone = known and not start and not any(same_file(fd, place) for fd in files)
     return Plan(How.NOTHING if gone else How.FRESH, start)
 
 
-def _is_edited(siblings: Sequence[int], others: Sequence[Generation], slots: int) -> bool:
+def _is_edited(siblings: Sequence[int], others: Sequence[Generation], most: int) -> bool:
     """Tell whether the file rotated last is gone though no rotations pushed it out: an edit stands in its place."""
     last = next((other.place for other in others if other.state == "rotated" and other.place.offset), None)
     if last is None or any(resume_behind(sibling, last) for sibling in siblings):
         return False
-    return len(siblings) < slots or any(resume_behind(fd, other.place) for fd in siblings for other in others)
+    return len(siblings) < most or any(resume_behind(fd, other.place) for fd in siblings for other in others)
 
 
 def passed_over(
-    fd: int, paths: Sequence[Path], others: Sequence[Generation], held: AbstractSet[Inode], before: Slots | None
-) -> tuple[list[int], Slots]:
+    fd: int, paths: Sequence[Path], others: Sequence[Generation], held: AbstractSet[Inode], before: Standing | None
+) -> tuple[list[int], Standing]:
     """Open what was never read and is older than a file of which nothing was read yet, the oldest first.
 
     The file may have been copied there and then emptied, with no anchor to tell of it. What has lines in common with
-    what it holds now was made from it, and is newer; and an edit of a sibling is none of these: what stood where
-    `before` keeps its place then. Returns what stands where now, too.
+    what it holds now was made from it, and is newer. `before`: what stood at each sibling's path when the file was
+    new; what only took the place of one of these is an edit of it, not unread. Returns what stands there now, too.
     """
     found = open_existing(paths)
     files = list(found.values())
@@ -179,22 +179,22 @@ def passed_over(
         inodes = [_identity(file) for file in files]
         at = inodes.index(_identity(fd)) if _identity(fd) in inodes else max(0, len(files) - 1)
         siblings = [(str(path), file) for path, file in found.items() if path != paths[-1]]
-        slots = {path: (*_identity(file), os.fstat(file).st_mtime_ns) for path, file in siblings}
+        standing = {path: (*_identity(file), os.fstat(file).st_mtime_ns) for path, file in siblings}
         new = files[first_unknown(files[:at], [other.place for other in others], held) : at]
-        full = len(paths) - 1
-        if new and (not _is_edited(files[:at], others, full) if before is None else _moved(before, slots, full)):
+        most = len(paths) - 1
+        if new and (not _is_edited(files[:at], others, most) if before is None else _moved(before, standing, most)):
             lines = array("Q", chain.from_iterable(block.hashes for block in scan(fd)))
             unread = list(takewhile(lambda file: not _continues(lines, file), new))
     finally:
         for file in set(files) - set(unread):
             os.close(file)
-    return unread, slots
+    return unread, standing
 
 
-def _moved(before: Slots, now: Slots, full: int) -> bool:
+def _moved(before: Standing, now: Standing, most: int) -> bool:
     """Tell whether siblings were renamed on: to a new name, to that of another, or all of them out of the last one."""
     stood = set(before.values())
-    pushed = len(now) == full and not any(before.get(path) == file for path, file in now.items())
+    pushed = len(now) == most and not any(before.get(path) == file for path, file in now.items())
     return pushed or any(path not in before or (file != before[path] and file in stood) for path, file in now.items())
 
 

@@ -282,7 +282,7 @@ def test_siblings_of_a_file_of_which_nothing_was_read(
         Generation(2, "replaced", elsewhere(here, 0), 0),
         rotated(1, before, 11, 12),
     ]
-    plan = locate.find_fresh(files, 0, place(here, 0), known, slots=3)
+    plan = locate.find_fresh(files, 0, place(here, 0), known, most=3)
 
     assert (plan.how, plan.first) == expected
 
@@ -301,7 +301,7 @@ def test_unread_files_tell_a_gap_when_nothing_that_was_read_is_left(
 ) -> None:
     gone, sibling, here = folder.holding(1, 2), folder.holding(11), folder.holding(90)
     others = [Generation(1, "replaced", elsewhere(gone, size(1) if known else 0), 1)]
-    plan = locate.find_fresh([sibling, here], start, place(here, 0) if same else elsewhere(here, 0), others, slots=3)
+    plan = locate.find_fresh([sibling, here], start, place(here, 0) if same else elsewhere(here, 0), others, most=3)
 
     assert (plan.how, plan.first) == (how, start)
 
@@ -323,7 +323,7 @@ def test_siblings_were_renamed_on_or_stand_where_they_stood(
 ) -> None:
     older, newer = ({path: (1, inode, 0) for path, inode in stood.items()} for stood in (before, now))
 
-    assert locate._moved(older, newer, full=2) is moved  # noqa: SLF001 - the cases are too many to make files for each
+    assert locate._moved(older, newer, most=2) is moved  # noqa: SLF001 - the cases are too many to make files for each
 
 
 # -- files that repeat what was read
