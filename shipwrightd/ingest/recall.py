@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.ingest import store
 from shipwrightd.ingest.align import SURE_LINES, WINDOW_LINES, line_hashes
-from shipwrightd.ingest.compare import How, Overlap
+from shipwrightd.ingest.compare import How, Overlap, position_behind
 from shipwrightd.ingest.decode import decode_lines
 from shipwrightd.ingest.locate import Plan
 from shipwrightd.ingest.rows import mark_of
-from shipwrightd.ingest.tail import ANCHOR_BYTES, Giant, Position, Reader, read_at
+from shipwrightd.ingest.tail import Giant, Position, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,9 +81,10 @@ class Recalled:
 
 
 def recall(db: apsw.Connection, source: JournalSource, fd: int, plan: Plan) -> Plan:
-    """Return a plan that stores of a file only what the database lacks; the given one where that is not in doubt.
+    """Return a plan that stores of a file only what the database lacks.
 
-    Nor where the file is too large, or too little of it is there to be sure.
+    The given one where nothing is in doubt, the file is too large, or too little of it is stored to be sure.
+    Raises OSError, and ChangedError when the file is cut or written over meanwhile.
     """
     overlap = plan.overlap
     if not _in_doubt(plan, fd) or os.fstat(fd).st_size > MOST_BYTES:
@@ -151,6 +152,5 @@ def _plan(fd: int, plan: Plan, found: Recalled, overlap: Overlap) -> Plan:
     if known <= overlap.known:
         unknown = [line for line in unknown if line < overlap.known]
         return replace(plan, overlap=replace(overlap, unknown=unknown))
-    size = min(end, ANCHOR_BYTES)
-    position = Position(end, read_at(fd, size, end - size))
-    return Plan(How.OVERLAP, plan.first, position, Overlap(known, end, hashes[-WINDOW_LINES:], unknown))
+    recalled = Overlap(known, end, hashes[-WINDOW_LINES:], unknown)
+    return Plan(How.OVERLAP, plan.first, position_behind(fd, recalled), recalled)

@@ -119,6 +119,22 @@ def test_a_file_written_over_between_comparison_and_anchor_is_compared_again(wor
     assert_each_once(world)
 
 
+def test_a_file_written_over_after_the_database_was_asked_of_it_is_asked_of_again(world: World) -> None:
+    world.append(300)
+    follower = Follower(world)
+    follower.settle()
+    lines = world.events.read_bytes().splitlines(keepends=True)
+    world.events.write_bytes(b"".join(lines[1::2]))
+
+    def again() -> None:
+        world.events.write_bytes(b"".join(world.lines(200)))
+
+    with once_at(compare.position_behind.__code__, again):
+        follower.settle()
+    follower.close()
+    assert_each_once(world)
+
+
 def test_a_file_written_over_behind_an_overlong_line_is_read_whole(world: World) -> None:
     world.append(3)
     with world.events.open("ab") as file:
