@@ -138,7 +138,8 @@ def _lines_of(fd: int, source: JournalSource) -> Iterator[tuple[list[bytes], byt
 def _plan(fd: int, plan: Plan, found: Recalled, overlap: Overlap) -> Plan:
     """Go on behind the last line that is known, and store what is not known before it."""
     by_history = set(range(overlap.known - len(overlap.window), overlap.known)) - set(overlap.unknown)
-    last = max((at for at, group in enumerate(found.groups) if group.single), default=-1)
+    knowns = [at for at, group in enumerate(found.groups) if group.known]
+    last = max((at for at in knowns if found.groups[at].single), default=knowns[-1])
     hashes: array[int] = array("Q")
     unknown: list[int] = []
     known = end = 0

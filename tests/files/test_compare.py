@@ -62,6 +62,7 @@ def test_a_copy_of_several_blocks_is_repeated_only_if_all_of_it_is(holding: Hold
     assert compare.repeated_from(holding(text), holding(text + lines(4))) == 0
     assert compare.repeated_from(holding(text), holding(text[:-9] + b"9" + text[-8:])) == len(text)
     assert compare.repeated_from(holding(text), holding(text[:-1])) == len(text)
+    assert compare.repeated_from(holding(text), holding(b"[" + text[1:])) == len(text)
 
 
 @pytest.mark.parametrize("kept", [SURE_LINES, 20, 39])
@@ -90,6 +91,10 @@ def test_a_copy_of_what_was_trimmed_and_nothing_else_is_repeated_from_there_on(h
 )
 def test_what_shares_nothing_or_too_little_is_no_copy(holding: Holding, older: list[int], newer: list[int]) -> None:
     assert compare.repeated_from(holding(lines(*older)), holding(lines(*newer))) == len(lines(*older))
+
+
+def test_two_different_lines_in_turn_are_enough(holding: Holding) -> None:
+    assert compare.repeated_from(holding(lines(9, *[1, 2] * 4)), holding(lines(*[1, 2] * 4, 3))) == len(lines(9))
 
 
 @given(
@@ -131,9 +136,25 @@ def test_another_text_is_read_from_its_beginning(holding: Holding, after: bytes,
     assert behind(holding(before + after), 5, next_text=next_text) == Position(len(before), before[-ANCHOR_BYTES:])
 
 
-def test_a_line_above_all_bounds_is_no_known_text(holding: Holding) -> None:
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_above_all_bounds_is_no_known_text(holding: Holding, end: bytes) -> None:
     before = lines(*range(5))
-    assert behind(holding(before + b"{" + b"x" * (17 << 20)), 5, next_text=b"{").offset == len(before)
+    assert behind(holding(before + b"{" + b"x" * (17 << 20) + end), 5, next_text=b"{").offset == len(before)
+
+
+def test_a_whole_line_that_is_no_record_is_read_though_its_text_is_known(holding: Holding) -> None:
+    before = lines(*range(5))
+    assert behind(holding(before + b"no record\n"), 5, next_text=b"no record").offset == len(before)
+
+
+def test_an_overlap_ends_where_its_last_line_does_in_files_of_several_blocks(holding: Holding) -> None:
+    texts = [line(seq) for seq in range(40_000)]
+    history = array("Q", line_hashes([text[:-1] for text in texts]))
+    content = b"".join([*texts[:5], line(99_999), *texts[6:]])
+    assert len(content) > 3 * READ_BYTES
+    found = compare.overlap_of(holding(content + line(7)), history, settled=True, in_place=False)
+    assert isinstance(found, Overlap)
+    assert (found.known, found.offset, found.unknown) == (len(texts), len(content), [5])
 
 
 def test_another_line_before_the_place_is_a_change(holding: Holding) -> None:

@@ -65,6 +65,17 @@ def test_lines_that_are_removed_all_over_the_file(world: World, follower: Follow
     assert_followed(world, follower)
 
 
+def test_lines_that_are_removed_where_each_was_written_twice(world: World, follower: Follower) -> None:
+    world.events.write_bytes(b"".join(line(seq) * 2 for seq in range(1, 41)))
+    world.written = 40
+    follower.settle()
+    world.replace(b"".join(text for at, text in enumerate(lines_of(world)) if at % 5))
+    world.append(3)
+    follower.settle()
+    assert sorted(world.stored()) == [*sorted([*range(1, 41)] * 2), 41, 42, 43]
+    assert world.query("SELECT count(*) FROM gaps") == [(0,)]
+
+
 def test_lines_of_which_one_near_the_end_is_removed(world: World, follower: Follower) -> None:
     """As cleaning by age does when a wrong clock dated it."""
     world.append(30)
