@@ -83,6 +83,10 @@ def said(plan: Plan) -> tuple[int, list[int]] | None:
         (lines(50, 50, 51, 51), (3, [])),
         (lines(1, 3, 5) + b'{"ts":"2026-01-05T09:00:00Z","type":"open', (3, [])),
         (lines(1, 3, 5) + b"x" * (17 << 20) + b"\n" + lines(7, 9), (6, [3])),
+        (
+            lines(1, 3, 5) + b'{"ts":"2026-01-05T09:00:00Z","type":"open\n' + b"x" * (17 << 20) + b"\n" + lines(7, 9),
+            (7, [3, 4]),
+        ),
     ],
 )
 def test_what_is_stored_is_known_and_the_rest_before_it_is_not(
