@@ -157,9 +157,10 @@ def test_an_overlap_ends_where_its_last_line_does_in_files_of_several_blocks(hol
     assert (found.known, found.offset, found.unknown) == (len(texts), len(content), [5])
 
 
-def test_another_line_before_the_place_is_a_change(holding: Holding) -> None:
+@pytest.mark.parametrize("known", [1, 5, 100])
+def test_another_line_before_the_place_is_a_change(holding: Holding, known: int) -> None:
     with pytest.raises(ChangedError):
-        behind(holding(lines(0, 1, 2, 3, 9) + lines(5)), 5, next_text=None)
+        behind(holding(lines(*range(known - 1), 9) + lines(5)), known, next_text=None)
 
 
 @pytest.mark.parametrize("size", [0, 1, 50, ANCHOR_BYTES, 3 * ANCHOR_BYTES])

@@ -106,6 +106,14 @@ def test_a_record_of_many_lines_is_known_as_one(asked: Asked) -> None:
     assert said(asked(many + lines(7, 9))) == (many.count(b"\n") + 2, [])
 
 
+def test_reading_goes_on_right_behind_a_record_of_many_lines(asked: Asked) -> None:
+    """The next one is not whole yet when it is decided."""
+    many = [text.replace(b"{", b"{" + b"\n" * 19) for text in (line(7), line(99))]
+    plan = asked(lines(1, 3, 5) + many[0] + many[1])
+    assert said(plan) == (23, [])
+    assert plan.position.offset == len(lines(1, 3, 5) + many[0])
+
+
 def test_a_file_that_is_too_large_is_not_asked_for(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     content = lines(*range(1, 21))
     monkeypatch.setattr(module, "MOST_BYTES", len(content))
