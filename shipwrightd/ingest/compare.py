@@ -27,7 +27,17 @@ from shipwrightd.ingest.align import (
     line_hashes,
     prefix_matches,
 )
-from shipwrightd.ingest.tail import ANCHOR_BYTES, READ_BYTES, ChangedError, Giant, Position, Reader, read_at, scan
+from shipwrightd.ingest.tail import (
+    ANCHOR_BYTES,
+    READ_BYTES,
+    ChangedError,
+    Giant,
+    Position,
+    Reader,
+    position_at,
+    read_at,
+    scan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -143,16 +153,15 @@ def position_behind(fd: int, overlap: Overlap) -> Position:
 
     Raises ChangedError where another line stands before it by now.
     """
-    size = min(overlap.offset, ANCHOR_BYTES)
-    before = read_at(fd, size, overlap.offset - size)
-    head, _, last = before[:-1].rpartition(b"\n")
-    if (head or size == overlap.offset) and line_hashes([last]) != overlap.window[-1:].tobytes():
+    position = position_at(fd, overlap.offset)
+    head, _, last = position.before[:-1].rpartition(b"\n")
+    whole = head or overlap.offset <= ANCHOR_BYTES
+    if whole and line_hashes([last]) != overlap.window[-1:].tobytes():
         raise ChangedError
-    position = Position(overlap.offset, before)
     if overlap.next_hash is None:
         return position
     text = _torn(fd, position, overlap.next_hash)
-    return Position(overlap.offset + len(text), (before + text)[-ANCHOR_BYTES:])
+    return Position(overlap.offset + len(text), (position.before + text)[-ANCHOR_BYTES:])
 
 
 def _torn(fd: int, position: Position, wanted: int) -> bytes:

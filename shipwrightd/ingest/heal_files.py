@@ -23,7 +23,7 @@ from shipwrightd.ingest.locate import START
 from shipwrightd.ingest.rows import mark_of
 from shipwrightd.ingest.store import Counts
 from shipwrightd.ingest.stream import Stream, quarantined
-from shipwrightd.ingest.tail import ANCHOR_BYTES, ChangedError, Position, open_existing, read_at, resume_behind
+from shipwrightd.ingest.tail import ChangedError, open_existing, position_at, read_at, resume_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -226,7 +226,7 @@ class Refill:
             raise ChangedError
 
     def _quarantine(self, rejected: list[Quarantined]) -> None:
-        kept = Counter(raw for (raw,) in self._db.execute(store_heal.QUARANTINED, (self._source.name,)))
+        kept = Counter(store.quarantined(self._db, self._source.name))
         new = []
         for piece in rejected:
             kept[piece.raw] -= 1
@@ -243,8 +243,7 @@ class Refill:
             position, lines = stream.position, stream.lines
             if file.limit != ENDLESS:  # what the next file repeats is not read from this one either
                 whole = known_up_to(stream.fd, os.fstat(stream.fd).st_size)
-                size = min(whole.offset, ANCHOR_BYTES)
-                position, lines = Position(whole.offset, read_at(stream.fd, size, whole.offset - size)), whole.known
+                position, lines = position_at(stream.fd, whole.offset), whole.known
             number = store.add_generation(self._db, name, stream.identity, position, lines)
             if file.last:
                 store.replace_history(self._db, name, stream.lines, file.history)

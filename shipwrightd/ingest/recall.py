@@ -10,6 +10,7 @@ import os
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shipwrightd.ingest import store
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from shipwrightd.ingest.decode import Decoded
     from shipwrightd.ingest.sources import JournalSource
 
 FEW_LINES = 16  # of one record; an open one that is longer is not tried with each line
@@ -52,10 +54,9 @@ class Recalled:
     groups: list[Group] = field(default_factory=list)
     epochs: set[int | None] = field(default_factory=set)
 
-    def take(self, lines: Sequence[bytes], hashes: bytes, end: int, source: JournalSource) -> None:
-        """Add some lines that are decided together."""
-        decoded = decode_lines(lines, origin=source.origin, final=True)
-        raw = [b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end] for bad in decoded.rejected]
+    def take(self, lines: Sequence[bytes], decoded: Decoded, hashes: bytes, end: int) -> None:
+        """Add some lines that were decided together."""
+        raw = [bad.raw(lines) for bad in decoded.rejected]
         rows = [row for row in decoded.rows if row[1] is None or row[1] >= self.pruned.get(row[9], row[1])]
         self.groups.append(Group(len(lines), hashes, end, [mark_of(row) for row in rows], raw))
         self.epochs.update(row[1] for row in rows)
@@ -90,8 +91,8 @@ def recall(db: apsw.Connection, source: JournalSource, fd: int, plan: Plan) -> P
     if not _in_doubt(plan, fd) or os.fstat(fd).st_size > MOST_BYTES:
         return plan
     found = Recalled(store.pruned_before(db))
-    for lines, hashes, end in _lines_of(fd, source):
-        found.take(lines, hashes, end, source)
+    for group in _groups(fd, source):
+        found.take(*group)
     stored = Counter(map(mark_of, store.events_at(db, source.name, found.epochs)))
     found.judge(stored, Counter(store.quarantined(db, source.name)))
     if not found.is_sure():
@@ -108,17 +109,18 @@ def _in_doubt(plan: Plan, fd: int) -> bool:
     return bool(overlap.unknown) or older or (overlap.next_hash is not None and os.fstat(fd).st_size > overlap.offset)
 
 
-def _lines_of(fd: int, source: JournalSource) -> Iterator[tuple[list[bytes], bytes, int]]:
-    """Yield lines that are decided together, their hashes, and where they end."""
+def _groups(fd: int, source: JournalSource) -> Iterator[tuple[list[bytes], Decoded, bytes, int]]:
+    """Yield lines that are decided together, what they are, their hashes, and where they end."""
+    decode = partial(decode_lines, origin=source.origin)
     reader = Reader(fd, Position(0, b""))
     waiting: list[bytes] = []
     end = 0
     while (got := reader.read()) is not None:
         if isinstance(got, Giant):
             if waiting:
-                yield waiting, line_hashes(waiting), end
+                yield waiting, decode(waiting, final=True), line_hashes(waiting), end
             end += got.length + 1
-            yield [got.head], got.digest, end
+            yield [got.head], decode([got.head], final=True), got.digest, end
             waiting = []
             continue
         for line in got:
@@ -126,13 +128,12 @@ def _lines_of(fd: int, source: JournalSource) -> Iterator[tuple[list[bytes], byt
             end += len(line) + 1
             if len(waiting) > FEW_LINES and len(waiting) % FEW_LINES:
                 continue
-            done = decode_lines(waiting, origin=source.origin, final=False).consumed
-            if done:
-                rest = waiting[done:]
-                yield waiting[:done], line_hashes(waiting[:done]), end - sum(map(len, rest)) - len(rest)
-                waiting = rest
+            decoded = decode(waiting, final=False)
+            if decoded.consumed:
+                done, waiting = waiting[: decoded.consumed], waiting[decoded.consumed :]
+                yield done, decoded, line_hashes(done), end - sum(map(len, waiting)) - len(waiting)
     if waiting:
-        yield waiting, line_hashes(waiting), end
+        yield waiting, decode(waiting, final=True), line_hashes(waiting), end
 
 
 def _plan(fd: int, plan: Plan, found: Recalled, overlap: Overlap) -> Plan:

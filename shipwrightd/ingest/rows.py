@@ -70,6 +70,10 @@ class Rejected:
     end: int
     reason: str  # one of the REJECTED_* terms
 
+    def raw(self, lines: Sequence[bytes]) -> bytes:
+        """Return the bytes, out of the lines in which they were found."""
+        return b"\n".join(lines[self.first : self.first + self.count])[self.start : self.end]
+
 
 REJECTED_NOT_JSON: Final = "not_json"  # no record begins here
 REJECTED_NOT_AN_OBJECT: Final = "not_an_object"  # valid JSON, but a number, string or list

@@ -92,7 +92,6 @@ ADD_GAPS = "UPDATE checkpoints SET gaps = gaps + ? WHERE source = ?"
 ADD_RECORDS = "UPDATE checkpoints SET records = records + ? WHERE source = ?"
 ADD_QUARANTINED = "UPDATE checkpoints SET quarantined = quarantined + ? WHERE source = ?"
 ORIGIN_AT = "SELECT origin FROM events WHERE id <= ? ORDER BY id DESC LIMIT 1"
-QUARANTINED = "SELECT raw FROM quarantine WHERE source = ?"
 
 # A document whose bytes are unlike any that were stored is compared with the tables again.
 STALE = b"\0"

@@ -205,6 +205,6 @@ def quarantined(decoded: Decoded, lines: list[bytes], offset: int) -> list[Quara
     for bad in decoded.rejected:
         offset += sum(map(len, lines[line : bad.first])) + bad.first - line
         line = bad.first
-        raw = b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end]
+        raw = bad.raw(lines)
         found.append(Quarantined(offset + bad.start, len(raw), bad.reason, raw))
     return found

@@ -136,6 +136,12 @@ def read_at(fd: int, size: int, offset: int, *, least: int | None = None) -> byt
     return data
 
 
+def position_at(fd: int, offset: int) -> Position:
+    """Return the position at an offset of a file, with the bytes that stand before it now."""
+    size = min(offset, ANCHOR_BYTES)
+    return Position(offset, read_at(fd, size, offset - size))
+
+
 def resume_at(fd: int, place: Place) -> Position | None:
     """Return the position in this file that a checkpoint speaks of, or None if it is another file."""
     info = os.fstat(fd)

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 ROWS = """
 SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra
 FROM events WHERE (origin = ?1 OR origin LIKE ?1 || '/%') AND id BETWEEN 1 AND ?2 ORDER BY id"""
-KEPT = "SELECT raw FROM quarantine WHERE source = ?"
 SHOWN = 120  # characters of a record in a difference
 Said = tuple[object, ...]  # an event without how it was read
 PATIENCE_S = 5.0  # what is written while we look, a daemon beside us stores well within this, once it may
@@ -78,7 +77,7 @@ class Expected:
             if bad.first == rest_of_a_record:
                 rest_of_a_record += bad.count
             else:
-                self.rejected.append(b"\n".join(lines[bad.first : bad.first + bad.count])[bad.start : bad.end])
+                self.rejected.append(bad.raw(lines))
 
 
 def verify(home: Path, path: Path, *, delay_s: float = 0.0) -> list[Difference]:
@@ -219,7 +218,7 @@ def _compare(db: apsw.Connection, source: JournalSource, expected: Expected, las
         yield f"{count} times too few in the database: {_short(row)}"
     for row, count in surplus.items():
         yield f"{count} times too often in the database: {_short(row)}"
-    kept = Counter(raw for (raw,) in db.execute(KEPT, (source.name,)))
+    kept = Counter(store.quarantined(db, source.name))
     for raw in expected.rejected:
         if not kept[raw]:
             yield f"not in quarantine: {raw[:SHOWN]!r}"
