@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 from projection import Books
+from world import Follower, World
 
 from shipwrightd.db import open_writer
 from shipwrightd.migrate import migrate
@@ -84,3 +85,17 @@ def fixtures_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real Shipwright files at {folder}: set SHIPWRIGHTD_FIXTURES")
     return folder
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a home with nothing in it, and its writers."""
+    return World(tmp_path)
+
+
+@pytest.fixture
+def follower(world: World) -> Iterator[Follower]:
+    """Return what follows that home in this process, until the test ends."""
+    follower = Follower(world)
+    yield follower
+    follower.close()

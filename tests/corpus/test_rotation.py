@@ -16,7 +16,7 @@ import pytest
 from world import Follower, World, doubles, line, seq_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 SALVAGED = "SELECT json_extract(extra, '$.seq') FROM events WHERE salvaged ORDER BY id"
@@ -53,18 +53,6 @@ def snapshots(folder: Path) -> list[Snapshot]:
 def truth(folder: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = orjson.loads((folder / "truth.json").read_bytes())
     return found
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
-def follower(world: World) -> Iterator[Follower]:
-    follower = Follower(world)
-    yield follower
-    follower.close()
 
 
 def play(world: World, snapshot: Snapshot) -> None:

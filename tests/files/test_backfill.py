@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orjson
-import pytest
-from world import World
 
 from shipwrightd.ingest.catchup import backfill
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+    from world import World
 
 
 def test_progress_rises_to_all_there_is(world: World) -> None:

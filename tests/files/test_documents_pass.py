@@ -13,7 +13,6 @@ from shipwrightd.ingest import clock
 from shipwrightd.ingest.documents_pass import Documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -22,13 +21,6 @@ def world(tmp_path: Path) -> World:
     world = World(tmp_path)
     world.append(10)
     return world
-
-
-@pytest.fixture
-def follower(world: World) -> Iterator[Follower]:
-    follower = Follower(world)
-    yield follower
-    follower.close()
 
 
 def errors(world: World) -> list[object]:

@@ -81,18 +81,6 @@ def file(tmp_path: Path) -> Iterator[File]:
     os.close(file.fd)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
-def follower(world: World) -> Iterator[Follower]:
-    follower = Follower(world)
-    yield follower
-    follower.close()
-
-
 # -- lines
 
 

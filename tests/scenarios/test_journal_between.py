@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
 @contextmanager
 def once_at(code: CodeType, action: Callable[[], None]) -> Iterator[None]:
     """Do something when a function is entered for the first time."""

@@ -17,16 +17,10 @@ from world import Follower, World, doubles, line
 from shipwrightd.ingest.tail import scan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
     from types import FrameType
 
     Scenario = Callable[[World, Callable[[], None]], None]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 # Each scenario writes, calls `look` where a reader may look, and changes the file.
@@ -252,13 +246,6 @@ SCENARIOS = [
     replaced_by_itself,
     symlinked_to_another_file,
 ]
-
-
-@pytest.fixture
-def follower(world: World) -> Iterator[Follower]:
-    follower = Follower(world)
-    yield follower
-    follower.close()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 from world import Follower, World, doubles, line
@@ -12,23 +11,7 @@ from shipwrightd.ingest.importing import import_events
 from shipwrightd.ingest.prune import prune
 from shipwrightd.ingest.verify import verify
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 YOUNGEST = 1_800_000_000  # seconds since 1970, later than all lines
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
-def follower(world: World) -> Iterator[Follower]:
-    follower = Follower(world)
-    yield follower
-    follower.close()
 
 
 def tear(world: World, lines: int) -> None:

@@ -7,27 +7,13 @@ from typing import TYPE_CHECKING
 
 import apsw
 import pytest
-from world import Follower, World
 
 from shipwrightd.ingest.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from world import Follower, World
 
 SPLIT = b'{"ts":"2026-01-05T09:00:00Z","ts_epoch":1767603600,"type":"test.split","msg":"one\ntwo\nthree"}\n'
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
-def follower(world: World) -> Iterator[Follower]:
-    follower = Follower(world)
-    yield follower
-    follower.close()
 
 
 def told(world: World) -> list[str]:

@@ -38,11 +38,6 @@ BOMBS = {
 }
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
 def records(world: World) -> dict[str, int]:
     return {source["source"]: source["records"] for source in status(world)["sources"]}
 

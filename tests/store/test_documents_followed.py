@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import orjson
 import pytest
 from process import call
 from world import Follower, World
 
 from shipwrightd.ingest.documents_json import MOST_FRAGMENTS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def put(world: World, name: str, content: bytes) -> None:

@@ -36,11 +36,6 @@ SALVAGED = line(9, raw="\x01").replace(b"\\u0001", b"\x01")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "file.jsonl"
 

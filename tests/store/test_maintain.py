@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 from world import Follower, World, line
@@ -14,23 +13,7 @@ from shipwrightd.ingest import store
 from shipwrightd.ingest.maintain import rebuild, retry_quarantine
 from shipwrightd.ingest.store import Quarantined
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 STATES = "SELECT id, state FROM quarantine ORDER BY id"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
-def follower(world: World) -> Iterator[Follower]:
-    follower = Follower(world)
-    yield follower
-    follower.close()
 
 
 def keep(world: World, source: str, raw: bytes, *, length: int | None = None) -> int:

@@ -29,11 +29,6 @@ DAY_S = 86_400
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest.fixture
 def ran(world: World) -> Iterator[Callable[..., None]]:
     """Return a function that appends events to the journal and stores them."""
 

@@ -18,7 +18,6 @@ from world import DEADLINE_S, World, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conftest import Eventually
 
@@ -26,11 +25,6 @@ pytestmark = pytest.mark.system
 
 NOBODY = "nothing new will come"
 WARNINGS = ("-W", "error")
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 class Follow:

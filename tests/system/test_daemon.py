@@ -27,11 +27,6 @@ NO_INOTIFY = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
 def runs(count: int) -> bytes:
     """Return that many numbered events of pipelines, which are more work than others."""
     start = b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"issue":%d,"seq":%d,"type":"'

@@ -14,22 +14,18 @@ from typing import TYPE_CHECKING
 import pytest
 from process import Running, places
 from scrape import Scraped, get
-from world import World
 
 from shipwrightd.report.status import collect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from world import World
+
 pytestmark = pytest.mark.system
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - to see that it is warned of
 KEEP = 'printf "%s\\n" "$(cat)" >>"$0"'
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def port_of(daemon: Running, times: int = 1) -> int:

@@ -73,11 +73,6 @@ class Inbox:
         return sum(sign in text for _, text in self.messages)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
 def under(inbox: Inbox, world: World, watchdog_s: float | None = None, **environment: str) -> Running:
     """Return a daemon that this supervisor would start."""
     watchdog = {"WATCHDOG_USEC": str(int(watchdog_s * 1e6))} if watchdog_s else {}

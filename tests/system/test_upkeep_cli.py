@@ -21,11 +21,6 @@ NOW = ("--now", "2026-01-10T00:00:00Z")
 LINES = 40_000  # of a second each, from 2026-01-05T08:00:00Z on: the 6th begins with line 57,600
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
 def stored(world: World) -> tuple[object, ...]:
     """Return what both commands change, in short."""
     return world.query(
