@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import history, peers
 from benchmarks.measure import Figure, run, shipwrightd
-from shipwrightd.db import open_reader
-from shipwrightd.report.question import utc
-from shipwrightd.report_commands import Asked, question_of
+from shipwrightd.cli.report_commands import Asked, question_of
+from shipwrightd.database.connection import open_reader
+from shipwrightd.reports.question import utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ def timed(db: apsw.Connection, case: Case, now: int) -> tuple[Any, list[float]]:
     """Return an answer, and the milliseconds of each of some calls on a warm connection."""
     days = None if case.name in UNDATED else DAYS
     question = question_of(case.name, Asked(now=utc(now), days=days, **texts(case.options)))
-    report = importlib.import_module(f"shipwrightd.report.{case.name}")
+    report = importlib.import_module(f"shipwrightd.reports.{case.name}")
     answer = report.collect(db, question)
     found = []
     for _ in range(CALLS):

@@ -12,10 +12,10 @@ import apsw
 import typer
 
 from shipwrightd import __version__
-from shipwrightd.cli import EXIT_CODES, app
-from shipwrightd.cli_examples import EXAMPLES
-from shipwrightd.cli_examples import of as examples_of
-from shipwrightd.migrate import known, migrate
+from shipwrightd.cli.app import EXIT_CODES, app
+from shipwrightd.cli.examples import EXAMPLES
+from shipwrightd.cli.examples import of as examples_of
+from shipwrightd.database.migrate import known, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.migrate import migrate
+from shipwrightd.database.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

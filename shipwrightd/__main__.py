@@ -105,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name and return its exit code."""
     quick = status_arguments(arguments)
     if quick is not None:
-        from shipwrightd import commands
+        from shipwrightd.cli import commands
 
         form = "json" if "--json" in quick else quick.get("--format", "table")
         places = quick.get("--home"), quick.get("--db")
@@ -138,7 +138,7 @@ def run_typer(arguments: Sequence[str]) -> int:
     """Let typer read the arguments and run the command."""
     import typer
 
-    from shipwrightd.cli import app
+    from shipwrightd.cli.app import app
 
     wrong_usage: type[Exception] = typer.BadParameter.__mro__[1]  # typer brings its own click, or uses click's
     output = sys.stdout

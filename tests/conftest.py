@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 from projection import Books
 from world import Follower, World
 
-from shipwrightd.db import open_writer
-from shipwrightd.migrate import migrate
+from shipwrightd.database.connection import open_writer
+from shipwrightd.database.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

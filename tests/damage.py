@@ -12,12 +12,12 @@ import orjson
 from projection import EVERYTHING, completed, started
 from world import Follower, World, doubles
 
-from shipwrightd import db as database
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest import project
-from shipwrightd.ingest.catchup import backfill, open_database
-from shipwrightd.ingest.heal import Care
-from shipwrightd.ingest.verify import verify
+from shipwrightd import projections
+from shipwrightd.daemon.catch_up import backfill, open_database
+from shipwrightd.database import connection as database
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.maintenance.verify import verify
+from shipwrightd.recovery.rebuild import Care
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,7 +157,7 @@ class Past:
         with closing(open_writer(self.path)) as db:
             assert db.execute("PRAGMA integrity_check").get == "ok"
             with transaction(db):
-                project.rebuild(db)
+                projections.rebuild(db)
         assert [self.rows(sql) for sql in EVERYTHING] == before
         assert not list(self.path.parent.glob("*.heal*"))
 

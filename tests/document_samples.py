@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.db import transaction
-from shipwrightd.ingest.documents_store import Outcome, ingest_document
+from shipwrightd.database.connection import transaction
+from shipwrightd.documents.store import Outcome, ingest_document
 
 if TYPE_CHECKING:
     from typing import Any

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from projection import Books, completed, doubled, entry, event, reaped, spent, stage, started, told
 
-from shipwrightd.migrate import migrate
+from shipwrightd.database.migrate import migrate
 
 if TYPE_CHECKING:
     from projection import Event

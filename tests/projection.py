@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest.decode import JOURNAL, TEAM, decode_lines
-from shipwrightd.ingest.project import project, project_costs, rebuild
-from shipwrightd.ingest.store import add_events, last_event_id
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.decoding.events import JOURNAL, TEAM, decode_lines
+from shipwrightd.journals.store import add_events, last_event_id
+from shipwrightd.projections import project, project_costs, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from projection import NOON
 
-from shipwrightd.report.question import Period, Question
+from shipwrightd.reports.question import Period, Question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ import pytest
 import typer
 
 from shipwrightd import errors
-from shipwrightd.cli import app
-from shipwrightd.cli_examples import EXAMPLES
-from shipwrightd.config_keys import KEYS
+from shipwrightd.cli.app import app
+from shipwrightd.cli.examples import EXAMPLES
+from shipwrightd.config.keys import KEYS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

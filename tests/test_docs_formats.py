@@ -8,10 +8,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from shipwrightd.ingest import documents_memory, documents_parse
-from shipwrightd.ingest.documents import DOCUMENTS
-from shipwrightd.ingest.sources import JOURNALS
-from shipwrightd.migrate import migrate
+from shipwrightd.database.migrate import migrate
+from shipwrightd.documents import memory, shipwright
+from shipwrightd.documents.kinds import DOCUMENTS
+from shipwrightd.journals.sources import JOURNALS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "file-formats.md").read_text()
@@ -64,21 +64,19 @@ def test_every_table_of_a_document_is_told() -> None:
 
 def test_caps_are_those_of_the_parsers() -> None:
     caps = {
-        "entries": documents_parse.COSTS_CAP,
-        "completed": documents_parse.COMPLETED_CAP,
-        "failure_history": documents_parse.FAILURE_HISTORY_CAP,
-        "decisions": documents_memory.DECISIONS_CAP,
-        "cross_repo_learnings": documents_memory.LEARNINGS_CAP,
+        "entries": shipwright.COSTS_CAP,
+        "completed": shipwright.COMPLETED_CAP,
+        "failure_history": shipwright.FAILURE_HISTORY_CAP,
+        "decisions": memory.DECISIONS_CAP,
+        "cross_repo_learnings": memory.LEARNINGS_CAP,
     }
     for name, cap in caps.items():
         assert f"`{name}`, capped at {cap:,}" in TEXT
-    assert f"`outcomes` (the same in all objects, capped at {documents_parse.OUTCOMES_CAP})" in TEXT
+    assert f"`outcomes` (the same in all objects, capped at {shipwright.OUTCOMES_CAP})" in TEXT
 
 
 def test_fields_are_those_that_the_parsers_take() -> None:
-    code = "".join(
-        (ROOT / "shipwrightd" / "ingest" / f"documents_{part}.py").read_text() for part in ("parse", "memory")
-    )
+    code = "".join((ROOT / "shipwrightd" / "documents" / f"{part}.py").read_text() for part in ("shipwright", "memory"))
     taken = set(re.findall(r'\.(?:bare_text|text|number|flag|issue|json|epoch)\("(\w+)"', code))
     named = set(re.findall(r"`(\w+)`", TEXT))
     assert taken - named == set()

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.ingest.listen import Turn
-from shipwrightd.monitor import process
-from shipwrightd.monitor.alarm import RAISED, Notice, Trouble, standing
-from shipwrightd.monitor.endpoint import Endpoint
-from shipwrightd.monitor.figures import Figures
-from shipwrightd.monitor.hook import payload
-from shipwrightd.report import prometheus
-from shipwrightd.report.status import collect
+from shipwrightd.daemon.callbacks import Turn
+from shipwrightd.monitoring import process
+from shipwrightd.monitoring.alarms import RAISED, Notice, Trouble, standing
+from shipwrightd.monitoring.endpoint import Endpoint
+from shipwrightd.monitoring.hook import payload
+from shipwrightd.monitoring.metrics import Figures
+from shipwrightd.status import prometheus
+from shipwrightd.status.collect import collect
 
 if TYPE_CHECKING:
-    from shipwrightd.exposition import Metric
+    from shipwrightd.monitoring.exposition import Metric
 
 DOCS = Path(__file__).parent.parent / "docs"
 TEXT = (DOCS / "monitoring.md").read_text()

@@ -14,9 +14,9 @@ import apsw
 import pytest
 import typer
 
-from shipwrightd.cli import app
-from shipwrightd.report.question import Period, Question
-from shipwrightd.report_commands import envelope
+from shipwrightd.cli.app import app
+from shipwrightd.cli.report_commands import envelope
+from shipwrightd.reports.question import Period, Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def _home_of(answer: type) -> types.ModuleType:
 
 
 def answer_of(report: str) -> object:
-    module = importlib.import_module(f"shipwrightd.report.{report}")
+    module = importlib.import_module(f"shipwrightd.reports.{report}")
     names = {**vars(module), "apsw": apsw, "Question": Question}  # these two are for the type checker there
     return get_type_hints(module.collect, names)["return"]
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Self
 import apsw
 import orjson
 
-from shipwrightd import db as database
+from shipwrightd import clock
+from shipwrightd.daemon.catch_up import CatchUp, open_database
+from shipwrightd.database import connection as database
 from shipwrightd.errors import ShipwrightdError
-from shipwrightd.ingest import clock
-from shipwrightd.ingest.catchup import CatchUp, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from fuzz import scratch
 from fuzz.feed import Feed
 from fuzz.targets.framing import bounds
-from shipwrightd.ingest import align, compare, locate
-from shipwrightd.ingest.align import Decision, Run, RunSearch, TailSearch, Verdict
-from shipwrightd.ingest.compare import How, Overlap
-from shipwrightd.ingest.tail import ANCHOR_BYTES
+from shipwrightd.journals import align, compare, locate
+from shipwrightd.journals.align import Decision, Run, RunSearch, TailSearch, Verdict
+from shipwrightd.journals.compare import How, Overlap
+from shipwrightd.journals.lines import ANCHOR_BYTES
 
-INSTRUMENTED = ("shipwrightd.ingest.align", "shipwrightd.ingest.compare", "shipwrightd.ingest.locate")
+INSTRUMENTED = ("shipwrightd.journals.align", "shipwrightd.journals.compare", "shipwrightd.journals.locate")
 LONGEST = 64
 LINES = [bytes([65 + letter]) * (1 + 5 * letter) + b"}" for letter in range(16)]  # what letters are in a file
 HASHES = [int.from_bytes(align.line_hashes([line]), "little") for line in LINES]

@@ -11,23 +11,23 @@ import orjson
 
 from fuzz import books
 from fuzz.feed import Feed
-from shipwrightd.ingest.decode import JOURNAL, TEAM, Decoded, Origin, decode_lines
-from shipwrightd.ingest.rows import EVENT_COLUMNS, REJECTED_NOT_AN_OBJECT, Rejected
-from shipwrightd.ingest.salvage import BLANK, BOM, Record, salvage
-from shipwrightd.ingest.salvage_exact import standard_fields
-from shipwrightd.ingest.store import add_events
-from shipwrightd.report.export_events import line as exported
+from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
+from shipwrightd.decoding.exact_json import standard_fields
+from shipwrightd.decoding.rows import EVENT_COLUMNS, REJECTED_NOT_AN_OBJECT, Rejected
+from shipwrightd.decoding.salvage import BLANK, BOM, Record, salvage
+from shipwrightd.export.journal_lines import line as exported
+from shipwrightd.journals.store import add_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INSTRUMENTED = (
-    "shipwrightd.ingest.decode",
-    "shipwrightd.ingest.salvage",
-    "shipwrightd.ingest.salvage_exact",
-    "shipwrightd.ingest.salvage_scan",
-    "shipwrightd.ingest.salvage_text",
-    "shipwrightd.report.export_events",
+    "shipwrightd.decoding.events",
+    "shipwrightd.decoding.salvage",
+    "shipwrightd.decoding.exact_json",
+    "shipwrightd.decoding.damaged_record",
+    "shipwrightd.decoding.damaged_text",
+    "shipwrightd.export.journal_lines",
 )
 HEAD = b'{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"'
 STARTED = HEAD + b'pipeline.started","issue":42,"template":"fast","goal":"say \\"hi\\"","model":"opus"}'

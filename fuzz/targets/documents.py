@@ -9,20 +9,20 @@ import orjson
 
 from fuzz import books
 from fuzz.feed import Feed
-from shipwrightd.ingest.documents import DOCUMENTS, kind_of, parse_document
-from shipwrightd.ingest.documents_json import DocumentError
-from shipwrightd.ingest.documents_parts import Bad, Parsed
-from shipwrightd.ingest.documents_store import ingest_document
-from shipwrightd.ingest.documents_verify import verify_document
+from shipwrightd.documents.json_text import DocumentError
+from shipwrightd.documents.kinds import DOCUMENTS, kind_of, parse_document
+from shipwrightd.documents.parts import Bad, Parsed
+from shipwrightd.documents.store import ingest_document
+from shipwrightd.documents.verify import verify_document
 
 INSTRUMENTED = (
-    "shipwrightd.ingest.documents",
-    "shipwrightd.ingest.documents_fields",
-    "shipwrightd.ingest.documents_json",
-    "shipwrightd.ingest.documents_memory",
-    "shipwrightd.ingest.documents_parse",
-    "shipwrightd.ingest.documents_parts",
-    "shipwrightd.ingest.documents_store",
+    "shipwrightd.documents.kinds",
+    "shipwrightd.documents.fields",
+    "shipwrightd.documents.json_text",
+    "shipwrightd.documents.memory",
+    "shipwrightd.documents.shipwright",
+    "shipwrightd.documents.parts",
+    "shipwrightd.documents.store",
 )
 PATHS = [kind.pattern.replace("*", "x") for kind in DOCUMENTS]
 NOW = "2026-01-20T10:00:00Z"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from fuzz import scratch
 from fuzz.feed import Feed
-from shipwrightd.ingest import tail
-from shipwrightd.ingest.align import HASH_BYTES, line_hashes
-from shipwrightd.ingest.tail import ChangedError, Giant, Position, Reader
+from shipwrightd.journals import lines as tail
+from shipwrightd.journals.align import HASH_BYTES, line_hashes
+from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-INSTRUMENTED = ("shipwrightd.ingest.tail",)
+INSTRUMENTED = ("shipwrightd.journals.lines",)
 LONGEST = 160
 SEEDS = (
     b"\x00\x10\x05\x02\x02\x40\x80\x00" + b'{"ts":"a"}\n{"ts":"b"}\nhalf',

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from fuzz.feed import Feed
-from shipwrightd.ingest import overlap
-from shipwrightd.ingest.documents_store import Memory, pack, unpack
-from shipwrightd.ingest.overlap import Remembered
+from shipwrightd.documents import lists
+from shipwrightd.documents.lists import Remembered
+from shipwrightd.documents.store import Memory, pack, unpack
 
-INSTRUMENTED = ("shipwrightd.ingest.overlap",)
+INSTRUMENTED = ("shipwrightd.documents.lists",)
 LONGEST = 64
 SEEDS = (
     b"\x03\x0a\x05" + bytes((0, 1, 2, 0, 1)) + bytes((2, 0, 1, 1, 2)),
@@ -36,21 +36,21 @@ def overlap_bytes() -> int:
 
 def _judge(known: list[bytes], found: list[bytes], cap: int) -> None:
     lengths = range(min(len(known), len(found)) + 1)
-    assert overlap.overlap(known, found) == max(n for n in lengths if known[len(known) - n :] == found[:n])
-    more = overlap.added(known, found, cap)
+    assert lists.overlap(known, found) == max(n for n in lengths if known[len(known) - n :] == found[:n])
+    more = lists.added(known, found, cap)
     assert list(more.new) == sorted(set(more.new))
     new = Counter(found[i] for i in more.new)
     assert not Counter(found) - Counter(known) - new, "an entry beyond those known is not new"
     assert more.torn_off <= (not set(known) & set(found) or bool(more.new))
-    surplus = overlap.surplus(known, found)
+    surplus = lists.surplus(known, found)
     assert Counter(found[i] for i in surplus) == Counter(found) - Counter(known)
     past = Remembered(tuple(known))
-    after = overlap.remember(past, found, more.new)
+    after = lists.remember(past, found, more.new)
     assert set(after.hashes) <= set(known) | set(found)
     assert after.ended == (not found)
     memory = Memory({"a": past, "b": after}, frozenset(found))
     assert unpack(pack(memory)) == memory
-    again = overlap.added(after.hashes, found, cap)
+    again = lists.added(after.hashes, found, cap)
     assert not found or not again.new or after.hashes == past.hashes, "what was just stored is new again"
 
 
@@ -60,8 +60,8 @@ def _follow(written: list[bytes], cap: int, step: int) -> None:
     known = Remembered(())
     for end in range(step, len(written) + 1, step):
         found = written[max(0, end - cap) : end]
-        more = overlap.added(known.hashes, found, cap)
+        more = lists.added(known.hashes, found, cap)
         seen += [found[i] for i in more.new]
-        known = overlap.remember(known, found, more.new)
+        known = lists.remember(known, found, more.new)
     if len(set(written)) == len(written) and step < cap:
         assert seen == written[: len(written) - len(written) % step]

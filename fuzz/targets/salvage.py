@@ -9,18 +9,18 @@ from typing import Any
 from fuzz.feed import Feed
 from fuzz.targets.decoding import HEAD, STARTED, account_for
 from fuzz.targets.decoding import WORDS as WORDS_OF_LINES
-from shipwrightd.ingest.decode import JOURNAL, decode_lines
-from shipwrightd.ingest.rows import said
-from shipwrightd.ingest.salvage import JOIN_LINES, Record, is_event, read_record, salvage
-from shipwrightd.ingest.salvage_exact import JsonText, exact_fields
-from shipwrightd.ingest.salvage_scan import scan_fields
-from shipwrightd.ingest.salvage_text import Escaping, escaping_of, unescape
+from shipwrightd.decoding.damaged_record import scan_fields
+from shipwrightd.decoding.damaged_text import Escaping, escaping_of, unescape
+from shipwrightd.decoding.events import JOURNAL, decode_lines
+from shipwrightd.decoding.exact_json import JsonText, exact_fields
+from shipwrightd.decoding.rows import said
+from shipwrightd.decoding.salvage import JOIN_LINES, Record, is_event, read_record, salvage
 
 INSTRUMENTED = (
-    "shipwrightd.ingest.salvage",
-    "shipwrightd.ingest.salvage_exact",
-    "shipwrightd.ingest.salvage_scan",
-    "shipwrightd.ingest.salvage_text",
+    "shipwrightd.decoding.salvage",
+    "shipwrightd.decoding.exact_json",
+    "shipwrightd.decoding.damaged_record",
+    "shipwrightd.decoding.damaged_text",
 )
 GOOD = HEAD + b't","issue":7}'
 LONGEST = 384

@@ -6,15 +6,15 @@ import tempfile
 import tomllib  # noqa: F401 - settings import it late, and it is to be instrumented
 from pathlib import Path
 
-from shipwrightd import config
-from shipwrightd.config_keys import HOOK_AFTER_S, KEYS, LOG_LEVELS, SECONDS, as_toml, masked
+from shipwrightd.config import settings as config
+from shipwrightd.config.keys import HOOK_AFTER_S, KEYS, LOG_LEVELS, SECONDS, as_toml, masked
 from shipwrightd.errors import ConfigError
 from shipwrightd.text import visible
 
 INSTRUMENTED = (
-    "shipwrightd.config",
-    "shipwrightd.config_files",
-    "shipwrightd.config_keys",
+    "shipwrightd.config.settings",
+    "shipwrightd.config.files",
+    "shipwrightd.config.keys",
     "tomllib._parser",
     "tomllib._re",
 )

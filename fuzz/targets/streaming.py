@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from fuzz import scratch
 from fuzz.feed import Feed
 from fuzz.targets.framing import bounds
-from shipwrightd.ingest import stream
-from shipwrightd.ingest.align import line_hashes
-from shipwrightd.ingest.decode import JOURNAL, decode_lines
-from shipwrightd.ingest.store import Quarantined
-from shipwrightd.ingest.stream import Chunk, Stream
-from shipwrightd.ingest.tail import Position
+from shipwrightd.decoding.events import JOURNAL, decode_lines
+from shipwrightd.journals import records
+from shipwrightd.journals.align import line_hashes
+from shipwrightd.journals.lines import Position
+from shipwrightd.journals.records import Chunk, Stream
+from shipwrightd.journals.store import Quarantined
 
 if TYPE_CHECKING:
-    from shipwrightd.ingest.rows import EventRow
+    from shipwrightd.decoding.rows import EventRow
 
-INSTRUMENTED = ("shipwrightd.ingest.stream", "shipwrightd.ingest.tail")
+INSTRUMENTED = ("shipwrightd.journals.records", "shipwrightd.journals.lines")
 ANCHOR_BYTES = HEAD_BYTES = 8  # shorter than any line that is too long, as in life
 GOOD = b'{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"t","issue":7}'
 SPLIT = b'{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"t","goal":"one\ntwo\nthree","n":1}'
@@ -55,13 +55,13 @@ def check(data: bytes) -> None:
     taken_back = feed.byte()  # one bit a piece
     content = feed.rest()
     places = [cut * len(content) // 255 for cut in cuts]
-    before = stream.CHUNK_LINES
-    vars(stream).update(CHUNK_LINES=chunk_lines)
+    before = records.CHUNK_LINES
+    vars(records).update(CHUNK_LINES=chunk_lines)
     try:
         with bounds(block=block, line=line, anchor=ANCHOR_BYTES, head=HEAD_BYTES):
             _follow(content, places, taken_back, line)
     finally:
-        vars(stream).update(CHUNK_LINES=before)
+        vars(records).update(CHUNK_LINES=before)
 
 
 def _follow(content: bytes, cuts: list[int], taken_back: int, bound: int) -> None:
@@ -119,7 +119,7 @@ def _decoded(lines: list[bytes], bound: int) -> tuple[list[EventRow], list[Quara
             continue
         decoded = decode_lines(stretch, origin=JOURNAL, final=True)
         rows += decoded.rows
-        kept += stream.quarantined(decoded, stretch, offset)
+        kept += records.quarantined(decoded, stretch, offset)
         offset += sum(map(len, stretch)) + len(stretch)
         stretch = []
         if line is not None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shipwrightd.db import open_reader
-from shipwrightd.ingest.catchup import backfill
-from shipwrightd.report.dashboard import FailsError, answer, checked
-from shipwrightd.report.question import QuestionError
+from shipwrightd.daemon.catch_up import backfill
+from shipwrightd.dashboard.api import FailsError, answer, checked
+from shipwrightd.database.connection import open_reader
+from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

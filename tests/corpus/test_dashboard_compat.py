@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from reports import question
 
-from shipwrightd.db import open_reader
-from shipwrightd.ingest.catchup import backfill
+from shipwrightd.daemon.catch_up import backfill
+from shipwrightd.database.connection import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def small(fixtures_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def compat(db: Any, name: str, **asked: Any) -> Any:
-    report = importlib.import_module(f"shipwrightd.report.compat.{name}")
+    report = importlib.import_module(f"shipwrightd.reports.compat.{name}")
     return report.collect(db, question(NOW, compat=True, **asked))
 
 
@@ -126,7 +126,7 @@ def test_memory_has_the_one_unknown_failure_of_the_dashboard(small: Any) -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_compat_gives_what_the_report_itself_shows_and_lists(small: Any, name: str) -> None:
     db, _ = small
-    report = importlib.import_module(f"shipwrightd.report.{name}")
+    report = importlib.import_module(f"shipwrightd.reports.{name}")
     ours, theirs = report.collect(db, question(NOW)), compat(db, name)
 
     assert type(ours) is type(theirs)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shipwrightd.ingest.decode import JOURNAL, TEAM, Decoded, Origin, decode_lines
-from shipwrightd.ingest.rows import EVENT_COLUMNS, said
+from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
+from shipwrightd.decoding.rows import EVENT_COLUMNS, said
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest.documents_store import ingest_document
-from shipwrightd.ingest.documents_verify import verify_document
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.documents.store import ingest_document
+from shipwrightd.documents.verify import verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.ingest.documents_store import Outcome
+    from shipwrightd.documents.store import Outcome
 
 NOW = "2026-02-01T00:00:00Z"
 REPO = "4165a89ff787"

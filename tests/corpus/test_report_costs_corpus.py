@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from reports import DAY, question
 
-from shipwrightd.db import transaction
-from shipwrightd.ingest.documents_store import ingest_document
-from shipwrightd.report.costs import collect
+from shipwrightd.database.connection import transaction
+from shipwrightd.documents.store import ingest_document
+from shipwrightd.reports.costs import collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from projection import Books, Event
 
-    from shipwrightd.report.costs import Costs, Line
+    from shipwrightd.reports.costs import Costs, Line
 
 BATCH_LINES = 5_000
 PERIODS = [None, 30, 7, 3.37, 1, 0.5]  # days; those that are not whole cut days in two

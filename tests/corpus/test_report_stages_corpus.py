@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from reports import DAY, question
 
-from shipwrightd.db import transaction
-from shipwrightd.ingest.documents_store import ingest_document
-from shipwrightd.report import runs
-from shipwrightd.report.stages import Stage, collect
+from shipwrightd.database.connection import transaction
+from shipwrightd.documents.store import ingest_document
+from shipwrightd.reports import runs
+from shipwrightd.reports.stages import Stage, collect
 
 if TYPE_CHECKING:
     from pathlib import Path

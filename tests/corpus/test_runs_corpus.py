@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shipwrightd.db import transaction
-from shipwrightd.ingest.documents_store import ingest_document
+from shipwrightd.database.connection import transaction
+from shipwrightd.documents.store import ingest_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest.documents import kind_of
-from shipwrightd.ingest.documents_json import decode_sequence
-from shipwrightd.ingest.documents_store import ingest_document, known_documents
-from shipwrightd.ingest.documents_verify import verify_document
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.documents.json_text import decode_sequence
+from shipwrightd.documents.kinds import kind_of
+from shipwrightd.documents.store import ingest_document, known_documents
+from shipwrightd.documents.verify import verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

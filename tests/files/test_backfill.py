@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.ingest.catchup import backfill
+from shipwrightd.daemon.catch_up import backfill
 
 if TYPE_CHECKING:
     from world import World

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import line
 
-from shipwrightd.ingest import compare
-from shipwrightd.ingest.align import SURE_LINES, line_hashes
-from shipwrightd.ingest.compare import Overlap
-from shipwrightd.ingest.tail import ANCHOR_BYTES, READ_BYTES, ChangedError, Position, begun_before, open_journal
+from shipwrightd.journals import compare
+from shipwrightd.journals.align import SURE_LINES, line_hashes
+from shipwrightd.journals.compare import Overlap
+from shipwrightd.journals.lines import ANCHOR_BYTES, READ_BYTES, ChangedError, Position, begun_before, open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from world import Follower, World
 
-from shipwrightd.ingest import clock
-from shipwrightd.ingest.documents_pass import Documents
+from shipwrightd import clock
+from shipwrightd.documents.follow import Documents
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.db import open_writer
-from shipwrightd.ingest import store
-from shipwrightd.ingest.tail import Position
+from shipwrightd.database.connection import open_writer
+from shipwrightd.journals import store
+from shipwrightd.journals.lines import Position
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from world import line
 
-from shipwrightd.ingest import compare, locate
-from shipwrightd.ingest.align import WINDOW_LINES, line_hashes
-from shipwrightd.ingest.compare import How
-from shipwrightd.ingest.store import Generation
-from shipwrightd.ingest.tail import Place, Position, anchor_hash, open_existing, open_journal
+from shipwrightd.journals import compare, locate
+from shipwrightd.journals.align import WINDOW_LINES, line_hashes
+from shipwrightd.journals.compare import How
+from shipwrightd.journals.lines import Place, Position, anchor_hash, open_existing, open_journal
+from shipwrightd.journals.store import Generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from world import Follower, World, line
 
-from shipwrightd.ingest import recall as module
-from shipwrightd.ingest.compare import How
-from shipwrightd.ingest.locate import Plan
-from shipwrightd.ingest.recall import recall
-from shipwrightd.ingest.sources import JOURNALS
-from shipwrightd.ingest.tail import open_journal
+from shipwrightd.journals import recall as module
+from shipwrightd.journals.compare import How
+from shipwrightd.journals.lines import open_journal
+from shipwrightd.journals.locate import Plan
+from shipwrightd.journals.recall import recall
+from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

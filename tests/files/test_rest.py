@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.ingest.clock import Now
-from shipwrightd.ingest.rest import Rest
+from shipwrightd.clock import Now
+from shipwrightd.journals.settle import Rest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest import snapshot
-from shipwrightd.ingest.documents_store import ingest_document
-from shipwrightd.ingest.snapshot import Document, Missing, Signature, Torn, Unchanged, look
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.documents import snapshot
+from shipwrightd.documents.snapshot import Document, Missing, Signature, Torn, Unchanged, look
+from shipwrightd.documents.store import ingest_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

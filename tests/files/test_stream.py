@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from world import line
 
-from shipwrightd.ingest import tail
-from shipwrightd.ingest.decode import JOURNAL
-from shipwrightd.ingest.stream import Chunk, Stream
-from shipwrightd.ingest.tail import Position, open_journal
+from shipwrightd.decoding.events import JOURNAL
+from shipwrightd.journals import lines
+from shipwrightd.journals.lines import Position, open_journal
+from shipwrightd.journals.records import Chunk, Stream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def chunks(file: Path, *, ahead: bool) -> list[Chunk]:
 def test_reading_ahead_gives_the_same_chunks_and_leaves_the_same_undecided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail, "READ_BYTES", 500)  # a mebibyte in real life
+    monkeypatch.setattr(lines, "READ_BYTES", 500)  # a mebibyte in real life
     file = tmp_path / "events.jsonl"
     file.write_bytes(b"".join(line(seq) for seq in range(100)) + OPEN_RECORD + b"half")
     plain = chunks(file, ahead=False)
@@ -55,7 +55,7 @@ def test_reading_ahead_gives_the_same_chunks_and_leaves_the_same_undecided(
 
 
 def test_reading_ahead_needs_no_further_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "READ_BYTES", 500)
+    monkeypatch.setattr(lines, "READ_BYTES", 500)
     file = tmp_path / "events.jsonl"
     file.write_bytes(b"".join(line(seq) for seq in range(100)))
     stream = Stream(open_journal(file), Position(0, b""), origin=JOURNAL)

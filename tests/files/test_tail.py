@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from process import call, places, source
 from world import Follower, World, doubles, line
 
-from shipwrightd.ingest import journal, tail
-from shipwrightd.ingest.align import line_hashes
-from shipwrightd.ingest.tail import (
+from shipwrightd.journals import follow
+from shipwrightd.journals import lines as tail
+from shipwrightd.journals.align import line_hashes
+from shipwrightd.journals.lines import (
     GIANT_HEAD_BYTES,
     MAX_LINE_BYTES,
     READ_BYTES,
@@ -276,7 +277,7 @@ def test_half_a_line_stays_out_of_the_database_over_restarts_until_it_is_finishe
 def test_half_a_line_of_a_file_that_left_is_kept_once_over_all_restarts(
     world: World, follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "GRACE_S", 0.0)  # ten minutes in real life
+    monkeypatch.setattr(follow, "GRACE_S", 0.0)  # ten minutes in real life
     world.append(3)
     with world.events.open("ab") as file:
         file.write(b'{"type":"cut off')
@@ -295,7 +296,7 @@ def test_half_a_line_of_a_file_that_left_is_kept_once_over_all_restarts(
 def test_lines_written_late_into_a_file_that_left_are_read_before_it_is_closed(
     world: World, follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "MAX_DRAINING", 1)
+    monkeypatch.setattr(follow, "MAX_DRAINING", 1)
     world.append(100)
     follower.settle()
     late = [world.events.open("ab", buffering=0)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.ingest.wake import BACK_OFF_MAX_S, MAX_CHANGED, BackOff, Blindness, Watch
-from shipwrightd.mounts import network_type
+from shipwrightd.daemon.watch import BACK_OFF_MAX_S, MAX_CHANGED, BackOff, Blindness, Watch
+from shipwrightd.database.mounts import network_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -328,7 +328,7 @@ def _is_watched(watch: Watch, folder: Path) -> bool:
 
 DESCRIPTORS = """
 import os, pathlib, resource, sys, threading
-from shipwrightd.ingest.wake import Watch
+from shipwrightd.daemon.watch import Watch
 folder = pathlib.Path(sys.argv[1])
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 used = max(int(name) for name in os.listdir("/dev/fd")) + 1
@@ -346,7 +346,7 @@ print(watch.check([folder]))
 
 WATCHES = """
 import pathlib, sys, threading
-from shipwrightd.ingest.wake import Watch
+from shipwrightd.daemon.watch import Watch
 folder = pathlib.Path(sys.argv[1])
 limit = pathlib.Path("/proc/sys/user/max_inotify_watches")
 limit.write_text("0")

@@ -12,7 +12,7 @@ from damage import PAGE, Past, garbage
 from process import Running, call, status
 
 from shipwrightd.errors import DatabaseError
-from shipwrightd.ingest import heal, heal_swap
+from shipwrightd.recovery import rebuild, swap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,13 +150,13 @@ def damaged(past: Past) -> None:
 
 def built(past: Past) -> None:
     """Bring healing up to where the new database is complete and not in its place."""
-    heal._build(past.path, past.world.home, ("test", "2026-01-05T08:00:00Z"), bool)  # noqa: SLF001
-    heal_swap.declare_complete(past.path)
+    rebuild._build(past.path, past.world.home, ("test", "2026-01-05T08:00:00Z"), bool)  # noqa: SLF001
+    swap.declare_complete(past.path)
 
 
 def test_unfinished_database_is_built_anew(past: Past) -> None:
     damaged(past)
-    heal_swap.building(past.path).write_bytes(garbage(50_000))
+    swap.building(past.path).write_bytes(garbage(50_000))
     past.heal()
     past.assert_whole()
 
@@ -184,7 +184,7 @@ def test_kills_while_it_heals_lose_and_double_nothing(past: Past) -> None:
     damaged(past)
     for _ in range(3):
         with Running(past.world) as daemon:
-            daemon.wait_for(lambda: heal_swap.building(past.path).exists() or past.set_aside())
+            daemon.wait_for(lambda: swap.building(past.path).exists() or past.set_aside())
             daemon.kill()
     past.heal()
     past.assert_whole()

@@ -13,13 +13,13 @@ from process import Running, call
 from projection import EVERYTHING, completed, started
 from world import doubles, line
 
-from shipwrightd import migrate
-from shipwrightd.ingest import heal_check, heal_swap, store_heal
-from shipwrightd.ingest.catchup import backfill
-from shipwrightd.ingest.daemon import StoppedError
-from shipwrightd.ingest.heal import Care
-from shipwrightd.ingest.importing import import_events
-from shipwrightd.ingest.prune import prune
+from shipwrightd.daemon.catch_up import backfill
+from shipwrightd.daemon.loop import StoppedError
+from shipwrightd.database import migrate
+from shipwrightd.maintenance.import_events import import_events
+from shipwrightd.maintenance.prune import prune
+from shipwrightd.recovery import detect, store, swap
+from shipwrightd.recovery.rebuild import Care
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,12 +35,12 @@ def test_every_table_of_the_schema_is_either_copied_or_made_anew() -> None:
         names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         columns = {
             name: db.execute("SELECT count(*) FROM pragma_table_xinfo(?) WHERE hidden = 0", (name,)).get
-            for name in store_heal.RESTORE
+            for name in store.RESTORE
         }
     ours = {name for name in names if not name.startswith(("sqlite_", "memory_search_"))}
-    assert ours - store_heal.RESTORE.keys() == MADE_ANEW
-    assert store_heal.RESTORE.keys() <= ours
-    assert {name: sql.count("?") for name, sql in store_heal.RESTORE.items()} == columns
+    assert ours - store.RESTORE.keys() == MADE_ANEW
+    assert store.RESTORE.keys() <= ours
+    assert {name: sql.count("?") for name, sql in store.RESTORE.items()} == columns
 
 
 # -- the list of free pages
@@ -77,7 +77,7 @@ def test_damaged_list_of_free_pages_costs_nothing(past: Past, damage: str) -> No
 
 def test_whole_list_of_free_pages_is_no_damage(past: Past) -> None:
     with_free_pages(past, 3000)  # more than one page of the list holds
-    assert heal_check.wrong_with_free_pages(past.path) is None
+    assert detect.wrong_with_free_pages(past.path) is None
     assert past.heal() == {}
     past.assert_whole()
 
@@ -176,7 +176,7 @@ def test_recover_finds_damage_in_an_index_of_a_large_database_by_itself(
     with closing(apsw.Connection(str(past.path))) as db:
         db.execute("PRAGMA writable_schema = ON")
         db.execute("UPDATE sqlite_schema SET sql = replace(sql, '(type)', '(stage)') WHERE name = 'events_type'")
-    monkeypatch.setattr(heal_check, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(detect, "WHOLE_BYTES", 0)
     backfill(past.world.home, past.path)
     assert past.set_aside() == []
     done = call(past.world, "recover")
@@ -188,7 +188,7 @@ def test_recover_finds_damage_in_an_index_of_a_large_database_by_itself(
 def test_end_that_is_asked_for_while_it_heals_comes_soon_and_the_next_start_goes_on(past: Past) -> None:
     past.write(past.pages("events")[-1], garbage(PAGE))
     with Running(past.world) as daemon:
-        daemon.wait_for(lambda: heal_swap.building(past.path).exists() or past.set_aside())
+        daemon.wait_for(lambda: swap.building(past.path).exists() or past.set_aside())
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.told()
     past.heal()

@@ -10,12 +10,13 @@ from damage import PAGE, Past, garbage
 from projection import EVERYTHING, started
 from world import line
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest import heal_swap, project
-from shipwrightd.ingest.catchup import backfill, open_database
-from shipwrightd.ingest.heal import Care
-from shipwrightd.ingest.importing import import_events
-from shipwrightd.ingest.prune import prune
+from shipwrightd import projections
+from shipwrightd.daemon.catch_up import backfill, open_database
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.maintenance.import_events import import_events
+from shipwrightd.maintenance.prune import prune
+from shipwrightd.recovery import swap
+from shipwrightd.recovery.rebuild import Care
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def test_ids_of_events_that_were_lost_are_not_given_again(past: Past) -> None:
     backfill(past.world.home, past.path)
     before = [past.rows(sql) for sql in EVERYTHING]
     with closing(open_writer(past.path)) as db, transaction(db):
-        project.rebuild(db)
+        projections.rebuild(db)
     assert [past.rows(sql) for sql in EVERYTHING] == before
 
 
@@ -108,11 +109,11 @@ def test_import_while_a_new_database_waits_goes_into_that_one(
 
     past.write(past.pages("events")[3], garbage(PAGE))
     with monkeypatch.context() as patched:
-        patched.setattr(heal_swap, "fsync_folder", sync)
-        patched.setattr(heal_swap, "note_unfinished", lambda _path: None)
+        patched.setattr(swap, "fsync_folder", sync)
+        patched.setattr(swap, "note_unfinished", lambda _path: None)
         with pytest.raises(Killed):
             healed(past)
-    assert heal_swap.complete(past.path).exists()
+    assert swap.complete(past.path).exists()
     with_imported(past, tmp_path, 19)
     backfill(past.world.home, past.path)
     assert past.rows(IMPORTED) == [(19,)]
@@ -123,16 +124,16 @@ def test_another_database_in_its_place_is_set_aside(past: Past) -> None:
     healed(past)
     ((old,),) = past.rows("SELECT set_aside FROM recoveries")
     before = past.rows("SELECT * FROM events")
-    past.path.rename(heal_swap.complete(past.path))
+    past.path.rename(swap.complete(past.path))
     past.path.write_bytes(b"somebody's")
-    assert heal_swap.finish(past.path)
+    assert swap.finish(past.path)
     assert past.path.with_name(f"{old}.2").read_bytes() == b"somebody's"
     assert past.rows("SELECT * FROM events") == before
 
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_new_database_that_is_damaged_itself_gives_up_its_claim(past: Past, *, moved: bool) -> None:
-    heal_swap.complete(past.path).write_bytes(garbage(50_000))
+    swap.complete(past.path).write_bytes(garbage(50_000))
     if moved:
         past.path.rename(past.path.with_name("shipwright.db.corrupt-20260105T080000Z"))
     past.heal()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from shipwrightd.ingest.heal_pages import HIGHEST, LOWEST, BrokenError, Pages, Reading, record, varint
+from shipwrightd.recovery.pages import HIGHEST, LOWEST, BrokenError, Pages, Reading, record, varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from shipwrightd.ingest.heal_pages import Record
+    from shipwrightd.recovery.pages import Record
 
 PAGE = 1024
 ROWS = 2_000

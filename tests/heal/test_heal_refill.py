@@ -14,11 +14,11 @@ from damage import PAGE, Past, garbage
 from world import Follower, doubles, line
 
 from shipwrightd.errors import MissingError
-from shipwrightd.ingest import heal_swap, store_heal
-from shipwrightd.ingest.heal_pages import varint
-from shipwrightd.ingest.importing import import_events
-from shipwrightd.ingest.prune import prune
-from shipwrightd.ingest.verify import verify
+from shipwrightd.maintenance.import_events import import_events
+from shipwrightd.maintenance.prune import prune
+from shipwrightd.maintenance.verify import verify
+from shipwrightd.recovery import store, swap
+from shipwrightd.recovery.pages import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +124,7 @@ def test_file_that_is_cut_between_two_reads_of_it_is_compared_anew(
     left = [cut(whole)]
 
     def cut_once(_cursor: object, sql: str, _values: object) -> bool:
-        if sql == store_heal.EVENTS_BETWEEN and left:
+        if sql == store.EVENTS_BETWEEN and left:
             past.world.events.write_bytes(left.pop().partition(b"\n")[2])
         return True
 
@@ -296,7 +296,7 @@ def test_rows_are_found_without_a_way_to_them_in_a_file_of_many_pages(past: Past
 
 def test_what_is_set_aside_takes_no_name_that_a_log_or_a_file_has(tmp_path: Path) -> None:
     path, at = tmp_path / "shipwright.db", "2026-01-05T08:30:00Z"
-    assert heal_swap.name_aside(path, at) == "shipwright.db.corrupt-20260105T083000Z"
+    assert swap.name_aside(path, at) == "shipwright.db.corrupt-20260105T083000Z"
     (tmp_path / "shipwright.db.corrupt-20260105T083000Z").touch()
     (tmp_path / "shipwright.db.corrupt-20260105T083000Z.2-wal").touch()
-    assert heal_swap.name_aside(path, at) == "shipwright.db.corrupt-20260105T083000Z.3"
+    assert swap.name_aside(path, at) == "shipwright.db.corrupt-20260105T083000Z.3"

@@ -12,9 +12,9 @@ from damage import PAGE, Past, garbage
 from obstacles import enlarge, small_disk
 from process import Running, status
 
-from shipwrightd import migrate
+from shipwrightd.database import migrate
 from shipwrightd.errors import DatabaseError, MissingError, PathError
-from shipwrightd.ingest import heal_check
+from shipwrightd.recovery import detect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,14 +135,14 @@ def test_long_list_of_free_pages_is_looked_at_as_far_as_a_start_has_time_for(tmp
     path = tmp_path / "some.db"
     with closing(apsw.Connection(str(path))) as db:
         db.execute("PRAGMA page_size = 512; CREATE TABLE kept (x); CREATE TABLE dropped (x)")
-        db.execute("INSERT INTO dropped VALUES (zeroblob(?))", (512 * 126 * (heal_check.TRUNKS + 2),))
+        db.execute("INSERT INTO dropped VALUES (zeroblob(?))", (512 * 126 * (detect.TRUNKS + 2),))
         db.execute("DROP TABLE dropped")
-    assert heal_check.wrong_with_free_pages(path) is None
+    assert detect.wrong_with_free_pages(path) is None
     trunk = int.from_bytes(path.read_bytes()[32:36])
     with path.open("r+b") as file:
         file.seek((trunk - 1) * 512)
         file.write(b"\xff" * 8)
-    assert heal_check.wrong_with_free_pages(path) == f"the list of free pages is damaged at page {trunk}"
+    assert detect.wrong_with_free_pages(path) == f"the list of free pages is damaged at page {trunk}"
 
 
 def test_disk_that_is_full_puts_it_off_until_there_is_space(origin: Past, tmp_path: Path) -> None:

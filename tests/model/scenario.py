@@ -14,16 +14,16 @@ import orjson
 from document_samples import cost, failure
 from world import World, line
 
-from shipwrightd import config
-from shipwrightd.ingest import daemon
-from shipwrightd.ingest.listen import Listener
+from shipwrightd.config import settings as config
+from shipwrightd.daemon import loop
+from shipwrightd.daemon.callbacks import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence, Sequence
 
     import apsw
 
-    from shipwrightd.ingest.listen import Turn
+    from shipwrightd.daemon.callbacks import Turn
 
 REPO = "memory/0123456789ab"
 QUIET_TURNS = 2
@@ -155,14 +155,14 @@ class Script(Listener):
 
 def run_daemon(world: World, listener: Listener) -> None:
     """Run the real loop in this process, without pauses and without watching, until something ends it."""
-    before = daemon.DATABASE_RETRY_S, daemon.BUSY_STEP_S
-    daemon.DATABASE_RETRY_S = (0.0,)  # type: ignore[assignment]
-    daemon.BUSY_STEP_S = 0.001
+    before = loop.DATABASE_RETRY_S, loop.BUSY_STEP_S
+    loop.DATABASE_RETRY_S = (0.0,)  # type: ignore[assignment]
+    loop.BUSY_STEP_S = 0.001
     settings = config.Settings(log_level="error", rescan_s=0.0, settle_s=0.0, watch=False)
     try:
-        daemon.run(config.Config(world.home, world.db_path), settings, lambda: settings, [listener])
+        loop.run(config.Config(world.home, world.db_path), settings, lambda: settings, [listener])
     finally:
-        daemon.DATABASE_RETRY_S, daemon.BUSY_STEP_S = before
+        loop.DATABASE_RETRY_S, loop.BUSY_STEP_S = before
 
 
 # -- what the database says

@@ -13,10 +13,10 @@ import pytest
 from model.scenario import STEPS, Script, difference, run_daemon, says
 from world import World
 
-from shipwrightd import db as database
 from shipwrightd import log
+from shipwrightd.database import connection as database
+from shipwrightd.database.migrate import migrate
 from shipwrightd.errors import ShipwrightdError
-from shipwrightd.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

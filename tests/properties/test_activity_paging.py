@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest.store import add_events
-from shipwrightd.report import activity, activity_ids
-from shipwrightd.report.question import Period, Question
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.journals.store import add_events
+from shipwrightd.reports import activity, activity_ids
+from shipwrightd.reports.question import Period, Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

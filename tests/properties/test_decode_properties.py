@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shipwrightd.ingest.decode import JOURNAL, TEAM, Decoded, Origin, decode_lines
-from shipwrightd.ingest.rows import EVENT_COLUMNS, said
-from shipwrightd.ingest.salvage import salvage
+from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
+from shipwrightd.decoding.rows import EVENT_COLUMNS, said
+from shipwrightd.decoding.salvage import salvage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

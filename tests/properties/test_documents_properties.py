@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest.documents import DOCUMENTS, parse_document
-from shipwrightd.ingest.documents_json import DocumentError
-from shipwrightd.ingest.documents_store import Memory, ingest_document, pack, unpack
-from shipwrightd.ingest.documents_verify import verify_document
-from shipwrightd.ingest.overlap import Remembered, added, overlap, remember
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.documents.json_text import DocumentError
+from shipwrightd.documents.kinds import DOCUMENTS, parse_document
+from shipwrightd.documents.lists import Remembered, added, overlap, remember
+from shipwrightd.documents.store import Memory, ingest_document, pack, unpack
+from shipwrightd.documents.verify import verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

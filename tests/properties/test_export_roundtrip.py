@@ -23,11 +23,11 @@ from properties.test_decode_properties import (
     values,
 )
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest.decode import JOURNAL, TEAM, Origin, decode_lines
-from shipwrightd.ingest.store import add_events
-from shipwrightd.migrate import migrate
-from shipwrightd.report.export_events import line
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database.migrate import migrate
+from shipwrightd.decoding.events import JOURNAL, TEAM, Origin, decode_lines
+from shipwrightd.export.journal_lines import line
+from shipwrightd.journals.store import add_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from projection import NOON
 
-from shipwrightd.db import transaction
-from shipwrightd.ingest import store_upkeep
-from shipwrightd.ingest.decode import JOURNAL, Origin, decode_lines
-from shipwrightd.ingest.importing import take_in
-from shipwrightd.ingest.prune import delete
+from shipwrightd.database.connection import transaction
+from shipwrightd.decoding.events import JOURNAL, Origin, decode_lines
+from shipwrightd.maintenance import store
+from shipwrightd.maintenance.import_events import take_in
+from shipwrightd.maintenance.prune import delete
 
 if TYPE_CHECKING:
     from projection import Books, Event
@@ -65,10 +65,10 @@ def events_of(step: Step) -> list[Event]:
 
 def bring_in(books: Books, step: Step, origin: Origin) -> None:
     """Import the events of a step."""
-    store_upkeep.forget_incoming(books.db)
+    store.forget_incoming(books.db)
     lines = [json.dumps(event).encode() for event in events_of(step)]
     with transaction(books.db):
-        store_upkeep.add_incoming(books.db, decode_lines(lines, origin=origin, final=True).rows, None)
+        store.add_incoming(books.db, decode_lines(lines, origin=origin, final=True).rows, None)
         take_in(books.db)
 
 
@@ -76,7 +76,7 @@ def prune(books: Books, step: Step) -> None:
     """Delete what is old."""
     with transaction(books.db):
         if step.held:
-            store_upkeep.add_held(books.db, books.rows(THIRD), 1 << 62)
+            store.add_held(books.db, books.rows(THIRD), 1 << 62)
         delete(books.db, NOON - step.back_s)
 
 
@@ -96,7 +96,7 @@ def rebuilt_is_the_same(books: Books) -> bool:
 def test_what_is_pruned_still_counts_as_if_it_were_there(past: list[Step], future: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole, pruned = fresh(folder, "whole.db"), fresh(folder, "pruned.db")
-        store_upkeep.lay_out(pruned.db)
+        store.lay_out(pruned.db)
         live(whole, [*past, *future])
         live(pruned, past)
         for step in future:
@@ -121,7 +121,7 @@ def test_imported_events_count_as_if_they_had_come_first(happened: list[Step], c
     older_events = Step("import", history=[event for step in happened[:cut] for event in events_of(step)])
     with tempfile.TemporaryDirectory() as folder:
         in_order, imported = fresh(folder, "order.db"), fresh(folder, "imported.db")
-        store_upkeep.lay_out(imported.db)
+        store.lay_out(imported.db)
         live(in_order, [older_events, *newer])
         live(imported, newer[:1])
         bring_in(imported, older_events, origin)
@@ -137,7 +137,7 @@ def test_imported_events_count_as_if_they_had_come_first(happened: list[Step], c
 def test_a_rebuild_changes_nothing_whatever_was_pruned_and_imported(happened: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         books = fresh(folder, "a.db")
-        store_upkeep.lay_out(books.db)
+        store.lay_out(books.db)
         for step in happened:
             if step.kind == "import":
                 bring_in(books, step, Origin("import/bee"))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from world import Follower, World, doubles, line
 
-from shipwrightd.ingest import clock, compare, tail
-from shipwrightd.ingest.journal import Journal
-from shipwrightd.ingest.sources import JOURNALS
-from shipwrightd.ingest.stream import Stream
+from shipwrightd import clock
+from shipwrightd.journals import compare
+from shipwrightd.journals import lines as tail
+from shipwrightd.journals.follow import Journal
+from shipwrightd.journals.records import Stream
+from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

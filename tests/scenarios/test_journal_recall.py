@@ -6,8 +6,8 @@ import orjson
 import pytest
 from world import Follower, World, doubles, line
 
-from shipwrightd.ingest.prune import prune
-from shipwrightd.ingest.verify import verify
+from shipwrightd.maintenance.prune import prune
+from shipwrightd.maintenance.verify import verify
 
 
 def lines_of(world: World) -> list[bytes]:

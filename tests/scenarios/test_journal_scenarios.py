@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from world import Follower, World, doubles, line
 
-from shipwrightd.ingest.tail import scan
+from shipwrightd.journals.lines import scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable

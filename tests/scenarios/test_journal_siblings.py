@@ -9,9 +9,9 @@ import apsw
 import pytest
 from world import Follower, World
 
-from shipwrightd.ingest import clock
-from shipwrightd.ingest.journal import Journal
-from shipwrightd.ingest.sources import JOURNALS
+from shipwrightd import clock
+from shipwrightd.journals.follow import Journal
+from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from pathlib import Path

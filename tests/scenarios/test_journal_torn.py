@@ -7,9 +7,9 @@ import os
 import pytest
 from world import Follower, World, doubles, line
 
-from shipwrightd.ingest.importing import import_events
-from shipwrightd.ingest.prune import prune
-from shipwrightd.ingest.verify import verify
+from shipwrightd.maintenance.import_events import import_events
+from shipwrightd.maintenance.prune import prune
+from shipwrightd.maintenance.verify import verify
 
 YOUNGEST = 1_800_000_000  # seconds since 1970, later than all lines
 

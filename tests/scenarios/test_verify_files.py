@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from shipwrightd.ingest.verify import verify
+from shipwrightd.maintenance.verify import verify
 
 if TYPE_CHECKING:
     from world import Follower, World

@@ -14,8 +14,8 @@ from hostile import answers
 from process import places
 from world import World
 
-from shipwrightd.db import open_reader, open_writer
-from shipwrightd.ingest import catchup
+from shipwrightd.daemon import catch_up
+from shipwrightd.database.connection import open_reader, open_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def world(tmp_path: Path) -> World:
     """Return a home whose database is good until a test changes it."""
     world = World(tmp_path)
     world.append(3)
-    assert catchup.backfill(world.home, world.db_path).errors == []
+    assert catch_up.backfill(world.home, world.db_path).errors == []
     return world
 
 

@@ -13,10 +13,18 @@ from hostile import answers
 from process import places
 from world import World
 
-from shipwrightd import config
-from shipwrightd.db import WriterLock, lock_is_held, lock_path, open_reader, open_writer, prepare_folder, read_holder
+from shipwrightd.config import settings as config
+from shipwrightd.database.connection import (
+    WriterLock,
+    lock_is_held,
+    lock_path,
+    open_reader,
+    open_writer,
+    prepare_folder,
+    read_holder,
+)
 from shipwrightd.errors import ConfigError, DatabaseError, PathError
-from shipwrightd.report.export_file import destination
+from shipwrightd.export.files import destination
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import pytest
 from process import Running, call
 from world import World
 
-from shipwrightd.db import WriterLock, lock_path, open_writer, prepare_folder
+from shipwrightd.database.connection import WriterLock, lock_path, open_writer, prepare_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from projection import Books, event
 from world import Daemon, Follower, World, doubles
 from world import eventually as holds
 
-from shipwrightd.db import open_reader
+from shipwrightd.database.connection import open_reader
 from shipwrightd.errors import DatabaseError, MissingError, PathError
-from shipwrightd.report import backup
-from shipwrightd.report.backup import back_up
-from shipwrightd.report.export_file import destination
+from shipwrightd.export import backup
+from shipwrightd.export.backup import back_up
+from shipwrightd.export.files import destination
 
 if TYPE_CHECKING:
     from pathlib import Path

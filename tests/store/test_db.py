@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from shipwrightd import db as database
-from shipwrightd.db import (
+from shipwrightd.database import connection as database
+from shipwrightd.database.connection import (
     APPLICATION_ID,
     WriterLock,
     lock_is_held,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import sys
 from pathlib import Path
-from shipwrightd.db import WriterLock
+from shipwrightd.database.connection import WriterLock
 lock = WriterLock(Path(sys.argv[1]))
 lock.acquire({"pid": 4711})
 print("held", flush=True)
@@ -47,7 +47,7 @@ sys.stdin.read()
 ASKER = """
 import sys
 from pathlib import Path
-from shipwrightd.db import lock_is_held
+from shipwrightd.database.connection import lock_is_held
 print("asking", flush=True)
 while True:
     lock_is_held(Path(sys.argv[1]))

@@ -12,17 +12,17 @@ import apsw
 import pytest
 from world import World, line
 
-from shipwrightd.db import WriterLock, lock_path, open_writer
-from shipwrightd.ingest.catchup import backfill
-from shipwrightd.ingest.documents import DOCUMENTS
-from shipwrightd.ingest.sources import JOURNALS
-from shipwrightd.migrate import known
-from shipwrightd.report.doctor import given, shipwright, sources
-from shipwrightd.report.doctor.books import COUNTS
-from shipwrightd.report.doctor.database import expected
-from shipwrightd.report.doctor.examine import Diagnosis, _guarded, examine
-from shipwrightd.report.doctor.finding import Case, Finding
-from shipwrightd.report.doctor.text import answer, page
+from shipwrightd.daemon.catch_up import backfill
+from shipwrightd.database.connection import WriterLock, lock_path, open_writer
+from shipwrightd.database.migrate import known
+from shipwrightd.doctor import given, shipwright, sources
+from shipwrightd.doctor.books import COUNTS
+from shipwrightd.doctor.database import expected
+from shipwrightd.doctor.examine import Diagnosis, _guarded, examine
+from shipwrightd.doctor.finding import Case, Finding
+from shipwrightd.doctor.text import answer, page
+from shipwrightd.documents.kinds import DOCUMENTS
+from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

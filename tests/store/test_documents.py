@@ -20,12 +20,12 @@ from document_samples import (
     take,
 )
 
-from shipwrightd.db import open_writer
-from shipwrightd.ingest.documents import parse_document
-from shipwrightd.ingest.documents_json import decode, entry_hash
-from shipwrightd.ingest.documents_store import Outcome
-from shipwrightd.ingest.documents_verify import verify_document
-from shipwrightd.ingest.overlap import Added, added
+from shipwrightd.database.connection import open_writer
+from shipwrightd.documents.json_text import decode, entry_hash
+from shipwrightd.documents.kinds import parse_document
+from shipwrightd.documents.lists import Added, added
+from shipwrightd.documents.store import Outcome
+from shipwrightd.documents.verify import verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

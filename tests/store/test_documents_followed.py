@@ -7,7 +7,7 @@ import pytest
 from process import call
 from world import Follower, World
 
-from shipwrightd.ingest.documents_json import MOST_FRAGMENTS
+from shipwrightd.documents.json_text import MOST_FRAGMENTS
 
 
 def put(world: World, name: str, content: bytes) -> None:

@@ -18,8 +18,8 @@ from document_samples import (
     take,
 )
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.ingest.documents_store import Outcome, ingest_document, known_documents
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.documents.store import Outcome, ingest_document, known_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from projection import Books, completed, entry, event, spent, started
 
-from shipwrightd.db import open_reader, transaction
-from shipwrightd.report.export import TABLES, Form, Wish, columns, pour
-from shipwrightd.report.export_text import Csv, JsonArray, JsonLines
-from shipwrightd.report.question import QuestionError
+from shipwrightd.database.connection import open_reader, transaction
+from shipwrightd.export.tables import TABLES, Form, Wish, columns, pour
+from shipwrightd.export.text import Csv, JsonArray, JsonLines
+from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.report.export import Writer
+    from shipwrightd.export.tables import Writer
 
 # What only the program itself has a use for.
 INTERNAL = {

@@ -9,11 +9,11 @@ import apsw
 import pytest
 from projection import Books
 
-from shipwrightd.db import open_reader, open_writer
-from shipwrightd.ingest.catchup import backfill
-from shipwrightd.report.export import Wish, pour
-from shipwrightd.report.export_events import line
-from shipwrightd.report.export_text import JsonLines
+from shipwrightd.daemon.catch_up import backfill
+from shipwrightd.database.connection import open_reader, open_writer
+from shipwrightd.export.journal_lines import line
+from shipwrightd.export.tables import Wish, pour
+from shipwrightd.export.text import JsonLines
 
 if TYPE_CHECKING:
     from pathlib import Path

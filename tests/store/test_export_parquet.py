@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from projection import Books, completed, event, started
 
-from shipwrightd.db import open_reader
-from shipwrightd.report.export import TABLES, Wish, columns, pour
+from shipwrightd.database.connection import open_reader
+from shipwrightd.export.tables import TABLES, Wish, columns, pour
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -35,7 +35,7 @@ def reader(database: Path) -> Iterator[apsw.Connection]:
 
 def file_of(db: apsw.Connection, table: str) -> Any:
     """Return the Parquet file that an export of the table makes."""
-    from shipwrightd.report.export_parquet import Parquet  # noqa: PLC0415 - needs pyarrow
+    from shipwrightd.export.parquet import Parquet  # noqa: PLC0415 - needs pyarrow
 
     out = io.BytesIO()
     pour(db, Wish(table), Parquet(out, table, columns(db, table)))
@@ -93,8 +93,8 @@ def test_bytes_are_bytes(database: Path, reader: apsw.Connection) -> None:
 def test_group_ends_by_rows_and_by_bytes(
     database: Path, reader: apsw.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shipwrightd.report.export_parquet.GROUP_ROWS", 4)
-    monkeypatch.setattr("shipwrightd.report.export_parquet.GROUP_BYTES", 1_000)
+    monkeypatch.setattr("shipwrightd.export.parquet.GROUP_ROWS", 4)
+    monkeypatch.setattr("shipwrightd.export.parquet.GROUP_BYTES", 1_000)
     books = Books(database)
     books.db.executemany(ADD_PIECE, [(at, b"x" * (600 if at >= 8 else 1)) for at in range(13)])
     books.db.close()

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from shipwrightd.config import Config, Settings
-from shipwrightd.ingest.listen import Turn
-from shipwrightd.monitor import courier as couriers
-from shipwrightd.monitor.alarm import RAISED, Notice, Trouble
-from shipwrightd.monitor.hook import Hook, inheritable, payload
+from shipwrightd.config.settings import Config, Settings
+from shipwrightd.daemon.callbacks import Turn
+from shipwrightd.monitoring import courier as couriers
+from shipwrightd.monitoring.alarms import RAISED, Notice, Trouble
+from shipwrightd.monitoring.hook import Hook, inheritable, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

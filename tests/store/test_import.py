@@ -11,11 +11,11 @@ import orjson
 import pytest
 from world import Follower, World, line
 
-from shipwrightd.db import open_reader
+from shipwrightd.database.connection import open_reader
 from shipwrightd.errors import LockedError, MissingError, PathError
-from shipwrightd.ingest.importing import Imported, Mark, import_events, mark_of
-from shipwrightd.ingest.tail import MAX_LINE_BYTES
-from shipwrightd.ingest.verify import verify
+from shipwrightd.journals.lines import MAX_LINE_BYTES
+from shipwrightd.maintenance.import_events import Imported, Mark, import_events, mark_of
+from shipwrightd.maintenance.verify import verify
 
 if TYPE_CHECKING:
     from pathlib import Path

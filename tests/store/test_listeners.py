@@ -6,9 +6,9 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from shipwrightd.config import Config, Settings
-from shipwrightd.ingest import daemon
-from shipwrightd.ingest.listen import Batch, Listener, Turn
+from shipwrightd.config.settings import Config, Settings
+from shipwrightd.daemon import loop
+from shipwrightd.daemon.callbacks import Batch, Listener, Turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_listener_hears_of_each_step_of_a_daemons_life(home: Path) -> None:
 
     settings = Settings(watch=False)
     config = Config(home, home / "shipwrightd" / "shipwright.db")
-    daemon.run(config, settings, lambda: Settings(log_level="debug", watch=False), [Listener(), diary])
+    loop.run(config, settings, lambda: Settings(log_level="debug", watch=False), [Listener(), diary])
 
     assert diary.heard == ["started info", "following", "reloading", "reloaded debug", "stopping"]
     assert [(batch.source, batch.records, batch.size_bytes) for batch in diary.batches] == [

@@ -7,11 +7,11 @@ from contextlib import closing
 import pytest
 from world import Follower, World, line
 
-from shipwrightd.db import open_writer, transaction
+from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.errors import LockedError
-from shipwrightd.ingest import store
-from shipwrightd.ingest.maintain import rebuild, retry_quarantine
-from shipwrightd.ingest.store import Quarantined
+from shipwrightd.journals import store
+from shipwrightd.journals.store import Quarantined
+from shipwrightd.maintenance.retry import rebuild, retry_quarantine
 
 STATES = "SELECT id, state FROM quarantine ORDER BY id"
 

@@ -10,8 +10,8 @@ from document_samples import FAILURES, PATTERNS, failure, failures, take
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.migrate import known
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database.migrate import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

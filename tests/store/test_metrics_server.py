@@ -11,9 +11,9 @@ import pytest
 from scrape import exchange, get
 
 from shipwrightd.errors import ConfigError, PathError
-from shipwrightd.monitor import server as serving
-from shipwrightd.monitor.request import TEXT, Answer
-from shipwrightd.monitor.server import CONNECTIONS, Server, bound, is_local
+from shipwrightd.monitoring import server as serving
+from shipwrightd.monitoring.request import TEXT, Answer
+from shipwrightd.monitoring.server import CONNECTIONS, Server, bound, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

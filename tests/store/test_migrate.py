@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from shipwrightd.db import open_reader, open_writer
+from shipwrightd.database.connection import open_reader, open_writer
+from shipwrightd.database.migrate import known, migrate, migrations_folder, pending, version
 from shipwrightd.errors import DatabaseError
-from shipwrightd.migrate import known, migrate, migrations_folder, pending, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

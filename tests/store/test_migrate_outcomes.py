@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from projection import Books, completed, entry, reaped, spent, started
 
-from shipwrightd.migrate import migrate
+from shipwrightd.database.migrate import migrate
 
 if TYPE_CHECKING:
     import apsw

@@ -10,14 +10,14 @@ import pytest
 from projection import NOON, Books, completed, event, spent, stage, started
 from world import Follower, World, line
 
-from shipwrightd.db import transaction
+from shipwrightd.daemon.catch_up import open_database
+from shipwrightd.database.connection import transaction
 from shipwrightd.errors import LockedError, MissingError, PathError
-from shipwrightd.ingest import store_upkeep
-from shipwrightd.ingest.catchup import open_database
-from shipwrightd.ingest.importing import import_events
-from shipwrightd.ingest.prune import Pruned, delete, need_space, preview, prune
-from shipwrightd.ingest.store_upkeep import Old
-from shipwrightd.ingest.verify import verify
+from shipwrightd.maintenance import store
+from shipwrightd.maintenance.import_events import import_events
+from shipwrightd.maintenance.prune import Pruned, delete, need_space, preview, prune
+from shipwrightd.maintenance.store import Old
+from shipwrightd.maintenance.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -308,7 +308,7 @@ def test_a_prune_that_ended_before_it_shrank_is_finished_by_the_next(world: Worl
     follow(world)
     forget_files(world)
     db, lock = open_database(world.db_path, world.home, "prune")
-    store_upkeep.lay_out(db)
+    store.lay_out(db)
     with transaction(db):
         delete(db, EPOCH + 4_000)
     db.close()

@@ -11,20 +11,20 @@ from document_samples import take
 from projection import NOON, event
 from rich.console import Console
 
-from shipwrightd.db import open_writer
-from shipwrightd.report import activity
-from shipwrightd.report.activity_ids import BLOCK_BITS, Wanted, blocks, newest
-from shipwrightd.report.compat import activity as compat
-from shipwrightd.report.page import Page
-from shipwrightd.report.question import YEAR_10000, Period, Question, QuestionError
-from shipwrightd.report.show.activity import follow, show
+from shipwrightd.database.connection import open_writer
+from shipwrightd.reports import activity
+from shipwrightd.reports.activity_ids import BLOCK_BITS, Wanted, blocks, newest
+from shipwrightd.reports.compat import activity as compat
+from shipwrightd.reports.question import YEAR_10000, Period, Question, QuestionError
+from shipwrightd.reports.terminal.activity import follow, show
+from shipwrightd.reports.terminal.table import Page
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from projection import Books
 
-    from shipwrightd.report.activity import Activity
+    from shipwrightd.reports.activity import Activity
 
 STATE = {
     "active_jobs": [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from projection import NOON, Books, Event, completed, entry, reaped, spent, started
 from reports import DAY, question, report
 
-from shipwrightd.report.costs import Costs, Line, Others, collect, forecast_of, rows, whole_days
+from shipwrightd.reports.costs import Costs, Line, Others, collect, forecast_of, rows, whole_days
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

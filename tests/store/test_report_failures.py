@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from projection import NOON, Books, completed, reaped, stage, started
 from reports import DAY, question, report
 
-from shipwrightd.report.failures import Cell, ClassFailures, IssueFailures, StageFailures, collect, rows
+from shipwrightd.reports.failures import Cell, ClassFailures, IssueFailures, StageFailures, collect, rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from reports import question, report
 from rich.console import Console
 
-from shipwrightd.db import open_writer, transaction
-from shipwrightd.report.compat import memory as dashboards
-from shipwrightd.report.extent import nothing
-from shipwrightd.report.memory import Memory, collect, rows
-from shipwrightd.report.memory_repos import matching
-from shipwrightd.report.memory_search import expression
-from shipwrightd.report.page import Page
-from shipwrightd.report.question import QuestionError
-from shipwrightd.report.show.memory import show
+from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.reports.compat import memory as dashboards
+from shipwrightd.reports.extent import nothing
+from shipwrightd.reports.memory import Memory, collect, rows
+from shipwrightd.reports.memory_repos import matching
+from shipwrightd.reports.memory_search import expression
+from shipwrightd.reports.question import QuestionError
+from shipwrightd.reports.terminal.memory import show
+from shipwrightd.reports.terminal.table import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

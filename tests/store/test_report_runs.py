@@ -13,11 +13,11 @@ from reports import DAY, question, report
 from rich.console import Console
 
 from shipwrightd.errors import MissingError
-from shipwrightd.report.page import Page
-from shipwrightd.report.question import QuestionError, utc
-from shipwrightd.report.runs import BY_STATUS, BY_TIME, Runs, collect, rows
-from shipwrightd.report.runs_one import Detail, Trouble
-from shipwrightd.report.show.runs import show
+from shipwrightd.reports.question import QuestionError, utc
+from shipwrightd.reports.runs import BY_STATUS, BY_TIME, Runs, collect, rows
+from shipwrightd.reports.runs_one import Detail, Trouble
+from shipwrightd.reports.terminal.runs import show
+from shipwrightd.reports.terminal.table import Page
 
 if TYPE_CHECKING:
     from pathlib import Path

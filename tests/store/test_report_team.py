@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from projection import NOON, event, stage, started
 from rich.console import Console
 
-from shipwrightd.report import team
-from shipwrightd.report.page import Page
-from shipwrightd.report.question import Period, Question
-from shipwrightd.report.show.team import show
+from shipwrightd.reports import team
+from shipwrightd.reports.question import Period, Question
+from shipwrightd.reports.terminal.table import Page
+from shipwrightd.reports.terminal.team import show
 
 if TYPE_CHECKING:
     from projection import Books
 
-    from shipwrightd.report.team import Session, Team
+    from shipwrightd.reports.team import Session, Team
 
 DAY_S = 86_400
 QUICK = settings(max_examples=60)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from projection import NOON, Books, completed, reaped, started
 from reports import DAY, question, report
 
-from shipwrightd.report.throughput import collect, rows
+from shipwrightd.reports.throughput import collect, rows
 
 if TYPE_CHECKING:
     from pathlib import Path

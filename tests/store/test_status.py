@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.db import WriterLock, lock_path, open_writer
+from shipwrightd.database.connection import WriterLock, lock_path, open_writer
 from shipwrightd.errors import DatabaseError
-from shipwrightd.report.lag import unread_for, utc, written_at
-from shipwrightd.report.quarantine import Piece
-from shipwrightd.report.render import (
+from shipwrightd.status.collect import WATCHING, Source, Status, collect
+from shipwrightd.status.lag import unread_for, utc, written_at
+from shipwrightd.status.quarantine import Piece
+from shipwrightd.status.text import (
     ROOMY,
     Column,
     age_of,
@@ -27,7 +28,6 @@ from shipwrightd.report.render import (
     status_text,
     table,
 )
-from shipwrightd.report.status import WATCHING, Source, Status, collect
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,10 +13,10 @@ import pytest
 from scrape import Scraped
 
 from shipwrightd import __version__
-from shipwrightd.db import WriterLock, lock_path, open_writer
-from shipwrightd.exposition import text
-from shipwrightd.report.prometheus import metrics
-from shipwrightd.report.status import collect
+from shipwrightd.database.connection import WriterLock, lock_path, open_writer
+from shipwrightd.monitoring.exposition import text
+from shipwrightd.status.collect import collect
+from shipwrightd.status.prometheus import metrics
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,10 +17,10 @@ from conftest import ROOT
 from projection import NOON, Books, completed, entry, event, reaped, spent, stage, started, told
 from reports import DAY, question
 
-from shipwrightd.db import open_reader
-from shipwrightd.ingest import catchup
-from shipwrightd.report import activity, costs, dora, failures, memory, runs, stages, team, throughput
-from shipwrightd.report.question import moment
+from shipwrightd.daemon import catch_up
+from shipwrightd.database.connection import open_reader
+from shipwrightd.reports import activity, costs, dora, failures, memory, runs, stages, team, throughput
+from shipwrightd.reports.question import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.report.question import Question
+    from shipwrightd.reports.question import Question
 
 DOCUMENT = (ROOT / "docs" / "views.md").read_text()
 SECTIONS = dict(re.findall(r"^## (v_\w+)\n(.*?)(?=^## |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL))
@@ -57,7 +57,7 @@ def corpus(request: pytest.FixtureRequest, fixtures_dir: Path, tmp_path_factory:
         home.mkdir()
         journal = gzip.decompress((fixtures_dir / "large" / "events.jsonl.gz").read_bytes())
         (home / "events.jsonl").write_bytes(journal)
-    catchup.backfill(home, place / "shipwright.db")
+    catch_up.backfill(home, place / "shipwright.db")
     return place / "shipwright.db"
 
 

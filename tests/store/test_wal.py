@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from shipwrightd.db import open_reader, open_writer
-from shipwrightd.ingest.wal import MIB, PATIENCE_S, Log, patience
+from shipwrightd.database.connection import open_reader, open_writer
+from shipwrightd.database.wal import MIB, PATIENCE_S, Log, patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ import pytest
 from process import AS_ANY_USER
 
 from shipwrightd.__main__ import status_arguments
-from shipwrightd.db import WriterLock, lock_path, open_writer
+from shipwrightd.database.connection import WriterLock, lock_path, open_writer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,9 +20,9 @@ from document_samples import costs, failure, failures
 from projection import NOON, completed, event, published, reaped, spent, stage, started, told
 from world import eventually
 
-from shipwrightd.db import open_reader
-from shipwrightd.ingest.catchup import backfill
-from shipwrightd.report.dashboard import FailsError, RefusedError, answer
+from shipwrightd.daemon.catch_up import backfill
+from shipwrightd.dashboard.api import FailsError, RefusedError, answer
+from shipwrightd.database.connection import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

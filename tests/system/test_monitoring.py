@@ -15,7 +15,7 @@ import pytest
 from process import Running, places
 from scrape import Scraped, get
 
-from shipwrightd.report.status import collect
+from shipwrightd.status.collect import collect
 
 if TYPE_CHECKING:
     from pathlib import Path

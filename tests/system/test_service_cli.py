@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from shipwrightd import service
-from shipwrightd.service_launchd import LABEL
-from shipwrightd.service_steps import Remove, Run, Step, Write
+from shipwrightd.service import plan
+from shipwrightd.service.launchd import LABEL
+from shipwrightd.service.steps import Remove, Run, Step, Write
 
 pytestmark = pytest.mark.system
 
@@ -160,16 +160,16 @@ class Mac:
     """A place for an agent, and what launchctl was told."""
 
     def __init__(self, tmp_path: Path, launchctl: Path) -> None:
-        self.place = service.place(env={"HOME": str(tmp_path)}, platform="darwin")
+        self.place = plan.place(env={"HOME": str(tmp_path)}, platform="darwin")
         self._launchctl = launchctl
 
-    def start(self, *words: str) -> service.Start:
-        return service.Start(("/opt/bin/shipwrightd", "run", *words), {}, Path("/Users/ada/.shipwright"))
+    def start(self, *words: str) -> plan.Start:
+        return plan.Start(("/opt/bin/shipwrightd", "run", *words), {}, Path("/Users/ada/.shipwright"))
 
     def take(self, steps: list[Step]) -> list[str]:
         """Take the steps and return what they were in short."""
         self._launchctl.with_name("launchctl.told").write_text("")
-        service.carry_out(steps)
+        plan.carry_out(steps)
         return [step.command[1] if isinstance(step, Run) else type(step).__name__ for step in steps]
 
     def told(self) -> list[str]:
@@ -184,26 +184,26 @@ def mac(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> Mac:
 
 
 def test_an_agent_is_installed_once_updated_and_removed(mac: Mac) -> None:
-    first = mac.take(service.install(mac.place, mac.start(), start_now=True))
+    first = mac.take(plan.install(mac.place, mac.start(), start_now=True))
     assert first == [Write.__name__, "enable", "bootstrap"]
     assert plistlib.loads(mac.place.path.read_bytes())["Label"] == LABEL
     assert mac.place.path.stat().st_mode & 0o777 == 0o600
-    assert service.state(mac.place).running
-    assert service.install(mac.place, mac.start(), start_now=True) == []
+    assert plan.state(mac.place).running
+    assert plan.install(mac.place, mac.start(), start_now=True) == []
 
     other = mac.start("--db", "/other.db")
-    assert mac.take(service.install(mac.place, other, start_now=True)) == [
+    assert mac.take(plan.install(mac.place, other, start_now=True)) == [
         Write.__name__, "bootout", "enable", "bootstrap",
     ]  # fmt: skip
     assert mac.told() == ["bootout", "enable", "bootstrap", "bootstrap"], "again, for it was not gone at once"
     assert "/other.db" in mac.place.path.read_text()
 
-    assert mac.take(service.control(mac.place, "restart")) == ["kickstart"]
-    assert mac.take(service.uninstall(mac.place)) == ["bootout", Remove.__name__]
+    assert mac.take(plan.control(mac.place, "restart")) == ["kickstart"]
+    assert mac.take(plan.uninstall(mac.place)) == ["bootout", Remove.__name__]
     assert not mac.place.path.exists()
-    assert service.uninstall(mac.place) == []
+    assert plan.uninstall(mac.place) == []
 
 
 def test_an_agent_that_shall_not_start_now_waits_for_the_next_login(mac: Mac) -> None:
-    assert mac.take(service.install(mac.place, mac.start(), start_now=False)) == [Write.__name__]
-    assert not service.state(mac.place).running
+    assert mac.take(plan.install(mac.place, mac.start(), start_now=False)) == [Write.__name__]
+    assert not plan.state(mac.place).running

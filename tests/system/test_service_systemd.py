@@ -10,8 +10,8 @@ import pytest
 from booted import PROGRAM, UID, USER, Machine, machine, unmount
 from world import DEADLINE_S, eventually, line
 
-from shipwrightd.service import STATE_FOLDER, SYSUSERS
-from shipwrightd.service_systemd import UNIT
+from shipwrightd.service.plan import STATE_FOLDER, SYSUSERS
+from shipwrightd.service.systemd import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

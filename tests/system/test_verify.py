@@ -13,7 +13,7 @@ import pytest
 from process import Running, call
 from world import World, line
 
-from shipwrightd.ingest.tail import MAX_LINE_BYTES
+from shipwrightd.journals.lines import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shipwrightd.ingest.listen import Turn
-from shipwrightd.monitor.alarm import QUIET_S, RAISED, RESOLVED, SAID, Alarms, Notice, Trouble, standing
+from shipwrightd.daemon.callbacks import Turn
+from shipwrightd.monitoring.alarms import QUIET_S, RAISED, RESOLVED, SAID, Alarms, Notice, Trouble, standing
 
 WAITING = Trouble("database_waiting")
 JOURNAL = Trouble("source_error", "events.jsonl")

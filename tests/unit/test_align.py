@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipwrightd.ingest.align import (
+from shipwrightd.journals.align import (
     EXTEND_LINES,
     Run,
     RunSearch,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shipwrightd.config import (
+from shipwrightd.config.files import paths, writers
+from shipwrightd.config.keys import NAMES, masked
+from shipwrightd.config.settings import (
     Config,
     Settings,
     Value,
@@ -20,8 +22,6 @@ from shipwrightd.config import (
     settings_path,
     warn_if_shipwrights_own,
 )
-from shipwrightd.config_files import paths, writers
-from shipwrightd.config_keys import NAMES, masked
 from shipwrightd.errors import ConfigError
 from shipwrightd.text import visible
 

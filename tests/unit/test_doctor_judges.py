@@ -10,24 +10,13 @@ from pathlib import Path
 import pytest
 
 from shipwrightd import __version__
-from shipwrightd.report.doctor import (
-    clock,
-    database,
-    given,
-    lock,
-    places,
-    program,
-    shipwright,
-    sources,
-    space,
-    watching,
-)
-from shipwrightd.report.doctor.finding import Finding
-from shipwrightd.report.doctor.lock import Holder
-from shipwrightd.report.doctor.places import Entry
-from shipwrightd.report.doctor.shipwright import Installed
-from shipwrightd.report.doctor.space import Space
-from shipwrightd.report.doctor.watching import Use
+from shipwrightd.doctor import clock, database, given, lock, places, program, shipwright, sources, space, watching
+from shipwrightd.doctor.finding import Finding
+from shipwrightd.doctor.lock import Holder
+from shipwrightd.doctor.places import Entry
+from shipwrightd.doctor.shipwright import Installed
+from shipwrightd.doctor.space import Space
+from shipwrightd.doctor.watching import Use
 
 GIB = 1 << 30
 

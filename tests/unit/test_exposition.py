@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scrape import Scraped
 
-from shipwrightd.exposition import Histogram, Metric, counter, gauge, text
+from shipwrightd.monitoring.exposition import Histogram, Metric, counter, gauge, text
 
 NASTY = 'a"b\\c\nd\x1b[2J\u2028\udcff é'
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipwrightd.ingest.heal_align import NONE, pair_up
+from shipwrightd.recovery.align import NONE, pair_up
 
 MARKS = st.lists(st.integers(0, 5), max_size=12)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.config import Settings
-from shipwrightd.ingest.listen import Batch, Listener, Listeners, Turn
-from shipwrightd.ingest.notify import Mailbox, Supervisor, status, supervisor
+from shipwrightd.config.settings import Settings
+from shipwrightd.daemon.callbacks import Batch, Listener, Listeners, Turn
+from shipwrightd.daemon.systemd import Mailbox, Supervisor, status, supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from shipwrightd.ingest.overlap import Added, Remembered, added, overlap, remember, surplus
+from shipwrightd.documents.lists import Added, Remembered, added, overlap, remember, surplus
 
 
 def entries(letters: str) -> list[bytes]:

@@ -10,7 +10,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from shipwrightd.report.page import Col, Page, duration, money, number, percent
+from shipwrightd.reports.terminal.table import Col, Page, duration, money, number, percent
 
 
 def page(*, width: int = 60, encoding: str = "utf-8") -> tuple[Page, io.BytesIO]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipwrightd.report.question import (
+from shipwrightd.reports.question import (
     DAY_S,
     UNITS,
     Period,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipwrightd.monitor.request import MOST_BYTES, Answer, answer
+from shipwrightd.monitoring.request import MOST_BYTES, Answer, answer
 
 PATHS = {"/metrics": lambda: Answer(200, "figures é\n"), "/healthz": lambda: Answer(503, "unwell\n")}
 

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shipwrightd import service
-from shipwrightd import service_launchd as launchd
-from shipwrightd import service_systemd as systemd
 from shipwrightd.errors import PathError, UnavailableError
-from shipwrightd.service_steps import State, fill, template
+from shipwrightd.service import launchd, plan, systemd
+from shipwrightd.service.steps import State, fill, template
 
 ODD = '/home/ada/it\'s 100%h of $HOME, "ü" \\x41: <done> & @HOME@/.shipwright'
 COMMAND = ("/opt/ship wright/bin/shipwrightd", "run", "--home", ODD)
@@ -224,10 +222,10 @@ def test_what_systemctl_shows_is_understood() -> None:
 
 def test_the_log_is_asked_for_where_it_is() -> None:
     unit = Path("/etc/systemd/system/shipwrightd.service")
-    assert service.log_command(service.Place(unit, system=True), 5, follow=True) == (
+    assert plan.log_command(plan.Place(unit, system=True), 5, follow=True) == (
         "journalctl", "--unit=shipwrightd.service", "--lines=5", "--no-pager", "--follow",
     )  # fmt: skip
-    assert service.log_command(service.Place(unit), 5, follow=False) == (
+    assert plan.log_command(plan.Place(unit), 5, follow=False) == (
         "journalctl", "--user-unit=shipwrightd.service", "--lines=5", "--no-pager",
     )  # fmt: skip
 
@@ -246,17 +244,17 @@ def test_the_log_is_asked_for_where_it_is() -> None:
     ],
 )
 def test_a_service_has_its_place(env: dict[str, str], *, system: bool, platform: str, path: str) -> None:
-    place = service.place(system=system, env=env, platform=platform)
+    place = plan.place(system=system, env=env, platform=platform)
     assert (str(place.path), place.system, place.on_macos) == (path, system, platform == "darwin")
 
 
 def test_on_macos_there_is_no_service_of_the_system() -> None:
     with pytest.raises(UnavailableError, match="leave --system out"):
-        service.place(system=True, platform="darwin")
+        plan.place(system=True, platform="darwin")
 
 
 @pytest.mark.parametrize("path", ["/root/.local/bin/shipwrightd", "/home/a/b", "/var/x", "/srv/x", "/tmp/x"])  # noqa: S108
 def test_a_program_that_the_system_service_cannot_see_is_refused(path: str) -> None:
     with pytest.raises(PathError, match="below /opt or /usr"):
-        service.refuse_hidden(Path(path))
-    service.refuse_hidden(Path("/opt/home/x"))
+        plan.refuse_hidden(Path(path))
+    plan.refuse_hidden(Path("/opt/home/x"))

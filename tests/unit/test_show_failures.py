@@ -8,8 +8,8 @@ import io
 import pytest
 from rich.console import Console
 
-from shipwrightd.report.page import Page
-from shipwrightd.report.show.failures import across, shade, shortened
+from shipwrightd.reports.terminal.failures import across, shade, shortened
+from shipwrightd.reports.terminal.table import Page
 
 
 def days(number: int) -> list[str]:

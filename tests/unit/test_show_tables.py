@@ -10,12 +10,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from shipwrightd.report import costs, dora, stages, throughput
-from shipwrightd.report.page import Page
-from shipwrightd.report.show.costs import show as show_costs
-from shipwrightd.report.show.dora import show as show_dora
-from shipwrightd.report.show.stages import show as show_stages
-from shipwrightd.report.show.throughput import show as show_throughput
+from shipwrightd.reports import costs, dora, stages, throughput
+from shipwrightd.reports.terminal.costs import show as show_costs
+from shipwrightd.reports.terminal.dora import show as show_dora
+from shipwrightd.reports.terminal.stages import show as show_stages
+from shipwrightd.reports.terminal.table import Page
+from shipwrightd.reports.terminal.throughput import show as show_throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""Settings: flags, environment and files; what is allowed, and where each value came from."""

@@ -1,0 +1,101 @@
+"""The settings files: where they are looked for, what they hold, who may write to them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipwrightd.database import ownership
+from shipwrightd.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BELOW = Path("shipwrightd") / "config.toml"
+SYSTEM = Path("/etc") / BELOW
+FILE_BYTES = 1 << 20  # a larger file is none of settings
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One settings file as it was found."""
+
+    path: Path
+    exists: bool = False
+    table: Mapping[str, object] = field(default_factory=dict)
+    problem: str | None = None  # why nothing could be read from it
+    open_to: str | None = None  # who else may write to it, and what to do about that
+
+
+def paths(env: Mapping[str, str]) -> list[Path]:
+    """Return where settings are looked for, the strongest first.
+
+    The user's, then those of `$XDG_CONFIG_DIRS` (default `/etc/xdg`, as the XDG base directory
+    specification has it), then `/etc`. macOS has `/etc`, too, and no other place there.
+    """
+    own = _folder(env.get("XDG_CONFIG_HOME", "")) or _home_config(env)
+    listed = (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
+    shared = [folder / BELOW for folder in map(_folder, listed) if folder]
+    return list(dict.fromkeys([*([own / BELOW] if own else []), *shared, SYSTEM]))
+
+
+def _folder(text: str) -> Path | None:
+    """Return an absolute path; relative ones are to be ignored, says the specification."""
+    return Path(text) if text.startswith("/") else None
+
+
+def _home_config(env: Mapping[str, str]) -> Path | None:
+    try:
+        home = Path(env["HOME"]) if env.get("HOME") else Path("~").expanduser()
+    except RuntimeError:  # a user without a home has no settings of their own
+        return None
+    return home / ".config" if home.is_absolute() else None
+
+
+def read(path: Path) -> File:
+    """Return what a settings file holds. One that is not there is no problem, one that cannot be read is."""
+    try:
+        content, found = _content(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return File(path)
+    except OSError as error:
+        problem = f"cannot read the settings {path}: {error.strerror} (check its owner and mode)"
+        return File(path, exists=True, problem=problem)
+    import tomllib  # noqa: PLC0415 - only for who has a settings file
+
+    try:
+        table = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested beyond reason
+        problem = f"the settings {path} are not TOML: {visible(str(error))}"
+        return File(path, exists=True, problem=problem)
+    return File(path, exists=True, table=table, open_to=writers(path, found, os.geteuid()))
+
+
+def _content(path: Path) -> tuple[bytes, os.stat_result]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe must not stop us
+    try:
+        found = os.fstat(fd)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(0, "it is a folder", str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(0, "it is no regular file", str(path))
+        if found.st_size > FILE_BYTES:
+            raise OSError(0, f"it is larger than {FILE_BYTES} bytes", str(path))
+        return os.read(fd, FILE_BYTES), found
+    finally:
+        os.close(fd)
+
+
+def writers(path: Path, found: os.stat_result, user: int) -> str | None:
+    """Return who besides the user and root may write to a file, with what to do about it; None for nobody.
+
+    The folder may be anyone's: a file that another puts in this one's place is theirs, and told by its owner.
+    """
+    if found.st_uid not in {0, user}:
+        return f"{path} belongs to another user (uid {found.st_uid}): `chown {user} {path}`"
+    if ownership.others_can_write(found):
+        return f"{path} may be written by others (mode {stat.S_IMODE(found.st_mode):04o}): `chmod go-w {path}`"
+    return None

@@ -1,0 +1,1 @@
+"""The run loop: when to read, and who is told."""

@@ -1,0 +1,298 @@
+"""File-system events -> "look again". Alone in importing watchdog.
+
+An event is a hint and nothing more: the stat pass of the loop finds whatever
+no event told, and everything works, a little later, with watching switched
+off. watchdog's threads can end, or go blind, without a word; `Watch.check`
+is there to notice, to start again, and to say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from watchdog.events import (
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from shipwrightd.database.mounts import network_type, read_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from watchdog.observers.api import BaseObserver, ObservedWatch
+
+# Not asked for: opening, reading and closing, which our own looks cause; and
+# closing after a write, which would wake us a second time for every append.
+EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileDeletedEvent]
+MAX_CHANGED = 1_000  # paths kept between two looks; beyond it a look at all costs less
+STOP_WITHIN_S = 0.4
+BLIND_AFTER = 3  # growths that no event told ...
+BLIND_WITHIN_S = 60.0  # ... within this time, and as long without one before we trust again
+BACK_OFF_MAX_S = 300.0
+BACK_OFF_QUIET_S = 600.0  # longer than the longest wait, or trouble would look like quiet
+LIMITS = {
+    errno.ENOSPC: "the system's limit of watches is reached (fs.inotify.max_user_watches)",
+    errno.EMFILE: "the limit of open files or of inotify instances is reached",
+    errno.ENFILE: "the system's limit of open files is reached",
+}
+
+
+class Blindness:
+    """Judges whether events get lost, from the growths that none of them told."""
+
+    def __init__(self) -> None:
+        """Begin by trusting."""
+        self._missed: deque[float] = deque(maxlen=BLIND_AFTER)
+        self._blind = False
+
+    def missed(self, now: float) -> None:
+        """Count a growth that the stat pass found and no event had announced."""
+        self._missed.append(now)
+        if len(self._missed) == BLIND_AFTER and now - self._missed[0] <= BLIND_WITHIN_S:
+            self._blind = True
+
+    def stands(self, now: float) -> bool:
+        """Tell whether watching counts as blind; it stops to after a quiet time."""
+        if self._blind and now - self._missed[-1] > BLIND_WITHIN_S:
+            self._blind = False
+        return self._blind
+
+
+class BackOff:
+    """Spaces out attempts: the first failure costs nothing, each further one twice the wait."""
+
+    def __init__(self) -> None:
+        """Begin without a failure."""
+        self._last = -BACK_OFF_QUIET_S
+        self._wait_s = 0.0
+
+    def failed(self, now: float) -> None:
+        """Count a failure and put off the next attempt."""
+        quiet = now - self._last > BACK_OFF_QUIET_S
+        self._wait_s = 0.0 if quiet else min(max(1.0, 2 * self._wait_s), BACK_OFF_MAX_S)
+        self._last = now
+
+    def ready(self, now: float) -> bool:
+        """Tell whether the next attempt is due."""
+        return now >= self._last + self._wait_s
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return which folder this is, or None while there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A folder under watch: watchdog's handle, which folder it was, and its network type if any."""
+
+    handle: ObservedWatch
+    identity: tuple[int, int]
+    network: str
+
+
+class _Handler(FileSystemEventHandler):
+    """Runs in watchdog's thread, which an exception would end: it raises none and does no I/O."""
+
+    def __init__(self, note: Callable[[str], None], note_all: Callable[[], None]) -> None:
+        self._note = note
+        self._note_all = note_all
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Note the path, and for a move both."""
+        try:
+            for path in (event.src_path, event.dest_path):
+                if path:
+                    self._note(os.fsdecode(path))
+        except Exception:  # noqa: BLE001 - what we cannot judge is a reason to look, never to die
+            self._note_all()
+
+
+class Watch:
+    """Rings a bell when a source may have changed, and says when it cannot tell.
+
+    All methods belong to one thread; only the handler runs in watchdog's.
+    """
+
+    def __init__(self, bell: threading.Event, is_source: Callable[[str], bool]) -> None:
+        """Ring `bell` for paths that `is_source` accepts; it runs in another thread and must be cheap."""
+        self._bell = bell
+        self._is_source = is_source
+        self._lock = threading.Lock()
+        self._changed: set[str] = set()
+        self._look_at_all = False
+        self._handler = _Handler(self._note, self._note_all)
+        self._observer: BaseObserver | None = None
+        self._watched: dict[str, _Watched] = {}
+        self._trouble: dict[str, str] = {}
+        self._back_off = BackOff()
+        self._blindness = Blindness()
+        self._blind_path = ""
+        self._renewed = False
+        self.starts = 0  # how often watchdog was started
+
+    def start(self, folders: Sequence[Path]) -> None:
+        """Begin to watch these real folders; call it before the first look, so that nothing falls between.
+
+        A folder that is missing or cannot be watched is left to `check`.
+        """
+        self._reconcile(_present(folders), time.monotonic())
+
+    def check(self, folders: Sequence[Path]) -> list[str]:
+        """Make watching fit the folders and its threads live; return why it is degraded, if it is.
+
+        Newly watched folders ring the bell: what happened in them before went unseen.
+        """
+        now = time.monotonic()
+        present = _present(folders)
+        if self._reconcile(present, now):
+            self._note_all()
+        return self._reasons(present, now)
+
+    def changed(self) -> set[str] | None:
+        """Return the sources that events told of since the last call; None means look at all."""
+        with self._lock:
+            changed, look_at_all = self._changed, self._look_at_all
+            self._changed, self._look_at_all = set(), False
+        return None if look_at_all else changed
+
+    def note_unannounced(self, path: str) -> None:
+        """Count that the stat pass found a growth which no event had told within a second."""
+        self._blind_path = path
+        self._blindness.missed(time.monotonic())
+
+    def stop(self) -> None:
+        """End watching, within half a second."""
+        observer, self._observer = self._observer, None
+        self._watched.clear()
+        if observer is None:
+            return
+        with contextlib.suppress(OSError, RuntimeError, KeyError):  # its folders may be gone already
+            observer.stop()
+        with contextlib.suppress(RuntimeError):  # its thread may never have started
+            observer.join(STOP_WITHIN_S)
+
+    def _note(self, path: str) -> None:
+        if not self._is_source(path):
+            return
+        with self._lock:
+            if len(self._changed) < MAX_CHANGED:
+                self._changed.add(path)
+            elif path not in self._changed:
+                self._look_at_all = True
+        self._bell.set()
+
+    def _note_all(self) -> None:
+        with self._lock:
+            self._look_at_all = True
+        self._bell.set()
+
+    def _reconcile(self, present: dict[str, tuple[int, int]], now: float) -> bool:
+        """Watch exactly the folders that are present; tell whether any was added."""
+        if self._observer is not None and self._is_dead_or_blind(self._observer, now):
+            self.stop()
+            self._back_off.failed(now)
+        self._drop_stale(present)
+        missing = [path for path in present if path not in self._watched]
+        if not missing or not self._back_off.ready(now):
+            return False
+        return self._add(missing, present, now)
+
+    def _is_dead_or_blind(self, observer: BaseObserver, now: float) -> bool:
+        """Tell whether watchdog has to be started anew: once for each time it goes blind."""
+        blind = self._blindness.stands(now)
+        renew = blind and not self._renewed
+        self._renewed = blind
+        return renew or not observer.is_alive()
+
+    def _drop_stale(self, present: dict[str, tuple[int, int]]) -> None:
+        """Forget folders that are gone, are others by now, or whose thread has ended."""
+        observer = self._observer
+        if observer is None:
+            return
+        alive = {emitter.watch for emitter in observer.emitters if emitter.is_alive()}
+        for path, watched in list(self._watched.items()):
+            if present.get(path) == watched.identity and watched.handle in alive:
+                continue
+            del self._watched[path]
+            try:
+                observer.unschedule(watched.handle)
+            except (KeyError, OSError, RuntimeError):  # its books are in disorder: begin afresh
+                self.stop()
+                return
+
+    def _add(self, missing: list[str], present: dict[str, tuple[int, int]], now: float) -> bool:
+        """Watch these folders as far as the system allows; tell whether any could be."""
+        self._trouble.clear()
+        added = False
+        mounts = read_mounts()
+        for path in missing:
+            try:
+                handle = self._running().schedule(self._handler, path, event_filter=EVENTS)
+            except FileNotFoundError:
+                continue  # gone since we looked; the next check sees
+            except (OSError, RuntimeError) as error:
+                self._trouble[path] = _explain(error)
+                if isinstance(error, OSError) and error.errno in LIMITS:
+                    break  # the others would meet the same limit
+                continue
+            self._watched[path] = _Watched(handle, present[path], network_type(mounts, path))
+            added = True
+        if self._trouble:
+            self._back_off.failed(now)
+        return added
+
+    def _running(self) -> BaseObserver:
+        """Return the observer, started."""
+        if self._observer is None:
+            observer = Observer()
+            observer.start()
+            self.starts += 1
+            self._observer = observer
+        return self._observer
+
+    def _reasons(self, present: dict[str, tuple[int, int]], now: float) -> list[str]:
+        """Say what keeps events from being relied on, one line for each cause."""
+        reasons = {
+            self._trouble.get(path, "watching is about to be started again"): None
+            for path in present
+            if path not in self._watched
+        }
+        reasons |= {
+            f"writers on other machines go unnoticed: the file system is {watched.network}": None
+            for watched in self._watched.values()
+            if watched.network
+        }
+        if self._blindness.stands(now):
+            reasons[f"events are being lost, last one for {self._blind_path}"] = None
+        return list(reasons)
+
+
+def _present(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:
+    """Return the folders that exist, and which each one is."""
+    found = {str(folder): _identity(folder) for folder in folders}
+    return {path: identity for path, identity in found.items() if identity is not None}
+
+
+def _explain(error: OSError | RuntimeError) -> str:
+    if isinstance(error, OSError):
+        return LIMITS.get(error.errno or 0, f"cannot watch a folder: {error.strerror or error}")
+    return f"cannot watch a folder: {error}"

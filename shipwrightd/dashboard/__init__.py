@@ -1,0 +1,1 @@
+"""The answers of Shipwright's own dashboard, from the database. Read-only."""

@@ -1,0 +1,229 @@
+"""The figures as the dashboard works them out of events, its errors included. One function an endpoint.
+
+The names of the JavaScript it follows are in server.ts; what it adds up, in which order and with which rounding
+is the same here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from shipwrightd.dashboard import events as journal
+from shipwrightd.dashboard.events import epoch
+from shipwrightd.dashboard.grades import COMPLETED, STARTED, grades_of, is_success, percent
+from shipwrightd.dashboard.javascript import NAN, cents, entries, number, parse_int, plus, rounded, text, total, truthy
+from shipwrightd.dashboard.request import FailsError, day_at
+from shipwrightd.reports.question import DAY_S, WEEK_S
+
+if TYPE_CHECKING:
+    import apsw
+
+    from shipwrightd.dashboard.events import Event
+    from shipwrightd.dashboard.request import Asked
+
+STAGE_COMPLETED, STAGE_FAILED = "stage.completed", "stage.failed"
+MONEY = ("pipeline.cost", "cost.record")  # the same money twice
+PRICES = {"opus": (15, 75), "sonnet": (3, 15), "haiku": (0.25, 1.25)}  # US dollars a million tokens, in and out
+SLOW_S, MODERATE_S = 600, 300
+BOTTLENECKS = 5
+BOTTLENECK_DAYS = 7
+Answer = dict[str, Any]
+
+
+def history(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/metrics/history."""
+    days = asked.dora_period()
+    events = journal.since(db, (COMPLETED, STAGE_COMPLETED), NAN)
+    done = [event for event in events if event["type"] == COMPLETED]
+    good = [event for event in done if is_success(event)]
+    starts = journal.since(db, (COMPLETED, STARTED), asked.cutoff(days))
+    recent = sum(epoch(event) >= asked.now - DAY_S for event in good)
+    whole = total(event.get("duration_s") or 0 for event in good)
+    return {
+        "success_rate": percent(len(good), len(done)) or 0,
+        "avg_duration_s": rounded(number(whole) / len(good)) if good else 0,
+        "throughput_per_hour": cents(recent / 24),
+        "total_completed": len(good),
+        "total_failed": len(done) - len(good),
+        "stage_durations": {
+            stage: rounded(number(total(found)) / len(found)) for stage, found in entries(durations(events))
+        },
+        "daily_counts": daily_counts(done, asked),
+        "dora_grades": grades_of(starts, days, asked.now),
+    }
+
+
+def durations(events: list[Event]) -> dict[str, list[Any]]:
+    """Return what each completed stage took, in order of the file."""
+    found: dict[str, list[Any]] = {}
+    for event in events:
+        if event["type"] == STAGE_COMPLETED and truthy(event.get("stage")):
+            found.setdefault(text(event["stage"]), []).append(event.get("duration_s") or 0)
+    return found
+
+
+def daily_counts(done: list[Event], asked: Asked) -> list[Answer]:
+    """Return completed and failed runs of each of the last seven days."""
+    counts = {day: {"completed": 0, "failed": 0} for day in asked.days(7)}
+    for event in done:
+        if (day := day_of(event)) in counts:
+            counts[day]["completed" if is_success(event) else "failed"] += 1
+    return [{"date": day, **count} for day, count in counts.items()]
+
+
+def day_of(event: Event) -> str:
+    """Return the date in an event's ts. Raises FailsError where ts is no text."""
+    ts = event.get("ts")
+    if not truthy(ts):
+        return ""
+    if not isinstance(ts, str):
+        raise FailsError(f"the ts of an event is {text(ts)}, no text")
+    return ts.partition("T")[0]
+
+
+def dora_trend(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/metrics/dora-trend: what is within a week, and then within seven days before now."""
+    ends = week_ends(asked)
+    events = journal.since(db, (COMPLETED, STARTED), ends[0] - WEEK_S) if ends else []
+    weeks = []
+    for end in ends:
+        within = [event for event in events if end - WEEK_S <= epoch(event) < end]
+        weeks.append({"week": day_at(end), "grades": grades_of(within, 7, asked.now)})
+    return {"weeks": weeks}
+
+
+def week_ends(asked: Asked) -> list[int]:
+    """Return the seconds at which each week of the period ends, the oldest first."""
+    period = asked.period(30)
+    weeks = 0 if math.isnan(period) else max(math.ceil(period / 7), 0)
+    return [asked.now - at * WEEK_S for at in range(weeks - 1, -1, -1)]
+
+
+def stage_performance(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/metrics/stage-performance."""
+    period = asked.period(7)
+    half = NAN if math.isnan(period) else asked.now - math.floor(period / 2) * DAY_S
+    stages: dict[str, list[Event]] = {}
+    for event in journal.since(db, (STAGE_COMPLETED,), asked.cutoff(period)):
+        if truthy(event.get("stage")):
+            stages.setdefault(text(event["stage"]), []).append(event)
+    return {"stages": [_stage(name, found, half) for name, found in entries(stages)]}
+
+
+def _stage(name: str, found: list[Event], half: float) -> Answer:
+    took = [event.get("duration_s") or 0 for event in found]
+    early = [event.get("duration_s") or 0 for event in found if epoch(event) < half]
+    late = [event.get("duration_s") or 0 for event in found if not epoch(event) < half]
+    paid = [event["cost_usd"] for event in found if number(event.get("cost_usd")) > 0]
+    average = number(total(took)) / len(took)
+    first, second = (number(total(part)) / len(part) if part else average for part in (early, late))
+    return {
+        "name": name,
+        "avgDuration": rounded(average),
+        "minDuration": min(map(number, took)),
+        "maxDuration": max(map(number, took)),
+        "count": len(took),
+        "cost": cents(total(paid)),
+        "trend": rounded((second - first) / first * 100) if first > 0 else 0,
+    }
+
+
+def bottlenecks(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/metrics/bottlenecks."""
+    found = durations(journal.since(db, (STAGE_COMPLETED,), asked.cutoff(BOTTLENECK_DAYS)))
+    return ranked([(stage, rounded(number(total(took)) / len(took))) for stage, took in entries(found)])
+
+
+def ranked(averages: list[tuple[str, float]]) -> Answer:
+    """Return the five stages with the longest average, with what the dashboard says of them."""
+    order = sorted(averages, key=lambda found: -found[1])[:BOTTLENECKS]
+    return {"bottlenecks": [_bottleneck(stage, average) for stage, average in order]}
+
+
+def _bottleneck(stage: str, average: float) -> Answer:
+    if average > SLOW_S:
+        impact = "high"
+        words = f"averages {rounded(average / 60):.0f}min — consider parallelization or caching"
+    elif average > MODERATE_S:
+        impact, words = "medium", "is moderately slow — review for optimization opportunities"
+    else:
+        impact, words = "low", "is performing well"
+    return {"stage": stage, "avgDuration": average, "impact": impact, "suggestion": f"{stage} {words}"}
+
+
+def throughput_trend(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/metrics/throughput-trend."""
+    period = asked.period(30)
+    counts = dict.fromkeys(asked.days(period), 0)
+    for event in journal.since(db, (COMPLETED,), asked.cutoff(period)):
+        if is_success(event) and (day := day_of(event)) in counts:
+            counts[day] += 1
+    return {"daily": [{"date": day, "throughput": cents(count / 24)} for day, count in counts.items()]}
+
+
+def failure_heatmap(db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/metrics/failure-heatmap."""
+    heatmap: dict[str, dict[str, int]] = {}
+    for event in journal.since(db, (STAGE_FAILED,), NAN):
+        stage = text(event["stage"]) if truthy(event.get("stage")) else "unknown"
+        if day := day_of(event):
+            days = heatmap.setdefault(stage, {})
+            days[day] = days.get(day, 0) + 1
+    return {"heatmap": heatmap}
+
+
+def cost_of(event: Event) -> Any:  # noqa: ANN401 - a number, or a text where the event has one
+    """Return what an event cost: what it says, else its tokens' price. Raises FailsError where the model is no text."""
+    cost = event.get("cost_usd")
+    if truthy(cost):
+        return cost
+    model = event.get("model") or "sonnet"
+    if not isinstance(model, str):
+        raise FailsError(f"the model of an event is {text(model)}, no text")
+    price_in, price_out = PRICES.get(model.lower(), PRICES["sonnet"])
+    read, written = (number(event.get(key) or 0) for key in ("input_tokens", "output_tokens"))
+    return read / 1_000_000 * price_in + written / 1_000_000 * price_out
+
+
+def costs_breakdown(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/costs/breakdown."""
+    sums: dict[str, dict[str, Any]] = {"stage": {}, "model": {}, "issue": {}}
+    whole: Any = 0
+    for event in journal.since(db, MONEY, asked.cutoff(asked.period(7))):
+        cost = cost_of(event)
+        if number(cost) <= 0:
+            continue
+        whole = plus(whole, cost)
+        for key, found in sums.items():
+            named = event.get(key)
+            if truthy(named) or key != "issue":
+                name = text(named) if truthy(named) else "unknown"
+                found[name] = plus(found.get(name) or 0, cost)
+    return {
+        "byStage": {name: cents(cost) for name, cost in sums["stage"].items()},
+        "byModel": {name: cents(cost) for name, cost in sums["model"].items()},
+        "byIssue": _rounded_issues(sums["issue"]),
+        "total": cents(whole),
+    }
+
+
+def _rounded_issues(found: dict[str, Any]) -> dict[str, Any]:
+    """Return each issue's money rounded, which the dashboard looks up under parseInt of the issue."""
+    for name in list(found):
+        key = text(parse_int(name))
+        found[key] = cents(found.get(key, NAN))
+    return found
+
+
+def costs_trend(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/costs/trend."""
+    period = asked.period(30)
+    sums: dict[str, Any] = dict.fromkeys(asked.days(period), 0)
+    for event in journal.since(db, MONEY, asked.cutoff(period)):
+        cost = cost_of(event)
+        if number(cost) <= 0:
+            continue
+        if (day := day_of(event)) in sums:
+            sums[day] = plus(sums[day], cost)
+    return {"daily": [{"date": day, "cost": cents(cost)} for day, cost in sums.items()]}

@@ -1,0 +1,216 @@
+"""The dashboard's answers about the team, the queue and memory, which it reads from JSON documents. Both readings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from shipwrightd.dashboard import events
+from shipwrightd.dashboard.request import FailsError
+
+if TYPE_CHECKING:
+    import apsw
+
+    from shipwrightd.dashboard.request import Asked
+
+Answer = dict[str, Any]
+ONLINE_MS, IDLE_MS, GONE_MS = 30_000, 120_000, 86_400_000
+
+DEVELOPERS = """
+SELECT developer, machine, hostname, platform, last_heartbeat_ms, daemon_running, daemon_pid, active_jobs, queued, extra
+FROM sessions WHERE present AND last_heartbeat_ms > ? ORDER BY last_heartbeat_ms DESC, id"""
+QUEUED = "SELECT count(*) FROM daemon_queue WHERE present"
+QUEUE = """
+SELECT q.id, q.issue, coalesce((SELECT t.title FROM daemon_titles AS t WHERE t.id = q.id), '')
+FROM daemon_queue AS q WHERE q.present ORDER BY q.position, q.id"""
+TRIAGE = """
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
+FROM events INDEXED BY events_issue
+WHERE issue = ? AND type = 'daemon.triage' AND origin = 'events.jsonl' ORDER BY id DESC LIMIT 1"""
+TRIAGED = ("complexity", "impact", "priority", "age", "dependency", "memory", "score")
+
+FILES = """
+SELECT substr(source, 8, instr(substr(source, 8), '/') - 1) FROM checkpoints
+WHERE kind = 'document' AND digest IS NOT NULL AND source LIKE 'memory/%/' || ? ORDER BY source"""
+FAILURES = """
+SELECT pattern, sum(coalesce(frequency, 1)),
+    coalesce(max(nullif(root_cause, '')), ''), coalesce(max(nullif(fix, '')), '')
+FROM memory_entries WHERE entry_type = 'failure' GROUP BY pattern ORDER BY 2 DESC, 1"""
+DECISIONS = """
+SELECT repo_hash, pattern, first_seen, extra FROM memory_entries WHERE entry_type = 'decision' ORDER BY repo_hash, id"""
+LEARNINGS = """
+SELECT pattern, first_seen, extra FROM memory_entries WHERE repo_hash = 'global' AND entry_type = 'learning'
+ORDER BY id"""
+# A failure is an issue's when it was seen while a run of the issue was going on, at a stage that failed in it.
+OF_ISSUE = """
+WITH failed AS (
+    SELECT DISTINCT r.started_epoch AS since, coalesce(r.ended_epoch, r.last_epoch) + 60 AS until, s.stage
+    FROM pipeline_runs AS r JOIN pipeline_stages AS s ON s.run_id = r.id
+    WHERE r.issue = ?1 AND s.status = 'failed'
+)
+SELECT m.pattern, m.stage, m.root_cause, m.fix, m.frequency, m.last_seen, m.extra
+FROM memory_entries AS m
+WHERE m.entry_type = 'failure' AND EXISTS (
+    SELECT 1 FROM failed AS f WHERE f.stage = m.stage AND (
+        unixepoch(m.first_seen) BETWEEN f.since AND f.until OR unixepoch(m.last_seen) BETWEEN f.since AND f.until))
+ORDER BY m.id"""
+
+
+def team(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/team: who was heard of within a day, the last first."""
+    return _team(_developers(db, asked.now * 1000))
+
+
+def team_original(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/team as the original does. Raises FailsError for a developer without a list of jobs."""
+    found = _developers(db, asked.now * 1000)
+    for developer in found:
+        for key in ("active_jobs", "queued"):
+            if developer[key] is None:
+                raise FailsError(f"a developer has no list {key}")
+    return _team(found)
+
+
+def _developers(db: apsw.Connection, now_ms: int) -> list[Answer]:
+    return [_developer(row, now_ms) for row in db.execute(DEVELOPERS, (now_ms - GONE_MS,))]
+
+
+def _developer(row: tuple[Any, ...], now_ms: int) -> Answer:
+    developer, machine, hostname, platform, heard_ms, running, pid, jobs, queued, extra = row
+    return {
+        "developer_id": developer,
+        "machine_name": machine,
+        "hostname": hostname,
+        "platform": platform,
+        "last_heartbeat": heard_ms,
+        "daemon_running": None if running is None else bool(running),
+        "daemon_pid": pid,
+        "active_jobs": _json(jobs, None),
+        "queued": _json(queued, None),
+        **_json(extra, {}),
+        "_presence": presence(now_ms - heard_ms),
+    }
+
+
+def _json(text: str | None, absent: Any) -> Any:  # noqa: ANN401 - any JSON
+    return absent if text is None else json.loads(text)
+
+
+def presence(age_ms: float) -> str:
+    """Return online, idle or offline."""
+    if age_ms < ONLINE_MS:
+        return "online"
+    return "idle" if age_ms < IDLE_MS else "offline"
+
+
+def _team(developers: list[Answer]) -> Answer:
+    return {
+        "developers": developers,
+        "total_online": sum(developer["_presence"] == "online" for developer in developers),
+        "total_active_pipelines": sum(len(developer["active_jobs"] or ()) for developer in developers),
+        "total_queued": sum(len(developer["queued"] or ()) for developer in developers),
+    }
+
+
+def queue(db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/queue/detailed with each item's issue, title and last triage."""
+    queued: list[tuple[Any, ...]] = db.execute(QUEUE).fetchall()
+    return {"queue": [_item(db, issue, title) for _, issue, title in queued]}
+
+
+def _item(db: apsw.Connection, issue: int | str | None, title: str) -> Answer:
+    row = None if issue is None else db.execute(TRIAGE, (issue,)).fetchone()
+    event = {} if row is None else events.read(row)
+    triage = {key: event[key] for key in TRIAGED if event.get(key) is not None}
+    return {"issue": issue or 0, "title": title, "score": 0, **triage}
+
+
+def queue_original(db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/queue/detailed as the original does, which takes no text for an issue."""
+    return {"queue": [{"issue": 0, "title": "", "score": 0} for _ in range(db.execute(QUEUED).get)]}
+
+
+def patterns(db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/memory/patterns: each failure with its sightings, those that were pruned since as well."""
+    return {
+        "patterns": [
+            {"pattern": pattern, "frequency": times, "rootCause": cause, "fix": fix}
+            for pattern, times, cause, fix in db.execute(FAILURES)
+        ]
+    }
+
+
+def patterns_original(db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/memory/patterns as the original does, which takes each whole file for one failure."""
+    times = len(files(db, "failures.json"))
+    return {"patterns": [{"pattern": "unknown", "frequency": times, "rootCause": "", "fix": ""}] if times else []}
+
+
+def files(db: apsw.Connection, name: str) -> list[str]:
+    """Return the folders below memory/ that hold a file of this name now."""
+    return [folder for (folder,) in db.execute(FILES, (name,))]
+
+
+def decisions(db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/memory/decisions: all decisions, in one list."""
+    return {"decisions": [decision for _, decision in _decisions(db)]}
+
+
+def _decisions(db: apsw.Connection) -> list[tuple[str, Answer]]:
+    return [
+        (repo, {**_json(extra, {}), **_told(summary=summary, recorded_at=at)})
+        for repo, summary, at, extra in db.execute(DECISIONS)
+    ]
+
+
+def _told(**values: str | None) -> Answer:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def decisions_original(db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/memory/decisions as the original does: one object a file, which holds the list."""
+    found = _decisions(db)
+    return {
+        "decisions": [
+            {"decisions": [decision for repo, decision in found if repo == folder]}
+            for folder in files(db, "decisions.json")
+        ]
+    }
+
+
+def learnings(db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/memory/global: what was learned in one repository for all."""
+    return {
+        "learnings": [
+            {**_told(type=kind, captured_at=at), **_json(extra, {})} for kind, at, extra in db.execute(LEARNINGS)
+        ]
+    }
+
+
+def learnings_original(_db: apsw.Connection, _asked: Asked) -> Answer:
+    """Answer /api/memory/global as the original does, which looks under a name that nobody writes."""
+    return {"learnings": []}
+
+
+def failures(db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/memory/failures/N: failures seen while a run of the issue was failing at their stage."""
+    return {
+        "patterns": [
+            {
+                "pattern": pattern,
+                "stage": stage,
+                "root_cause": cause,
+                "fix": fix,
+                "seen_count": times,
+                "last_seen": seen,
+                **_json(extra, {}),
+            }
+            for pattern, stage, cause, fix, times, seen, extra in db.execute(OF_ISSUE, (asked.issue(4),))
+        ]
+    }
+
+
+def failures_original(_db: apsw.Connection, asked: Asked) -> Answer:
+    """Answer /api/memory/failures/N as the original does, which looks for an issue that no failure has."""
+    asked.issue(4)
+    return {"patterns": []}

@@ -1,0 +1,1 @@
+"""Bytes of a journal to event rows. Pure."""

@@ -1,0 +1,214 @@
+"""Reads a record the way its writers shape it, where JSON's own rules give up.
+
+The shape is flat and compact: {"key":value,"key":value}. Values may hold bare quotes, so a quote alone ends
+no string, what follows it does. Where a text looks exactly like that, the earliest end is taken:
+
+    a string ends at the first quote followed by  ,"key":  or by the closing braces that end the record.
+
+A record whose strings all keep to JSON's escapes, as v3.0.0 writes them, is not guessed at: each quote says what
+it is. Elsewhere two exceptions keep quoted JSON whole: an object of valid JSON inside a string is stepped over,
+and a string beginning with an unescaped object or list ends only behind a closing bracket.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from shipwrightd.decoding.damaged_text import BARE_QUOTE, ESCAPED_BODY, Escaping, bare_value, escaping_of, unescape
+from shipwrightd.decoding.exact_json import Fields, JsonText, Pairs, Scalar, flatten, prefix, render_pairs, storable
+
+# Keys are identifiers, possibly with stray quotes; any other text counts as a key only if a value follows it.
+_KEY_TEXT: Final = r'"(?P<key>[\w.\-"]{1,64}(?=":)|(?:[^"\\\x00-\x09\x0b-\x1f]|\\["\\]){0,200}(?=":["\-0-9{\[,}tfn]))":'
+_KEY: Final = re.compile(_KEY_TEXT)
+_NEXT_KEY: Final = re.compile("," + _KEY_TEXT)
+_QUOTE: Final = re.compile(r'"(?=[,}])')
+_BARE_END: Final = re.compile(r"[,}]")
+_JSON_OPENS: Final = re.compile(r'[{\[]\s*["{\[]')
+_MAX_DEPTH: Final = 16  # writers nest two deep
+_DECODE_TRIES: Final = 16  # keeps the time linear in the length
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A string's text as written; what it means is judged when the whole record is known."""
+
+    text: str
+
+
+_Found = list[tuple[str, "Scalar | _Body | _Found"]]
+
+
+def scan_fields(text: str, *, lax: bool = False) -> Fields | None:
+    """Read the fields of the record that fills the text, None when it does not end with the text.
+
+    lax lets a string end where a text that goes on in a later line could look so, too: in a backslash at the
+    end of the record, or before a list or object inside it is complete.
+    """
+    if not text.startswith("{"):
+        return None
+    found = _Scan(text, escaped=True).fields() or _Scan(text, lax=lax).fields()
+    return None if found is None else _settle(found, escaping_of(_bodies(found, top=True)), top=True)
+
+
+@dataclass(slots=True)
+class _Scan:
+    text: str
+    lax: bool = False
+    escaped: bool = False  # only for records whose strings all keep to JSON's escapes
+    tries: int = field(default=_DECODE_TRIES)
+
+    def fields(self) -> _Found | None:
+        """Read all fields in order, None when the record does not close at the end of the text."""
+        stack: list[_Found] = [[]]
+        position = 1
+        while key := _KEY.match(self.text, position):
+            name, start = key["key"], key.end()
+            if self._nests(start, len(stack)):
+                inner: _Found = []
+                stack[-1].append((name, inner))
+                stack.append(inner)
+                position = start + 1
+                continue
+            value, stop = self._value(start, len(stack))
+            if stop < 0:
+                return None
+            stack[-1].append((name, value))
+            after = self._after_braces(stop, len(stack))
+            if after == len(self.text):
+                return stack[0]
+            del stack[len(stack) - (after - stop) :]
+            position = after + 1
+        return None
+
+    def _nests(self, start: int, depth: int) -> bool:
+        """Whether a damaged object begins here, to be read field by field."""
+        if not self.text.startswith("{", start) or depth >= _MAX_DEPTH or not _KEY.match(self.text, start + 1):
+            return False
+        return self._decode(start)[1] < 0
+
+    def _value(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
+        """Read the value that begins at start; the position behind it is -1 when it does not end."""
+        if self.text.startswith('"', start):
+            return self._string(start + 1, depth)
+        if self.text.startswith(("{", "["), start):
+            value, end = self._decode(start)
+            flat = flatten([("", value)]) if end >= 0 and self._is_end(end, depth) else None
+            if flat:
+                return flat[0][1], end
+        for mark in _BARE_END.finditer(self.text, start):
+            stop = mark.start()
+            if self._is_end(stop, depth):
+                token = self.text[start:stop]
+                surplus = token.count("}") - token.count("{")  # of a record that ended before, or goes on
+                refused = surplus > 0 or (surplus < 0 and not self.lax)
+                return (None, -1) if refused else (bare_value(storable(token)), stop)
+        return None, -1
+
+    def _string(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
+        if self.escaped:
+            body = ESCAPED_BODY.match(self.text, start)
+            stop = body.end() if body else -1
+            ends = self.text.startswith('"', stop) and self._is_end(stop + 1, depth)
+            return (_Body(self.text[start:stop]), stop + 1) if ends else (None, -1)
+        quotes_json = _JSON_OPENS.match(self.text, start) is not None and not self._ends_at_once(start, depth)
+        stop = self._decode(start)[1] if quotes_json else -1
+        if not (stop >= 0 and self.text.startswith('"', stop) and self._ends_string(stop, depth)):
+            quotes_json = quotes_json and (self.tries > 0 or not self.lax)  # a vain search goes to the end
+            stop = self._string_end(start, depth, behind="}]" if quotes_json else "")
+        if stop < 0 and quotes_json and self.lax:
+            stop = self._string_end(start, depth)
+        return (None, -1) if stop < 0 else (_Body(self.text[start:stop]), stop + 1)
+
+    def _ends_at_once(self, start: int, depth: int) -> bool:
+        """Whether the first bare quote ends the string: in quoted JSON it would begin one."""
+        quote = BARE_QUOTE.search(self.text, start)
+        return quote is not None and self._ends_string(quote.start(), depth)
+
+    def _string_end(self, start: int, depth: int, *, behind: str = "") -> int:
+        """Find the quote that ends the string, only `behind` one of these characters; -1 for none."""
+        seen, passed = start, -1
+        mark = _QUOTE.search(self.text, start)
+        while mark:
+            quote = mark.start()
+            if (not behind or self.text[quote - 1] in behind) and self._ends_string(quote, depth):
+                past = self._past_object(seen, quote)
+                if past < 0:
+                    return quote
+                seen = past
+                passed = quote if passed < 0 else passed
+            mark = _QUOTE.search(self.text, max(quote + 1, seen))
+        return passed if self.lax else -1
+
+    def _ends_string(self, quote: int, depth: int) -> bool:
+        if not self._is_end(quote + 1, depth):
+            return False
+        closes_record = self._after_braces(quote + 1, depth) == len(self.text)
+        return self.lax or not closes_record or not _is_escaped(self.text, quote)
+
+    def _past_object(self, start: int, quote: int) -> int:
+        """Where an object inside this string that the quote is part of ends; -1 for none."""
+        opening = self.text.find('{"', start, quote)
+        while opening >= 0:
+            _, end = self._decode(opening)
+            if end > quote:
+                return end
+            self.tries += end >= 0  # what is stepped over costs its length, no more
+            opening = self.text.find('{"', max(end, opening + 1), quote)
+        return -1
+
+    def _decode(self, start: int) -> tuple[Pairs | list[object] | None, int]:
+        self.tries -= 1
+        return prefix(self.text, start) if self.tries >= 0 else (None, -1)
+
+    def _is_end(self, position: int, depth: int) -> bool:
+        """Whether a value may end here: the next key follows, or the end of the record."""
+        after = self._after_braces(position, depth)
+        closed = after - position
+        if after == len(self.text):
+            return closed == depth
+        return closed < depth and _NEXT_KEY.match(self.text, after) is not None
+
+    def _after_braces(self, position: int, depth: int) -> int:
+        last = position + depth
+        while position < last and self.text.startswith("}", position):
+            position += 1
+        return position
+
+
+def _is_escaped(text: str, quote: int) -> bool:
+    before = quote
+    while before > 0 and text[before - 1] == "\\":
+        before -= 1
+    return (quote - before) % 2 == 1
+
+
+def _bodies(found: _Found, *, top: bool) -> list[str]:
+    """List the strings that tell how the emitter escapes: all but the type, which no version ever escaped."""
+    texts: list[str] = []
+    typed = not top
+    for key, value in found:
+        if key == "type" and not typed:
+            typed = True
+        elif isinstance(value, _Body):
+            texts.append(value.text)
+        elif isinstance(value, list):
+            texts += _bodies(value, top=False)
+    return texts
+
+
+def _settle(found: _Found, escaping: Escaping, *, top: bool) -> Fields:
+    """Give every string its meaning; nested objects become JSON text."""
+    fields: Fields = []
+    typed = not top
+    for key, value in found:
+        name = storable(key)
+        own = not typed and key == "type" and isinstance(value, _Body)
+        typed = typed or key == "type"
+        if isinstance(value, list):
+            fields.append((name, JsonText(render_pairs(_settle(value, escaping, top=False)))))
+        elif isinstance(value, _Body):
+            how = escaping_of([value.text]) if own else escaping
+            fields.append((name, unescape(value.text, how)))
+        else:
+            fields.append((name, value))
+    return fields

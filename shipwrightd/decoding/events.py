@@ -1,0 +1,359 @@
+r"""Physical lines of an event journal in, event rows out.
+
+Nearly every line is good, and there are a hundred million of them: those take one tight loop, which proves
+cheaply that nothing is odd about a line and leaves it as soon as something is. Odd but valid lines (repeated
+keys, long numbers, numbers in quotes) are read carefully, one at a time; what is no JSON goes to salvage.
+
+Columns take what they can hold, `extra` keeps the rest, so that nothing a line said is lost:
+
+- A column of text given as a number gets its digits; what cannot be a column's value (a list, true) makes it
+  NULL. Whenever the column does not say the same as the file, `extra` keeps the file's value under that key.
+- A "ts_epoch" that is no number is derived from "ts". An "issue" of 0 or "" is none; a number in quotes is a
+  number.
+- NULL stands for null and for an absent key alike, and for a "ts" or "ts_epoch" of "".
+- NUL characters in a text column become U+2400, because SQL text ends at a NUL. `extra` keeps them.
+- Numbers whose digits 64 bits cannot hold are text.
+- Halves of surrogate pairs (an escape like "\ud800" alone) become the six characters of that escape.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from shipwrightd.decoding.exact_json import INT64_MAX, INT64_MIN, JsonText, exact_fields, render_pairs, standard_fields
+from shipwrightd.decoding.rows import REJECTED_NOT_AN_OBJECT, EventRow, Rejected
+from shipwrightd.decoding.salvage import BLANK, BOM, Record, read_record, salvage
+from shipwrightd.documents.fields import looks_numeric
+
+__all__ = ["JOURNAL", "TEAM", "Decoded", "Origin", "Rejected", "decode_lines"]
+
+_BLOCK_LINES: Final = 512  # looked through at once for what the loop cannot see
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where lines come from: the `origin` of their rows."""
+
+    label: str
+    team: bool = False  # rows add the developer and machine that sent them
+
+
+JOURNAL: Final = Origin("events.jsonl")
+TEAM: Final = Origin("team-events.jsonl", team=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What the lines were: every byte of a line that is not blank is in a row or in a rejected range."""
+
+    rows: list[EventRow]  # in file order
+    rejected: list[Rejected]  # in file order
+    salvaged: int  # rows that salvage produced
+    consumed: int  # physical lines decided; fewer than given only if the last ones are an open record
+
+
+def decode_lines(lines: Sequence[bytes], *, origin: Origin, final: bool) -> Decoded:
+    """Decode physical lines, given without their newline. Never raises, whatever they hold.
+
+    Unless final, a record that may go on behind the last line is left: feed it again, with more lines, or as
+    final when enough time has passed. That concerns at most salvage.JOIN_LINES lines.
+    """
+    work = _Pass(lines, origin, final=final)
+    consumed = work.run()
+    return Decoded(work.rows, work.rejected, work.salvaged, consumed)
+
+
+@dataclass(slots=True)
+class _Pass:
+    lines: Sequence[bytes]
+    origin: Origin
+    final: bool = field(kw_only=True)
+    rows: list[EventRow] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    salvaged: int = 0
+
+    def run(self) -> int:
+        """Decode all lines; the number of lines decided."""
+        at = 0
+        while at < len(self.lines):
+            stop = min(at + _BLOCK_LINES, len(self.lines))
+            for edge in (*_suspects(self.lines, at, stop), stop):
+                while at < edge:
+                    at = self._run_to(at, edge)
+                    if at < 0:
+                        return ~at
+                if at == edge < stop:
+                    at = self._one(at)
+                    if at < 0:
+                        return ~at
+        return at
+
+    def _run_to(self, at: int, edge: int) -> int:
+        """Decode good lines up to edge, and the first that is not."""
+        if not self.origin.team:
+            at += _decode_good(self.lines[at:edge], self.origin.label, self.rows)
+        return self._one(at) if at < edge else at
+
+    def _one(self, at: int) -> int:
+        """Decode the line, however odd, and those it takes along; return the next line, ~line to wait."""
+        line = self.lines[at].strip(BLANK)
+        if line.startswith(BOM):
+            line = line.removeprefix(BOM).strip(BLANK)
+        if not line:
+            return at + 1
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            fields = standard_fields(line)
+            if fields is None:
+                return self._salvage(at)
+            self.rows.append(_event_row(fields, self.origin, salvaged=0))
+            return at + 1
+        if isinstance(value, dict):
+            self._careful(line, value)
+        else:
+            self.rejected.append(Rejected(at, 1, 0, len(self.lines[at]), REJECTED_NOT_AN_OBJECT))
+        return at + 1
+
+    def _careful(self, line: bytes, value: dict[str, Any]) -> None:
+        fields = value.items() if _is_plain(line, value) else exact_fields(line.decode())
+        if fields is None:  # nested deeper than the interpreter's stack
+            fields = read_record(line) or [("extra", line.decode())]
+            self.salvaged += 1
+            self.rows.append(_event_row(fields, self.origin, salvaged=1))
+            return
+        self.rows.append(_event_row(fields, self.origin, salvaged=0))
+
+    def _salvage(self, at: int) -> int:
+        result = salvage(self.lines, at, final=self.final)
+        if result is None:
+            return ~at
+        for piece in result.found:
+            if isinstance(piece, Record):
+                self.salvaged += 1
+                self.rows.append(_event_row(piece.fields, self.origin, salvaged=1))
+            else:
+                self.rejected.append(piece)
+        return result.next
+
+
+def _decode_good(lines: Sequence[bytes], label: str, rows: list[EventRow]) -> int:  # noqa: C901
+    """Append the rows of the first lines that have nothing odd about them; return how many.
+
+    One long function on purpose: a line costs about two microseconds, and each call would add a tenth of one.
+    """
+    loads, dumps = orjson.loads, orjson.dumps
+    append, before, numbers = rows.append, len(rows), (int, float)
+    try:
+        for line in lines:
+            event = loads(line)
+            # Each key has a colon, and the time has two: a sum that fits leaves none for a repeated key.
+            if line.count(b":") - 2 != len(event) and not _keys_differ(line, event):
+                break
+            pop = event.pop
+            ts, ts_epoch, kind = pop("ts", ""), pop("ts_epoch", None), pop("type", None)
+            if ts[13:20:3] != "::Z" or ts_epoch.__class__ is not int or kind.__class__ is not str:
+                break
+            issue, stage, result = pop("issue", None), pop("stage", None), pop("result", None)
+            duration_s, cost_usd, model = pop("duration_s", None), pop("cost_usd", None), pop("model", None)
+            if issue is not None:
+                if issue.__class__ is not int:
+                    break
+                if issue == 0:
+                    issue = None
+            if stage is not None and stage.__class__ is not str:
+                break
+            if result is not None and result.__class__ is not str:
+                break
+            if model is not None and model.__class__ is not str:
+                break
+            if duration_s is not None and duration_s.__class__ not in numbers:
+                break
+            if cost_usd is not None and cost_usd.__class__ not in numbers:
+                break
+            extra = dumps(event).decode() if event else None
+            append((ts, ts_epoch, kind, issue, stage, result, duration_s, cost_usd, model, label, 0, extra))
+    except (orjson.JSONDecodeError, TypeError, AttributeError, KeyError):
+        # No JSON, no object, a time that is no text, or nested too deep to be written: _one() knows each.
+        pass
+    return len(rows) - before
+
+
+def _keys_differ(line: bytes, event: dict[str, Any]) -> bool:
+    """Whether no key of a flat object can be repeated: as many `":` as keys, escaped quotes not counted.
+
+    White space before a colon hides a key from the count, whatever stands before it.
+    """
+    return (
+        line.count(b'":') - line.count(b'\\":') == len(event)
+        and b'\\\\"' not in line
+        and b" :" not in line
+        and b"\t:" not in line
+        and b"\r:" not in line
+    )
+
+
+# What long digit runs, tiny exponents and escaped NULs became does not show in the parsed values. One
+# translation makes them findable by plain search, many lines at a time.
+_CLASSES: Final = bytes.maketrans(b"0123456789.E", b"00000000000e")
+_LONG_NUMBER: Final = b"0" * 17  # with its point; a double holds 15 digits whatever they are
+_TINY_NUMBER: Final = b"0e-000"
+_NUL_ESCAPE: Final = b"\\u0000"
+
+
+def _suspects(lines: Sequence[bytes], start: int, stop: int) -> list[int]:
+    """Lines that hold what the loop for good lines would not notice."""
+    if not _is_suspect(b"\n".join(lines[start:stop])):
+        return []
+    return [at for at in range(start, stop) if _is_suspect(lines[at])]
+
+
+def _is_suspect(text: bytes) -> bool:
+    classes = text.translate(_CLASSES)
+    return _LONG_NUMBER in classes or _TINY_NUMBER in classes or _NUL_ESCAPE in text
+
+
+def _is_plain(line: bytes, event: dict[str, Any]) -> bool:
+    """Whether the parsed values are all the line says: no key repeated, nothing nested or rounded."""
+    if not _keys_differ(line, event):
+        return False
+    suspect = _is_suspect(line)
+    for value in event.values():
+        if isinstance(value, (dict, list)) or (isinstance(value, float) and suspect):
+            return False
+        if isinstance(value, int) and value > INT64_MAX:
+            return False
+    return True
+
+
+_Field = tuple[Any, bool]  # what the column gets, and whether that is not all and `extra` keeps the value too
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_INTEGER: Final = re.compile("-?[0-9]+")
+_DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}.*)?", re.ASCII)
+
+
+def _event_row(fields: Iterable[tuple[str, Any]], origin: Origin, *, salvaged: int) -> EventRow:
+    """Make the row of any event: a column takes its key's first value, extra the rest in file order."""
+    columns: dict[str, Any] = {}
+    extra = []
+    for key, value in fields:
+        column = _COLUMNS.get(key)
+        if column is None or key in columns:
+            extra.append((key, value))
+            continue
+        columns[key], partly = column(value)
+        if partly:
+            extra.append((key, value))
+    get = columns.get
+    ts, ts_epoch = get("ts"), get("ts_epoch")
+    return (
+        ts,
+        epoch_of(ts) if ts_epoch is None and ts else ts_epoch,
+        get("type"),
+        get("issue"),
+        get("stage"),
+        get("result"),
+        get("duration_s"),
+        get("cost_usd"),
+        get("model"),
+        _team_origin(origin.label, extra) if origin.team else origin.label,
+        salvaged,
+        _extra(extra) if extra else None,
+    )
+
+
+def _extra(fields: list[tuple[str, Any]]) -> str:
+    """Write the fields as JSON text, repeated keys included."""
+    by_key = dict(fields)
+    if len(by_key) < len(fields) or any(isinstance(value, JsonText) for value in by_key.values()):
+        return render_pairs(fields)
+    return orjson.dumps(by_key).decode()
+
+
+def _team_origin(label: str, extra: list[tuple[str, Any]]) -> str:
+    sender = {key: value for key, value in reversed(extra) if value and value.__class__ is str}
+    developer, machine = sender.get("from_developer", "unknown"), sender.get("from_machine", "unknown")
+    return f"{label}/{developer}@{machine}".replace("\0", "\u2400")
+
+
+def epoch_of(ts: str) -> int | None:
+    """Count the whole seconds from 1970 to an ISO 8601 time, UTC if it names no offset; None if no time."""
+    if not _TIME.fullmatch(ts):
+        return None
+    try:
+        moment = datetime.fromisoformat(ts)
+    except ValueError:
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(seconds=1)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _time(value: object) -> _Field:
+    if isinstance(value, JsonText) or not isinstance(value, str):
+        return None, value is not None
+    return _words(value or None)
+
+
+def _words(value: object) -> _Field:
+    if value.__class__ is str and "\0" not in value:
+        return value, False
+    if isinstance(value, str) and not isinstance(value, JsonText):
+        return value.replace("\0", "\u2400"), True
+    return (str(value), True) if _is_number(value) else (None, value is not None)
+
+
+def _integer(value: object) -> _Field:
+    """Take a whole number, also in quotes; a fraction is cut off."""
+    if value.__class__ is int:
+        return value, False
+    if isinstance(value, str) and _INTEGER.fullmatch(value) and len(value) <= len(str(INT64_MIN)):
+        whole = int(value)
+        return (whole, str(whole) != value) if INT64_MIN <= whole <= INT64_MAX else (None, True)
+    if isinstance(value, float) and INT64_MIN <= value <= INT64_MAX:
+        whole = math.floor(value)
+        return whole, whole != value
+    return None, value not in (None, "")
+
+
+def _issue(value: object) -> _Field:
+    """Take a number where it is one, else the text that names the issue; 0 and nothing are no issue."""
+    whole, partly = _integer(value)
+    if whole is None or (partly and isinstance(value, float)):
+        text, partly = _words(value)
+        if text and looks_numeric(text):  # the column would turn it into another number than it spells
+            return None, True
+        return text or None, partly
+    return whole or None, partly
+
+
+def _measure(value: object) -> _Field:
+    if _is_number(value):
+        return value, False
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        real = float(value)
+        whole = int(value) if _INTEGER.fullmatch(value) and abs(real) < INT64_MAX else real
+        return (whole, True) if math.isfinite(real) else (None, True)
+    return None, value is not None
+
+
+_COLUMNS: Final[dict[str, Callable[[object], _Field]]] = {
+    "ts": _time,
+    "ts_epoch": _integer,
+    "type": _words,
+    "issue": _issue,
+    "stage": _words,
+    "result": _words,
+    "duration_s": _measure,
+    "cost_usd": _measure,
+    "model": _words,
+}

@@ -1,0 +1,267 @@
+"""What the strict parser refuses: which bytes are a record after all, and which are none.
+
+Works on physical lines, beginning with one that is not valid JSON, and accounts for every byte up to the end
+of a line: each belongs to a record or is rejected. One line can hold several pieces (a cut record with one
+glued to it, NUL bytes of a power loss), and one record can take several lines (a raw newline in a value).
+"""
+
+import base64
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+
+from shipwrightd.decoding import rows
+from shipwrightd.decoding.damaged_record import scan_fields
+from shipwrightd.decoding.exact_json import Fields, Pairs, exact_fields, prefix
+from shipwrightd.decoding.rows import Rejected
+
+JOIN_LINES: Final = 256  # physical lines one decision may take; the longest real record has 7
+JOIN_BYTES: Final = 1 << 20
+BOM: Final = b"\xef\xbb\xbf"
+BLANK: Final = b" \t\r\n\v\f"
+
+_RECORD_START: Final = re.compile(rb'\{"ts":"|(?<=\})\{"type":"')
+_SKIPPED: Final = re.compile(rb"(?:[ \t\r\n\v\f]|\xef\xbb\xbf)*")
+_NULS: Final = re.compile(rb"\x00+")
+_ESCAPED_BYTES: Final = 64
+_ESCAPED_END: Final = re.compile(rb'(?<!\\)(?:\\\\)*\\"\}+$')
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}")
+_EMBEDDED_BYTES: Final = 4096  # an event quoted inside a message is short
+_EMBEDDED_TRIES: Final = 64  # keeps the time linear in the length
+_CLOSING_BYTES: Final = 1 << 20  # work spent on finding the line that ends a record
+
+# Where bytes of an invalid encoding were replaced, the record as it was, in base64.
+ORIGINAL_KEY: Final = "_bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One salvaged event, and the bytes it was read from (as in Rejected)."""
+
+    first: int
+    count: int
+    start: int
+    end: int
+    fields: Fields  # in file order
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What a stretch of lines turned out to be, in file order."""
+
+    found: list[Record | Rejected]
+    next: int  # the first line that is not decided yet
+
+
+def salvage(lines: Sequence[bytes], first: int, *, final: bool) -> Salvaged | None:
+    """Decide line `first` and those that belong to it; None when that needs lines that are not there yet.
+
+    Never takes more than JOIN_LINES lines or JOIN_BYTES bytes behind the first, and never waits when final.
+    """
+    walk = _Walk(lines, first, final=final)
+    stop = walk.run()
+    return None if stop is None else Salvaged(walk.found, stop)
+
+
+def read_record(piece: bytes, *, lax: bool = False) -> Fields | None:
+    """Read the fields of the record that these bytes are, None when they do not end like one."""
+    record = piece.strip(BLANK)
+    if not record.endswith(b"}"):
+        return None
+    try:
+        text, damaged = record.decode(), False
+    except UnicodeDecodeError:
+        text, damaged = record.decode(errors="replace"), True
+    fields = exact_fields(text) or scan_fields(text, lax=lax)
+    if fields and damaged:
+        fields.append((ORIGINAL_KEY, base64.b64encode(piece).decode()))
+    return fields
+
+
+def is_event(fields: Fields) -> bool:
+    """Whether anything says that this is an event: its type, or a time."""
+    kind = next((value for key, value in fields if key == "type"), None)
+    time = next((value for key, value in fields if key == "ts"), None)
+    return kind not in (None, "") or (isinstance(time, str) and _TIME.match(time) is not None)
+
+
+@dataclass(slots=True)
+class _Walk:
+    lines: Sequence[bytes]
+    first: int
+    final: bool = field(kw_only=True)
+    found: list[Record | Rejected] = field(default_factory=list)
+    taken: int = 0  # bytes of the lines behind the first
+
+    def run(self) -> int | None:
+        """Go on to the end of a physical line; the index of the next one, None to wait for more lines."""
+        line, at = self.first, 0
+        while True:
+            data = self.lines[line]
+            cuts = _cuts(data)
+            while at < len(data) and (at := _after_blank(data, at)) < len(data):
+                stop = cuts[bisect_right(cuts, at)]
+                if not self._decide(line, at, stop):
+                    break
+                at = stop
+            else:
+                return line + 1
+            joined = self._join(line, at)
+            if joined is None:
+                return None
+            line, at = joined
+            if at == 0:
+                return line
+
+    def _decide(self, line: int, at: int, stop: int) -> bool:
+        """Take one piece of a line; False when it is the beginning of a record that the line does not end."""
+        data = self.lines[line]
+        if data[at] == 0:
+            self._lose((line, at), (line, stop), rows.REJECTED_NUL_BYTES)
+        elif not data.startswith(b"{", at):
+            self._lose((line, at), (line, stop), rows.REJECTED_NOT_JSON)
+        elif fields := read_record(data[at:stop]):
+            self._take(fields, (line, at), (line, stop))
+        elif leading := _leading_record(data[at:stop]):
+            fields, size = leading
+            self._take(fields, (line, at), (line, at + size))
+            self._lose((line, at + size), (line, stop), rows.REJECTED_NOT_JSON)
+        elif stop < len(data):
+            self._lose((line, at), (line, stop), rows.REJECTED_CUT_RECORD)
+        else:
+            return False
+        return True
+
+    def _join(self, line: int, at: int) -> tuple[int, int] | None:
+        """Find the end of a record that goes on behind its line; where to go on, None to wait."""
+        parts = [self.lines[line][at:]]
+        brackets = parts[0].rstrip(BLANK).endswith((b"{", b"[", b",", b":"))
+        spent = 0
+        bound = self.first + JOIN_LINES
+        end = line + 1
+        while end < min(len(self.lines), bound):
+            data = self.lines[end]
+            if self.taken + len(data) > JOIN_BYTES or _begins_record(data):
+                break
+            self.taken += len(data)
+            stop = _cuts(data)[0]
+            parts.append(data[:stop])
+            if spent <= _CLOSING_BYTES and _may_close(parts[-1], brackets=brackets):
+                piece = b"\n".join(parts)
+                spent += len(piece)
+                if fields := read_record(piece):
+                    self._take(fields, (line, at), (end, stop))
+                    return end, stop
+            if stop < len(data):
+                self._lose((line, at), (end, stop), rows.REJECTED_CUT_RECORD)
+                return end, stop
+            end += 1
+        else:
+            if end < bound and not self.final:
+                return None
+        last = (end - 1, len(self.lines[end - 1]))
+        if fields := read_record(b"\n".join(parts), lax=True):
+            self._take(fields, (line, at), last)
+        else:
+            self._lose((line, at), last, rows.REJECTED_CUT_RECORD)
+        return end, 0
+
+    def _take(self, fields: Fields, start: tuple[int, int], stop: tuple[int, int]) -> None:
+        if is_event(fields):
+            self.found.append(Record(*self._place(start, stop), fields))
+        else:
+            self._lose(start, stop, rows.REJECTED_NO_TYPE_OR_TIME)
+
+    def _lose(self, start: tuple[int, int], stop: tuple[int, int], reason: str) -> None:
+        self.found.append(Rejected(*self._place(start, stop), reason))
+
+    def _place(self, start: tuple[int, int], stop: tuple[int, int]) -> tuple[int, int, int, int]:
+        (first, at), (last, end) = start, stop
+        before = sum(len(self.lines[line]) + 1 for line in range(first, last))
+        return first, last - first + 1, at, before + end
+
+
+def _after_blank(data: bytes, at: int) -> int:
+    skipped = _SKIPPED.match(data, at)
+    return skipped.end() if skipped else at
+
+
+def _cuts(data: bytes) -> list[int]:
+    """Find where pieces of a line end: around NUL bytes, before each record glued to another, at the end."""
+    cuts = {len(data)}
+    for nuls in _NULS.finditer(data):
+        cuts.update(nuls.span())
+    cuts.update(_record_starts(data))
+    return sorted(cuts - {0}) if data else [0]
+
+
+def _record_starts(data: bytes) -> list[int]:
+    """Where records begin inside a line; not those that are quoted whole in the text of another."""
+    starts = []
+    quoted_to = 0
+    for number, found in enumerate(_RECORD_START.finditer(data)):
+        start = found.start()
+        if start < quoted_to:
+            continue
+        size = _embedded_size(data, start) if start > 0 and number < _EMBEDDED_TRIES else 0
+        quoted_to = start + size
+        if not size:
+            starts.append(start)
+    return starts
+
+
+def _embedded_size(data: bytes, start: int) -> int:
+    """Length of an object that text follows, so that it is part of a message; 0 when it can be a record."""
+    text = data[start : start + _EMBEDDED_BYTES].decode(errors="surrogateescape")
+    _, end = prefix(text, 0)
+    if end < 0:
+        return 0
+    size = len(text[:end].encode(errors="surrogateescape"))
+    rest = _after_blank(data, start + size)
+    glued = rest == len(data) or data[rest] == 0 or _RECORD_START.match(data, rest)
+    return 0 if glued else size
+
+
+def _leading_record(piece: bytes) -> tuple[Fields, int] | None:
+    """Read a complete record that has rubbish behind it, and its length."""
+    if b"}" not in piece:
+        return None
+    text = piece.decode(errors="surrogateescape")
+    value, end = prefix(text, 0)
+    if not isinstance(value, Pairs):
+        return None
+    size = len(text[:end].encode(errors="surrogateescape"))
+    fields = read_record(piece[:size])
+    return (fields, size) if fields and is_event(fields) else None
+
+
+def _begins_record(data: bytes) -> bool:
+    """Whether an event begins with this line, so that no earlier one can go on in it."""
+    body = data.strip(BLANK).removeprefix(BOM)
+    if body.startswith((b'{"ts":', b"\x00")):
+        return True
+    if not (body.startswith(b"{") and body.endswith(b"}")):
+        return False
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return "ts" in value or "type" in value
+
+
+def _may_close(part: bytes, *, brackets: bool) -> bool:
+    """Whether a record can end with this line: cheap, so that few lines are tried in earnest.
+
+    A line without a quote ends no string; it can end a record only if that was not inside one.
+    """
+    body = part.rstrip(BLANK)
+    return body.endswith(b"}") and (brackets or b'"' in body) and not _ends_escaped(body)
+
+
+def _ends_escaped(body: bytes) -> bool:
+    """Whether the quote before the closing braces may be part of a text that goes on."""
+    return _ESCAPED_END.search(body, max(0, len(body) - _ESCAPED_BYTES)) is not None

@@ -1,0 +1,1 @@
+"""Files that are replaced whole: read, compared, and only the difference stored."""

@@ -1,0 +1,203 @@
+"""The files below memory/: their bytes, and the folder they are in, to rows. Pure.
+
+A keyed row is root_cause, fix, stage, frequency, seen_count, frequency_base,
+first_seen, last_seen, extra; its key is section and pattern. A row of a list is
+pattern, first_seen, last_seen, extra.
+"""
+
+from __future__ import annotations
+
+from shipwrightd.documents.fields import Fields, epoch_of
+from shipwrightd.documents.json_text import Json, compact
+from shipwrightd.documents.parts import Item, KeyedRow, Parsed, Row, Scope, Stamped, Value
+
+GLOBAL = "global"
+KNOWN_ISSUES = "known_issues"
+DECISIONS_CAP = 100
+LEARNINGS_CAP = 50
+FREQUENCY, SEEN_COUNT, BASE, FIRST_SEEN, LAST_SEEN = 3, 4, 5, 6, 7  # places in a keyed row
+
+
+def memory(repo: str, entry_type: str) -> Scope:
+    """Return the scope of one type of entry of one repository."""
+    return Scope("memory_entries", (repo, entry_type))
+
+
+def plain_row(first_seen: Value, last_seen: Value, extra: Value) -> Row:
+    """Return a keyed row of what is no failure."""
+    return (None, None, None, None, None, None, first_seen, last_seen, extra)
+
+
+def failures(raw: bytes, repo: str) -> Parsed:
+    """Parse memory/<hash>/failures.json."""
+    parsed = Parsed()
+    whole = parsed.whole(raw)
+    if whole and (values := parsed.part(whole, "failures")) is not None:
+        parsed.add_keyed(memory(repo, "failure"), "failures", values, failure)
+    return parsed
+
+
+def failure(value: Json, _position: int) -> Item:
+    """Return a failure's keyed row as if it were seen for the first time."""
+    if not isinstance(value, dict):
+        return "entry is not an object"
+    f = Fields(value)
+    pattern, last_seen = f.text("pattern"), f.text("last_seen")
+    if pattern is None:
+        return "entry without a pattern"
+    seen = f.number("seen_count")
+    times = seen if isinstance(seen, int) else None
+    head = (f.text("root_cause"), f.text("fix"), f.text("stage"), times, seen, 0)
+    return KeyedRow(("", pattern), (*head, last_seen, last_seen, f.extra()), epoch_of(last_seen))
+
+
+def follow(known: Row, found: Row) -> Row:
+    """Return the row to store when an entry that is known as `known` now reads `found`.
+
+    What was seen first stays. A failure's count starts over when it was pruned and then
+    seen again, which shows as a later last_seen without a higher count, because within
+    one life each sighting raises the count. Then the earlier life goes into the base.
+    The total never goes down (an older copy of the file may be put back).
+    """
+    row = list(found)
+    row[FIRST_SEEN] = known[FIRST_SEEN] if known[FIRST_SEEN] is not None else found[FIRST_SEEN]
+    base, total = known[BASE], known[FREQUENCY]
+    if isinstance(base, int):
+        was, now = count(known), count(found)
+        if 0 < now <= was and is_later(known[LAST_SEEN], found[LAST_SEEN]):
+            base += was
+        row[BASE] = base
+        row[FREQUENCY] = max(total, base + now) if isinstance(total, int) else base + now or None
+    return tuple(row)
+
+
+def count(row: Row) -> int:
+    """Return how often a failure was seen, 0 when the file does not say it in a whole number."""
+    seen = row[SEEN_COUNT]
+    return seen if isinstance(seen, int) else 0
+
+
+def is_later(known: Value, found: Value) -> bool:
+    """Tell whether the second of two UTC texts is the later one."""
+    return isinstance(known, str) and isinstance(found, str) and found > known
+
+
+def decisions(raw: bytes, repo: str) -> Parsed:
+    """Parse memory/<hash>/decisions.json."""
+    parsed = Parsed()
+    whole = parsed.whole(raw)
+    if whole and (values := parsed.part(whole, "decisions")) is not None:
+        parsed.add_list("decisions", memory(repo, "decision"), values, DECISIONS_CAP, to_row=decision)
+    return parsed
+
+
+def decision(value: dict[str, Json]) -> Stamped:
+    """Return a decision's list row: its pattern is the summary."""
+    f = Fields(value)
+    at = f.text("recorded_at")
+    return Stamped((f.text("summary"), at, at, f.extra()), epoch_of(at))
+
+
+def patterns(raw: bytes, repo: str) -> Parsed:
+    """Parse memory/<hash>/patterns.json: each section by its name, each known issue by its text."""
+    parsed = Parsed()
+    whole = parsed.whole(raw)
+    if whole is None:
+        return parsed
+    issues = parsed.part(whole, KNOWN_ISSUES) or []
+    captured = Fields(whole).text("captured_at")
+    sections: list[Json] = [{key: item} for key, item in whole.items() if key not in (KNOWN_ISSUES, "captured_at")]
+
+    def item(value: Json, _position: int) -> Item:
+        if isinstance(value, str):
+            return KeyedRow((KNOWN_ISSUES, value), plain_row(None, None, None))
+        if not isinstance(value, dict) or len(value) != 1:
+            return "known issue is not a text"
+        return section(value, captured)
+
+    parsed.add_keyed(memory(repo, "pattern"), "patterns", [*sections, *issues], item)
+    return parsed
+
+
+def section(value: dict[str, Json], at: str | None) -> KeyedRow:
+    """Return the keyed row of an object with one field; what is no object itself is kept under "value"."""
+    key, inner = next(iter(value.items()))
+    extra = compact(inner if isinstance(inner, dict) else {"value": inner})
+    return KeyedRow(("", key), plain_row(at, at, extra), epoch_of(at))
+
+
+def bootstrap(raw: bytes, _name: str) -> Parsed:
+    """Parse memory/patterns.json, beside the folders: one pattern "project" of all repositories."""
+    parsed = Parsed()
+    if (whole := parsed.whole(raw)) is not None:
+        f = Fields(whole)
+        at = f.text("detected_at")
+        item = KeyedRow(("", "project"), plain_row(at, at, f.extra()), epoch_of(at))
+        parsed.add_keyed(memory(GLOBAL, "pattern"), "patterns", [whole], lambda *_: item)
+    return parsed
+
+
+def baselines(raw: bytes, repo: str) -> Parsed:
+    """Parse memory/<hash>/metrics.json."""
+    parsed = Parsed()
+    whole = parsed.whole(raw)
+    if whole is None or whole.get("baselines") is None:
+        return parsed
+    found = whole["baselines"]
+    if not isinstance(found, dict):
+        parsed.reject("baselines is not an object", found)
+        return parsed
+    at = Fields(whole).text("last_updated")
+
+    def item(value: Json, _position: int) -> Item:
+        key, inner = next(iter(value.items())) if isinstance(value, dict) else ("", None)
+        row = plain_row(at, at, compact({"value": inner}))
+        return KeyedRow(("", key), row, epoch_of(at))
+
+    parsed.add_keyed(memory(repo, "baseline"), "baselines", [{key: number} for key, number in found.items()], item)
+    return parsed
+
+
+def architecture(raw: bytes, repo: str) -> Parsed:
+    """Parse memory/<hash>/architecture.json, a model's work: each field is a section, whatever it holds."""
+    parsed = Parsed()
+    if (whole := parsed.whole(raw)) is not None:
+        sections: list[Json] = [{key: {"value": inner}} for key, inner in whole.items()]
+
+        def item(value: Json, _position: int) -> Item:
+            return section(value, None) if isinstance(value, dict) else "section is not an object"
+
+        parsed.add_keyed(memory(repo, "architecture"), "architecture", sections, item)
+    return parsed
+
+
+def global_memory(raw: bytes, _name: str) -> Parsed:
+    """Parse memory/global.json."""
+    parsed = Parsed()
+    whole = parsed.whole(raw)
+    if whole is None:
+        return parsed
+    if (values := parsed.part(whole, "common_patterns")) is not None:
+        parsed.add_keyed(memory(GLOBAL, "global_pattern"), "common_patterns", values, global_pattern)
+    if (values := parsed.part(whole, "cross_repo_learnings")) is not None:
+        scope = memory(GLOBAL, "learning")
+        parsed.add_list("cross_repo_learnings", scope, values, LEARNINGS_CAP, to_row=learning)
+    return parsed
+
+
+def global_pattern(value: Json, _position: int) -> Item:
+    """Return a global pattern's keyed row."""
+    if not isinstance(value, dict):
+        return "entry is not an object"
+    f = Fields(value)
+    pattern, at = f.text("pattern"), f.text("promoted_at")
+    if pattern is None:
+        return "entry without a pattern"
+    return KeyedRow(("", pattern), plain_row(at, at, f.extra()), epoch_of(at))
+
+
+def learning(value: dict[str, Json]) -> Stamped:
+    """Return a learning's list row: its pattern is the type."""
+    f = Fields(value)
+    at = f.text("captured_at")
+    return Stamped((f.text("type"), at, at, f.extra()), epoch_of(at))

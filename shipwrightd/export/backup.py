@@ -1,0 +1,110 @@
+"""A copy of the database, taken while the daemon writes: of one moment, in one file, checked.
+
+Pages are copied as they are, inside one snapshot of the reader, so that the copy can be counted against it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from shipwrightd.database import migrate
+from shipwrightd.database.connection import APPLICATION_ID, explained, open_reader
+from shipwrightd.errors import DatabaseError, MissingError, PathError
+from shipwrightd.export.files import new_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEP_PAGES: Final = 1_024  # 8 MiB; between two steps an interrupt is heard
+PROGRESS_STEPS: Final = 100_000  # of SQLite's machine, some milliseconds: likewise
+
+EVENTS = "SELECT count(*) FROM events"
+CHECKPOINTS = "SELECT count(*) FROM checkpoints"
+NEWEST = "SELECT ts FROM events ORDER BY ts_epoch DESC LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a database holds, as far as a copy is compared by it."""
+
+    application: int
+    schema: int
+    events: int
+    checkpoints: int
+    newest: str | None  # time of the newest event, as it was written
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy that was made and checked."""
+
+    path: Path
+    size: int  # bytes
+    content: Content
+
+
+def back_up(database: Path, target: Path, *, force: bool) -> Backup:
+    """Copy the database as it is at this moment to `target`, and check the copy before it gets that name.
+
+    Raises PathError when the copy cannot be written, DatabaseError when it fails its check.
+    """
+    with new_file(target, force=force) as temporary:
+        with contextlib.closing(open_reader(database)) as source:
+            try:
+                content = _copy(source, temporary)
+            except (apsw.FullError, apsw.IOError, apsw.CantOpenError) as error:
+                raise PathError(f"cannot write {target}: {error}") from error
+            except apsw.Error as error:
+                raise explained(database, error) from error
+        check(temporary, content, database)
+        size = temporary.stat().st_size
+    return Backup(target, size, content)
+
+
+def _copy(source: apsw.Connection, path: Path) -> Content:
+    """Copy all pages of one snapshot, and return what that snapshot holds. MissingError where that is nothing."""
+    if not migrate.version(source):
+        raise MissingError("the database has no shipwrightd tables yet", hint="run `shipwrightd backfill`")
+    _hear_interrupts(source)
+    with contextlib.closing(apsw.Connection(str(path))) as copy:
+        copy.execute("PRAGMA journal_mode = OFF").fetchall()  # a copy that fails is thrown away
+        copy.execute("PRAGMA synchronous = OFF")  # it is synced whole, at the end
+        with source:  # one snapshot for counting and copying
+            content = _content(source)
+            with copy.backup("main", source, "main") as copying:
+                while not copying.done:
+                    copying.step(STEP_PAGES)
+    return content
+
+
+def _content(db: apsw.Connection) -> Content:
+    application, schema = db.execute("PRAGMA application_id").get, migrate.version(db)
+    events, checkpoints, newest = db.execute(EVENTS).get, db.execute(CHECKPOINTS).get, db.execute(NEWEST).get
+    return Content(application, schema, events, checkpoints, newest)
+
+
+def check(path: Path, content: Content, database: Path) -> None:
+    """Read the copy from one end to the other. DatabaseError when it is not what it was made from."""
+    name = f"{path.absolute().as_uri()}?immutable=1"  # nothing is put beside it
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    try:
+        with contextlib.closing(apsw.Connection(name, flags=flags)) as copy:
+            _hear_interrupts(copy)
+            found = [text for (text,) in copy.execute("PRAGMA integrity_check(3)") if text != "ok"]
+            found += [f"a broken reference from {row[0]}" for row in copy.execute("PRAGMA foreign_key_check")][:3]
+            same = _content(copy) == content and content.application == APPLICATION_ID
+    except apsw.Error as error:
+        found, same = [str(error)], False
+    if found or not same:
+        why = "; ".join(found) or "it does not hold what the database holds"
+        hint = "nothing was kept of it; the database itself may be damaged"
+        raise DatabaseError(f"the copy of {database} fails its check: {why}", hint=hint)
+
+
+def _hear_interrupts(db: apsw.Connection) -> None:
+    """Have long statements stop now and then, which is when Python handles signals."""
+    db.set_progress_handler(lambda: False, PROGRESS_STEPS)

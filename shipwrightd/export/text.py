@@ -1,0 +1,146 @@
+"""Rows as text: JSON lines, one JSON array, CSV. What is written is bounded, not what is read.
+
+JSON: NULL is null, columns that hold JSON are put in as such, bytes are base64. Events are lines of a journal.
+CSV (RFC 4180, with the newlines of Unix): NULL is an empty field, an empty text is "".
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import orjson
+
+from shipwrightd.export import journal_lines
+from shipwrightd.export.tables import EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shipwrightd.export.tables import Column, Row
+
+BUFFER_BYTES: Final = 1 << 18
+JSON_COLUMNS: Final = frozenset({"extra", "detail", "config", "active_jobs", "queued"})
+ODD: Final = frozenset({float, bytes})  # types of which JSON cannot hold every value
+_QUOTED: Final = re.compile('[",\r\n]')
+
+
+class _Buffered:
+    """Collects pieces until there is enough to be worth a write."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def put(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size >= BUFFER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        self._out.write(b"".join(self._pieces))
+        self._out.flush()
+        self._pieces.clear()
+        self._size = 0
+
+
+class JsonLines:
+    """One JSON object a line."""
+
+    def __init__(self, out: BinaryIO, table: str, columns: Sequence[Column]) -> None:
+        """Write rows of these columns."""
+        self._out = _Buffered(out)
+        self._encode = encoder(table, columns)
+
+    def row(self, row: Row) -> None:
+        """Write a row."""
+        self._out.put(self._encode(row) + b"\n")
+
+    def end(self) -> None:
+        """Write what is left."""
+        self._out.flush()
+
+
+class JsonArray:
+    """One JSON array, an object a line."""
+
+    def __init__(self, out: BinaryIO, table: str, columns: Sequence[Column]) -> None:
+        """Write rows of these columns."""
+        self._out = _Buffered(out)
+        self._encode = encoder(table, columns)
+        self._before = b"[\n"
+
+    def row(self, row: Row) -> None:
+        """Write a row."""
+        self._out.put(self._before + self._encode(row))
+        self._before = b",\n"
+
+    def end(self) -> None:
+        """Close the array."""
+        self._out.put(b"[]\n" if self._before == b"[\n" else b"\n]\n")
+        self._out.flush()
+
+
+class Csv:
+    """A head line, then one line a row; a text with line ends takes several."""
+
+    def __init__(self, out: BinaryIO, _table: str, columns: Sequence[Column]) -> None:
+        """Write the head."""
+        self._out = _Buffered(out)
+        self.row(tuple(name_of(column) for column in columns))
+
+    def row(self, row: Row) -> None:
+        """Write a row."""
+        self._out.put((",".join([_field(value) for value in row]) + "\n").encode())
+
+    def end(self) -> None:
+        """Write what is left."""
+        self._out.flush()
+
+
+def name_of(column: Column) -> str:
+    """Return what a column is called where its bytes have to be text."""
+    return f"{column.name}_base64" if column.type == "BLOB" else column.name
+
+
+def _field(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        value = base64.b64encode(value).decode()
+    if isinstance(value, str):
+        return '"' + value.replace('"', '""') + '"' if not value or _QUOTED.search(value) else value
+    return repr(value)
+
+
+def encoder(table: str, columns: Sequence[Column]) -> Callable[[Row], bytes]:
+    """Return what makes a JSON object of a row of this table."""
+    if table == EVENTS:
+        return journal_lines.line
+    names = [name_of(column) for column in columns]
+    nested = [at for at, column in enumerate(columns) if column.name in JSON_COLUMNS]
+
+    def encode(row: Row) -> bytes:
+        values: list[Any] = list(row)
+        for at in nested:
+            values[at] = _nested(values[at])
+        for at, value in enumerate(values):
+            if value.__class__ in ODD:
+                values[at] = journal_lines.plain(value)
+        return orjson.dumps(dict(zip(names, values, strict=True)))
+
+    return encode
+
+
+def _nested(text: object) -> object:
+    """Return JSON text so that it is written as what it is, anything else as it stands."""
+    if not isinstance(text, str):
+        return text
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return orjson.Fragment(text)

@@ -1,0 +1,1 @@
+"""What an operator starts by hand: verify, import, prune, retry."""

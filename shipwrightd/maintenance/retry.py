@@ -1,0 +1,79 @@
+"""What an operator asks of the database: derive the projections anew, try quarantined bytes again."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from shipwrightd import clock, projections
+from shipwrightd.daemon.catch_up import open_database
+from shipwrightd.database.connection import transaction
+from shipwrightd.decoding.events import decode_lines
+from shipwrightd.journals import store
+from shipwrightd.journals.filing import Filing
+from shipwrightd.journals.sources import JOURNALS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import apsw
+
+COUNTS = {
+    "pipeline_runs": "SELECT count(*) FROM pipeline_runs",
+    "pipeline_stages": "SELECT count(*) FROM pipeline_stages",
+    "metrics": "SELECT count(*) FROM metrics",
+}
+
+
+@contextmanager
+def _writer(path: Path) -> Iterator[apsw.Connection]:
+    db, lock = open_database(path, None, "maintenance")
+    try:
+        yield db
+    finally:
+        db.close()
+        lock.release()
+
+
+def rebuild(path: Path) -> dict[str, int]:
+    """Derive runs, stages and metrics anew in one transaction; returns the rows of each table.
+
+    Raises LockedError while a daemon runs.
+    """
+    with _writer(path) as db:
+        with transaction(db):
+            projections.rebuild(db)
+        return {table: db.execute(sql).get for table, sql in COUNTS.items()}
+
+
+def retry_quarantine(path: Path, ids: list[int] | None) -> tuple[int, int]:
+    """Decode quarantined bytes of journals again, all or those named; returns (recovered, still kept).
+
+    What becomes rows now is stored as new events and marked as recovered; the
+    bytes stay. Raises LockedError while a daemon runs.
+    """
+    recovered = still = 0
+    with _writer(path) as db, transaction(db):
+        for number, source, raw, length in store.kept_in_quarantine(db):
+            if ids is not None and number not in ids:
+                continue
+            if len(raw) == length and _retry(db, number, source, raw):
+                recovered += 1
+            else:
+                still += 1
+    return recovered, still
+
+
+def _retry(db: apsw.Connection, number: int, name: str, raw: bytes) -> bool:
+    source = next((journal for journal in JOURNALS if journal.name == name), None)
+    if source is None:
+        return False
+    decoded = decode_lines(raw.split(b"\n"), origin=source.origin, final=True)
+    if not decoded.rows or decoded.rejected:
+        return False
+    filing = Filing(db, source, clock.now())
+    filing.add_rows(decoded.rows, decoded.salvaged)
+    filing.finish()
+    store.mark_recovered(db, number)
+    return True

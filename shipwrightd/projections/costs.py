@@ -1,0 +1,216 @@
+"""Money: each cost.record finds its twin in costs.json or becomes an entry itself; runs learn what they cost.
+
+Which event takes which entry does not depend on when either arrived: both come
+in an order of their own, and each takes the first free one of the other kind
+that fits. (The first event and the first entry that fits it prefer each other
+to all others, so no interleaving can part them; then the same of the rest.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shipwrightd.projections import metrics
+from shipwrightd.projections.rows import Completion, completion_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    import apsw
+
+    from shipwrightd.projections.fold import Fold
+    from shipwrightd.projections.payload import Issue
+
+LINK_EVENTS = 1_000  # a pipeline's cost.record follows its pipeline.completed within so many events
+
+LAST_ENTRY = "SELECT coalesce(max(id), 0) FROM cost_entries"
+WAITING = "SELECT entries_waiting FROM projection_state"
+ADD_WAITING = "UPDATE projection_state SET entries_waiting = entries_waiting + ? WHERE id = 1"
+
+# Each new cost.record as an entry of its own. Fallback emitters write numbers as text.
+ADD_EVENTS = """
+INSERT INTO cost_entries
+    (input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, origin, event_id)
+SELECT CAST(extra ->> '$.input_tokens' AS INTEGER), CAST(extra ->> '$.output_tokens' AS INTEGER),
+    model, stage, issue, cost_usd, ts, ts_epoch, 'events.jsonl', id
+FROM events
+WHERE id BETWEEN ? AND ? AND +type = 'cost.record' AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*')
+ORDER BY id"""
+
+# Events among entries ?1 to ?2, and the entries of costs.json that each could take: the first event first.
+ENTRIES_FOR_EVENTS = """
+SELECT f.id, c.id, f.event_id
+FROM cost_entries AS f CROSS JOIN cost_entries AS c INDEXED BY cost_entries_ts_epoch
+    ON c.ts_epoch BETWEEN f.ts_epoch - 120 AND f.ts_epoch + 120
+    AND c.origin = 'costs.json' AND c.event_id IS NULL
+    AND c.input_tokens IS f.input_tokens AND c.output_tokens IS f.output_tokens
+    AND c.model IS f.model AND c.stage IS f.stage AND round(c.cost_usd, 4) IS round(f.cost_usd, 4)
+WHERE f.id BETWEEN ?1 AND ?2 AND f.origin = 'events.jsonl'
+ORDER BY f.event_id, c.id"""
+
+# Entries ?1 to ?2 of costs.json, and the events that each could take: the first entry first.
+EVENTS_FOR_ENTRIES = """
+SELECT f.id, c.id, f.event_id
+FROM cost_entries AS c CROSS JOIN cost_entries AS f INDEXED BY cost_entries_ts_epoch
+    ON f.ts_epoch BETWEEN c.ts_epoch - 120 AND c.ts_epoch + 120
+    AND f.origin = 'events.jsonl'
+    AND c.input_tokens IS f.input_tokens AND c.output_tokens IS f.output_tokens
+    AND c.model IS f.model AND c.stage IS f.stage AND round(c.cost_usd, 4) IS round(f.cost_usd, 4)
+WHERE c.id BETWEEN ?1 AND ?2 AND c.origin = 'costs.json' AND c.event_id IS NULL
+ORDER BY c.id, f.event_id"""
+
+DROP_TWIN = "DELETE FROM cost_entries WHERE id = ?"
+SET_EVENT = "UPDATE cost_entries SET event_id = ? WHERE id = ?"
+
+# Costs of whole pipelines whose issue is not known.
+UNLINKED = """
+SELECT id, event_id, input_tokens, output_tokens FROM cost_entries
+WHERE id BETWEEN ? AND ? AND issue IS NULL AND stage = 'pipeline' AND origin = 'events.jsonl'
+    AND input_tokens + output_tokens > 0
+ORDER BY id"""
+COMPLETED_BEFORE = """
+SELECT id, issue, extra FROM events
+WHERE type = 'pipeline.completed' AND id BETWEEN ? AND ?
+    AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*')
+ORDER BY id"""
+SET_ISSUE = "UPDATE cost_entries SET issue = ? WHERE id = ?"
+
+# The runs that some entries (as JSON) belong to: of each, the newest of its issue that started no later.
+RUNS_OF_ENTRIES = """
+SELECT DISTINCT (
+    SELECT r.id FROM pipeline_runs AS r
+    WHERE r.issue = c.issue AND +r.started_epoch <= c.ts_epoch ORDER BY r.id DESC LIMIT 1)
+FROM cost_entries AS c
+WHERE c.id IN (SELECT value FROM json_each(?)) AND c.issue IS NOT NULL"""
+
+# New runs (as JSON) that older entries belong to from now on, and the runs that lose those.
+RUNS_OF_OPENED = """
+SELECT DISTINCT n.id, (
+    SELECT p.id FROM pipeline_runs AS p
+    WHERE p.issue = n.issue AND p.id < n.id AND +p.started_epoch <= c.ts_epoch ORDER BY p.id DESC LIMIT 1)
+FROM json_each(?) AS opened
+    CROSS JOIN pipeline_runs AS n ON n.id = opened.value
+    CROSS JOIN cost_entries AS c ON c.issue = n.issue AND +c.ts_epoch >= n.started_epoch"""
+
+# A run costs what the entries of its issue add up to, from its start to the first start of a later run.
+SUM_RUNS = """
+UPDATE pipeline_runs AS r SET entries_cost_usd = (
+    SELECT round(sum(c.cost_usd), 6)
+    FROM (SELECT coalesce(min(+n.started_epoch), 9223372036854775807) AS epoch
+          FROM pipeline_runs AS n WHERE n.issue = r.issue AND n.id > r.id) AS next_start
+        CROSS JOIN cost_entries AS c
+    WHERE c.issue = r.issue AND +c.ts_epoch >= r.started_epoch AND +c.ts_epoch < next_start.epoch)
+WHERE r.id IN (SELECT value FROM json_each(?))"""
+
+# Entries of costs.json stand alone again, those taken from events are gone; but for events ?1 to ?2.
+DROP_TAKEN = "DELETE FROM cost_entries WHERE origin = 'events.jsonl' AND event_id NOT BETWEEN ?1 AND ?2"
+PART_TWINS = "UPDATE cost_entries SET event_id = NULL WHERE event_id NOT BETWEEN ?1 AND ?2"
+COUNT_WAITING = """
+UPDATE projection_state SET entries_waiting = (
+    SELECT count(*) FROM cost_entries WHERE origin = 'costs.json' AND event_id IS NULL)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """An entry taken from an event, the entry of costs.json that is the same money, and the event."""
+
+    taken: int
+    entry: int
+    event: int
+
+
+def take_events(db: apsw.Connection, first_id: int, last_id: int, fold: Fold) -> None:
+    """Enter the money of new events, unless costs.json has told of it; then sum up the runs concerned."""
+    touched = _runs(db, RUNS_OF_OPENED, [run.id for run in fold.opened])
+    before: int = db.execute(LAST_ENTRY).get
+    db.execute(ADD_EVENTS, (first_id, last_id))
+    new = range(before + 1, before + 1 + db.changes())
+    twins = []
+    if new and db.execute(WAITING).get:
+        twins = pair_up(db.execute(ENTRIES_FOR_EVENTS, (new[0], new[-1])))
+        _join(db, twins)
+    if len(new) > len(twins):
+        _link(db, new, first_id, fold.completions)
+        metrics.add_entries(db, new)
+        touched |= _runs(db, RUNS_OF_ENTRIES, new)
+    _sum_runs(db, touched)
+
+
+def take_entries(db: apsw.Connection, first_id: int, last_id: int) -> None:
+    """Let new entries of costs.json replace those taken from events; then sum up the runs concerned."""
+    new = range(first_id, last_id + 1)
+    db.execute(ADD_WAITING, (len(new),))
+    twins = pair_up(db.execute(EVENTS_FOR_ENTRIES, (first_id, last_id)))
+    taken = [twin.taken for twin in twins]
+    touched = _runs(db, RUNS_OF_ENTRIES, taken)
+    metrics.take_out_entries(db, taken)
+    _join(db, twins)
+    metrics.add_entries(db, new)
+    _sum_runs(db, touched | _runs(db, RUNS_OF_ENTRIES, new))
+
+
+def pair_up(candidates: Iterable[tuple[int, int, int]]) -> list[Twins]:
+    """Give each its first free partner; candidates come in the order in which they may choose."""
+    taken: set[int] = set()
+    entries: set[int] = set()
+    twins = []
+    for event_entry, entry, event in candidates:
+        if event_entry not in taken and entry not in entries:
+            taken.add(event_entry)
+            entries.add(entry)
+            twins.append(Twins(event_entry, entry, event))
+    return twins
+
+
+def _join(db: apsw.Connection, twins: list[Twins]) -> None:
+    db.executemany(DROP_TWIN, [(twin.taken,) for twin in twins])
+    db.executemany(SET_EVENT, [(twin.event, twin.entry) for twin in twins])
+    if twins:
+        db.execute(ADD_WAITING, (-len(twins),))
+
+
+def _link(db: apsw.Connection, new: range, first_id: int, completions: list[Completion]) -> None:
+    """Find the issue of what whole pipelines cost."""
+    unlinked: list[Any] = db.execute(UNLINKED, (new[0], new[-1])).fetchall()
+    if not unlinked:
+        return
+    before = db.execute(COMPLETED_BEFORE, (first_id - LINK_EVENTS, first_id - 1))
+    ends = iter([*(completion_of(*row) for row in before), *completions])  # by id
+    known: dict[tuple[int | None, int | None], Completion] = {}
+    end = next(ends, None)
+    links: list[tuple[Issue, int]] = []
+    for id_, event, tokens_in, tokens_out in unlinked:
+        while end is not None and end.id < event:
+            known[end.input_tokens, end.output_tokens] = end
+            end = next(ends, None)
+        match = known.get((tokens_in, tokens_out))
+        if match is not None and match.issue is not None and event - match.id <= LINK_EVENTS:
+            links.append((match.issue, id_))
+    db.executemany(SET_ISSUE, links)
+
+
+def _runs(db: apsw.Connection, statement: str, ids: Collection[int]) -> set[int]:
+    if not ids:
+        return set()
+    rows = db.execute(statement, (orjson.dumps(list(ids)).decode(),))
+    return {id_ for row in rows for id_ in row if id_ is not None}
+
+
+def _sum_runs(db: apsw.Connection, ids: set[int]) -> None:
+    if ids:
+        db.execute(SUM_RUNS, (orjson.dumps(list(ids)).decode(),))
+
+
+def sum_runs(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Add up what some runs cost."""
+    _sum_runs(db, set(ids))
+
+
+def clear(db: apsw.Connection, first_id: int, last_id: int) -> None:
+    """Forget all that events told of money, but for events first_id to last_id."""
+    db.execute(DROP_TAKEN, (first_id, last_id))
+    db.execute(PART_TWINS, (first_id, last_id))
+    db.execute(COUNT_WAITING)

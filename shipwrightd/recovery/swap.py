@@ -1,0 +1,128 @@
+"""Which file is the database: the damaged one out of its place, the new one into it, whatever interrupts.
+
+`X.healing` is a new database being built, `X.healed` one that is complete. Only
+a complete one takes the place, and it names the file to set aside. So each
+step can be done again: what was begun is built anew, what was complete is put
+in place. A damaged file is renamed together with its log, never deleted, and
+nothing is ever written over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import apsw
+
+from shipwrightd.database.connection import DAMAGE, fsync_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BESIDE = ("-wal", "-shm")
+SET_ASIDE = "SELECT set_aside FROM recoveries ORDER BY id DESC LIMIT 1"
+
+
+def building(path: Path) -> Path:
+    """Return where the new database is built."""
+    return path.with_name(path.name + ".healing")
+
+
+def complete(path: Path) -> Path:
+    """Return where the new database waits to take its place."""
+    return path.with_name(path.name + ".healed")
+
+
+def beside(path: Path) -> list[Path]:
+    """Return the log of a database and its index."""
+    return [path.with_name(path.name + end) for end in BESIDE]
+
+
+def name_aside(path: Path, at: str) -> str:
+    """Return a free name for the damaged file; `at` is UTC text, e.g. 2026-01-05T08:30:00Z."""
+    return _free_name(path, f"{path.name}.corrupt-{at.replace('-', '').replace(':', '')}")
+
+
+def _free_name(path: Path, stem: str) -> str:
+    name, nth = stem, 1
+    while any(file.exists() for file in (path.with_name(name), *beside(path.with_name(name)))):
+        nth += 1
+        name = f"{stem}.{nth}"
+    return name
+
+
+def discard_unfinished(path: Path) -> bool:
+    """Remove a new database that was not completed; tell whether there was one."""
+    unfinished = building(path)
+    found = unfinished.exists()
+    for file in (unfinished, *beside(unfinished), unfinished.with_name(unfinished.name + "-journal")):
+        file.unlink(missing_ok=True)
+    return found
+
+
+def note_unfinished(path: Path) -> None:
+    """Leave word that the database is damaged, though it may not show at the next start. Raises OSError."""
+    discard_unfinished(path)
+    building(path).touch(mode=0o600)
+
+
+def finish(path: Path) -> bool:
+    """Put a complete new database in its place; tell whether there was one. Raises OSError.
+
+    To be asked by every writer before it opens the database: none may make another one in its place.
+    """
+    new = complete(path)
+    if not new.exists():
+        return False
+    name = _set_aside_by(new)
+    if name is None:
+        _give_up(path)
+        return False
+    aside = path.with_name(name)
+    if path.exists() and aside.exists():  # somebody made another one all the same
+        aside = path.with_name(_free_name(path, name))
+    _move(path, aside)
+    fsync_folder(path.parent)
+    new.rename(path)
+    fsync_folder(path.parent)
+    return True
+
+
+def _set_aside_by(new: Path) -> str | None:
+    """Return the name that a new database has for the damaged one, None when it is itself damaged."""
+    try:
+        with contextlib.closing(apsw.Connection(f"{new.absolute().as_uri()}?immutable=1", flags=READ)) as db:
+            name: str | None = db.execute(SET_ASIDE).get
+    except (*DAMAGE, apsw.SQLError):
+        return None
+    return name
+
+
+def _give_up(path: Path) -> None:
+    """Set aside a new database that was damaged before it took its place, and begin again with the old one."""
+    olds = [file for file in path.parent.glob(f"{path.name}.corrupt-*") if not file.name.endswith(BESIDE)]
+    _move(complete(path), path.with_name(_free_name(path, f"{path.name}.corrupt-new")))
+    if not path.exists() and olds:
+        _move(max(olds, key=lambda file: file.stat().st_mtime_ns), path)
+    note_unfinished(path)
+    fsync_folder(path.parent)
+
+
+def _move(old: Path, new: Path) -> None:
+    """Rename a database with its log; what an interrupted call has moved stays where it is."""
+    for file, name in ((old, new), *zip(beside(old), beside(new), strict=True)):
+        if file.exists() and not name.exists():
+            file.rename(name)
+
+
+def declare_complete(path: Path) -> None:
+    """Say that the new database is all there. Raises OSError."""
+    new = building(path)
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.rename(complete(path))
+    fsync_folder(path.parent)
+
+
+READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI

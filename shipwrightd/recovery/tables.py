@@ -1,0 +1,274 @@
+"""The tables of a damaged database: which record is a row of which, and all such rows into a new database.
+
+Where the way to a page is gone, as with the first page or one high in a tree,
+its records are known by their shape: each table of ours has one that no other
+has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import orjson
+
+from shipwrightd.database import migrate
+from shipwrightd.errors import DatabaseError
+from shipwrightd.recovery import store
+from shipwrightd.recovery.pages import (
+    HIGHEST,
+    INTERIOR_INDEX,
+    INTERIOR_TABLE,
+    LEAF_INDEX,
+    LEAF_TABLE,
+    LOWEST,
+    BrokenError,
+    Reading,
+    cell_places,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import apsw
+
+    from shipwrightd.recovery.pages import Pages, Record
+
+COLUMNS = 'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 2 ORDER BY cid'
+IS_JSON = "SELECT json_valid(?)"
+AT_ONCE = 5_000  # rows
+PAGES_AT_ONCE = 1_000
+ORIGINS = ("events.jsonl", "team-events.jsonl/", "import/")
+STATES = frozenset({"current", "rotated", "replaced"})
+TYPES = frozenset(
+    {"failure", "decision", "pattern", "baseline", "architecture", "learning", "global_pattern"}
+)  # of memory
+
+# What says besides the types of its columns that a record is a row of a table.
+MARKS: dict[str, Callable[[Record], bool]] = {
+    "events": lambda row: str(row[10]).startswith(ORIGINS) and row[11] in {0, 1},
+    "checkpoints": lambda row: row[1] in {"journal", "document"},
+    "generations": lambda row: row[2] in STATES,
+    "history": lambda row: len(row[2]) % 8 == 0 and len(row[2]) > 0,  # type: ignore[arg-type]
+    "quarantine": lambda row: row[8] in {"kept", "recovered"},
+    "cost_entries": lambda row: row[9] in {"costs.json", "events.jsonl"},
+    "cost_outcomes": lambda row: row[1] in {"outcome", "pipeline"},
+    "memory_entries": lambda row: row[2] in TYPES,
+    "budgets": lambda row: row[0] == "daily",
+    "daemon_state": lambda row: row[0] == "daemon",
+    "settled": lambda row: row[0] == 1,
+    "settled_runs": lambda row: '"phase"' in str(row[1]),
+    "settled_stages": lambda row: '"run_id"' in str(row[1]),
+    "pipeline_stages": lambda row: row[4] in {"running", "success", "failed", "skipped"},
+}
+STRICT = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
+LOOSE = {"INTEGER": (int, float, str), "REAL": (int, float, str), "TEXT": (str,), "BLOB": (bytes,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the records of a table look like."""
+
+    table: str
+    types: tuple[str, ...]
+    needed: tuple[bool, ...]
+    rowid_at: int  # of the column that is the rowid; -1 for a table without
+    width: int  # columns that are written; what is generated comes behind them
+    json_at: int  # of the column extra or facts; -1 for none
+
+    def row(self, rowid: int | None, values: Record) -> Record | None:
+        """Return the record as a row, None when it cannot be one of this table."""
+        if len(values) != len(self.types) or (rowid is None) != (self.rowid_at < 0):
+            return None
+        if self.rowid_at >= 0:
+            values = (*values[: self.rowid_at], rowid, *values[self.rowid_at + 1 :])
+        for value, kind, needed in zip(values, self.types, self.needed, strict=True):
+            if value is None:
+                if needed:
+                    return None
+            elif not isinstance(value, STRICT[kind] if needed else LOOSE[kind]):
+                return None
+        mark = MARKS.get(self.table)
+        return values[: self.width] if mark is None or mark(values) else None
+
+
+@dataclass(slots=True)
+class Salvaged:
+    """What was read of a damaged database."""
+
+    kept: dict[str, int] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)  # by table, in how many places
+    holes: list[tuple[int, int]] = field(default_factory=list)  # ids of events, (after, up to]
+
+    def is_whole(self, tables: Iterable[str]) -> bool:
+        """Tell whether nothing of these tables was unreadable."""
+        return not any(self.unread.get(table) for table in tables)
+
+
+def shapes(db: apsw.Connection) -> dict[str, Shape]:
+    """Return the shapes of the tables that are restored, as the schema has them."""
+    found = {}
+    for table in store.RESTORE:
+        columns = list(db.execute(COLUMNS, (table,)))
+        names = [name for name, *_ in columns]
+        keys = [i for i, column in enumerate(columns) if column[3]]
+        by_rowid = len(keys) == 1 and columns[keys[0]][1] == "INTEGER"
+        json_at = next((names.index(name) for name in ("extra", "facts") if name in names), -1)
+        found[table] = Shape(
+            table,
+            tuple(kind for _, kind, *_ in columns),
+            tuple(bool(needed or key) for _, _, needed, key, _ in columns),
+            keys[0] if by_rowid else -1,
+            sum(hidden == 0 for *_, hidden in columns),
+            json_at,
+        )
+    return found
+
+
+class Salvage:
+    """Moves what is readable into a new database. Expects the caller's transaction."""
+
+    def __init__(self, pages: Pages, db: apsw.Connection, alive: Callable[[], object]) -> None:
+        self._alive = alive  # called now and then
+        self._pages = pages
+        self._db = db
+        self._shapes = shapes(db)
+        self._seen = pages.free_pages()
+        self.found = Salvaged()
+
+    def run(self) -> Salvaged:
+        """Move all there is."""
+        roots, whole = self._roots()
+        self._refuse_newer(roots)
+        unknown = [] if whole else [(LOWEST, HIGHEST)]  # an older schema has fewer tables
+        wanted: dict[str, list[tuple[int, int]]] = {}
+        for table, shape in self._shapes.items():
+            reading = Reading()
+            kept = self._tree(shape, roots[table], reading) if table in roots else 0
+            holes = reading.holes if table in roots else unknown
+            self._seen |= reading.seen
+            self.found.kept[table] = kept
+            if holes:
+                wanted[table] = holes
+                self.found.unread[table] = len(holes)
+        if wanted:
+            self._strays(wanted)
+        self.found.holes = merged(wanted.get("events", []))
+        return self.found
+
+    def _refuse_newer(self, roots: dict[str, int]) -> None:
+        """Raise DatabaseError when a newer release made this database, as far as can be told."""
+        leaves = self._pages.rows(roots["schema_version"], Reading()) if "schema_version" in roots else ()
+        newest, known = max((rowid for leaf in leaves for rowid, _ in leaf), default=0), migrate.known()[-1].version
+        if newest > known:
+            message = f"the database is damaged and at schema version {newest}, this release knows {known}"
+            raise DatabaseError(message, hint="install the newer shipwrightd")
+
+    def _roots(self) -> tuple[dict[str, int], bool]:
+        """Return where the tree of each table begins, and whether the schema was readable as a whole."""
+        reading = Reading()
+        found = {}
+        for leaf in self._pages.rows(1, reading):
+            for _, values in leaf:
+                if len(values) == 5 and values[0] == "table" and isinstance(values[3], int):  # noqa: PLR2004
+                    found[str(values[1])] = values[3]
+        self._seen |= reading.seen
+        return found, bool(found) and not reading.holes
+
+    def _tree(self, shape: Shape, root: int, reading: Reading) -> int:
+        if shape.rowid_at < 0:
+            records = ((None, values) for values in self._pages.entries(root, reading))
+            return self._store(shape, records, reading.holes)
+        rows = (row for leaf in self._pages.rows(root, reading) for row in leaf)
+        return self._store(shape, rows, reading.holes)
+
+    def _store(self, shape: Shape, records: Iterable[tuple[int | None, Record]], holes: list[tuple[int, int]]) -> int:
+        """Store the records that are rows; what is none leaves a hole."""
+        kept = 0
+        rows = self._judged(shape, records, holes)
+        while batch := list(islice(rows, AT_ONCE)):
+            kept += store.restore(self._db, shape.table, batch)
+            self._alive()
+        return kept
+
+    def _judged(
+        self, shape: Shape, records: Iterable[tuple[int | None, Record]], holes: list[tuple[int, int]]
+    ) -> Iterator[Record]:
+        for rowid, values in records:
+            row = shape.row(rowid, values)
+            if row is not None and self._has_json(shape, row):
+                yield row
+            elif rowid is None:
+                holes.append((LOWEST, HIGHEST))
+            else:
+                holes.append((rowid - 1, rowid))
+
+    def _has_json(self, shape: Shape, row: Record) -> bool:
+        """Tell whether what must be JSON is: SQL that looks into it would fail for good."""
+        text = row[shape.json_at] if shape.json_at >= 0 else None
+        if text is None:
+            return True
+        try:
+            orjson.loads(str(text))
+        except orjson.JSONDecodeError:
+            return bool(self._db.execute(IS_JSON, (text,)).get)
+        return True
+
+    def _strays(self, wanted: dict[str, list[tuple[int, int]]]) -> None:
+        """Look through all pages that no tree led to, first those that another page points to."""
+        pointed = self._pointed_to()
+        rest = [number for number in range(2, self._pages.count + 1) if number not in self._seen]
+        for nth, number in enumerate(sorted(rest, key=lambda number: number not in pointed)):
+            if not nth % PAGES_AT_ONCE:
+                self._alive()
+            try:
+                self._stray(self._pages.page(number), wanted)
+            except BrokenError:
+                continue
+        for page in self._pages.shadowed():
+            self._stray(page, {table: holes for table, holes in wanted.items() if table == "events"})
+
+    def _pointed_to(self) -> set[int]:
+        found: set[int] = set()
+        for number in range(2, self._pages.count + 1):
+            if not number % PAGES_AT_ONCE:
+                self._alive()
+            try:
+                page = self._pages.page(number)
+                if page[0] in {INTERIOR_TABLE, INTERIOR_INDEX}:
+                    found.update(int.from_bytes(page[at : at + 4]) for at in cell_places(page, number))
+                    found.add(int.from_bytes(page[8:12]))
+            except BrokenError:
+                continue
+        return found
+
+    def _stray(self, page: bytes, wanted: dict[str, list[tuple[int, int]]]) -> None:
+        """Take from a page the rows that are missing."""
+        records: list[tuple[int | None, Record]] = []
+        try:
+            if page[0] == LEAF_TABLE:
+                records += self._pages.leaf(page, 2, LOWEST, HIGHEST, [])
+            elif page[0] in {LEAF_INDEX, INTERIOR_INDEX}:
+                records += [(None, values) for values in self._pages.index_records(page, 2, [])]
+        except BrokenError:
+            return
+        for rowid, values in records:
+            for table, holes in wanted.items():
+                if rowid is not None and not any(after < rowid <= to for after, to in holes):
+                    continue
+                row = self._shapes[table].row(rowid, values)
+                if row is not None and self._has_json(self._shapes[table], row):
+                    self.found.kept[table] += store.restore(self._db, table, [row])
+                    break
+
+
+def merged(holes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges in order, those that touch as one."""
+    found: list[tuple[int, int]] = []
+    for after, to in sorted(holes):
+        if found and after <= found[-1][1]:
+            found[-1] = (found[-1][0], max(to, found[-1][1]))
+        else:
+            found.append((after, to))
+    return found

@@ -1,0 +1,178 @@
+"""Delivery: how often, how fast, how many go wrong, how soon that is mended; for a period and each week of it.
+
+The four measures and their grades are those of Shipwright's dashboard
+(calculateDoraGrades); docs/dashboard.md tells where its figures differ and why.
+All comes from run_outcomes, so time grows with the finished runs of the period.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shipwrightd.reports.question import WEEK_S, Period, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import apsw
+
+    from shipwrightd.reports.question import Question
+
+HOUR_S = 3_600.0
+DAY_S = 86_400.0
+MOST_WEEKS = 104  # of a period without a beginning
+
+# ?1 <= end < ?2; ?3 an issue or NULL. One row for each stretch of ?4 seconds, counted back from ?5.
+OUTCOMES = """
+SELECT max(?5 - 1 - ended_epoch, 0) / ?4, sum(good), count(*) - sum(good),
+    sum(lead_time_s), count(lead_time_s), sum(recovery_s), sum(recoveries)
+FROM run_outcomes
+WHERE ended_epoch >= ?1 AND ended_epoch < ?2 AND (?3 IS NULL OR issue = ?3)
+GROUP BY 1"""
+FIRST = "SELECT min(ended_epoch) FROM run_outcomes WHERE ended_epoch < ?"
+
+DEPLOYS_PER_DAY = (1.0, 1 / 7, 1 / 30)  # at least: Elite, High, Medium
+HOURS = (1.0, 24.0, 168.0)  # less than: Elite, High, Medium; of lead time and of time to restore
+FAILURE_PERCENT = (5.0, 10.0, 15.0)
+GRADES = ("Elite", "High", "Medium", "Low")
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure; value and grade are None where nothing happened that it could be taken from."""
+
+    value: float | None
+    unit: str  # per day | hours | %
+    grade: str | None  # Elite | High | Medium | Low
+    samples: int  # runs behind it
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The four measures of one stretch of time."""
+
+    start: str | None  # UTC; None: all there was before
+    end: str | None  # UTC, not part of it
+    deploys: int  # successful runs
+    failures: int
+    deployment_frequency: Measure
+    lead_time: Measure
+    change_failure_rate: Measure
+    time_to_restore: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Dora:
+    """The whole answer: the period, and its weeks from the oldest on, counted back from its end."""
+
+    period: Delivery
+    weeks: list[Delivery]
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether no run ended in all that time."""
+        return not any(part.deploys + part.failures for part in (self.period, *self.weeks))
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What runs that ended in one stretch add up to."""
+
+    good: int = 0
+    bad: int = 0
+    lead_s: int = 0
+    leads: int = 0
+    recovery_s: int = 0
+    recoveries: int = 0
+
+
+def collect(db: apsw.Connection, question: Question) -> Dora:
+    """Answer for the question's period, and the weeks it touches."""
+    until, end = question.period.until, question.end
+    since = question.period.since
+    if since is None:
+        oldest = db.execute(FIRST, (until,)).get
+        since = end - WEEK_S if oldest is None else max(oldest, end - MOST_WEEKS * WEEK_S)
+    weeks = max(1, -(-(end - since) // WEEK_S))
+    found = sums(db, Period(end - weeks * WEEK_S, until), end, WEEK_S, question.issue)
+    first = question.period.since or 0
+    whole = sums(db, Period(first, until), end, until - first, question.issue).get(0, Sums())
+    return Dora(
+        delivery(question.period.since, end, since, whole),
+        [
+            delivery(end - (at + 1) * WEEK_S, end - at * WEEK_S, None, found.get(at, Sums()))
+            for at in range(weeks - 1, -1, -1)
+        ],
+    )
+
+
+def sums(db: apsw.Connection, period: Period, end: int, step: int, issue: object = None) -> dict[int, Sums]:
+    """Return the sums of each stretch of `step` seconds, 0 the one before `end`; one without runs is left out."""
+    rows = db.execute(OUTCOMES, (period.since or 0, period.until, issue, step, end))
+    return {at: Sums(*(value or 0 for value in values)) for at, *values in rows}
+
+
+def delivery(start: int | None, end: int, counted_from: int | None, found: Sums) -> Delivery:
+    """Return the measures of one stretch; without a start, a day counts from `counted_from` on."""
+    begin = start if start is not None else counted_from
+    days = (end - (end if begin is None else begin)) / DAY_S
+    runs = found.good + found.bad
+    per_day = rounded(found.good / days) if days else 0.0
+    return Delivery(
+        start=utc(start),
+        end=utc(end),
+        deploys=found.good,
+        failures=found.bad,
+        deployment_frequency=Measure(per_day, "per day", grade_of_frequency(per_day), found.good),
+        lead_time=_hours(found.lead_s, found.leads),
+        change_failure_rate=_measure(100 * found.bad, runs, "%", FAILURE_PERCENT),
+        time_to_restore=_hours(found.recovery_s, found.recoveries),
+    )
+
+
+def _hours(seconds: int, samples: int) -> Measure:
+    return _measure(seconds / HOUR_S, samples, "hours", HOURS)
+
+
+def _measure(total: float, samples: int, unit: str, limits: tuple[float, ...]) -> Measure:
+    if not samples:
+        return Measure(None, unit, None, 0)
+    value = rounded(total / samples)
+    return Measure(value, unit, grade_below(value, limits), samples)
+
+
+def grade_of_frequency(per_day: float) -> str:
+    """Return the grade of so many deployments a day."""
+    return next((grade for grade, least in zip(GRADES, DEPLOYS_PER_DAY, strict=False) if per_day >= least), "Low")
+
+
+def grade_below(value: float, limits: tuple[float, ...]) -> str:
+    """Return the grade of a figure that is the better the smaller it is."""
+    return next((grade for grade, limit in zip(GRADES, limits, strict=False) if value < limit), "Low")
+
+
+def rounded(value: float) -> float:
+    """Return a figure to two decimals, halves up, as JavaScript's Math.round has it."""
+    return int(value * 100 + 0.5) / 100
+
+
+def rows(answer: Dora) -> Iterable[dict[str, Any]]:
+    """Return one row for the period and one for each week."""
+    for kind, parts in (("period", [answer.period]), ("week", answer.weeks)):
+        for part in parts:
+            yield {
+                "kind": kind,
+                "start": part.start,
+                "end": part.end,
+                "deploys": part.deploys,
+                "failures": part.failures,
+                **_columns("deployment_frequency_per_day", part.deployment_frequency),
+                **_columns("lead_time_hours", part.lead_time),
+                **_columns("change_failure_rate_percent", part.change_failure_rate),
+                **_columns("time_to_restore_hours", part.time_to_restore),
+            }
+
+
+def _columns(name: str, measure: Measure) -> dict[str, Any]:
+    return {name: measure.value, f"{name}_grade": measure.grade}

@@ -1,0 +1,291 @@
+"""Who is there and what runs where: each developer at each machine, and this machine itself.
+
+Presence is that of Shipwright's dashboard: online until 30 s after the last
+heartbeat, idle until 120 s. What the registry says of jobs and queues is taken
+as far as it makes sense; the rest is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shipwrightd.reports.question import DAY_S, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import apsw
+
+    from shipwrightd.reports.question import Question
+
+ONLINE_S = 30
+IDLE_S = 120
+STALE_S = DAY_S  # the dashboard no longer shows it then
+
+SESSIONS = """
+SELECT id, developer, machine, hostname, platform, last_heartbeat_ms, daemon_running, daemon_pid, active_jobs, queued
+FROM sessions
+WHERE present AND (?1 IS NULL OR developer = ?1 OR id = ?1)
+ORDER BY last_heartbeat_ms DESC, id"""
+EVENTS = """
+SELECT substr(origin, length('team-events.jsonl/') + 1), count(*) FROM events INDEXED BY events_ts_epoch
+WHERE ts_epoch >= ?1 AND ts_epoch < ?2 AND origin >= 'team-events.jsonl/' AND origin < 'team-events.jsonl0'
+GROUP BY 1"""
+DAEMON = "SELECT pid, started_at, last_poll, config FROM daemon_state WHERE present"
+# The stage is that of the issue's newest run, as the events have it.
+JOBS = """
+SELECT issue, title, goal, nullif(repo, ''), pid, started_at, unixepoch(started_at),
+    (SELECT s.stage FROM pipeline_stages AS s
+     WHERE s.run_id = (SELECT max(r.id) FROM pipeline_runs AS r WHERE r.issue = j.issue)
+     ORDER BY s.id DESC LIMIT 1)
+FROM daemon_jobs AS j WHERE present ORDER BY started_at, id"""
+QUEUE = """
+SELECT q.id, q.issue, q.repo, (SELECT t.title FROM daemon_titles AS t WHERE t.id = q.id)
+FROM daemon_queue AS q WHERE q.present ORDER BY q.position, q.id"""
+HEARTBEATS = """
+SELECT id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at, ?1 - updated_epoch
+FROM heartbeats WHERE present ORDER BY updated_epoch DESC, id"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a developer's machine works on, as the registry has it."""
+
+    issue: int | str | None
+    title: str | None
+    stage: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A developer at a machine."""
+
+    id: str  # developer@machine
+    developer: str
+    machine: str
+    hostname: str | None
+    platform: str | None
+    presence: str  # online | idle | offline
+    last_seen: str | None  # UTC; None: disconnected, or never seen
+    silent_s: float | None  # since then; 0 where its clock is ahead
+    stale: bool  # silent for more than a day, or disconnected
+    daemon_running: bool
+    daemon_pid: int | None
+    active_jobs: list[Job]
+    queued: list[int | str]  # issues, in the order of the file
+    events_24h: int  # that came from there with a time of the last 24 hours
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job of this machine's daemon."""
+
+    issue: int | str | None
+    title: str | None
+    goal: str | None
+    repo: str | None  # None: the daemon's own
+    pid: int | None
+    started_at: str | None  # UTC
+    running_s: float | None
+    stage: str | None  # of the newest run of the issue
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedItem:
+    """What waits in the queue of this machine's daemon."""
+
+    id: str  # as written: 56 or owner/repo:58
+    issue: int | str | None
+    repo: str | None
+    title: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The last sign of life of a job on this machine."""
+
+    job: str
+    pid: int | None
+    issue: int | str | None
+    stage: str | None
+    iteration: int | None
+    memory_mb: float | None  # MiB
+    cpu_percent: float | None
+    last_activity: str | None
+    updated_at: str | None  # UTC
+    silent_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThisMachine:
+    """The machine asked on, as the daemon's state and the heartbeats have it."""
+
+    daemon_known: bool  # its state file is there, which is no proof that it runs
+    pid: int | None
+    started_at: str | None  # UTC
+    last_poll: str | None  # UTC
+    poll_interval_s: float | None
+    max_parallel: float | None
+    jobs: list[RunningJob]
+    queue: list[QueuedItem]
+    heartbeats: list[Heartbeat]
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The whole answer; the totals are those of `sessions`."""
+
+    online: int
+    idle: int
+    offline: int
+    active_jobs: int
+    queued: int
+    sessions: list[Session]
+    this_machine: ThisMachine | None  # None: one developer was asked for
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether nobody is known, not even this machine."""
+        here = self.this_machine
+        return not self.sessions and not (here and (here.daemon_known or here.jobs or here.queue or here.heartbeats))
+
+
+def collect(db: apsw.Connection, question: Question) -> Team:
+    """Answer for question.now; `developer` may be a name or name@machine."""
+    found = sessions(db, question)
+    presences = [session.presence for session in found]
+    return Team(
+        online=presences.count("online"),
+        idle=presences.count("idle"),
+        offline=presences.count("offline"),
+        active_jobs=sum(len(session.active_jobs) for session in found),
+        queued=sum(len(session.queued) for session in found),
+        sessions=found,
+        this_machine=this_machine(db, question.now) if question.developer is None else None,
+    )
+
+
+def sessions(db: apsw.Connection, question: Question) -> list[Session]:
+    """Return who is in the registry, the last seen first."""
+    now = question.now
+    found: list[Any] = db.execute(EVENTS, (now - DAY_S, now + 1)).fetchall()
+    counts: dict[str, int] = dict(found)
+    return [_session(row, counts, now) for row in db.execute(SESSIONS, (question.developer,))]
+
+
+def _session(row: tuple[Any, ...], counts: dict[str, int], now: int) -> Session:
+    name, developer, machine, hostname, platform, heartbeat_ms, running, pid, jobs, queue = row
+    silent = silence(heartbeat_ms, now)
+    return Session(
+        id=name,
+        developer=developer,
+        machine=machine,
+        hostname=hostname,
+        platform=platform,
+        presence=presence(silent),
+        last_seen=None if silent is None else utc(heartbeat_ms / 1000),
+        silent_s=silent,
+        stale=silent is None or silent > STALE_S,
+        daemon_running=running == 1,
+        daemon_pid=pid if isinstance(pid, int) else None,
+        active_jobs=[_job(value) for value in _listed(jobs) if isinstance(value, dict)],
+        queued=[value for value in _listed(queue) if value.__class__ in {int, str} and value != ""],
+        events_24h=counts.get(name, 0),
+    )
+
+
+def silence(heartbeat_ms: object, now: int) -> float | None:
+    """Return the seconds since a heartbeat, never below 0; None for a disconnected one and for what is no time."""
+    if not isinstance(heartbeat_ms, int | float) or heartbeat_ms <= 0 or utc(heartbeat_ms / 1000) is None:
+        return None
+    return max(0.0, round(now - heartbeat_ms / 1000, 3))
+
+
+def presence(silent_s: float | None) -> str:
+    """Return online, idle or offline by how long nothing was heard."""
+    if silent_s is None or silent_s >= IDLE_S:
+        return "offline"
+    return "online" if silent_s < ONLINE_S else "idle"
+
+
+def _listed(text: object) -> list[Any]:
+    found = _parsed(text)
+    return found if isinstance(found, list) else []
+
+
+def _parsed(text: object) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return orjson.loads(text) if isinstance(text, str) else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _job(value: dict[str, Any]) -> Job:
+    issue = value.get("issue")
+    return Job(
+        issue=issue if issue.__class__ in {int, str} and issue not in {0, ""} else None,
+        title=_text(value.get("title")),
+        stage=_text(value.get("stage")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def this_machine(db: apsw.Connection, now: int) -> ThisMachine:
+    """Return what this machine's own files say."""
+    state = db.execute(DAEMON).fetchone()
+    pid, started_at, last_poll, config = state or (None, None, None, None)
+    settings = _parsed(config)
+    get = settings.get if isinstance(settings, dict) else {}.get
+    return ThisMachine(
+        daemon_known=state is not None,
+        pid=pid,
+        started_at=started_at,
+        last_poll=last_poll,
+        poll_interval_s=_figure(get("poll_interval")),
+        max_parallel=_figure(get("max_parallel")),
+        jobs=[_running(row, now) for row in db.execute(JOBS)],
+        queue=[QueuedItem(*row) for row in db.execute(QUEUE)],
+        heartbeats=[_heartbeat(row) for row in db.execute(HEARTBEATS, (now,))],
+    )
+
+
+def _running(row: tuple[Any, ...], now: int) -> RunningJob:
+    *fields, epoch, stage = row
+    values = (*fields, None if epoch is None else max(0.0, now - epoch), stage)
+    return RunningJob(*values)
+
+
+def _heartbeat(row: tuple[Any, ...]) -> Heartbeat:
+    *fields, silent = row
+    values = (*fields, None if silent is None else max(0.0, silent))
+    return Heartbeat(*values)
+
+
+def _figure(value: object) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def rows(answer: Team) -> Iterable[dict[str, Any]]:
+    """Return one row a session; jobs and queue are counted, and their issues listed."""
+    return map(_row, answer.sessions)
+
+
+def _row(session: Session) -> dict[str, Any]:
+    jobs, queue = session.active_jobs, session.queued
+    return {
+        **{key: value for key, value in asdict(session).items() if key not in {"active_jobs", "queued"}},
+        "active_jobs": len(jobs),
+        "active_issues": " ".join(_issues(job.issue for job in jobs)),
+        "queued": len(queue),
+        "queued_issues": " ".join(_issues(queue)),
+    }
+
+
+def _issues(issues: Iterable[int | str | None]) -> Iterator[str]:
+    return (str(issue) for issue in issues if issue is not None)

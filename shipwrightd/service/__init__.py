@@ -1,0 +1,1 @@
+"""The unit and agent files, and the steps that install them."""

@@ -1,0 +1,1 @@
+"""The state of the daemon, the database and every source. Read-only."""

@@ -1,0 +1,354 @@
+"""How things stand: is the daemon alive, how far behind is each source, what went wrong.
+
+Everything comes from the database, opened read-only, the lock beside it and
+one look at each file: the answer is the same with the daemon running or not.
+The fields of these classes are the keys of `status --json`; they may grow,
+but none is renamed or removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import apsw
+
+from shipwrightd.database import migrate
+from shipwrightd.database.connection import (
+    ALL_BITS,
+    explained,
+    identity,
+    lock_is_held,
+    lock_path,
+    open_reader,
+    read_holder,
+)
+from shipwrightd.status.lag import Lag, Stored, measure, seconds_of, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LAG_ALLOWED_S = 60.0
+HOUR_S = 3600
+WATCHING = "watching is degraded: "  # begins an error of source '' that costs speed and nothing else
+
+CHECKPOINTS = """
+SELECT c.source, c.kind, g.device, g.inode, g.offset, c.digest, c.committed_at,
+       c.records, c.salvaged, c.gaps, c.newest_epoch, c.quarantined
+FROM checkpoints AS c LEFT JOIN generations AS g ON g.id = c.generation
+ORDER BY c.kind DESC, c.source"""
+RECOVERIES_SINCE = 9  # schema version
+RECOVERIES = "SELECT detected_at, finished_at, reason, set_aside, kept, refilled, lost FROM recoveries ORDER BY id"
+QUARANTINED = "SELECT source, count(*) FROM quarantine WHERE state = 'kept' GROUP BY source"
+ERRORS = "SELECT source, error, since FROM source_errors"
+# The index is named so that a first load, which takes it away for a while, is
+# met with an error at once and not with a pass over all events.
+LAST_HOUR = """
+SELECT substr(origin, 1, instr(origin || '/', '/') - 1), count(*)
+FROM events INDEXED BY events_ts_epoch WHERE ts_epoch > ?1 - 3600 AND ts_epoch <= ?1 GROUP BY 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The process that ingests, as its lock tells; the rest is None while there is none."""
+
+    alive: bool
+    command: str | None = None  # run | backfill
+    pid: int | None = None
+    started_at: str | None = None
+    running_s: float | None = None
+    version: str | None = None
+    watching_degraded: str | None = None  # why changes are noticed later than they could be
+    waiting: str | None = None  # why the database cannot be written; all that comes meanwhile is stored afterwards
+    waiting_since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One time the database was found damaged, set aside and built anew; see the table recoveries."""
+
+    detected_at: str
+    finished_at: str
+    reason: str
+    set_aside: str  # full path of the damaged file
+    kept: int
+    refilled: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The database file; one without tables is not made yet."""
+
+    path: str
+    exists: bool
+    size_bytes: int = 0  # with its write-ahead log
+    schema_version: int = 0
+    journal_mode: str | None = None
+    wal_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file that is read: how far, with what result."""
+
+    source: str
+    kind: str | None  # journal | document; None for one never read
+    present: bool
+    readable: bool
+    size_bytes: int
+    behind_bytes: int
+    unfinished_bytes: int
+    lag_s: float
+    records: int
+    records_last_hour: int | None  # None where records carry no time of their own
+    newest_at: str | None
+    newest_age_s: float | None
+    committed_at: str | None  # when its checkpoint last moved
+    committed_age_s: float | None
+    salvaged: int
+    quarantined: int
+    gaps: int
+    error: str | None
+    error_since: str | None
+    quarantined_ever: int = 0  # with those that a retry made records of
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole answer; `problems` are what `status --check` fails for, in words."""
+
+    state: str  # running | backfilling | stopped | no database
+    problems: list[str]
+    checked_at: str | None
+    home: str
+    daemon: Daemon
+    database: Database
+    sources: list[Source]
+    recoveries: list[Recovery] = field(default_factory=list)  # oldest first
+    home_present: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What the database knows of one source."""
+
+    stored: Stored = field(default_factory=Stored)
+    committed_at: str | None = None
+    records: int = 0
+    salvaged: int = 0
+    gaps: int = 0
+    newest: int | None = None
+    quarantined: int = 0  # ever
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What is read from the database, in one go."""
+
+    database: Database
+    rows: dict[str, _Row]
+    quarantined: dict[str, int]
+    errors: dict[str, tuple[str, str]]
+    last_hour: dict[str, int] | None
+    recoveries: list[Recovery] = field(default_factory=list)
+
+
+def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouched: bool = False) -> Status:
+    """Answer how things stand at `now`, for the declared sources and those ever read.
+
+    With `untouched` nothing is put beside a database that nobody has open.
+
+    Raises DatabaseError for a file that is not ours, damaged, or of a newer
+    release, PathError for one that cannot be read; a database that is not
+    there yet is an answer.
+    """
+    books = _read_books(db, int(now), untouched=untouched)
+    daemon = _daemon(db, books.errors, now)
+    unread = [name for name in declared if os.path.exists(home / name)]  # noqa: PTH110 - False where it cannot be told
+    failing = [name for name in books.errors if name]
+    names = dict.fromkeys((*books.rows, *unread, *failing))
+    sources = [_source(home, name, books, now) for name in names]
+    return Status(
+        state=_state(daemon, books.database),
+        problems=_problems(home, daemon, books, sources),
+        checked_at=utc(now),
+        home=str(home),
+        daemon=daemon,
+        database=books.database,
+        sources=sources,
+        recoveries=books.recoveries,
+        home_present=home.is_dir(),
+    )
+
+
+def _read_books(path: Path, now: int, *, untouched: bool) -> _Books:
+    if identity(path) is None:
+        return _Books(Database(str(path), exists=False), {}, {}, {}, None)
+    try:
+        with contextlib.closing(open_reader(path, untouched=untouched)) as db:
+            return _read_tables(db, path, now)
+    except apsw.Error as error:
+        raise explained(path, error) from error
+
+
+def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Books:
+    version = migrate.version(db)
+    if not version:
+        return _Books(Database(str(path), exists=False), {}, {}, {}, None)
+    migrate.pending(db, migrate.known())
+    return _Books(
+        database=_database(path, version, db.execute("PRAGMA journal_mode").get),
+        rows={row[0]: _row(row) for row in db.execute(CHECKPOINTS)},
+        quarantined=dict(db.execute(QUARANTINED)),
+        errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
+        last_hour=_last_hour(db, now),
+        recoveries=recoveries(db, path),
+    )
+
+
+def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
+    """Return when the database at a path was damaged and built anew, oldest first; none in an older schema."""
+    if migrate.version(db) < RECOVERIES_SINCE:
+        return []
+    return [
+        Recovery(detected, finished, reason, str(path.with_name(aside)), kept, refilled, lost)
+        for detected, finished, reason, aside, kept, refilled, lost in db.execute(RECOVERIES)
+    ]
+
+
+def _row(values: tuple[object, ...]) -> _Row:
+    _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest, quarantined = values
+    stored = Stored(
+        kind=kind,  # type: ignore[arg-type]
+        identity=None if device is None else (device & ALL_BITS, inode & ALL_BITS),  # type: ignore[operator]
+        offset=offset or 0,  # type: ignore[arg-type]
+        digest=digest,  # type: ignore[arg-type]
+        committed=seconds_of(committed_at),  # type: ignore[arg-type]
+    )
+    return _Row(stored, committed_at, records, salvaged, gaps, newest, quarantined)  # type: ignore[arg-type]
+
+
+def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
+    try:
+        return dict(db.execute(LAST_HOUR, (now,)))
+    except apsw.SQLError:  # no such index: the first load is going on
+        return None
+
+
+def _database(path: Path, version: int, journal_mode: str) -> Database:
+    wal = _size(path.with_name(path.name + "-wal"))
+    return Database(str(path), True, _size(path) + wal, version, journal_mode, wal)  # noqa: FBT003
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
+    """Return who holds the lock. What its file says counts only while it is held."""
+    lock = lock_path(db)
+    if not lock_is_held(lock):
+        return Daemon(alive=False)
+    holder = read_holder(lock)
+    pid = holder.get("pid")
+    started_at = _text(holder.get("started_at"))
+    whole = errors.get("", ("", ""))[0]
+    return Daemon(
+        alive=True,
+        command=str(holder.get("command", "run")),
+        pid=pid if isinstance(pid, int) else None,
+        started_at=started_at,
+        running_s=_age(seconds_of(started_at), now),
+        version=_text(holder.get("version")),
+        watching_degraded=whole.removeprefix(WATCHING) if whole.startswith(WATCHING) else None,
+        waiting=_text(holder.get("waiting")),
+        waiting_since=_text(holder.get("waiting_since")),
+    )
+
+
+def _age(then: float | None, now: float) -> float | None:
+    return None if then is None else round(now - then, 3)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _source(home: Path, name: str, books: _Books, now: float) -> Source:
+    row = books.rows.get(name, _Row())
+    error, since = books.errors.get(name, (None, None))
+    readable = True
+    try:
+        lag = measure(home / name, row.stored, now)
+    except OSError as trouble:
+        lag, readable = Lag(present=True), False
+        error = error or f"cannot be read: {trouble.strerror or trouble}"
+    events = row.stored.kind == "journal" and books.last_hour is not None
+    return Source(
+        source=name,
+        kind=row.stored.kind or None,
+        present=lag.present,
+        readable=readable,
+        size_bytes=lag.size,
+        behind_bytes=lag.behind,
+        unfinished_bytes=lag.unfinished,
+        lag_s=round(lag.seconds, 3),
+        records=row.records,
+        records_last_hour=(books.last_hour or {}).get(name, 0) if events else None,
+        newest_at=utc(row.newest),
+        newest_age_s=_age(row.newest, now),
+        committed_at=row.committed_at,
+        committed_age_s=_age(row.stored.committed, now),
+        salvaged=row.salvaged,
+        quarantined=books.quarantined.get(name, 0),
+        gaps=row.gaps,
+        error=error,
+        error_since=since,
+        quarantined_ever=row.quarantined,
+    )
+
+
+def _state(daemon: Daemon, database: Database) -> str:
+    if daemon.alive:
+        return "backfilling" if daemon.command == "backfill" else "running"
+    return "stopped" if database.exists else "no database"
+
+
+def _missing_places(home: Path, books: _Books, sources: list[Source]) -> list[str]:
+    """Say whether a file system may be away that holds the home or the database."""
+    if not os.path.isdir(home):  # noqa: PTH112 - False where it cannot be told
+        return [f"there is no folder {home}"]
+    if not books.database.exists and not os.path.isdir(folder := os.path.dirname(books.database.path)):  # noqa: PTH112, PTH120
+        return [f"there is no folder {folder}"]
+    read = [source for source in sources if source.kind == "journal" and source.records]
+    if any(source.present or source.error for source in read) or not read:
+        return []
+    if any(any(home.glob(f"{source.source}.*")) for source in read):  # rotated this moment
+        return []
+    return [f"none of the journals that were read is in {home}: is a file system not mounted?"]
+
+
+def _problems(home: Path, daemon: Daemon, books: _Books, sources: list[Source]) -> list[str]:
+    """Say in words what `status --check` fails for."""
+    problems = _missing_places(home, books, sources)
+    if not daemon.alive:
+        problems.append("the daemon is not running")
+    elif daemon.command != "run":
+        problems.append("a backfill is running" if daemon.command == "backfill" else f"{daemon.command} is running")
+    if daemon.waiting:
+        problems.append(f"the database cannot be written: {daemon.waiting}")
+    whole = books.errors.get("", ("", ""))[0]
+    if whole and not whole.startswith(WATCHING):
+        problems.append(whole)
+    for source in sources:
+        if source.error:
+            problems.append(f"{source.source}: {source.error}")
+        elif source.behind_bytes and source.lag_s > LAG_ALLOWED_S:
+            problems.append(f"{source.source}: {source.behind_bytes} bytes unread for {source.lag_s:.0f} s")
+    return problems
