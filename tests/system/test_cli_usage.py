@@ -500,7 +500,8 @@ def test_run_goes_on_when_nobody_takes_its_log(home: Path, how: str, eventually:
 
 INTERRUPT = """
 import sys
-from shipwrightd import __main__, commands
+from shipwrightd import __main__
+from shipwrightd.cli import commands
 def backfill(home, db): raise KeyboardInterrupt
 commands.backfill = backfill
 sys.exit(__main__.guarded(["backfill"]))
