@@ -3,10 +3,8 @@
 Only shapes live here, and which rows say the same. How a line becomes a row is decided in decode.
 """
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 
 EVENT_COLUMNS: Final = (
@@ -47,17 +45,15 @@ EventRow = tuple[
 ]
 
 
-def said(row: Sequence[object]) -> tuple[object, ...]:
+def content_of(row: Sequence[object]) -> tuple[object, ...]:
     """Return an event without how it was read: what two reports of one event have in common."""
     return (*row[:SALVAGED], *row[SALVAGED + 1 :])
 
 
-def mark_of(row: Sequence[object]) -> int:
-    """Return a number that equal rows share, and no others (64 bits); numbers count as their columns store them."""
-    values = [float(v) if i in REALS and isinstance(v, int) else v for i, v in enumerate(row)]
-    text = repr(said(values)).encode("utf-8", "surrogatepass")
-    found: int = struct.unpack("=Q", blake2b(text, digest_size=8).digest())[0]
-    return found
+def row_hash(row: Sequence[object]) -> int:
+    """Return a number that equal rows share, within this process; numbers count as their columns store them."""
+    values = [float(value) if at in REALS and isinstance(value, int) else value for at, value in enumerate(row)]
+    return hash(content_of(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +69,16 @@ class Rejected:
     def raw(self, lines: Sequence[bytes]) -> bytes:
         """Return the bytes, out of the lines in which they were found."""
         return b"\n".join(lines[self.first : self.first + self.count])[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Bytes that could not become a row, and where they are in their file."""
+
+    offset: int
+    length: int  # bytes; raw may hold only the first KiB
+    reason: str
+    raw: bytes
 
 
 REJECTED_NOT_JSON: Final = "not_json"  # no record begins here

@@ -16,7 +16,8 @@ from shipwrightd.documents.kinds import Known, changes, parse_document, without_
 from shipwrightd.documents.lists import Added, Remembered, added, remember
 from shipwrightd.documents.parts import Bad, Entry
 from shipwrightd.documents.statements import CHECKPOINT, KEYED_TABLES, LIST_TABLES, MOVE_CHECKPOINT, PRESENT_DOCUMENTS
-from shipwrightd.journals.store import Quarantined, add_gap, add_quarantine
+from shipwrightd.decoding.rows import Quarantined
+from shipwrightd.journals.store import add_gap, add_quarantine
 from shipwrightd.projections import project_costs
 
 if TYPE_CHECKING:

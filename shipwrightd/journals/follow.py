@@ -1,12 +1,15 @@
 """One journal, followed through appends, rotations, truncation and replacement.
 
-What is stored is decided here, in batches; `store` writes it. A file that is no longer at the path stays open for
-a while: a writer may still append to it, and while it is open its inode number cannot be given to another file.
+Its files are read oldest first, each to its end, all by the same loop. A file whose inode and anchor are those of a
+checkpoint is read on from there; any other is reconciled with what is stored. A file that lost its name stays open
+for a while: a writer may still append to it, and while it is open its inode number cannot be given to another file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +17,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shipwrightd.database.connection import durable, transaction
-from shipwrightd.journals import choose, locate, store
-from shipwrightd.journals.align import WINDOW_LINES
-from shipwrightd.journals.choose import View
-from shipwrightd.journals.compare import How
-from shipwrightd.journals.filing import Filing
-from shipwrightd.journals.lines import ChangedError, open_existing, pick
-from shipwrightd.journals.locate import START, Plan
-from shipwrightd.journals.records import Stream
-from shipwrightd.journals.settle import Rest
-from shipwrightd.journals.store import Quarantined
+from shipwrightd.decoding.rows import Quarantined
+from shipwrightd.journals import store
+from shipwrightd.journals.batch import BatchWriter
+from shipwrightd.journals.lines import START, ChangedError, Place, open_files, read_at, resume_at
+from shipwrightd.journals.reconcile import groups_of, reconcile
+from shipwrightd.journals.records import Records, decode_all
+from shipwrightd.journals.settle import Clocks, Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,20 +32,22 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.clock import Now
-    from shipwrightd.journals.compare import Overlap
+    from shipwrightd.decoding.events import Origin
+    from shipwrightd.journals.reconcile import Known
     from shipwrightd.journals.records import Chunk
     from shipwrightd.journals.sources import JournalSource
+    from shipwrightd.journals.store import Generation
 
-BATCH_RECORDS = 50_000 - 8_192  # a last chunk comes on top
+BATCH_LINES = 50_000 - 8_192  # a last chunk comes on top
 BATCH_BYTES = 15 << 20  # likewise a last chunk of up to 17 MiB: 32 MiB at most in one transaction
-AHEAD_BYTES = 256 << 10  # from here on the next chunk is worth a second thread
-GRACE_S = 600.0  # how long a file that left the path is still read for late writers
-MAX_DRAINING = 8  # descriptors; the oldest goes first
+AHEAD_BYTES = 256 << 10  # a chunk of this size makes it worth to decode the next one in a second thread
+GRACE_S = 600.0  # how long a file without a name is still read for late writers
+MAX_NAMELESS = 8  # such files kept open; the oldest is closed first
 
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one look at a journal did: `more` asks for another look now, `wait_s` for one then; `size` is in bytes."""
+    """What one poll did: `more` asks for another one now, `wait_s` for one then; `size` is in bytes."""
 
     records: int = 0
     quarantined: int = 0
@@ -56,342 +58,387 @@ class Polled:
     commit_s: float = 0.0
 
 
+class File(Records):
+    """An open file of a journal."""
+
+    def __init__(self, fd: int, origin: Origin, clocks: Clocks) -> None:
+        super().__init__(fd, START, origin=origin)
+        self.generation: int | None = None
+        self.placed = False  # it is known how far it is stored
+        self.settled = False  # what it grows by is new, without being compared
+        self.named = True  # it is at one of the journal's paths
+        self.rank = 0.0  # order of the paths, oldest first
+        self.inside = False  # it ends with a known line that others follow in a remembered file
+        self.written_over = False  # its inode was read before, with other content
+        self.succeeds = False  # it was empty when the one before it was read to its end
+        self.torn_off = b""  # read but not decided when it was written over
+        self.compared_bytes = -1  # its size when it was reconciled
+        self.retire_at = math.inf  # monotonic seconds
+        self.settling = Settling(clocks)
+        self.quiet: tuple[int, int] | None = None  # size and mtime when there was nothing to read
+
+    def signature(self) -> tuple[int, int]:
+        """Return size and time of modification."""
+        info = os.fstat(self.fd)
+        return info.st_size, info.st_mtime_ns
+
+    def must_compare(self) -> bool:
+        """Tell whether the file grew and what it grew by may be stored already."""
+        return (not self.settled or not self.position.offset) and os.fstat(self.fd).st_size != self.compared_bytes
+
+
 class Journal:
     """Follows one journal. Not thread-safe; one per source and process."""
 
     def __init__(self, source: JournalSource, home: Path, *, settle_s: float) -> None:
         self.source = source
         self.names = frozenset((source.name, *source.siblings))
-        self._paths = source.files(home)
         self.settle_s = settle_s
         self.stop: Callable[[], bool] = lambda: False  # asked between the chunks of a batch, which ends early on yes
-        self._queue: list[Stream] = []  # read in this order; the last one is, or was, at the path
-        self._draining: list[Stream] = []
-        self._seen: tuple[int, ...] | None = None  # signature of the path when all was read
-        self._empty: tuple[int, ...] | None = None  # signature of a new file that holds no whole line
-        self._changed = False  # the open file's bytes are not what was read
+        self.refused: dict[str, str] = {}  # rotated files that cannot be read, and why
+        self._paths = source.files(home)
+        self._files: list[File] = []  # oldest first
+        self._newest: File | None = None  # holds the newest line that was read
+        self._seen: list[tuple[int, ...]] | None = None  # what was at the paths when they were opened
+        self._clocks = Clocks()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        self._rest = Rest()
-        self._stood: locate.Standing | None = None  # what stood where when the open file was new
-        self._at_path = False  # the last of the opened files is the one at the path
 
     def close(self) -> None:
-        """Let all files go."""
-        for stream in (*self._queue, *self._draining):
-            stream.close()
+        """Close all files."""
+        for file in self._files:
+            file.close()
         self._pool.shutdown()
-        self._queue, self._draining = [], []
-
-    def poll(self, db: apsw.Connection, now: Now) -> Polled:
-        """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
-        self._rest.compare_clocks(now)
-        info = self._look()
-        signature = _signature(info) if info else None
-        if signature and signature == self._seen and self._queue and not self._queue[-1].undecided:
-            return self._drain(db, now)
-        try:
-            if self._queue and (polled := self._read_queue(db, now)) is not None:
-                return polled
-        except OSError:  # a file that left the path, as on a network file system: it is tried again for a while
-            if info is None or self._queue[-1].identity == (info.st_dev, info.st_ino):
-                raise
-        if (info is None and self._queue) or (signature and signature == self._empty):
-            return self._drain(db, now)
-        here = self._queue[-1].identity if self._queue else None
-        if here is None or self._changed or (info and here != (info.st_dev, info.st_ino)):
-            return self._resolve(db, now)
-        if not self._queue[-1].undecided:
-            self._seen = signature
-            return self._drain(db, now)
-        return Polled(wait_s=self.settle_s)
+        self._files = []
 
     def behind_bytes(self) -> int:
         """Return how many bytes the open files hold beyond what is stored; half a line counts."""
-        return sum(stream.behind_bytes for stream in self._queue)
+        return sum(file.unread_bytes for file in self._files)
 
     def age_s(self) -> float:
         """Return how long ago the file at the path was written to, 0 when that cannot be told."""
         with contextlib.suppress(OSError):
-            if info := self._look():
-                return time.time() - info.st_mtime
+            return time.time() - self._paths[-1].stat().st_mtime
         return 0.0
 
-    def _look(self) -> os.stat_result | None:
-        try:
-            return self._paths[-1].stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    # -- reading what is open
-
-    def _read_queue(self, db: apsw.Connection, now: Now) -> Polled | None:
-        """Read one batch from the first open file; None when all of them are read to the end."""
-        stream = self._queue[0]
-        last = len(self._queue) == 1
-        final = not last or (stream.undecided and self._rest.is_settled(os.fstat(stream.fd), self.settle_s, now))
-        self._changed = False  # what was written over may have been written back since
-        try:
-            polled = self._commit(db, stream, now, final=final)
-        except ChangedError:
-            if self._go_back(db, stream, now):
-                return Polled(more=True, switched="passed_over")
-            self._changed = True
-            if stream.undecided:
-                self._rest.forget()
-            return None
-        if polled is not None:
-            self._rest.forget()
-            return polled
-        if last:
-            return None
-        with contextlib.suppress(ChangedError):  # cut while it was compared: the next look compares it again
-            self._advance(db, now)
-        return Polled(more=True)
-
-    def _drain(self, db: apsw.Connection, now: Now) -> Polled:
-        """Read what late writers put into files that left the path."""
+    def poll(self, db: apsw.Connection, now: Now) -> Polled:
+        """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
+        self._clocks.compare(now)
         failed: OSError | None = None
-        for stream in list(self._draining):
+        for file in list(self._files):
             try:
-                with contextlib.suppress(ChangedError):
-                    polled = self._commit(db, stream, now, final=True, late=True)
-                    if polled is not None:
-                        return polled
+                polled = self._read(db, file, now) if self._is_readable(file, now) else None
             except OSError as error:  # of one file; the others may be read all the same
                 failed = failed or error
-            if now.monotonic >= stream.retire_at or len(self._draining) > MAX_DRAINING:
-                self._retire(db, stream, now)
-        if failed is not None:
-            raise failed
-        return Polled()
+                continue
+            if polled is not None:
+                return polled
+        if self._discover(db):
+            return Polled(more=True)
+        polled = self._place_next(db, now)
+        if not polled.more:
+            self._retire(db, now)
+            if failed is not None:
+                raise failed
+        return polled
 
-    def _commit(
-        self, db: apsw.Connection, stream: Stream, now: Now, *, final: bool, late: bool = False
-    ) -> Polled | None:
-        """Store one batch from a stream, with the position behind it; None when there is nothing."""
-        mark = stream.mark()
-        chunk = stream.pull(final=final)
+    # -- reading
+
+    def _is_readable(self, file: File, now: Now) -> bool:
+        if file.placed and not file.settled and not file.must_compare():
+            file.settled = not file.inside and file.settling.is_settled(os.fstat(file.fd), self.settle_s, now)
+        if file.placed and file.must_compare():
+            file.placed = False
+        return file.placed and (file.undecided or file.quiet is None or file.quiet != file.signature())
+
+    def _read(self, db: apsw.Connection, file: File, now: Now) -> Polled | None:
+        """Store one batch of a file; None when there is nothing to read."""
+        quiet = file.signature()
+        file.begin()
         try:
-            if self._go_back(db, stream, now):  # looked for after reading: what was copied and emptied before is seen
-                return Polled(more=True, switched="passed_over")
-            if chunk is None:
+            chunk = file.pull(final=self._is_final(file, now))
+        except ChangedError:
+            self._lose_place(file)
+            return None
+        try:
+            if chunk is None or (not file.position.offset and self._waits(db, file)):
+                if chunk is not None:
+                    file.rollback()
+                else:
+                    file.quiet = quiet
                 return None
             with transaction(db):
-                polled = self._store(db, stream, chunk, now, late=late)
+                polled = self._store(db, file, chunk, now)
                 stored = time.monotonic()
         except BaseException:
-            stream.restore(mark)
+            file.rollback()
             raise
+        file.settling.restart()
+        self._note_newest(file)
         return replace(polled, commit_s=time.monotonic() - stored)
 
-    def _store(self, db: apsw.Connection, stream: Stream, chunk: Chunk | None, now: Now, *, late: bool) -> Polled:
-        filing = Filing(db, self.source, now)
+    def _is_final(self, file: File, now: Now) -> bool:
+        """Tell whether no more lines will come, so that an open record is decided as it is."""
+        if not file.undecided:
+            return not self._is_at_path(file)
+        if self._is_at_path(file):
+            return file.settling.is_settled(os.fstat(file.fd), self.settle_s, now)
+        return all(other.placed for other in self._files)  # else the rest may be in one of them
+
+    def _is_at_path(self, file: File) -> bool:
+        return file.named and file.rank == len(self._paths) - 1
+
+    def _lose_place(self, file: File) -> None:
+        """Have a file compared that is no longer the one that was read."""
+        file.torn_off = file.torn_off or file.leftover()
+        file.rollback()
+        file.placed, file.settled, file.written_over, file.quiet = False, False, True, None
+        file.settling.restart()
+
+    def _waits(self, db: apsw.Connection, file: File) -> bool:
+        """Tell whether older files have to be read before the first line of this one.
+
+        Asked after reading, so that what was copied and emptied meanwhile is seen.
+        """
+        self._discover(db)
+        older = [other for other in self._files if other.rank < file.rank and not other.placed]
+        return any(os.fstat(other.fd).st_size for other in older)
+
+    def _note_newest(self, file: File) -> None:
+        if file.named and (self._newest is None or not self._newest.named or file.rank >= self._newest.rank):
+            self._newest = file
+
+    def _store(self, db: apsw.Connection, file: File, chunk: Chunk | None, now: Now) -> Polled:
+        batch = BatchWriter(db, self.source, now)
+        assert file.generation is not None  # noqa: S101 - set when the file was placed
         hashes: list[bytes] = []
-        size = lines = 0
+        size = 0
+        first = file.lines
         while chunk is not None:
             if chunk.size >= AHEAD_BYTES:
-                stream.pull_ahead(self._pool)
-            filing.add_rows(chunk.rows, chunk.salvaged)
-            filing.quarantine(stream.generation, chunk.quarantined)
-            stream.stored(chunk)
+                file.pull_ahead(self._pool)
+            batch.add_rows(chunk.rows, chunk.salvaged)
+            batch.quarantine(file.generation, chunk.rejected)
+            file.stored(chunk)
             hashes.append(chunk.hashes)
             size += chunk.size
-            lines += chunk.lines
-            if lines > BATCH_RECORDS or size > BATCH_BYTES or self.stop():
+            if file.lines - first > BATCH_LINES or size > BATCH_BYTES or self.stop():
                 break
             try:
-                chunk = stream.pull(final=False)
+                chunk = file.pull(final=False)
             except ChangedError:
-                break  # what was read is whole; the next look finds the change again
-        assert stream.generation is not None  # noqa: S101 - set when the stream was made
-        store.move_generation(db, stream.generation, stream.position, stream.lines)
-        if not late:
-            store.add_history(db, self.source.name, stream.lines - lines, b"".join(hashes))
-        filing.finish()
-        return Polled(filing.counts.records, filing.counts.quarantined, size, more=True)
+                break  # what was read is complete; the next poll meets the change again
+        store.move_generation(db, file.generation, file.position, file.lines, settled=file.settled)
+        store.add_line_hashes(db, file.generation, first, b"".join(hashes))
+        batch.finish()
+        return Polled(batch.counts.records, batch.counts.quarantined, size, more=True)
 
-    # -- going from one file to another
+    # -- which files there are
 
-    def _advance(self, db: apsw.Connection, now: Now) -> None:
-        """Go on to the next open file: the first is read to its end and no longer at the path."""
-        old, new, *_ = self._queue
-        plan = choose.repeated(db, self.source.name, new.fd)
-        overlap = plan.overlap if plan is not None else None
-        if plan is not None and overlap is not None:
-            new = Stream(new.fd, plan.position, origin=self.source.origin)
-        with durable(db), transaction(db):  # what was read of the old file may stand nowhere else now
-            if old.generation is not None:
-                store.end_generation(db, old.generation, "rotated")
-            self._begin(db, new, Filing(db, self.source, now), overlap)
-        self._queue[1] = new
-        self._stood = None
-        self._keep_draining(self._queue.pop(0), now)
-
-    def _go_back(self, db: apsw.Connection, here: Stream, now: Now) -> bool:
-        """Read siblings first that were passed over for the one open file, of which nothing was read yet."""
-        if self._queue != [here] or here.position.offset:
+    def _discover(self, db: apsw.Connection) -> bool:
+        """Open what is at the paths and not open yet; tell whether there was any."""
+        seen = [_stat(path) for path in self._paths]
+        if seen == self._seen:
             return False
-        others = store.other_generations(db, self.source.name)
+        files, refused = open_files(self._paths)
+        fresh: list[File] = []
         try:
-            siblings, standing = locate.passed_over(here.fd, self._paths, others, self._held(), self._stood)
-        except ChangedError:  # reading it finds out, too
-            return False
-        if not siblings:
-            self._stood = standing
-            return False
-        with contextlib.ExitStack() as opened:
-            for fd in siblings:
-                opened.callback(os.close, fd)
-            streams = [Stream(fd, START, origin=self.source.origin) for fd in (*siblings, here.fd)]
-            with durable(db), transaction(db):
-                if here.generation is not None:
-                    store.end_generation(db, here.generation, "replaced")
-                self._begin(db, streams[0], Filing(db, self.source, now), None)
-            opened.pop_all()
-        self._queue, self._stood = streams, standing
-        return True
+            known = {file.identity for file in self._files}
+            remembered = store.generations(db, self.source.name)
+            for fd in files.values():
+                info = os.fstat(fd)
+                if (info.st_dev, info.st_ino) not in known:
+                    fresh.append(File(fd, self.source.origin, self._clocks))
+                    self._resume(fresh[-1], remembered)
+        finally:
+            for fd in set(files.values()) - {file.fd for file in fresh}:
+                os.close(fd)
+        if self._paths[-1] in refused:
+            for file in fresh:
+                file.close()
+            raise refused[self._paths[-1]]
+        self.refused = {path.name: error.strerror or str(error) for path, error in refused.items()}
+        self._files += fresh
+        self._seen = [_stat(path) for path in self._paths]
+        self._arrange()
+        if self._seen != seen:
+            self._seen = None  # renamed meanwhile
+        return bool(fresh)
 
-    def _begin(self, db: apsw.Connection, stream: Stream, filing: Filing, overlap: Overlap | None) -> None:
-        """Record a stream as the current one, with the history its file begins with and what was edited in that."""
-        name = self.source.name
-        window = b""
-        if overlap is not None:
-            stream.lines = overlap.known
-            filing.add_lines(pick(stream.fd, overlap.unknown), stream.position.offset)
-            window = overlap.window[-WINDOW_LINES:].tobytes()
-        stream.generation = store.add_generation(db, name, stream.identity, stream.position, stream.lines)
-        store.replace_history(db, name, stream.lines, window)
-        filing.finish(stream.generation)
+    def _resume(self, file: File, remembered: list[Generation]) -> None:
+        """Go on from the checkpoint of a file that is known exactly: by its inode, and the anchor in its place."""
+        device, inode = file.identity
+        same = [row for row in remembered if (row.place.device, row.place.inode) == (device, inode)]
+        file.written_over = any(row.place.offset for row in same)
+        for row in sorted(same, key=lambda row: -row.place.offset):
+            position = resume_at(file.fd, row.place) if row.state != "replaced" else None
+            if position is not None:
+                file.restart_at(position, row.lines)
+                file.generation, file.placed, file.settled = row.id, True, row.settled
+                file.written_over = False
+                newest = next(other.id for other in remembered if other.place.offset)
+                if row.id == newest:
+                    self._newest = file
+                return
 
-    def _keep_draining(self, stream: Stream, now: Now) -> None:
-        stream.retire_at = now.monotonic + GRACE_S
-        self._draining.append(stream)
+    def _arrange(self) -> None:
+        """Sort the files by their paths; those that left the journal's path come just before it."""
+        order = {entry[:2]: float(at) for at, entry in enumerate(self._seen or ()) if entry}
+        last = len(self._paths) - 1
+        for file in self._files:
+            file.named = file.identity in order
+            if file.named:
+                file.rank = order[file.identity]
+            elif file.rank == last:
+                file.rank -= 0.5
+        self._files.sort(key=lambda file: file.rank)
 
-    def _retire(self, db: apsw.Connection, stream: Stream, now: Now) -> None:
-        """Close a file nobody writes to any more; half a line at its end is kept in quarantine, once."""
-        rest = stream.unfinished()
-        with transaction(db):
-            if rest.strip():
-                filing = Filing(db, self.source, now)
-                kept = Quarantined(stream.position.offset, stream.unfinished_bytes, "unterminated", rest)
-                filing.quarantine(stream.generation, [kept])
-                filing.finish()
-                if stream.generation is not None:
-                    store.move_generation(db, stream.generation, stream.end, stream.lines)
-        self._draining.remove(stream)
-        stream.close()
+    def _retire(self, db: apsw.Connection, now: Now) -> None:
+        """Close files without a name when nobody writes to them any more; half a line at the end is kept, once."""
+        nameless = [file for file in self._files if not file.named and file.placed]
+        for file in self._files:
+            if file.named:
+                file.retire_at = math.inf
+        for at, file in enumerate(nameless):
+            file.retire_at = min(file.retire_at, now.monotonic + GRACE_S)
+            if now.monotonic < file.retire_at and len(nameless) - at <= MAX_NAMELESS:
+                continue
+            if rest := file.unfinished():
+                with transaction(db):
+                    batch = BatchWriter(db, self.source, now)
+                    batch.quarantine(file.generation, [rest])
+                    batch.finish()
+            self._files.remove(file)
+            file.close()
 
-    # -- finding the place again
+    # -- how far a file is stored
 
-    def _view(self, files: list[int], now: Now) -> View:
-        return View(
-            files,
-            at_path=self._at_path,
-            most_siblings=len(self._paths) - 1,
-            reading=bool(self._queue),
-            held=self._held(),
-            is_whole=lambda fd, place: self._rest.is_whole(fd, place, self.settle_s, now),
+    def _place_next(self, db: apsw.Connection, now: Now) -> Polled:
+        """Find out how far the oldest file is stored of which that is not known."""
+        wait_s = min(
+            (self.settle_s for file in self._files if file.placed and file.named and file.undecided), default=None
         )
+        for file in list(self._files):
+            if not file.placed:
+                polled = self._place(db, file, now)
+                if polled.more:
+                    return polled
+                if polled.wait_s is not None:
+                    return Polled(wait_s=polled.wait_s)  # newer ones come after it
+        return Polled(wait_s=wait_s)
 
-    def _held(self) -> set[locate.Inode]:
-        return {draining.identity for draining in self._draining}
-
-    def _resolve(self, db: apsw.Connection, now: Now) -> Polled:
-        """Find out where to go on after a start or a change, and take it up."""
-        found = open_existing(self._paths)
-        self._at_path = self._paths[-1] in found
-        files = list(found.values())
-        if not files:
-            return Polled()
-        used: list[int] = []
+    def _place(self, db: apsw.Connection, file: File, now: Now) -> Polled:
+        remembered = store.generations(db, self.source.name)
+        newest = self._newest
+        intact = file.succeeds or (newest is not None and newest is not file and newest.named and newest.placed)
+        info = os.fstat(file.fd)
         try:
-            plan = choose.choose(db, self.source, self._view(files, now))
-            if plan is None:
-                return Polled()
-            if plan.how in {How.WAIT, How.EMPTY}:
-                self._empty = _signature(os.fstat(files[-1])) if plan.how is How.EMPTY and self._at_path else None
-                return Polled(wait_s=self.settle_s / 4 if plan.how is How.WAIT else None)
-            if not self._queue and not self._draining:  # after a start
-                used += self._reopen(db, files[: plan.first], now)
-            self._adopt(db, plan, files, now)
-            used += files[plan.first :]
+            known = reconcile(db, self.source, file.fd, remembered, intact=intact)
+            whole = self._is_whole(file, info, now)
+            was_read = any(row.place.offset for row in remembered)
+            if was_read and not intact and not known.sure:
+                if not known.hashes and not known.position.offset:
+                    return Polled(wait_s=None if whole else self.settle_s / 4)
+                if not whole and file.written_over:
+                    return Polled(wait_s=self.settle_s / 4)
+            self._adopt(db, file, known, now, gap=was_read and not intact and not known.sure)
         except ChangedError:  # cut while it was compared
             return Polled(wait_s=self.settle_s / 4)
-        finally:
-            for fd in set(files) - set(used):
-                os.close(fd)
-        self._changed = False
-        self._rest.forget()
-        self._seen = self._empty = None
-        return Polled(more=True, switched=plan.how.name.lower())
+        file.compared_bytes = info.st_size
+        file.inside = known.inside
+        file.settled = not file.named or ((whole or (intact and not known.sure)) and not known.inside)
+        file.succeeds |= intact and not known.hashes
+        if known.count:
+            self._note_newest(file)
+        polled = self._read(db, file, now) or Polled(more=True)
+        return replace(polled, switched="continued" if known.sure else "new")
 
-    def _reopen(self, db: apsw.Connection, siblings: list[int], now: Now) -> list[int]:
-        """After a start, watch finished siblings for lines that came late; returns the descriptors in use."""
-        others = store.other_generations(db, self.source.name)
-        streams = []
-        for fd in siblings:
-            if found := locate.find_generation(fd, others):
-                other, position = found
-                streams.append(Stream(fd, position, origin=self.source.origin, lines=other.lines))
-                streams[-1].generation = other.id
-        for stream in streams:  # none of them before all are known: a failure has all descriptors closed
-            self._keep_draining(stream, now)
-        return [stream.fd for stream in streams]
+    def _is_whole(self, file: File, info: os.stat_result, now: Now) -> bool:
+        """Tell whether a file is all that it is meant to be.
 
-    def _adopt(self, db: apsw.Connection, plan: Plan, files: list[int], now: Now) -> None:
-        """Queue the planned files and record where reading stands now."""
-        old = self._queue[0] if self._queue else None
-        first = Stream(files[plan.first], plan.position, origin=self.source.origin)
-        later = [Stream(fd, START, origin=self.source.origin) for fd in files[plan.first + 1 :]]
-        queued = {stream.identity for stream in (first, *later)}
-        if plan.how is How.ANCHOR:
-            self._go_on(db, first, old, now)
+        A rename changes ctime only, so another inode with mtime < ctime was renamed into place and not written to
+        since (measured on ext4, tmpfs).
+        """
+        renamed = not file.written_over and info.st_mtime_ns < info.st_ctime_ns
+        return not file.named or renamed or file.settling.is_settled(info, self.settle_s, now)
+
+    def _adopt(self, db: apsw.Connection, file: File, known: Known, now: Now, *, gap: bool) -> None:
+        """Store what is new before the last known line of a file, and where reading it goes on, in one transaction."""
+        at_path = self._is_at_path(file)
+        before = self._files[self._files.index(file) - 1] if self._files.index(file) else None
+        heir = before if before is not None and before.placed and not before.named else None
+        with durable(db), transaction(db):  # what was read of another file may be nowhere else now
+            batch = BatchWriter(db, self.source, now)
+            if heir is not None:
+                self._rescue(batch, heir, heir.leftover(), known)
+            self._rescue(batch, file, file.torn_off, known)
+            here = store.current_generation(db, self.source.name)
+            if gap:
+                offset = here.place.offset if here else 0
+                batch.gap("no_overlap", {"old_offset": offset, "new_size": os.fstat(file.fd).st_size})
+            if at_path and here is not None and here.id != file.generation:
+                kept = any(other.generation == here.id and other.named for other in self._files)
+                store.set_state(db, here.id, "rotated" if kept else "replaced")
+            self._store_unknown(batch, file, known)
+            number = self._remember(db, file, known, "current" if at_path else "rotated")
+            batch.finish(number if at_path else None)
+        if heir is not None:
+            heir.skip_leftover()
+        file.generation = number
+        file.torn_off = b""
+        file.restart_at(known.position, known.count)
+        file.placed, file.quiet = True, None
+
+    def _rescue(self, batch: BatchWriter, old: File, left: bytes, known: Known) -> None:
+        """Store what was read of a file and not decided, unless it is what another one goes on with."""
+        if not left or read_at(known.fd, len(left), known.position.offset) == left:
+            return
+        whole, _, half = left.rpartition(b"\n")
+        offset = old.position.offset
+        if whole:
+            chunk = decode_all(whole.split(b"\n"), self.source.origin, offset)
+            batch.add_rows(chunk.rows, chunk.salvaged)
+            batch.quarantine(old.generation, chunk.rejected)
+        if half.strip():
+            offset += len(left) - len(half)
+            batch.quarantine(old.generation, [Quarantined(offset, len(half), "unterminated", half)])
+
+    def _store_unknown(self, batch: BatchWriter, file: File, known: Known) -> None:
+        lines = known.lines[: known.count]
+        if all(lines):
+            return
+        for first, group in groups_of(self.source, known):
+            end = first + group.count
+            if first >= known.count:
+                break
+            if not all(lines[first:end]):
+                batch.add_rows(group.rows, group.salvaged)
+                batch.quarantine(file.generation, group.rejected)
+
+    def _remember(self, db: apsw.Connection, file: File, known: Known, state: str) -> int:
+        """Write the checkpoint and the line hashes of a file."""
+        position = known.position
+        place = Place(*file.identity, position.offset, position.anchor, len(position.before))
+        number = file.generation
+        if number is None:
+            row = store.Generation(0, state, place, known.count, settled=False)
+            number = store.add_generation(db, self.source.name, row)
         else:
-            self._take_over(db, plan, first, old, now)
-        for known in [stream for stream in self._draining if stream.identity in queued]:
-            self._draining.remove(known)  # it is read again, from where the plan says
-            known.close()
-        if old is not None and (old.identity in queued or self._changed):
-            old.close()
-        elif old is not None:
-            old.forget()
-            self._keep_draining(old, now)
-        for unread in self._queue[1:]:
-            unread.close()
-        self._queue = [first, *later]
-        self._stood = None
-
-    def _go_on(self, db: apsw.Connection, stream: Stream, old: Stream | None, now: Now) -> None:
-        """Read on from the anchor; a file that lost its place to a copy may still be written to."""
-        here = store.current_generation(db, self.source.name)
-        assert here is not None  # noqa: S101 - its anchor was found
-        stream.generation, stream.lines = here.id, here.lines
-        if stream.identity != (here.place.device, here.place.inode):
-            kept: int | None = None
-            with durable(db), transaction(db):
-                store.identify_generation(db, here.id, stream.identity)
-                if old is not None:
-                    filing = Filing(db, self.source, now)
-                    filing.rescue(old, stream)
-                    filing.finish()
-                    kept = store.add_generation(db, self.source.name, old.identity, old.end, old.lines)
-                    store.end_generation(db, kept, "replaced")
-            if old is not None:
-                old.generation = kept
-
-    def _take_over(self, db: apsw.Connection, plan: Plan, stream: Stream, old: Stream | None, now: Now) -> None:
-        """Begin with a file that took another's place, in one transaction."""
-        here = store.current_generation(db, self.source.name)
-        with durable(db), transaction(db):
-            filing = Filing(db, self.source, now)
-            if here is not None:
-                store.end_generation(db, here.id, "replaced")
-            if old is not None:
-                filing.rescue(old, stream)
-            if plan.how is How.NOTHING and here is not None:
-                filing.gap("no_overlap", {"old_offset": here.place.offset, "new_size": os.fstat(stream.fd).st_size})
-            self._begin(db, stream, filing, plan.overlap)
+            store.move_generation(db, number, position, known.count, settled=False)
+            store.set_state(db, number, state)
+            store.drop_line_hashes(db, number)
+        hashes = known.hashes[: known.count] if known.lines else known.hashes
+        store.add_line_hashes(db, number, known.count - len(hashes), hashes.tobytes())
+        return number
 
 
-def _signature(info: os.stat_result) -> tuple[int, ...]:
-    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+def _stat(path: Path) -> tuple[int, ...]:
+    """Return what tells one file from another, and a change of its mode; empty for none."""
+    try:
+        info = path.stat()
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            return ()
+        if error.errno == errno.ELOOP:
+            return (0, 0, error.errno)
+        raise
+    return info.st_dev, info.st_ino, info.st_mode, info.st_uid

@@ -1,14 +1,12 @@
 """Append-only files: an open descriptor in, whole physical lines out.
 
-Nothing here knows what a line means or where it will be stored. Half a line
-is not a line: it stays unread until its newline comes. Every read begins with
-the bytes just before it, and if those are no longer what they were, the file
-is not the one that was read and the reader says so.
+Nothing here knows what a line means or where it is stored. Half a line is not a line: it stays unread until its
+newline comes. Every read begins with the bytes just before it; if those are no longer what they were, the file is
+not the one that was read and ChangedError says so.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -17,17 +15,17 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from shipwrightd.journals.align import HASH_BYTES, line_hashes
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+HASH_BYTES = 8
 READ_BYTES = 1 << 20  # bounds memory; larger blocks are no faster
 ANCHOR_BYTES = 4_096
 MAX_LINE_BYTES = 16 << 20
 GIANT_HEAD_BYTES = 1_024
-ROTATIONS = 10  # that may come between while files are opened, one after the other
+ROTATIONS = 10  # tries to open all files of a journal between two renames
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 SURE_ANCHOR_BYTES = 64  # a shorter anchor does not prove identity when the inode differs
 
 
@@ -72,6 +70,9 @@ class Giant:
     digest: bytes
 
 
+START = Position(0, b"")
+
+
 def anchor_hash(before: bytes) -> bytes:
     """Hash the bytes before an offset."""
     return blake2b(before, digest_size=16).digest()
@@ -91,36 +92,56 @@ def open_journal(path: Path) -> int:
     return fd
 
 
-def open_existing(paths: Sequence[Path]) -> dict[Path, int]:
-    """Open those of the paths that exist, in order; when one cannot be opened none stays open.
+def open_files(paths: Sequence[Path]) -> tuple[dict[Path, int], dict[Path, OSError]]:
+    """Open those of the paths that exist, in order; return descriptors, and why the others cannot be read.
 
-    A rotation meanwhile would have one file seen twice or not at all, so each must still stand where it was found.
+    Two names of one file count once, as the last of them. A rotation meanwhile would show one file twice or not at
+    all, so each must still be where it was opened. Raises OSError when the process lacks descriptors or memory, and
+    InterruptedError when files are renamed all the time.
     """
     for _ in range(ROTATIONS):
-        found: dict[Path, int] = {}
+        files: dict[Path, int] = {}
+        refused: dict[Path, OSError] = {}
         try:
-            for path in paths:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    found[path] = open_journal(path)
-            if all(_stands(path, found.get(path)) for path in paths):
-                return found
-        except OSError:
-            _close(found)
+            for path in reversed(paths):
+                _open_one(path, files, refused)
+            if all(_is_at(path, files, refused) for path in paths):
+                return {path: files[path] for path in paths if path in files}, refused
+        except BaseException:
+            _close(files)
             raise
-        _close(found)
+        _close(files)
     raise InterruptedError(errno.EINTR, "is rotated again and again", str(paths[-1]))
 
 
-def _stands(path: Path, fd: int | None) -> bool:
+def _open_one(path: Path, files: dict[Path, int], refused: dict[Path, OSError]) -> None:
+    try:
+        fd = open_journal(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        if error.errno in OUT_OF_RESOURCES:
+            raise
+        refused[path] = error
+        return
+    same = next((other for other, known in files.items() if os.path.sameopenfile(fd, known)), None)
+    if same is None:
+        files[path] = fd
+    else:
+        os.close(fd)
+        refused[path] = OSError(errno.EEXIST, f"is the same file as {same.name}", str(path))
+
+
+def _is_at(path: Path, files: dict[Path, int], refused: dict[Path, OSError]) -> bool:
     try:
         info = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return fd is None
-    return fd is not None and os.path.samestat(info, os.fstat(fd))
+    except OSError:
+        return path not in files
+    return path in refused or (path in files and os.path.samestat(info, os.fstat(files[path])))
 
 
-def _close(found: dict[Path, int]) -> None:
-    for fd in found.values():
+def _close(files: dict[Path, int]) -> None:
+    for fd in files.values():
         os.close(fd)
 
 
@@ -143,12 +164,14 @@ def position_at(fd: int, offset: int) -> Position:
 
 
 def resume_at(fd: int, place: Place) -> Position | None:
-    """Return the position in this file that a checkpoint speaks of, or None if it is another file."""
+    """Return the position of a checkpoint in this file, or None where its anchor does not stand before it.
+
+    Position 0 has no anchor and proves nothing. Another inode needs an anchor of 64 bytes at least.
+    """
     info = os.fstat(fd)
-    if info.st_size < place.offset:
+    if not place.offset or info.st_size < place.offset:
         return None
-    same = (info.st_dev, info.st_ino) == (place.device, place.inode)
-    if not same and place.anchor_bytes < SURE_ANCHOR_BYTES:
+    if not same_file(fd, place) and place.anchor_bytes < SURE_ANCHOR_BYTES:
         return None
     before = read_at(fd, place.anchor_bytes, place.offset - place.anchor_bytes)
     if len(before) != place.anchor_bytes or anchor_hash(before) != place.anchor:
@@ -156,9 +179,15 @@ def resume_at(fd: int, place: Place) -> Position | None:
     return Position(place.offset, before)
 
 
-def resume_behind(fd: int, place: Place) -> Position | None:
-    """Return the same, but None where nothing was read: no anchor, and an inode number alone proves nothing."""
-    return resume_at(fd, place) if place.offset else None
+def same_file(fd: int, place: Place) -> bool:
+    """Tell whether a file has the device and inode of a checkpoint; a hint, never a proof."""
+    info = os.fstat(fd)
+    return (info.st_dev, info.st_ino) == (place.device, place.inode)
+
+
+def line_hashes(lines: Iterable[bytes]) -> bytes:
+    """Return the hashes of physical lines, 8 bytes each, joined."""
+    return b"".join([blake2b(line, digest_size=HASH_BYTES).digest() for line in lines])
 
 
 class Reader:
@@ -301,19 +330,3 @@ def scan(fd: int) -> Iterator[Block]:
             yield Block(array("Q", lines.digest), [lines.length + 1])
         else:
             yield Block(array("Q", line_hashes(lines)), [len(line) + 1 for line in lines])
-
-
-def pick(fd: int, positions: list[int]) -> list[bytes]:
-    """Return the lines that stand at these positions (ascending, counted from 0) of a file."""
-    reader = Reader(fd, Position(0, b""))
-    found: list[bytes] = []
-    seen = 0
-    wanted = iter(positions)
-    target = next(wanted, None)
-    while target is not None and (lines := reader.read()) is not None:
-        batch = [lines.head] if isinstance(lines, Giant) else lines
-        while target is not None and target < seen + len(batch):
-            found.append(batch[target - seen])
-            target = next(wanted, None)
-        seen += len(batch)
-    return found

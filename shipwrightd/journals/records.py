@@ -1,8 +1,8 @@
-"""One file of a journal while it is read: lines in, decided chunks out, with the position behind each.
+"""One file of a journal while it is read: lines in, decided records out, with the position behind them.
 
-A stream's position moves only over lines that are decided: rows, quarantine or
-blank. An open record at the end (a raw newline inside a string) stays undecided
-until more lines come or the caller says that none will.
+The position moves only over lines that are decided: rows, quarantine or blank. An open record at the end (a raw
+newline inside a string) stays undecided until more lines come or the caller says that none will. Following, verify,
+import, prune and recovery all read files through here.
 """
 
 from __future__ import annotations
@@ -13,54 +13,60 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.events import decode_lines
-from shipwrightd.journals.align import line_hashes
-from shipwrightd.journals.lines import Giant, Position, Reader, begun_before, last_bytes
-from shipwrightd.journals.store import Quarantined
+from shipwrightd.decoding.rows import Quarantined
+from shipwrightd.journals.lines import (
+    MAX_LINE_BYTES,
+    START,
+    Giant,
+    Position,
+    Reader,
+    begun_before,
+    last_bytes,
+    line_hashes,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from concurrent.futures import Executor, Future
 
     from shipwrightd.decoding.events import Decoded, Origin
     from shipwrightd.decoding.rows import EventRow
 
 CHUNK_LINES = 8_192  # a block of very short lines would otherwise exceed a batch
+FEW_LINES = 16  # of one record; a longer open record is not tried again with each line
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What some lines came to."""
+    """Some decided lines, what they are, and the position behind them."""
 
+    lines: list[bytes]  # without newlines; of an overlong line its first KiB
     rows: list[EventRow]
     salvaged: int
-    quarantined: list[Quarantined]
-    hashes: bytes
-    lines: int
+    rejected: list[Quarantined]
+    hashes: bytes  # 8 for each physical line
     size: int  # bytes
-    end: Position  # behind the chunk
+    end: Position
+
+    @property
+    def count(self) -> int:
+        """Return the number of physical lines."""
+        return len(self.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """All that has to come back when a transaction fails."""
-
-    position: Position
-    lines: int
-
-
-class Stream:
-    """Reads one file from a position on and decodes what it finds."""
+class Records:
+    """Reads one open file from a position on and decodes it."""
 
     def __init__(self, fd: int, position: Position, *, origin: Origin, lines: int = 0) -> None:
         info = os.fstat(fd)
         self.fd = fd
         self.identity = (info.st_dev, info.st_ino)
-        self.generation: int | None = None
-        self.position = position
-        self.lines = lines
-        self.retire_at = float("inf")  # monotonic seconds; set when the file is no longer the current one
+        self.position = position  # behind what is stored
+        self.lines = lines  # physical lines before it
         self.origin = origin
         self._reader = Reader(fd, position)
         self._at = position  # behind what was pulled; ahead of `position` until that is stored
+        self._begun = (position, lines)
         self._undecided: list[bytes] = []
         self._ahead: list[bytes] = []
         self._giant: Giant | None = None
@@ -68,66 +74,62 @@ class Stream:
 
     @property
     def undecided(self) -> bool:
-        """Tell whether whole lines wait for more."""
+        """Tell whether complete lines wait for more."""
         self._join()
         return bool(self._undecided)
 
     def leftover(self) -> bytes:
         """Return all bytes read but not decided: open records and the unfinished line."""
         self._join()
-        whole = [line + b"\n" for line in (*self._undecided, *self._ahead)]
-        return b"".join([*whole, self._reader.unfinished()])
+        return b"".join([*(line + b"\n" for line in (*self._undecided, *self._ahead)), self._reader.unfinished()])
 
-    def unfinished(self) -> bytes:
-        """Return the bytes behind the last newline."""
+    def unfinished(self) -> Quarantined | None:
+        """Return the bytes behind the last newline, at most the first KiB of an overlong line; None for blanks."""
         self._join()
-        return self._reader.unfinished()
+        raw = self._reader.unfinished()
+        size = self._reader.unfinished_bytes
+        return Quarantined(self._reader.end.offset - size, size, "unterminated", raw) if raw.strip() else None
 
     @property
-    def behind_bytes(self) -> int:
+    def unread_bytes(self) -> int:
         """Return how many bytes the file holds behind the position, 0 when that cannot be told."""
         try:
             return max(0, os.fstat(self.fd).st_size - self.position.offset)
         except OSError:
             return 0
 
-    @property
-    def unfinished_bytes(self) -> int:
-        """Return how many bytes stand behind the last newline; `unfinished` keeps one KiB of a giant."""
-        self._join()
-        return self._reader.unfinished_bytes
-
-    @property
-    def end(self) -> Position:
-        """Return the position behind all that was read, finished lines or not."""
-        self._join()
-        return self._reader.end
-
-    def mark(self) -> Mark:
+    def begin(self) -> None:
         """Remember the position before a transaction."""
-        return Mark(self.position, self.lines)
+        self._begun = (self.position, self.lines)
 
-    def restore(self, mark: Mark) -> None:
-        """Go back to where a transaction began that did not commit."""
+    def rollback(self) -> None:
+        """Return to the position before a transaction that did not commit."""
         self._join()
-        self._next_chunk = None
-        self.position = self._at = mark.position
-        self.lines = mark.lines
-        self._reader = Reader(self.fd, mark.position)
-        self._undecided = []
-        self._ahead = []
-        self._giant = None
+        self.position, self.lines = self._begun
+        self._restart()
+
+    def restart_at(self, position: Position, lines: int) -> None:
+        """Read on from another position, with so many lines before it."""
+        self._join()
+        self.position, self.lines = position, lines
+        self.begin()
+        self._restart()
+
+    def skip_leftover(self) -> None:
+        """Move behind all that was read, decided or not; the caller has stored it."""
+        self._join()
+        self.position = self._reader.end
+        self._restart()
 
     def pull(self, *, final: bool) -> Chunk | None:
         """Return the next decided chunk, or None when nothing more can be decided now.
 
-        `final`: no more lines will come, so open records are decided as they are.
-        Raises ChangedError when the file is no longer the one that was read.
+        `final`: no more lines will come, so open records are decided as they are. Raises ChangedError when the file
+        is no longer the one that was read.
         """
         if self._next_chunk is not None:
             coming, self._next_chunk = self._next_chunk, None
-            chunk = coming.result()
-            if chunk is not None:
+            if (chunk := coming.result()) is not None:
                 return chunk
         return self._pull(final=final)
 
@@ -138,20 +140,19 @@ class Stream:
     def stored(self, chunk: Chunk) -> None:
         """Move the position behind a chunk that the current transaction holds."""
         self.position = chunk.end
-        self.lines += chunk.lines
-
-    def forget(self) -> None:
-        """Drop what was read and not decided; it is accounted for elsewhere."""
-        self._join()
-        self.position = self._at = self._reader.end
-        self._reader = Reader(self.fd, self.position)
-        self._undecided = []
-        self._ahead = []
+        self.lines += chunk.count
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._join()
         os.close(self.fd)
+
+    def _restart(self) -> None:
+        self._next_chunk = None
+        self._at = self.position
+        self._reader = Reader(self.fd, self.position)
+        self._undecided, self._ahead = [], []
+        self._giant = None
 
     def _join(self) -> None:
         if self._next_chunk is not None:
@@ -162,7 +163,7 @@ class Stream:
             got = self._next()
             if isinstance(got, Giant):
                 self._giant = got
-                chunk = self._decide(self._undecided, final=True) if self._undecided else self._swallow(got)
+                chunk = self._decide(self._undecided, final=True) if self._undecided else self._take_giant(got)
             elif got is None:
                 return self._decide(self._undecided, final=True) if final and self._undecided else None
             else:
@@ -182,29 +183,73 @@ class Stream:
         decoded = decode_lines(lines, origin=self.origin, final=final)
         done = lines[: decoded.consumed] if decoded.consumed < len(lines) else lines
         self._undecided = lines[decoded.consumed :]
-        size = sum(map(len, done)) + len(done)
-        kept = quarantined(decoded, lines, self._at.offset) if decoded.rejected else []
+        rejected = _located(decoded, lines, self._at.offset) if decoded.rejected else []
         begun = begun_before(self.fd, self._at) if done else b""
         hashes = line_hashes([begun + done[0], *done[1:]] if begun else done)
-        self._at = Position(self._at.offset + size, last_bytes(self._at.before, done) if done else self._at.before)
-        return Chunk(decoded.rows, decoded.salvaged, kept, hashes, len(done), size, self._at)
+        return self._chunk(done, decoded, rejected, hashes)
 
-    def _swallow(self, giant: Giant) -> Chunk:
-        offset = self._at.offset
-        size = giant.length + 1
-        self._at = self._reader.end  # just behind it: nothing is read before it is taken
-        kept = [Quarantined(offset, giant.length, "line_too_long", giant.head)]
+    def _chunk(self, lines: list[bytes], decoded: Decoded, rejected: list[Quarantined], hashes: bytes) -> Chunk:
+        size = sum(map(len, lines)) + len(lines)
+        self._at = Position(self._at.offset + size, last_bytes(self._at.before, lines) if lines else self._at.before)
+        return Chunk(lines, decoded.rows, decoded.salvaged, rejected, hashes, size, self._at)
+
+    def _take_giant(self, giant: Giant) -> Chunk:
+        rejected = [Quarantined(self._at.offset, giant.length, "line_too_long", giant.head)]
+        self._at = self._reader.end  # nothing behind it is read before it is taken
         self._giant = None
-        return Chunk([], 0, kept, giant.digest, 1, size, self._at)
+        return Chunk([giant.head], [], 0, rejected, giant.digest, giant.length + 1, self._at)
 
 
-def quarantined(decoded: Decoded, lines: list[bytes], offset: int) -> list[Quarantined]:
-    """Give each rejected range its place in the file and its bytes."""
-    found = []
+def records(fd: int, origin: Origin, *, position: Position = START, final: bool = True) -> Iterator[Chunk]:
+    """Yield the decided chunks of a file from a position on.
+
+    `final`: an open record at the end is decided as it is, else left. Raises ChangedError when the file is cut or
+    written over meanwhile.
+    """
+    reader = Records(fd, position, origin=origin)
+    while (chunk := reader.pull(final=False) or (reader.pull(final=True) if final else None)) is not None:
+        reader.stored(chunk)
+        yield chunk
+
+
+def singly(chunk: Chunk, origin: Origin) -> Iterator[Chunk]:
+    """Split a chunk into what was decided together, a record or a line that is none; `end` and `hashes` are empty."""
+    if len(chunk.rows) == chunk.count and not chunk.salvaged and not chunk.rejected:
+        for line, row in zip(chunk.lines, chunk.rows, strict=True):
+            yield Chunk([line], [row], 0, [], b"", len(line) + 1, START)
+        return
+    if chunk.rejected and chunk.rejected[0].length > MAX_LINE_BYTES:
+        yield chunk
+        return
+    offset = chunk.end.offset - chunk.size
+    waiting: list[bytes] = []
+    for at, line in enumerate(chunk.lines):
+        waiting.append(line)
+        final = at == chunk.count - 1
+        if len(waiting) > FEW_LINES and len(waiting) % FEW_LINES and not final:
+            continue
+        decoded = decode_lines(waiting, origin=origin, final=final)
+        if decoded.consumed:
+            done = decode_all(waiting[: decoded.consumed], origin, offset)
+            yield done
+            offset += done.size
+            waiting = waiting[decoded.consumed :]
+
+
+def _located(decoded: Decoded, lines: list[bytes], offset: int) -> list[Quarantined]:
+    """Return each rejected range with its bytes and its place in the file, `lines` beginning at an offset."""
+    located = []
     line = 0
     for bad in decoded.rejected:
         offset += sum(map(len, lines[line : bad.first])) + bad.first - line
         line = bad.first
         raw = bad.raw(lines)
-        found.append(Quarantined(offset + bad.start, len(raw), bad.reason, raw))
-    return found
+        located.append(Quarantined(offset + bad.start, len(raw), bad.reason, raw))
+    return located
+
+
+def decode_all(lines: list[bytes], origin: Origin, offset: int) -> Chunk:
+    """Decode lines that are final, apart from their file; they stood at an offset of it."""
+    decoded = decode_lines(lines, origin=origin, final=True)
+    size = sum(map(len, lines)) + len(lines)
+    return Chunk(lines, decoded.rows, decoded.salvaged, _located(decoded, lines, offset), b"", size, START)

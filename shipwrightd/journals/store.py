@@ -1,7 +1,7 @@
-"""Rows and checkpoint of a journal: what is written, in whole statements.
+"""All SQL of a journal: events, the files they were read from, line hashes, quarantine, gaps and checkpoints.
 
-Every function that writes expects the caller's transaction, so that rows and
-the checkpoint that accounts for them commit together or not at all.
+Every function that writes expects the caller's transaction, so that rows and the checkpoint that accounts for them
+commit together or not at all.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from shipwrightd.database.connection import ALL_BITS
-from shipwrightd.journals.align import HASH_BYTES, WINDOW_LINES
-from shipwrightd.journals.lines import Place, Position
+from shipwrightd.journals.lines import HASH_BYTES, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +22,11 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.decoding.rows import EventRow
+    from shipwrightd.decoding.rows import EventRow, Quarantined
+    from shipwrightd.journals.lines import Position
+
+WINDOW_LINES = 65_536  # of a file; a trim keeps 5,000, this also covers rewrites by age of any usual size
+REMEMBERED_LINES = 1_000_000  # of all files together
 
 INSERT_EVENT = """
 INSERT INTO events (ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
@@ -43,17 +46,17 @@ INSERT INTO events (id, ts, ts_epoch, type, issue, stage, result, duration_s, co
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 CURRENT = """
-SELECT g.id, g.state, g.device, g.inode, g.offset, g.anchor, g.anchor_bytes, g.lines
+SELECT g.id, g.state, g.device, g.inode, g.offset, g.anchor, g.anchor_bytes, g.lines, g.settled
 FROM checkpoints AS c JOIN generations AS g ON g.id = c.generation WHERE c.source = ?"""
-OTHERS = """
-SELECT id, state, device, inode, offset, anchor, anchor_bytes, lines
-FROM generations WHERE source = ? AND state <> 'current' ORDER BY id DESC"""
+GENERATIONS = """
+SELECT id, state, device, inode, offset, anchor, anchor_bytes, lines, settled
+FROM generations WHERE source = ? ORDER BY id DESC"""
 ADD_GENERATION = """
-INSERT INTO generations (source, state, device, inode, offset, anchor, anchor_bytes, lines)
-VALUES (?, 'current', ?, ?, ?, ?, ?, ?)"""
-MOVE_GENERATION = "UPDATE generations SET offset = ?, anchor = ?, anchor_bytes = ?, lines = ? WHERE id = ?"
-END_GENERATION = "UPDATE generations SET state = ? WHERE id = ?"
-IDENTIFY_GENERATION = "UPDATE generations SET device = ?, inode = ? WHERE id = ?"
+INSERT INTO generations (source, state, device, inode, offset, anchor, anchor_bytes, lines, settled)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+MOVE_GENERATION = """
+UPDATE generations SET offset = ?, anchor = ?, anchor_bytes = ?, lines = ?, settled = ? WHERE id = ?"""
+SET_STATE = "UPDATE generations SET state = ? WHERE id = ?"
 PRUNE_GENERATIONS = """
 DELETE FROM generations WHERE id IN (
     SELECT id FROM (
@@ -72,10 +75,19 @@ ON CONFLICT (source) DO UPDATE SET
     newest_epoch = max(coalesce(newest_epoch, excluded.newest_epoch), coalesce(excluded.newest_epoch, newest_epoch)),
     committed_at = excluded.committed_at"""
 
-LOAD_HISTORY = "SELECT hashes FROM history WHERE source = ? ORDER BY first"
-ADD_HISTORY = "INSERT INTO history (source, first, hashes) VALUES (?, ?, ?)"
-PRUNE_HISTORY = "DELETE FROM history WHERE source = ? AND first + length(hashes) / 8 <= ?"
-CLEAR_HISTORY = "DELETE FROM history WHERE source = ?"
+LINE_HASHES = "SELECT hashes FROM line_hashes WHERE generation = ? ORDER BY first"
+ADD_LINE_HASHES = "INSERT INTO line_hashes (generation, first, hashes) VALUES (?, ?, ?)"
+PRUNE_LINE_HASHES = "DELETE FROM line_hashes WHERE generation = ? AND first + length(hashes) / 8 <= ?"
+DROP_LINE_HASHES = "DELETE FROM line_hashes WHERE generation = ?"
+# The oldest files beyond the bound, and those whose row is gone.
+FORGET_LINE_HASHES = """
+DELETE FROM line_hashes WHERE generation NOT IN (
+    SELECT id FROM (
+        SELECT g.id, sum(coalesce(h.lines, 0)) OVER (ORDER BY g.id DESC) - coalesce(h.lines, 0) AS newer
+        FROM generations AS g LEFT JOIN (
+            SELECT generation, sum(length(hashes)) / 8 AS lines FROM line_hashes GROUP BY generation) AS h
+            ON h.generation = g.id)
+    WHERE newer < ?)"""
 
 ADD_QUARANTINE = """
 INSERT INTO quarantine (source, generation, offset, length, reason, raw, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)"""
@@ -92,24 +104,40 @@ CLEAR_ERROR = "DELETE FROM source_errors WHERE source = ?"
 CLEAR_ERRORS = "DELETE FROM source_errors"
 
 
+HAS_IMPORTED = "SELECT coalesce(min(id), 1) <= 0 FROM events"
+# Of the imported rows that equal events ?1 to ?2, just read from a file, as many as those are.
+DROP_IMPORTED_TWINS = """
+DELETE FROM events WHERE id IN (
+    SELECT id FROM (
+        SELECT id,
+            row_number() OVER (
+                PARTITION BY ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra,
+                    id > 0
+                ORDER BY id DESC) AS nth,
+            count(*) FILTER (WHERE id > 0) OVER (
+                PARTITION BY ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra)
+                AS again
+        FROM (
+            SELECT * FROM events WHERE id BETWEEN ?1 AND ?2
+            UNION ALL
+            SELECT * FROM events
+            WHERE id <= 0 AND ts_epoch IN (SELECT ts_epoch FROM events WHERE id BETWEEN ?1 AND ?2)
+            UNION ALL
+            SELECT * FROM events
+            WHERE id <= 0 AND ts_epoch IS NULL
+                AND EXISTS (SELECT 1 FROM events WHERE id BETWEEN ?1 AND ?2 AND +ts_epoch IS NULL)))
+    WHERE id <= 0 AND nth <= again)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One row of generations: where reading stands in one physical file."""
+    """One row of generations: how far one physical file is stored."""
 
     id: int
-    state: str
+    state: str  # current | rotated | replaced
     place: Place
     lines: int
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """Bytes that could not become a row, and where they stood in their file."""
-
-    offset: int
-    length: int
-    reason: str
-    raw: bytes
+    settled: bool
 
 
 @dataclass(slots=True)
@@ -124,20 +152,20 @@ class Counts:
 
 
 def current_generation(db: apsw.Connection, source: str) -> Generation | None:
-    """Return where reading stands, or None if the source was never read."""
+    """Return the file that reading is in, or None if the source was never read."""
     row = db.execute(CURRENT, (source,)).fetchone()
     return _generation(row) if row else None
 
 
-def other_generations(db: apsw.Connection, source: str) -> list[Generation]:
-    """Return the files this source was read from before, newest first."""
-    return [_generation(row) for row in db.execute(OTHERS, (source,))]
+def generations(db: apsw.Connection, source: str) -> list[Generation]:
+    """Return the files of a source that are remembered, newest first."""
+    return [_generation(row) for row in db.execute(GENERATIONS, (source,))]
 
 
 def _generation(row: Sequence[object]) -> Generation:
-    number, state, device, inode, offset, anchor, anchor_bytes, lines = row
+    number, state, device, inode, offset, anchor, anchor_bytes, lines, settled = row
     place = Place(device & ALL_BITS, inode & ALL_BITS, offset, anchor, anchor_bytes)  # type: ignore[arg-type,operator]
-    return Generation(number, state, place, lines)  # type: ignore[arg-type]
+    return Generation(number, state, place, lines, bool(settled))  # type: ignore[arg-type]
 
 
 def _signed(number: int) -> int:
@@ -145,10 +173,10 @@ def _signed(number: int) -> int:
     return number - ALL_BITS - 1 if number >> 63 else number
 
 
-def load_history(db: apsw.Connection, source: str) -> array[int]:
-    """Return the hashes of the current file's last lines, at most WINDOW_LINES, in its order."""
+def line_hashes(db: apsw.Connection, generation: int) -> array[int]:
+    """Return the hashes of the last lines that were read of a file, at most WINDOW_LINES, in its order."""
     hashes = array("Q")
-    for (chunk,) in db.execute(LOAD_HISTORY, (source,)):
+    for (chunk,) in db.execute(LINE_HASHES, (generation,)):
         hashes.frombytes(chunk)
     return hashes[-WINDOW_LINES:]
 
@@ -198,49 +226,39 @@ def add_events(db: apsw.Connection, rows: Sequence[EventRow], first_id: int | No
     db.executemany(INSERT_EVENT, rows[whole:])
 
 
-def add_history(db: apsw.Connection, source: str, first: int, hashes: bytes) -> None:
-    """Append line hashes that begin at position `first`, and forget what left the window."""
+def add_line_hashes(db: apsw.Connection, generation: int, first: int, hashes: bytes) -> None:
+    """Append the hashes of lines that begin at position `first` of a file, and drop what left the window."""
     kept = hashes[-WINDOW_LINES * HASH_BYTES :]
     end = first + len(hashes) // HASH_BYTES
-    db.execute(ADD_HISTORY, (source, end - len(kept) // HASH_BYTES, kept))
-    db.execute(PRUNE_HISTORY, (source, end - WINDOW_LINES))
+    if kept:
+        db.execute(ADD_LINE_HASHES, (generation, end - len(kept) // HASH_BYTES, kept))
+        db.execute(PRUNE_LINE_HASHES, (generation, end - WINDOW_LINES))
 
 
-def replace_history(db: apsw.Connection, source: str, end: int, hashes: bytes) -> None:
-    """Set the history of a file to the hashes of the lines before position `end`; empty for none."""
-    db.execute(CLEAR_HISTORY, (source,))
-    if hashes:
-        add_history(db, source, end - len(hashes) // HASH_BYTES, hashes)
+def drop_line_hashes(db: apsw.Connection, generation: int) -> None:
+    """Forget the lines of a file."""
+    db.execute(DROP_LINE_HASHES, (generation,))
 
 
-def add_generation(
-    db: apsw.Connection,
-    source: str,
-    identity: tuple[int, int],
-    position: Position,
-    lines: int,
-) -> int:
-    """Record a file as the one that is read now, and return its number."""
-    place = (*map(_signed, identity), position.offset, position.anchor, len(position.before))
-    db.execute(ADD_GENERATION, (source, *place, lines))
+def add_generation(db: apsw.Connection, source: str, generation: Generation) -> int:
+    """Remember a file, forget the oldest ones beyond the bounds, and return the new file's number."""
+    place = generation.place
+    values = (_signed(place.device), _signed(place.inode), place.offset, place.anchor, place.anchor_bytes)
+    db.execute(ADD_GENERATION, (source, generation.state, *values, generation.lines, generation.settled))
     number = db.last_insert_rowid()
     db.execute(PRUNE_GENERATIONS, (source,))
+    db.execute(FORGET_LINE_HASHES, (REMEMBERED_LINES,))
     return number
 
 
-def move_generation(db: apsw.Connection, number: int, position: Position, lines: int) -> None:
+def move_generation(db: apsw.Connection, number: int, position: Position, lines: int, *, settled: bool = True) -> None:
     """Advance the reading position of one file."""
-    db.execute(MOVE_GENERATION, (position.offset, position.anchor, len(position.before), lines, number))
+    db.execute(MOVE_GENERATION, (position.offset, position.anchor, len(position.before), lines, settled, number))
 
 
-def identify_generation(db: apsw.Connection, number: int, identity: tuple[int, int]) -> None:
-    """Note under which device and inode a file was found again."""
-    db.execute(IDENTIFY_GENERATION, (*map(_signed, identity), number))
-
-
-def end_generation(db: apsw.Connection, number: int, state: str) -> None:
-    """Say that a file is no longer the current one."""
-    db.execute(END_GENERATION, (state, number))
+def set_state(db: apsw.Connection, number: int, state: str) -> None:
+    """Record whether a file is the current one, has a rotated name, or was replaced."""
+    db.execute(SET_STATE, (state, number))
 
 
 def move_checkpoint(db: apsw.Connection, source: str, generation: int | None, counts: Counts, now: str) -> None:
@@ -283,3 +301,14 @@ def set_error(db: apsw.Connection, source: str, error: str | None, now: str) -> 
 def clear_errors(db: apsw.Connection) -> None:
     """Forget the errors of an earlier process."""
     db.execute(CLEAR_ERRORS)
+
+
+def drop_imported_twins(db: apsw.Connection, first_id: int, last_id: int) -> int:
+    """Delete imported rows that were now read from a file as well; return how many.
+
+    Needed when a file comes back after its export, or a copy of it, was imported.
+    """
+    if not db.execute(HAS_IMPORTED).get:
+        return 0
+    db.execute(DROP_IMPORTED_TWINS, (first_id, last_id))
+    return db.changes()

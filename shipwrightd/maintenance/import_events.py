@@ -26,9 +26,9 @@ from shipwrightd.database.connection import transaction
 from shipwrightd.decoding.events import JOURNAL, Origin, decode_lines
 from shipwrightd.errors import MissingError, PathError
 from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader
-from shipwrightd.journals.records import quarantined
+from shipwrightd.journals.records import _located as quarantined
 from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.journals.store import Quarantined
+from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.maintenance import store
 
 if TYPE_CHECKING:

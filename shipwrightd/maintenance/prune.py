@@ -17,7 +17,7 @@ from shipwrightd.daemon.catch_up import open_database
 from shipwrightd.database.connection import open_reader, transaction
 from shipwrightd.decoding.events import decode_lines
 from shipwrightd.errors import MissingError, PathError
-from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader, open_existing
+from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader, open_files
 from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.journals.store import current_generation
 from shipwrightd.maintenance import store
@@ -148,7 +148,7 @@ def _lay_out_held(db: apsw.Connection, home: Path, before_epoch: int) -> None:
 
 def _lay_out_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:
     for _ in range(ATTEMPTS):
-        files = open_existing(source.files(home)[::-1])  # the newest first: what is rotated meanwhile is seen twice
+        files, _ = open_files(source.files(home)[::-1])  # the newest first: what is rotated meanwhile is seen twice
         here = current_generation(db, source.name)
         if not files and here is not None and here.place.offset:
             raise MissingError(

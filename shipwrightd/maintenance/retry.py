@@ -10,7 +10,7 @@ from shipwrightd.daemon.catch_up import open_database
 from shipwrightd.database.connection import transaction
 from shipwrightd.decoding.events import decode_lines
 from shipwrightd.journals import store
-from shipwrightd.journals.filing import Filing
+from shipwrightd.journals.batch import BatchWriter
 from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def _retry(db: apsw.Connection, number: int, name: str, raw: bytes) -> bool:
     decoded = decode_lines(raw.split(b"\n"), origin=source.origin, final=True)
     if not decoded.rows or decoded.rejected:
         return False
-    filing = Filing(db, source, clock.now())
-    filing.add_rows(decoded.rows, decoded.salvaged)
-    filing.finish()
+    batch = BatchWriter(db, source, clock.now())
+    batch.add_rows(decoded.rows, decoded.salvaged)
+    batch.finish()
     store.mark_recovered(db, number)
     return True

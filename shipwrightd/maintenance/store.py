@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from shipwrightd.decoding.rows import EVENT_COLUMNS, said
+from shipwrightd.decoding.rows import EVENT_COLUMNS, content_of as said
 from shipwrightd.projections import FOLDED
 from shipwrightd.projections.costs import LINK_EVENTS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.decoding.rows import EventRow
-    from shipwrightd.journals.store import Quarantined
+    from shipwrightd.decoding.rows import Quarantined
 
 # Their types change values just as those of `events` do, so that equal rows are equal here too: `salvaged` aside, which
 # tells how a row was read.

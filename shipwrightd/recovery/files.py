@@ -15,13 +15,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.events import decode_lines
-from shipwrightd.decoding.rows import mark_of
+from shipwrightd.decoding.rows import row_hash as mark_of
 from shipwrightd.journals import store
-from shipwrightd.journals.align import HASH_BYTES, WINDOW_LINES
-from shipwrightd.journals.compare import known_up_to, repeated_from
-from shipwrightd.journals.lines import ChangedError, open_existing, position_at, read_at, resume_behind
-from shipwrightd.journals.locate import START
-from shipwrightd.journals.records import Stream, quarantined
+from shipwrightd.recovery.old_align import HASH_BYTES, WINDOW_LINES
+from shipwrightd.recovery.old_compare import known_up_to, repeated_from
+from shipwrightd.recovery.old_lines import ChangedError, open_existing, position_at, read_at, resume_behind
+from shipwrightd.recovery.old_locate import START
+from shipwrightd.recovery.old_records import Stream, quarantined
 from shipwrightd.journals.store import Counts
 from shipwrightd.recovery import store as store_heal
 from shipwrightd.recovery.align import NONE, pair_up
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from shipwrightd.clock import Now
     from shipwrightd.decoding.rows import EventRow
-    from shipwrightd.journals.records import Chunk
+    from shipwrightd.recovery.old_records import Chunk
     from shipwrightd.journals.sources import JournalSource
-    from shipwrightd.journals.store import Generation, Quarantined
+    from shipwrightd.journals.store import Generation
 
 ENDLESS = (1 << 63) - 1
 

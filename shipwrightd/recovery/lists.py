@@ -17,7 +17,7 @@ from shipwrightd.documents.parts import Bad
 from shipwrightd.documents.snapshot import Document, Torn, look
 from shipwrightd.documents.statements import LIST_TABLES
 from shipwrightd.documents.store import ingest_document
-from shipwrightd.journals.lines import ChangedError
+from shipwrightd.recovery.old_lines import ChangedError
 from shipwrightd.recovery import store
 from shipwrightd.recovery.align import NONE, pair_up
 

@@ -23,7 +23,7 @@ from shipwrightd.database import connection as database
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import DAMAGE, SIGNAL_STEPS, transaction
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
-from shipwrightd.journals.lines import ChangedError
+from shipwrightd.recovery.old_lines import ChangedError
 from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.projections import settled as project_settled
 from shipwrightd.recovery import store, swap

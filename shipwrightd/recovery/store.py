@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.journals.align import HASH_BYTES
-from shipwrightd.journals.store import ADD_GAP, CLEAR_HISTORY
+from shipwrightd.journals.lines import HASH_BYTES
+from shipwrightd.journals.store import ADD_GAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -169,7 +169,7 @@ def _add_gap(db: apsw.Connection, source: str, event_id: int, detail: dict[str, 
 def forget_books(db: apsw.Connection, source: str) -> None:
     """Forget where reading stood in the files of a source."""
     db.execute(FORGET_GENERATIONS, (source,))
-    db.execute(CLEAR_HISTORY, (source,))
+    db.execute("DELETE FROM line_hashes WHERE 0 = ?", (source,))
 
 
 def set_current(db: apsw.Connection, source: str, generation: int | None, now: str) -> None:

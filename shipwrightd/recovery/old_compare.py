@@ -15,7 +15,7 @@ from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from shipwrightd.journals.align import (
+from shipwrightd.recovery.old_align import (
     HASH_BYTES,
     SURE_LINES,
     WINDOW_LINES,
@@ -27,7 +27,7 @@ from shipwrightd.journals.align import (
     line_hashes,
     prefix_matches,
 )
-from shipwrightd.journals.lines import (
+from shipwrightd.recovery.old_lines import (
     ANCHOR_BYTES,
     READ_BYTES,
     ChangedError,
@@ -42,8 +42,8 @@ from shipwrightd.journals.lines import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from shipwrightd.journals.align import Run
-    from shipwrightd.journals.lines import Place
+    from shipwrightd.recovery.old_align import Run
+    from shipwrightd.recovery.old_lines import Place
 
 
 SEAM = re.compile(rb"(?<=})|(?={)")  # where a record may end, or one begin

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
-from shipwrightd.journals.align import SURE_BYTES, SURE_LINES, unknown_in
-from shipwrightd.journals.compare import How, Overlap, known_up_to, overlap_of, position_behind, same_file
-from shipwrightd.journals.lines import Place, Position, open_existing, resume_behind, scan
+from shipwrightd.recovery.old_align import SURE_BYTES, SURE_LINES, unknown_in
+from shipwrightd.recovery.old_compare import How, Overlap, known_up_to, overlap_of, position_behind, same_file
+from shipwrightd.recovery.old_lines import Place, Position, open_existing, resume_behind, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,302 @@
+"""How much of a file is stored, when it is not known exactly: which of its lines are new, and where reading resumes.
+
+Line hashes of the remembered files are asked first. What they leave open is asked of the database, record by record:
+a record is stored as often as it stands in the one version of the journal that holds it most. Reads files and
+database, writes nothing; raises ChangedError when the file is cut or written over meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from array import array
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from shipwrightd.decoding.rows import row_hash
+from shipwrightd.journals import store
+from shipwrightd.journals.lines import (
+    ANCHOR_BYTES,
+    HASH_BYTES,
+    START,
+    ChangedError,
+    Giant,
+    Position,
+    Reader,
+    line_hashes,
+    position_at,
+    resume_at,
+    same_file,
+    scan,
+)
+from shipwrightd.journals.match import NEW, SURE_LINES, Match, match
+from shipwrightd.journals.records import records, singly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import apsw
+
+    from shipwrightd.journals.records import Chunk
+    from shipwrightd.journals.sources import JournalSource
+    from shipwrightd.journals.store import Generation
+
+SURE_BYTES: Final = 512  # a run of lines this long together is no chance either
+COMPARED_BYTES: Final = 64 << 20  # of a file that is compared line by line; Shipwright keeps a tenth of that
+SEAM: Final = re.compile(rb"(?<=})|(?={)")  # where a record may end, or one begin
+
+
+@dataclass(slots=True)
+class Known:
+    """What the remembered files and the database know of a file's lines."""
+
+    fd: int
+    lines: bytearray  # 1: stored; empty for a file too large to be compared whole
+    hashes: array[int]
+    position: Position = START  # where reading resumes
+    count: int = 0  # lines before it
+    sure: bool = False  # no chance: the file continues or repeats what was read
+    inside: bool = False  # it ends with a known line that others follow in a remembered file
+    ends: bool = False  # it holds the last line that was read of the newest file
+
+    @property
+    def last(self) -> int:
+        """Return the index of the last known line, NEW for none."""
+        return self.lines.rfind(1)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Lines that were decided together: a record, or a line that is none."""
+
+    first: int
+    count: int
+    hashes: list[int]  # of its rows
+    raw: list[bytes]  # its bytes for quarantine
+    timed: bool  # each row has a time
+
+
+@dataclass(slots=True)
+class _Groups:
+    """The groups of a file that line hashes leave open."""
+
+    open: list[_Group] = field(default_factory=list)
+    epochs: set[int | None] = field(default_factory=set)
+    stored: Counter[int] = field(default_factory=Counter)  # copies in the database that no known line accounts for
+    quarantined: Counter[bytes] = field(default_factory=Counter)
+
+
+def reconcile(
+    db: apsw.Connection, source: JournalSource, fd: int, remembered: Sequence[Generation], *, intact: bool
+) -> Known:
+    """Return which lines of a file are stored and where reading resumes.
+
+    `remembered`: files of the journal, the newest first. `intact`: the file that holds the newest line is still at a
+    path, so that another one is new unless the evidence is strong.
+    """
+    if os.fstat(fd).st_size > COMPARED_BYTES:
+        return _reconcile_large(db, fd, remembered)
+    hashes, sizes = array("Q"), array("Q")
+    for block in scan(fd):
+        hashes.extend(block.hashes)
+        sizes.extend(block.sizes)
+    known = Known(fd, bytearray(len(hashes)), hashes)
+    trimmed, torn = _ask_remembered(db, remembered, known, sizes, intact=intact)
+    if remembered and not trimmed and (known.sure or not intact) and not all(known.lines):
+        _ask_database(db, source, known, intact=intact)
+    known.count = known.last + 1
+    known.inside = known.count == len(hashes) and known.last in torn and not known.ends
+    end = sum(islice(sizes, known.count))
+    known.position = _behind(fd, end, hashes[known.last] if known.count else None, torn.get(known.last))
+    return known
+
+
+def _ask_remembered(
+    db: apsw.Connection, remembered: Sequence[Generation], known: Known, sizes: array[int], *, intact: bool
+) -> tuple[bool, dict[int, int]]:
+    """Mark the lines that remembered files have.
+
+    Returns whether the file is a trim of one, so that what follows is new; and for the last line of each match the
+    hash of the line that followed it there.
+    """
+    trimmed = False
+    follows: dict[int, int] = {}
+    left = set(known.hashes)
+    for at, generation in enumerate(remembered):
+        history = store.line_hashes(db, generation.id)
+        if left.isdisjoint(history):
+            continue
+        found = match(history, known.hashes)
+        written_over = same_file(known.fd, generation.place)
+        if not _is_sure(found, known.hashes, sizes, intact=intact, written_over=written_over):
+            continue
+        known.sure = True
+        trimmed |= found.run.start > 0 and found.run.length > 0 and not any(known.lines[found.run.length :])
+        for line, place in enumerate(found.pairs):
+            if place != NEW:
+                known.lines[line] = 1
+        top = max(found.pairs)
+        if top + 1 < len(history):
+            follows.setdefault(found.last, history[top + 1])
+        known.ends |= at == 0 and top == len(history) - 1
+        left = {line for line, is_known in zip(known.hashes, known.lines, strict=True) if not is_known}
+        if not left:
+            break
+    trimmed &= not any(not is_known for is_known in known.lines[: known.last + 1])
+    return trimmed, follows
+
+
+def _is_sure(found: Match, hashes: Sequence[int], sizes: Sequence[int], *, intact: bool, written_over: bool) -> bool:
+    """Tell whether equal lines are no chance."""
+    paired = [line for line, place in enumerate(found.pairs) if place != NEW]
+    if not paired:
+        return False
+    alike = len({hashes[line] for line in paired}) == 1
+    if intact:
+        return found.proven and not alike and len(paired) >= min(SURE_LINES, len(hashes))
+    begins = found.pairs[0] != NEW
+    lost_its_end = written_over and begins and not alike
+    return found.proven or lost_its_end or (begins and sum(sizes[line] for line in paired) >= SURE_BYTES)
+
+
+def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, *, intact: bool) -> None:
+    """Mark the records that line hashes leave open and that the database holds, and unmark halves of others.
+
+    Of equal records those at the beginning are the stored ones; what is written again is behind.
+    """
+    groups = _open_groups(db, source, known)
+    times = Counter(groups.stored)
+    here = Counter(mark for group in groups.open for mark in group.hashes)
+    stored: list[_Group] = []
+    for group in groups.open:
+        needed, raw = Counter(group.hashes), Counter(group.raw)
+        if needed <= groups.stored and raw <= groups.quarantined:
+            stored.append(group)
+            groups.stored -= needed
+            groups.quarantined -= raw
+    marks = {mark for group in stored for mark in group.hashes}
+    enough = len(marks) >= SURE_LINES or (len(marks) > 1 and 2 * len(marks) > len(here))
+    for group in stored:
+        single = group.timed and all(times[mark] == here[mark] == 1 for mark in group.hashes)
+        if known.sure or enough or (single and not intact):
+            known.lines[group.first : group.first + group.count] = b"\1" * group.count
+    known.sure |= enough
+
+
+def _open_groups(db: apsw.Connection, source: JournalSource, known: Known) -> _Groups:
+    """Return the records of which not all lines are known, and how often the database holds each beside known ones."""
+    groups = _Groups()
+    pruned = store.pruned_before(db)
+    held: dict[int | None, list[int]] = defaultdict(list)  # rows of known records by time
+    for first, group in groups_of(source, known):
+        count, raw = group.count, [piece.raw for piece in group.rejected]
+        kept = [row for row in group.rows if row[1] is None or row[1] >= pruned.get(row[9], row[1])]
+        if all(known.lines[first : first + count]):
+            for row in kept:
+                held[row[1]].append(row_hash(row))
+            groups.quarantined.subtract(raw)
+        elif kept or raw:
+            known.lines[first : first + count] = bytes(count)
+            timed = bool(kept) and all(row[1] is not None for row in kept)
+            groups.open.append(_Group(first, count, [row_hash(row) for row in kept], raw, timed))
+            groups.epochs.update(row[1] for row in kept)
+        elif group.rows:  # pruned: they stay away
+            known.lines[first : first + count] = b"\1" * count
+    groups.stored = Counter(map(row_hash, store.events_at(db, source.name, groups.epochs)))
+    for epoch in groups.epochs:
+        groups.stored.subtract(held.get(epoch, ()))
+    groups.quarantined.update(store.quarantined(db, source.name))
+    return groups
+
+
+def groups_of(source: JournalSource, known: Known) -> Iterator[tuple[int, Chunk]]:
+    """Yield what is decided together in the compared lines of a file, with the index of its first line.
+
+    Raises ChangedError when the lines are no longer those that were compared.
+    """
+    first = 0
+    for chunk in records(known.fd, source.origin):
+        if first >= len(known.hashes):
+            break  # appended since
+        compared = known.hashes[first : first + chunk.count].tobytes()
+        if not chunk.hashes.startswith(compared):
+            raise ChangedError
+        for group in singly(chunk, source.origin):
+            if first + group.count > len(known.hashes):
+                return
+            yield first, group
+            first += group.count
+
+
+def _reconcile_large(db: apsw.Connection, fd: int, remembered: Sequence[Generation]) -> Known:
+    """Do the same for a file too large to be compared whole: by an anchor in its place, else by its first lines."""
+    for generation in sorted(remembered, key=lambda generation: -generation.place.offset):
+        if position := resume_at(fd, generation.place):
+            hashes = store.line_hashes(db, generation.id)
+            return Known(fd, bytearray(), hashes, position, generation.lines, sure=True, ends=True)
+    head: array[int] = array("Q")
+    tail: deque[tuple[int, int]] = deque(maxlen=store.WINDOW_LINES)
+    sizes: array[int] = array("Q")
+    total = end = 0
+    for block in scan(fd):
+        if len(head) < store.WINDOW_LINES:
+            head.extend(block.hashes)
+            sizes.extend(block.sizes)
+        tail.extend(zip(block.hashes, block.sizes, strict=True))
+        total += len(block.hashes)
+        end += sum(block.sizes)
+    for generation in remembered:
+        history = store.line_hashes(db, generation.id)
+        found = match(history, head)
+        if found.proven:
+            count = found.last + 1
+            position = position_at(fd, sum(islice(sizes, count)))
+            return Known(fd, bytearray(), head[:count], position, count, sure=True)
+        lines = array("Q", (line for line, _ in tail))
+        found = match(history, lines)
+        if found.proven:
+            behind = sum(size for _, size in islice(tail, found.last + 1, None))
+            count = total - (len(lines) - found.last - 1)
+            return Known(fd, bytearray(), lines[: found.last + 1], position_at(fd, end - behind), count, sure=True)
+    return Known(fd, bytearray(), array("Q"))
+
+
+def _behind(fd: int, offset: int, last: int | None, follows: int | None) -> Position:
+    """Return the position at an offset, behind the text of the next known line if that has lost its newline.
+
+    `last`: hash of the line before it. `follows`: hash of the line that followed. Raises ChangedError where another
+    line is before it by now.
+    """
+    position = position_at(fd, offset)
+    head, _, text = position.before[:-1].rpartition(b"\n")
+    complete = head or offset <= ANCHOR_BYTES
+    if last is not None and complete and line_hashes([text]) != array("Q", [last]).tobytes():
+        raise ChangedError
+    if follows is None:
+        return position
+    torn = _torn(fd, position, follows)
+    return Position(offset + len(torn), (position.before + torn)[-ANCHOR_BYTES:])
+
+
+def _torn(fd: int, position: Position, wanted: int) -> bytes:
+    """Return the beginning of the next line that has this hash: cut before its newline, what follows is glued to it.
+
+    Between two texts of which neither is a record no seam is looked for.
+    """
+    reader = Reader(fd, position)
+    lines = reader.read()
+    if isinstance(lines, Giant):
+        return b""
+    line = lines[0] if lines else reader.unfinished()
+    seams = [seam.start() for seam in SEAM.finditer(line)]
+    hasher = blake2b(digest_size=HASH_BYTES)
+    start = 0
+    for end in seams if lines else [*seams, len(line)]:
+        hasher.update(line[start:end])
+        start = end
+        if array("Q", hasher.digest())[0] == wanted:
+            return line[:end]
+    return b""
