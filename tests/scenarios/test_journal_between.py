@@ -12,10 +12,10 @@ import pytest
 from world import Follower, World, doubles, line
 
 from shipwrightd import clock
-from shipwrightd.journals import compare
+from shipwrightd.journals import reconcile
 from shipwrightd.journals import lines as tail
 from shipwrightd.journals.follow import Journal
-from shipwrightd.journals.records import Stream
+from shipwrightd.journals.records import Records
 from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_an_unread_file_that_is_copied_and_emptied_right_before_it_is_read_is_re
         world.copy_and_truncate()
         world.append(5)
 
-    with once_at(Stream.pull.__code__, copy_and_empty):
+    with once_at(Records.pull.__code__, copy_and_empty):
         follower.poll()
     follower.settle()
     follower.close()
@@ -93,7 +93,7 @@ def test_a_file_exchanged_between_two_calls_and_back_is_read(world: World) -> No
         world.events.rename(away)
         world.events.touch()
 
-    with once_at(tail.open_existing.__code__, exchange):
+    with once_at(tail.open_files.__code__, exchange):
         follower.poll()
     away.rename(world.events)
     follower.settle()
@@ -110,7 +110,7 @@ def test_a_file_written_over_between_comparison_and_anchor_is_compared_again(wor
     def again() -> None:
         world.events.write_bytes(b"".join(world.lines(600)))
 
-    with once_at(compare.position_behind.__code__, again):
+    with once_at(reconcile._behind.__code__, again):
         follower.settle()
     follower.close()
     assert_each_once(world)
@@ -126,7 +126,7 @@ def test_a_file_written_over_after_the_database_was_asked_of_it_is_asked_of_agai
     def again() -> None:
         world.events.write_bytes(b"".join(world.lines(200)))
 
-    with once_at(compare.position_behind.__code__, again):
+    with once_at(reconcile._behind.__code__, again):
         follower.settle()
     follower.close()
     assert_each_once(world)

@@ -79,7 +79,7 @@ def test_journal_that_leaves_its_path_right_after_a_batch_is_still_read(tmp_path
 
 
 def poll_with_a_full_disk(follower: Follower, statement: str) -> None:
-    """Take a step of a look that fails before a statement with these words in it."""
+    """Poll until a statement with these words in it fails."""
 
     def refuse(_cursor: object, sql: str, _values: object) -> bool:
         if statement in sql:
@@ -88,7 +88,8 @@ def poll_with_a_full_disk(follower: Follower, statement: str) -> None:
 
     follower.db.exec_trace = refuse
     with pytest.raises(apsw.FullError):
-        follower.poll()
+        for _ in range(5):
+            follower.poll()
     follower.db.exec_trace = None
 
 
@@ -100,6 +101,7 @@ def test_going_back_to_a_sibling_that_fails_leaves_no_file_open_and_is_done_late
     world.append(30)
     world.copy_and_truncate()
     world.append(5)
+    poll_with_a_full_disk(follower, "INTO generations")
     before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - the folder is of this very moment
     poll_with_a_full_disk(follower, "INTO generations")
     assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
