@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,11 +11,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from world import Follower
+
 from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.database.connection import open_reader
+from shipwrightd.maintenance.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from world import World
 
 # All of a row but its id and how it was read
 RECORDS = """
@@ -22,6 +28,7 @@ SELECT id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model
 FROM events WHERE origin = 'events.jsonl' AND id > ? ORDER BY id"""
 PIECES = "SELECT id, raw FROM quarantine WHERE source = 'events.jsonl' AND state = 'kept' AND id > ? ORDER BY id"
 DIGEST_BYTES = 12
+EPOCH = 1_767_600_000
 
 
 def digest(row: tuple[object, ...]) -> bytes:
@@ -88,3 +95,67 @@ def wanted_of(versions: Iterable[bytes]) -> Contents:
 def surplus(left: Counter[bytes], right: Counter[bytes]) -> int:
     """Return how many `left` has more than `right`, key by key."""
     return sum(count - right[key] for key, count in left.items() if count > right[key])
+
+
+class Rearranged:
+    """A journal whose versions replace each other; each is read before the next one comes.
+
+    `live`: one follower reads them all. Otherwise each is read by one that starts and ends, as `backfill` does.
+    Each record of a version names its `seq`; equal records have the same one.
+    """
+
+    def __init__(self, world: World, *, live: bool) -> None:
+        self.world = world
+        self.live = live
+        self.versions: list[list[bytes]] = []
+        self._follower: Follower | None = None
+
+    def put(self, records: list[bytes]) -> None:
+        """Put a version in place by rename and see that it is read."""
+        self.versions.append(records)
+        self.world.replace(b"".join(records))
+        self.read()
+
+    def read(self) -> None:
+        """Read what is there."""
+        follower = self._follower or Follower(self.world)
+        follower.settle()
+        if self.live:
+            self._follower = follower
+        else:
+            follower.close()
+
+    def close(self) -> None:
+        """End."""
+        if self._follower is not None:
+            self._follower.close()
+
+    def largest(self) -> Counter[int]:
+        """Return how often each sequence number occurs in the one version that holds it most."""
+        largest: Counter[int] = Counter()
+        for records in self.versions:
+            largest |= Counter(seq_in(record) for record in records)
+        return largest
+
+    def check(self, *, gaps: int = 0) -> None:
+        """Assert that each record is stored as often as wanted, unchanged, and that nothing else is reported."""
+        wanted, stored = self.largest(), Counter(self.world.stored())
+        lost, doubled = wanted - stored, stored - wanted
+        assert (lost.total(), doubled.total()) == (0, 0), f"lost {sorted(lost)[:9]}, doubled {sorted(doubled)[:9]}"
+        alone = wanted_of(b"".join(records) for records in self.versions)
+        assert Stored(self.world.db_path).read() == alone, "records as each version alone gives them"
+        assert self.world.query("SELECT count(*) FROM gaps") == [(gaps,)]
+        assert [difference.text for difference in verify(self.world.home, self.world.db_path)] == []
+
+
+def seq_in(record: bytes) -> int:
+    """Return the sequence number in a record, of one line or several."""
+    return int(record.partition(b'"seq":')[2].partition(b",")[0].rstrip(b"}\n"))
+
+
+def model_record(seq: int) -> bytes:
+    """Return an event whose value is pretty-printed JSON with bare newlines, as v1.x writes `intelligence.model`."""
+    ts = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(EPOCH + seq))
+    value = '{\n  \\"model\\": \\"haiku\\",\n  \\"reason\\": \\"budget constrained\\",\n  \\"complexity\\": 5\n}'
+    head = f'{{"ts":"{ts}","ts_epoch":{EPOCH + seq},"type":"intelligence.model","seq":{seq},"stage":"plan"'
+    return f'{head},"recommended":"{value}"}}\n'.encode()
