@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,9 +174,11 @@ class Account:
 
         self.versions += 1
         self.replaced += not version.startswith(before)
-        for follower in self.followers:
-            follower.put(version)
-        found = read_alone(version)
+        with ThreadPoolExecutor(len(self.followers)) as pool:
+            reading = [pool.submit(follower.put, version) for follower in self.followers]
+            found = read_alone(version)
+            for future in reading:
+                future.result()
         previous = Contents()
         previous.records.update({key: self.wanted.records[key] for key in found.records})
         self.wanted.raise_to(found)
