@@ -252,6 +252,11 @@ def part_of(text: str) -> slice:
     return slice(int(first) - 1 if first else None, int(last) if last else None)
 
 
+def reason_of(error: subprocess.CalledProcessError | OSError) -> str:
+    """Return what git, or the system, has to say about an error."""
+    return str(error) if isinstance(error, OSError) else error.stderr.decode(errors="replace").strip()
+
+
 def main() -> None:
     """Run all histories of a checkout."""
     parser = argparse.ArgumentParser(
@@ -267,7 +272,7 @@ def main() -> None:
     try:
         found = histories(chosen.checkout)
     except (subprocess.CalledProcessError, OSError) as error:
-        sys.exit(f"{chosen.checkout} cannot be read by git: {error}")
+        sys.exit(f"git cannot read {chosen.checkout}: {reason_of(error)}")
     if not found:
         sys.exit(f"{chosen.checkout} has no branch {BRANCH}, local or of a remote")
     with contextlib.ExitStack() as stack:

@@ -150,6 +150,12 @@ def a_line_that_comes_a_second_time(world: World) -> Iterator[list[bytes]]:
     yield world.lines(40) + old[20:] + [old[25]] + world.lines(5)
 
 
+def a_line_that_comes_a_second_time_among_known_ones(world: World) -> Iterator[list[bytes]]:
+    old = world.lines(30)
+    yield old
+    yield [*old[:10], old[25], *old[10:]]
+
+
 def a_line_that_comes_a_second_time_before_the_first(world: World) -> Iterator[list[bytes]]:
     old = world.lines(30)
     yield old
@@ -370,6 +376,7 @@ CASES: list[Case] = [
     several_lines_in_the_place_of_others,
     several_lines_of_other_runs,
     a_line_that_comes_a_second_time,
+    a_line_that_comes_a_second_time_among_known_ones,
     a_line_that_comes_a_second_time_before_the_first,
     two_of_three_equal_lines_among_others,
     a_version_that_comes_back_with_more,
