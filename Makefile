@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PATHS  := shipwrightd tests fuzz benchmarks docs
 
-.PHONY: run setup hooks test lint check fix docs release-check bench compare real kill soak faults fuzz fuzz-keep coverage mutants clean
+.PHONY: run setup hooks test lint check fix docs release-check bench compare real histories kill soak faults fuzz fuzz-keep coverage mutants clean
 
 run: $(VENV)/installed
 	$(BIN)/shipwrightd run $(ARGS)
@@ -62,6 +62,11 @@ real: $(VENV)/installed-dev
 	@test -d "$(CHECKOUT)/scripts" || { echo "skipped: CHECKOUT names no checkout of Shipwright"; exit 0; }; \
 	SHIPWRIGHT_CHECKOUT="$(abspath $(CHECKOUT))" $(BIN)/python -m pytest -v \
 	    tests/system/test_real_shipwright.py tests/system/test_dashboard_live.py
+
+# Real versions of an event log, one after the other: make histories CHECKOUT=/path/to/shipwright [ARGS="--versions 1:40"]
+histories: $(VENV)/installed-dev
+	@test -e "$(CHECKOUT)" || { echo "skipped: CHECKOUT names no clone of Shipwright"; exit 0; }; \
+	$(BIN)/python -m benchmarks.histories "$(abspath $(CHECKOUT))" $(ARGS)
 
 # Each target for FUZZ_MINUTES, or FUZZ_RUNS inputs; what they find is kept with `make fuzz-keep`.
 FUZZ_MINUTES ?= 1

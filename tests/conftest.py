@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 from threading import Event
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
+from process import AS_ANY_USER
 from projection import Books
 from world import Follower, World
 
@@ -17,7 +20,7 @@ from shipwrightd.database.connection import open_writer
 from shipwrightd.database.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 ROOT = Path(__file__).parent.parent
 
@@ -99,3 +102,17 @@ def follower(world: World) -> Iterator[Follower]:
     follower = Follower(world)
     yield follower
     follower.close()
+
+
+@pytest.fixture
+def modes_count(tmp_path: Path) -> Sequence[str]:
+    """Return what a command has to begin with so that the modes of files count for it."""
+    if os.geteuid() != 0:
+        return ()
+    probe = tmp_path / "probe"
+    probe.touch(mode=0)
+    if not shutil.which("setpriv") or subprocess.run([*AS_ANY_USER, "true"], check=False).returncode:
+        pytest.skip("root reads everything here, and setpriv cannot change that")
+    if subprocess.run([*AS_ANY_USER, "cat", str(probe)], check=False, capture_output=True).returncode == 0:
+        pytest.skip("modes do not count on this file system")
+    return AS_ANY_USER
