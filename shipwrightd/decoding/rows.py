@@ -52,8 +52,9 @@ def content_of(row: Sequence[object]) -> tuple[object, ...]:
 
 def row_hash(row: Sequence[object]) -> int:
     """Return a number that equal rows share, within this process; numbers count as their columns store them."""
-    values = [float(value) if at in REALS and isinstance(value, int) else value for at, value in enumerate(row)]
-    return hash(content_of(values))
+    if row[6].__class__ is int or row[7].__class__ is int:  # duration_s, cost_usd
+        row = [float(value) if at in REALS and isinstance(value, int) else value for at, value in enumerate(row)]
+    return hash(content_of(row))
 
 
 @dataclass(frozen=True, slots=True)

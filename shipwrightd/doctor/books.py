@@ -32,7 +32,7 @@ COUNTS = (
     ("gaps", "SELECT count(*) FROM gaps"),
     ("generations", "SELECT count(*) FROM generations"),
     ("heartbeats", "SELECT count(*) FROM heartbeats"),
-    ("history", "SELECT count(*) FROM history"),
+    ("line_hashes", "SELECT count(*) FROM line_hashes"),
     ("memory_entries", "SELECT count(*) FROM memory_entries"),
     ("metrics", "SELECT count(*) FROM metrics"),
     ("pipeline_runs", "SELECT count(*) FROM pipeline_runs"),

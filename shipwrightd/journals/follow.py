@@ -190,7 +190,7 @@ class Journal:
     def _lose_place(self, file: File) -> None:
         """Have a file compared that is no longer the one that was read."""
         file.torn_off = file.torn_off or file.leftover()
-        file.rollback()
+        file.restart_at(START, 0)
         file.placed, file.settled, file.written_over, file.quiet = False, False, True, None
         file.settling.restart()
 
@@ -332,7 +332,9 @@ class Journal:
         intact = file.succeeds or (newest is not None and newest is not file and newest.named and newest.placed)
         info = os.fstat(file.fd)
         try:
-            known = reconcile(db, self.source, file.fd, remembered, intact=intact)
+            if not file.is_unchanged():
+                self._lose_place(file)
+            known = reconcile(db, self.source, file, remembered, intact=intact)
             whole = self._is_whole(file, info, now)
             was_read = any(row.place.offset for row in remembered)
             if was_read and not intact and not known.sure:

@@ -14,8 +14,9 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from shipwrightd.decoding.events import JOURNAL, decode_lines
 from shipwrightd.decoding.rows import row_hash
 from shipwrightd.journals import store
 from shipwrightd.journals.lines import (
@@ -28,6 +29,7 @@ from shipwrightd.journals.lines import (
     Reader,
     line_hashes,
     position_at,
+    read_at,
     resume_at,
     same_file,
     scan,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.journals.records import Chunk
+    from shipwrightd.journals.records import Chunk, Records
     from shipwrightd.journals.sources import JournalSource
     from shipwrightd.journals.store import Generation
 
@@ -90,26 +92,31 @@ class _Groups:
 
 
 def reconcile(
-    db: apsw.Connection, source: JournalSource, fd: int, remembered: Sequence[Generation], *, intact: bool
+    db: apsw.Connection, source: JournalSource, file: Records, remembered: Sequence[Generation], *, intact: bool
 ) -> Known:
-    """Return which lines of a file are stored and where reading resumes.
+    """Return which lines of a file are stored and where reading resumes; up to the file's position all are.
 
     `remembered`: files of the journal, the newest first. `intact`: the file that holds the newest line is still at a
     path, so that another one is new unless the evidence is strong.
     """
+    fd = file.fd
     if os.fstat(fd).st_size > COMPARED_BYTES:
         return _reconcile_large(db, fd, remembered)
     hashes, sizes = array("Q"), array("Q")
     for block in scan(fd):
         hashes.extend(block.hashes)
         sizes.extend(block.sizes)
-    known = Known(fd, bytearray(len(hashes)), hashes)
+    known = Known(fd, bytearray(b"\1" * file.lines).ljust(len(hashes), b"\0"), hashes, sure=bool(file.lines))
     trimmed, torn = _ask_remembered(db, remembered, known, sizes, intact=intact)
-    if remembered and not trimmed and (known.sure or not intact) and not all(known.lines):
-        _ask_database(db, source, known, intact=intact)
+    if remembered and (known.sure or not intact) and not all(known.lines):
+        begin = known.last + 1 if trimmed else 0
+        _ask_database(db, source, known, begin, position_at(fd, sum(islice(sizes, begin))))
     known.count = known.last + 1
     known.inside = known.count == len(hashes) and known.last in torn and not known.ends
     end = sum(islice(sizes, known.count))
+    if known.count <= file.lines and file.position.offset:
+        known.count, known.position = file.lines, file.position
+        return known
     known.position = _behind(fd, end, hashes[known.last] if known.count else None, torn.get(known.last))
     return known
 
@@ -124,7 +131,7 @@ def _ask_remembered(
     """
     trimmed = False
     follows: dict[int, int] = {}
-    left = set(known.hashes)
+    left = {line for line, is_known in zip(known.hashes, known.lines, strict=True) if not is_known}
     for at, generation in enumerate(remembered):
         history = store.line_hashes(db, generation.id)
         if left.isdisjoint(history):
@@ -133,7 +140,7 @@ def _ask_remembered(
         written_over = same_file(known.fd, generation.place)
         if not _is_sure(found, known.hashes, sizes, intact=intact, written_over=written_over):
             continue
-        known.sure = True
+        known.sure |= not _is_weak(found, known, sizes)
         trimmed |= found.run.start > 0 and found.run.length > 0 and not any(known.lines[found.run.length :])
         for line, place in enumerate(found.pairs):
             if place != NEW:
@@ -162,36 +169,54 @@ def _is_sure(found: Match, hashes: Sequence[int], sizes: Sequence[int], *, intac
     return found.proven or lost_its_end or (begins and sum(sizes[line] for line in paired) >= SURE_BYTES)
 
 
-def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, *, intact: bool) -> None:
-    """Mark the records that line hashes leave open and that the database holds, and unmark halves of others.
+def _is_weak(found: Match, known: Known, sizes: Sequence[int]) -> bool:
+    """Tell whether all that a file has in common is a line without a time, such as a brace, which may be a new one."""
+    paired = [line for line, place in enumerate(found.pairs) if place != NEW]
+    if len({known.hashes[line] for line in paired}) > 1 or len(paired) >= SURE_LINES:
+        return False
+    text = read_at(known.fd, sizes[paired[0]] - 1, sum(islice(sizes, paired[0])))
+    return all(row[1] is None for row in decode_lines([text], origin=JOURNAL, final=True).rows)
 
-    Of equal records those at the beginning are the stored ones; what is written again is behind.
+
+def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, begin: int, position: Position) -> None:
+    """Mark the records that line hashes leave open and that the database holds, from line `begin` at a position on.
+
+    Of equal records those at the beginning are the stored ones; what is written again is behind. Behind a trim
+    (`begin` is not 0) only a record that occurs once, with a time, on both sides is no new one.
     """
-    groups = _open_groups(db, source, known)
+    groups = _open_groups(db, source, known, begin, position)
     times = Counter(groups.stored)
     here = Counter(mark for group in groups.open for mark in group.hashes)
-    stored: list[_Group] = []
-    for group in groups.open:
-        needed, raw = Counter(group.hashes), Counter(group.raw)
-        if needed <= groups.stored and raw <= groups.quarantined:
-            stored.append(group)
-            groups.stored -= needed
-            groups.quarantined -= raw
+    stored = [
+        group for group in groups.open if _take(group.hashes, groups.stored) and _take(group.raw, groups.quarantined)
+    ]
     marks = {mark for group in stored for mark in group.hashes}
-    enough = len(marks) >= SURE_LINES or (len(marks) > 1 and 2 * len(marks) > len(here))
+    enough = not begin and (len(marks) >= SURE_LINES or (len(marks) > 1 and 2 * len(marks) > len(here)))
+    before = set(known.hashes[:begin])
     for group in stored:
         single = group.timed and all(times[mark] == here[mark] == 1 for mark in group.hashes)
-        if known.sure or enough or (single and not intact):
+        single = single and known.hashes[group.first] not in before
+        if single or enough or (known.sure and not begin):
             known.lines[group.first : group.first + group.count] = b"\1" * group.count
     known.sure |= enough
 
 
-def _open_groups(db: apsw.Connection, source: JournalSource, known: Known) -> _Groups:
+def _take(wanted: Sequence[Any], stored: Counter[Any]) -> bool:
+    """Take all of some hashes or bytes from those that are stored, or none."""
+    needed = Counter(wanted)
+    if any(stored[one] < count for one, count in needed.items()):
+        return False
+    for one, count in needed.items():
+        stored[one] -= count
+    return True
+
+
+def _open_groups(db: apsw.Connection, source: JournalSource, known: Known, begin: int, position: Position) -> _Groups:
     """Return the records of which not all lines are known, and how often the database holds each beside known ones."""
     groups = _Groups()
     pruned = store.pruned_before(db)
     held: dict[int | None, list[int]] = defaultdict(list)  # rows of known records by time
-    for first, group in groups_of(source, known):
+    for first, group in groups_of(source, known, begin, position):
         count, raw = group.count, [piece.raw for piece in group.rejected]
         kept = [row for row in group.rows if row[1] is None or row[1] >= pruned.get(row[9], row[1])]
         if all(known.lines[first : first + count]):
@@ -212,13 +237,16 @@ def _open_groups(db: apsw.Connection, source: JournalSource, known: Known) -> _G
     return groups
 
 
-def groups_of(source: JournalSource, known: Known) -> Iterator[tuple[int, Chunk]]:
+def groups_of(
+    source: JournalSource, known: Known, begin: int = 0, position: Position = START
+) -> Iterator[tuple[int, Chunk]]:
     """Yield what is decided together in the compared lines of a file, with the index of its first line.
 
-    Raises ChangedError when the lines are no longer those that were compared.
+    `begin`: the line at a position to begin with. Raises ChangedError when the lines are no longer those that were
+    compared.
     """
-    first = 0
-    for chunk in records(known.fd, source.origin):
+    first = begin
+    for chunk in records(known.fd, source.origin, position=position):
         if first >= len(known.hashes):
             break  # appended since
         compared = known.hashes[first : first + chunk.count].tobytes()

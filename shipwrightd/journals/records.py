@@ -24,6 +24,7 @@ from shipwrightd.journals.lines import (
     begun_before,
     last_bytes,
     line_hashes,
+    read_at,
 )
 
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ class Records:
             return max(0, os.fstat(self.fd).st_size - self.position.offset)
         except OSError:
             return 0
+
+    def is_unchanged(self) -> bool:
+        """Tell whether the bytes before the position are still those that were read."""
+        before = self.position.before
+        return read_at(self.fd, len(before), self.position.offset - len(before)) == before
 
     def begin(self) -> None:
         """Remember the position before a transaction."""

@@ -8,6 +8,7 @@ there.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import ExitStack, closing, suppress
@@ -20,7 +21,7 @@ from shipwrightd.documents.follow import Documents
 from shipwrightd.documents.snapshot import Document, Torn, look
 from shipwrightd.documents.verify import verify_document
 from shipwrightd.journals import store
-from shipwrightd.journals.lines import ChangedError, open_files, position_at, resume_at
+from shipwrightd.journals.lines import ChangedError, NotAFileError, open_files, position_at, resume_at
 from shipwrightd.journals.records import records
 from shipwrightd.journals.sources import JOURNALS
 
@@ -38,28 +39,46 @@ if TYPE_CHECKING:
 # Without `salvaged`: how a row was read, not what it says. Imported events have ids up to 0; one that a file holds as
 # well is no difference.
 ROWS = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra
+SELECT id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra
 FROM events
 WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id BETWEEN 1 AND ?2
     AND (ts_epoch BETWEEN ?3 AND ?4 OR ts_epoch IS NULL)"""
-MAKE_SEEN = """
+MAKE_TABLES = """
 CREATE TABLE temp.seen (
-    hash    INTEGER NOT NULL,
-    file    INTEGER NOT NULL,  -- number of the file, -1 for the database
-    datable INTEGER NOT NULL   -- 1: later than the first record of the file, so none like it was trimmed from its head
-)"""
-MAKE_PIECES = "CREATE TABLE temp.pieces (hash INTEGER NOT NULL, file INTEGER NOT NULL)"
+    hash INTEGER NOT NULL,
+    file INTEGER NOT NULL,  -- number of the file, -1 for the database
+    at   INTEGER NOT NULL   -- position in the file, events.id in the database
+);
+CREATE TABLE temp.pieces (hash INTEGER NOT NULL, file INTEGER NOT NULL);
+CREATE TABLE temp.covered (first INTEGER NOT NULL, last INTEGER NOT NULL)  -- events.id"""
 ADD_SEEN = "INSERT INTO temp.seen VALUES (?, ?, ?)"
 ADD_PIECE = "INSERT INTO temp.pieces VALUES (?, ?)"
-DROP = "DROP TABLE temp.seen; DROP TABLE temp.pieces"
+# What was stored between the first and the last record of a file that are like no other must be in that file; of the
+# newest file, all that was stored since. Elsewhere a copy may stand for a line that was trimmed.
+COVER = """
+INSERT INTO temp.covered
+SELECT first_id, CASE WHEN file = ? THEN 9223372036854775807 ELSE last_id END
+FROM (
+    SELECT file, first_value(id) OVER by_place AS first_id, last_value(id) OVER by_place AS last_id,
+        row_number() OVER by_place AS number
+    FROM (
+        SELECT max(file) AS file, min(at) FILTER (WHERE file >= 0) AS at, min(at) FILTER (WHERE file < 0) AS id
+        FROM temp.seen GROUP BY hash HAVING count(*) = 2 AND min(file) = -1 AND max(file) >= 0)
+    WINDOW by_place AS (PARTITION BY file ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING))
+WHERE number = 1"""
+DROP = "DROP TABLE temp.seen; DROP TABLE temp.pieces; DROP TABLE temp.covered"
 COUNTED = """
 SELECT hash,
     coalesce(max(times) FILTER (WHERE file >= 0), 0) AS least,
     coalesce(sum(times) FILTER (WHERE file >= 0), 0) AS most,
-    coalesce(sum(times) FILTER (WHERE file < 0), 0) AS stored
-FROM (SELECT hash, file, count(*) AS times, max(datable) AS datable FROM temp.seen GROUP BY hash, file)
+    coalesce(sum(times) FILTER (WHERE file < 0), 0) AS stored,
+    coalesce(sum(covered), 0) AS covered
+FROM (
+    SELECT hash, file, count(*) AS times,
+        sum(file < 0 AND EXISTS (SELECT 1 FROM temp.covered WHERE at BETWEEN first AND last)) AS covered
+    FROM temp.seen GROUP BY hash, file)
 GROUP BY hash
-HAVING least > 0 AND (least > stored OR (stored > most AND max(datable)))"""
+HAVING least > 0 AND (least > stored OR covered > most)"""
 LOST_PIECES = "SELECT hash FROM temp.pieces GROUP BY hash HAVING min(file) >= 0"
 SHOWN = 120  # characters of a record in a difference
 PATIENCE_S = 5.0  # a daemon stores within this time what is written while we look, once it may
@@ -102,6 +121,7 @@ def verify(home: Path, path: Path, *, delay_s: float = 0.0) -> list[Difference]:
     patience_s = delay_s + PATIENCE_S if lock_is_held(lock_path(path)) else 0.0
     differences: list[Difference] = []
     with closing(open_reader(path)) as db:
+        db.execute("PRAGMA query_only = OFF")  # for the temporary tables; the file itself is open for reading only
         for source in JOURNALS:
             differences += [Difference(source.name, text) for text in _journal(db, home, source, patience_s)]
         for name in Documents(home).names(db):
@@ -139,6 +159,8 @@ def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, pat
         for fd in files.values():
             opened.callback(os.close, fd)
         for path, error in refused.items():
+            if isinstance(error, NotAFileError) or error.errno == errno.EEXIST:
+                continue  # no file of its own, so no lines of its own
             yield f"cannot read {path.name}: {error.strerror}"
         known, last_id = _checkpoints(db, source)
         stored = [Stored(fd, stored_up_to(fd, known)) for fd in files.values()]
@@ -158,23 +180,24 @@ def compare(db: apsw.Connection, source: JournalSource, files: list[Stored], las
 
     Raises ChangedError when a file is cut or written over meanwhile.
     """
-    db.execute(MAKE_SEEN)
-    db.execute(MAKE_PIECES)
+    db.execute(MAKE_TABLES)
     try:
         first, last = 1, 0
         for number, file in enumerate(files):
             span = _lay_out(db, source, number, file)
             if span is not None:
                 first, last = span if first > last else (min(first, span[0]), max(last, span[1]))
-        rows = db.execute(ROWS, (source.name, last_id, first, last))
-        db.executemany(ADD_SEEN, ((hash(row), -1, 0) for row in rows))
-        db.executemany(ADD_PIECE, ((hash(raw), -1) for raw in store.quarantined(db, source.name)))
+        with db:
+            rows = db.execute(ROWS, (source.name, last_id, first, last))
+            db.executemany(ADD_SEEN, ((hash(row[1:]), -1, row[0]) for row in rows))
+            db.executemany(ADD_PIECE, ((hash(raw), -1) for raw in store.quarantined(db, source.name)))
+            db.execute(COVER, (len(files) - 1,))
         found = Disagreement()
-        for row, least, most, times in db.execute(COUNTED):
+        for row, least, most, times, covered in db.execute(COUNTED):
             if least > times:
                 found.missing[row] = least - times
             else:
-                found.surplus[row] = times - most
+                found.surplus[row] = covered - most
         found.pieces = {piece for (piece,) in db.execute(LOST_PIECES)}
         return found
     finally:
@@ -183,21 +206,18 @@ def compare(db: apsw.Connection, source: JournalSource, files: list[Stored], las
 
 def _lay_out(db: apsw.Connection, source: JournalSource, number: int, file: Stored) -> tuple[int, int] | None:
     """Write the hashes of a file's rows and rejected bytes to the temporary tables; return the times they span."""
-    first_epoch: int | None = None
     span: tuple[int, int] | None = None
+    at = 0
     for chunk, rejected in stored_chunks(source, file):
         epochs = [row[1] for row in chunk.rows if row[1] is not None]
         if epochs:
-            first_epoch = epochs[0] if first_epoch is None else first_epoch
             low, high = min(epochs), max(epochs)
             span = (low, high) if span is None else (min(low, span[0]), max(high, span[1]))
-        db.executemany(ADD_SEEN, ((row_hash(row), number, _is_later(row, first_epoch)) for row in chunk.rows))
-        db.executemany(ADD_PIECE, ((hash(piece.raw), number) for piece in rejected))
+        with db:
+            db.executemany(ADD_SEEN, ((row_hash(row), number, at + i) for i, row in enumerate(chunk.rows)))
+            db.executemany(ADD_PIECE, ((hash(piece.raw), number) for piece in rejected))
+        at += len(chunk.rows)
     return span
-
-
-def _is_later(row: EventRow, first_epoch: int | None) -> bool:
-    return row[1] is not None and first_epoch is not None and row[1] > first_epoch
 
 
 def stored_chunks(source: JournalSource, file: Stored) -> Iterator[tuple[Chunk, list[Quarantined]]]:

@@ -27,7 +27,7 @@ TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 ENDS = (
     "SELECT * FROM checkpoints",
     "SELECT * FROM generations",
-    "SELECT source, first, length(hashes) FROM history",
+    "SELECT generation, first, length(hashes) FROM line_hashes",
     "SELECT * FROM settled",
     "SELECT * FROM projection_state",
     "SELECT * FROM events ORDER BY id DESC LIMIT 100",

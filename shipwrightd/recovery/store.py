@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 RESTORE = {
     "events": "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "checkpoints": "INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "generations": "INSERT OR IGNORE INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "history": "INSERT OR IGNORE INTO history VALUES (?, ?, ?)",
+    "generations": "INSERT OR IGNORE INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "line_hashes": "INSERT OR IGNORE INTO line_hashes VALUES (?, ?, ?)",
     "quarantine": "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "gaps": "INSERT OR IGNORE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)",
     "cost_entries": "INSERT OR IGNORE INTO cost_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -52,7 +52,7 @@ INSERT OR IGNORE INTO pipeline_runs VALUES (
     "recoveries": "INSERT OR IGNORE INTO recoveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
 DERIVED = frozenset({"pipeline_runs", "pipeline_stages"})  # again from events, unless some of these are gone
-BOOKS = frozenset({"checkpoints", "generations", "history"})
+BOOKS = frozenset({"checkpoints", "generations", "line_hashes"})
 
 IDS_BETWEEN = "SELECT id FROM events WHERE id > ? AND id <= ? ORDER BY id"
 EVENTS_BETWEEN = """
@@ -70,7 +70,9 @@ SELECT sum(records) - (SELECT coalesce(sum(events), 0) FROM pruned) FROM checkpo
 HAS_IMPORTED = """
 SELECT coalesce((SELECT min(id) FROM events), 1) <= 0 OR coalesce((SELECT first_id FROM settled), 1) <= 0
     OR EXISTS (SELECT 1 FROM pruned WHERE origin GLOB 'import/*')"""
-HISTORY_CHUNKS = "SELECT first, hashes FROM history WHERE source = ? ORDER BY first"
+HISTORY_CHUNKS = (
+    "SELECT first, hashes FROM line_hashes JOIN generations AS g ON g.id = generation WHERE g.source = ? ORDER BY first"
+)
 FORGET_GENERATIONS = "DELETE FROM generations WHERE source = ?"
 HAS_EVENTS = """
 SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0)"""

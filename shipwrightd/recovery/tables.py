@@ -50,7 +50,7 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "events": lambda row: str(row[10]).startswith(ORIGINS) and row[11] in {0, 1},
     "checkpoints": lambda row: row[1] in {"journal", "document"},
     "generations": lambda row: row[2] in STATES,
-    "history": lambda row: len(row[2]) % 8 == 0 and len(row[2]) > 0,  # type: ignore[arg-type]
+    "line_hashes": lambda row: len(row[2]) % 8 == 0 and len(row[2]) > 0,  # type: ignore[arg-type]
     "quarantine": lambda row: row[8] in {"kept", "recovered"},
     "cost_entries": lambda row: row[9] in {"costs.json", "events.jsonl"},
     "cost_outcomes": lambda row: row[1] in {"outcome", "pipeline"},

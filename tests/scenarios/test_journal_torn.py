@@ -95,7 +95,10 @@ def test_a_torn_line_that_is_rotated_is_not_kept_as_one_that_was_never_finished(
     world.rotate()
     world.append(3)
     follower.settle()
-    follower.catch_up.journals[0]._draining[0].retire_at = 0.0  # noqa: SLF001 - its time has come
+    world.events.with_name("events.jsonl.1").unlink()
+    follower.settle()
+    for file in follower.catch_up.journals[0]._files:  # noqa: SLF001
+        file.retire_at = 0.0  # its time has come
     follower.settle()
     assert world.stored() == list(range(1, 24))
     assert world.query("SELECT count(*) FROM quarantine") == [(0,)]
