@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from bisect import bisect_left
 from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -243,12 +244,21 @@ def singly(chunk: Chunk, origin: Origin) -> Iterator[Chunk]:
         final = at == chunk.count - 1
         if len(waiting) > FEW_LINES and len(waiting) % FEW_LINES and not final:
             continue
-        decoded = decode_lines(waiting, origin=origin, final=final)
-        if decoded.consumed:
-            done = decode_all(waiting[: decoded.consumed], origin, offset)
-            yield done
-            offset += done.size
-            waiting = waiting[decoded.consumed :]
+        while waiting and (count := _decided(waiting, origin, final=final)):
+            group = decode_all(waiting[:count], origin, offset)
+            yield group
+            offset += group.size
+            waiting = waiting[count:]
+
+
+def _decided(lines: list[bytes], origin: Origin, *, final: bool) -> int:
+    """Return how many of the first lines are decided together, 0 when they wait for more."""
+    if not decode_lines(lines, origin=origin, final=final).consumed:
+        return 0
+    fewest = bisect_left(
+        range(1, len(lines)), 1, key=lambda count: decode_lines(lines[:count], origin=origin, final=False).consumed
+    )
+    return decode_lines(lines[: fewest + 1], origin=origin, final=final and fewest + 1 == len(lines)).consumed
 
 
 def _located(decoded: Decoded, lines: list[bytes], offset: int) -> list[Quarantined]:

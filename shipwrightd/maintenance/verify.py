@@ -72,10 +72,10 @@ SELECT hash,
     coalesce(max(times) FILTER (WHERE file >= 0), 0) AS least,
     coalesce(sum(times) FILTER (WHERE file >= 0), 0) AS most,
     coalesce(sum(times) FILTER (WHERE file < 0), 0) AS stored,
-    coalesce(sum(covered), 0) AS covered
+    coalesce(sum(inside), 0) AS covered
 FROM (
     SELECT hash, file, count(*) AS times,
-        sum(file < 0 AND EXISTS (SELECT 1 FROM temp.covered WHERE at BETWEEN first AND last)) AS covered
+        sum(file < 0 AND EXISTS (SELECT 1 FROM temp.covered WHERE at BETWEEN first AND last)) AS inside
     FROM temp.seen GROUP BY hash, file)
 GROUP BY hash
 HAVING least > 0 AND (least > stored OR covered > most)"""
