@@ -12,7 +12,6 @@ from shipwrightd.journals import store
 from shipwrightd.journals.lines import read_at
 from shipwrightd.journals.records import quarantined
 from shipwrightd.journals.store import Counts, Quarantined
-from shipwrightd.maintenance.store import give_way
 from shipwrightd.projections import Batch, project_batch, rebuild
 
 if TYPE_CHECKING:
@@ -24,6 +23,30 @@ if TYPE_CHECKING:
     from shipwrightd.decoding.rows import EventRow
     from shipwrightd.journals.records import Stream
     from shipwrightd.journals.sources import JournalSource
+
+HAS_IMPORTED = "SELECT coalesce(min(id), 1) <= 0 FROM events"
+# Of the imported rows that equal events ?1 to ?2, just read from a file, as many as those are.
+DROP_IMPORTED_TWINS = """
+DELETE FROM events WHERE id IN (
+    SELECT id FROM (
+        SELECT id,
+            row_number() OVER (
+                PARTITION BY ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra,
+                    id > 0
+                ORDER BY id DESC) AS nth,
+            count(*) FILTER (WHERE id > 0) OVER (
+                PARTITION BY ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra)
+                AS again
+        FROM (
+            SELECT * FROM events WHERE id BETWEEN ?1 AND ?2
+            UNION ALL
+            SELECT * FROM events
+            WHERE id <= 0 AND ts_epoch IN (SELECT ts_epoch FROM events WHERE id BETWEEN ?1 AND ?2)
+            UNION ALL
+            SELECT * FROM events
+            WHERE id <= 0 AND ts_epoch IS NULL
+                AND EXISTS (SELECT 1 FROM events WHERE id BETWEEN ?1 AND ?2 AND +ts_epoch IS NULL)))
+    WHERE id <= 0 AND nth <= again)"""
 
 
 class Filing:
@@ -77,9 +100,20 @@ class Filing:
     def finish(self, generation: int | None = None) -> None:
         """Bring projections and totals up to what was added; `generation` is the new current one, if any."""
         self.counts.newest_epoch = self._batch.newest_epoch
-        gave_way = self.counts.records and give_way(self._db, self._batch.first_id, self._batch.last_id)
-        if gave_way and self._source.projected:
+        dropped = self.counts.records and drop_imported_twins(self._db, self._batch.first_id, self._batch.last_id)
+        if dropped and self._source.projected:
             rebuild(self._db)
         elif self.counts.records and self._source.projected:
             project_batch(self._db, self._batch)
         store.move_checkpoint(self._db, self._source.name, generation, self.counts, self._now.text)
+
+
+def drop_imported_twins(db: apsw.Connection, first_id: int, last_id: int) -> int:
+    """Delete imported rows that were now read from a file as well; return how many.
+
+    Needed when a file comes back after its export, or a copy of it, was imported.
+    """
+    if not db.execute(HAS_IMPORTED).get:
+        return 0
+    db.execute(DROP_IMPORTED_TWINS, (first_id, last_id))
+    return db.changes()
