@@ -127,6 +127,15 @@ class Imported:
     left_out: int  # older than what prune deleted
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The number of staged rows that are new, how many of these are salvaged, and how many were left out."""
+
+    rows: int
+    salvaged: int
+    left_out: int
+
+
 class ExportSuffix(NamedTuple):
     """What an export adds to an event."""
 
@@ -159,11 +168,11 @@ def _import(db: apsw.Connection, home: Path, file: _File) -> Imported:
         raise PathError("that file changed while it was read", hint="import a copy of it") from error
     _catch_up(db, home)
     with transaction(db):
-        new, salvaged, left_out = store_new(db)
+        added = store_new(db)
         db.execute(QUARANTINE_REJECTED, (IMPORTED + (file.machine or JOURNAL.label), clock.now().text))
-        quarantined_now = db.changes()
-    known = file.rows + file.rejected - new - left_out - quarantined_now
-    return Imported(file.lines, new, known, salvaged, quarantined_now, left_out)
+        kept = db.changes()
+    known = file.rows + file.rejected - added.rows - added.left_out - kept
+    return Imported(file.lines, added.rows, known, added.salvaged, kept, added.left_out)
 
 
 def create_staging(db: apsw.Connection) -> None:
@@ -186,8 +195,8 @@ def stage_rows(db: apsw.Connection, rows: Iterable[EventRow], at_epoch: int | No
     return at_epoch
 
 
-def store_new(db: apsw.Connection) -> tuple[int, int, int]:
-    """Store the staged rows that the database lacks and rebuild; return how many are new, salvaged and left out.
+def store_new(db: apsw.Connection) -> Added:
+    """Store the staged rows that the database lacks, and rebuild.
 
     Each row ends up stored as often as the file or the database has it, whichever is more.
     Expects the caller's transaction.
@@ -197,11 +206,11 @@ def store_new(db: apsw.Connection) -> tuple[int, int, int]:
     db.execute(FIND_NEW)
     db.execute(LEAVE_OUT_PRUNED)
     left_out = db.changes()
-    new, salvaged = db.execute(COUNT_NEW).get, db.execute(COUNT_SALVAGED).get
-    if new:
-        db.execute(INSERT_NEW, (db.execute(LOWEST_ID).get - new,))
+    added = Added(db.execute(COUNT_NEW).get, db.execute(COUNT_SALVAGED).get, left_out)
+    if added.rows:
+        db.execute(INSERT_NEW, (db.execute(LOWEST_ID).get - added.rows,))
         projections.rebuild(db)
-    return new, salvaged, left_out
+    return added
 
 
 def _catch_up(db: apsw.Connection, home: Path) -> None:

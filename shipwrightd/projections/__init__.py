@@ -44,6 +44,7 @@ WHERE id BETWEEN ? AND ? AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*
 FIRST_EVENT = "SELECT coalesce(min(id), 1) FROM events"
 LAST_EVENT = "SELECT coalesce(max(id), 0) FROM events"
 ENTRIES = "SELECT id FROM cost_entries"
+RUNS = "SELECT id FROM pipeline_runs"
 
 
 @dataclass(slots=True)
@@ -119,9 +120,8 @@ def rebuild(db: apsw.Connection) -> None:
     first, last = db.execute(FIRST_EVENT).get, db.execute(LAST_EVENT).get
     if kept is not None:
         _project_all(db, first, kept.first_id - 1)
-        ids = runs.restore_kept(db, kept)
-        metrics.add_runs(db, ids)
-        costs.sum_runs(db, ids)
+        metrics.add_runs(db, runs.restore_kept(db, kept))
+        costs.sum_runs(db, [id_ for (id_,) in db.execute(RUNS)])  # imported runs lose entries to the kept ones
         runs.age(db, kept.watermark_epoch)
         first = kept.last_id + 1
     _project_all(db, first, last)
