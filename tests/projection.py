@@ -1,4 +1,4 @@
-"""A database with its projections, fed with events and cost entries as they would arrive."""
+"""A database with its projections, to which tests add events and cost entries as they would arrive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EVERYTHING = (
 
 
 class Books:
-    """A database that takes events and entries, each call one transaction."""
+    """A database that stores events and entries, each call in one transaction."""
 
     def __init__(self, path: Path) -> None:
         self.db = open_writer(path)
@@ -66,13 +66,13 @@ class Books:
             project_costs(self.db, last - len(entries) + 1, last)
 
     def clear(self) -> None:
-        """Forget all there is."""
+        """Delete all events and entries."""
         with transaction(self.db):
             self.db.execute("DELETE FROM events; DELETE FROM cost_entries")
             rebuild(self.db)
 
     def rebuild(self) -> None:
-        """Derive everything anew."""
+        """Derive all projections again."""
         with transaction(self.db):
             rebuild(self.db)
 
@@ -94,7 +94,7 @@ class Books:
         return self.rows("SELECT stage, attempt, status FROM pipeline_stages ORDER BY id")
 
     def metric(self, name: str, start: str = "2026-01-05", dimension: str = "", period: str = "day") -> Any:
-        """Return a figure, None where there is none."""
+        """Return the value of a metric, None if there is no row."""
         query = """SELECT value FROM metrics
             WHERE name = ? AND period = ? AND period_start = ? AND dimension = ?"""
         found = self.rows(query, name, period, start, dimension)

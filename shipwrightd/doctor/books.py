@@ -32,6 +32,9 @@ COUNTS = (
     ("gaps", "SELECT count(*) FROM gaps"),
     ("generations", "SELECT count(*) FROM generations"),
     ("heartbeats", "SELECT count(*) FROM heartbeats"),
+    ("kept_range", "SELECT count(*) FROM kept_range"),
+    ("kept_runs", "SELECT count(*) FROM kept_runs"),
+    ("kept_stages", "SELECT count(*) FROM kept_stages"),
     ("line_hashes", "SELECT count(*) FROM line_hashes"),
     ("memory_entries", "SELECT count(*) FROM memory_entries"),
     ("metrics", "SELECT count(*) FROM metrics"),
@@ -44,9 +47,6 @@ COUNTS = (
     ("run_outcomes", "SELECT count(*) FROM run_outcomes"),
     ("schema_version", "SELECT count(*) FROM schema_version"),
     ("sessions", "SELECT count(*) FROM sessions"),
-    ("settled", "SELECT count(*) FROM settled"),
-    ("settled_runs", "SELECT count(*) FROM settled_runs"),
-    ("settled_stages", "SELECT count(*) FROM settled_stages"),
     ("source_errors", "SELECT count(*) FROM source_errors"),
 )
 APPLIED = "SELECT version, name, checksum, applied_at FROM schema_version ORDER BY version"

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 HASH_BYTES = 8
@@ -113,6 +113,14 @@ def open_files(paths: Sequence[Path]) -> tuple[dict[Path, int], dict[Path, OSErr
             raise
         _close(files)
     raise InterruptedError(errno.EINTR, "is rotated again and again", str(paths[-1]))
+
+
+def hidden_by(refused: Mapping[Path, OSError]) -> OSError | None:
+    """Return why lines of a journal cannot be read; None where each refused file is none or has a second name."""
+    for error in refused.values():
+        if not isinstance(error, NotAFileError) and error.errno != errno.EEXIST:
+            return error
+    return None
 
 
 def _open_one(path: Path, files: dict[Path, int], refused: dict[Path, OSError]) -> None:

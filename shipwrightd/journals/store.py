@@ -39,8 +39,8 @@ FROM events
 WHERE (ts_epoch IN (SELECT value FROM json_each(?2)) OR (?3 AND ts_epoch IS NULL))
     AND (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0"""
 LAST_EVENT = "SELECT max(id) FROM events"
-# The last id of all, those of events that were lost in a damaged database as well: their runs stay.
-LAST_ID = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT last_id FROM settled), 0))"
+# The last id ever used, also by events that a damaged database lost: their runs are kept.
+LAST_ID = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT last_id FROM kept_range), 0))"
 INSERT_EVENT_AT = """
 INSERT INTO events (id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""

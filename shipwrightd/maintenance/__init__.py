@@ -1,1 +1,1 @@
-"""What an operator starts by hand: verify, import, prune, retry."""
+"""Commands that an operator runs: verify, import, prune, rebuild, retry."""

@@ -1,8 +1,8 @@
-"""Events from a file into the database, once: an export read back, or another machine's journal.
+"""Imports the events of a file, each once: an export, or another machine's journal.
 
-The file is read and laid out first, and only what the database lacks is
-stored, in one transaction. Older history is what a file usually holds, so
-what it brings is filed before all that is there.
+The file is read into temporary tables first, then the rows that the database
+lacks are stored in one transaction. A file usually holds older history, so its
+rows get ids below all others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from hashlib import blake2b
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import orjson
@@ -23,95 +23,196 @@ import orjson
 from shipwrightd import clock, projections
 from shipwrightd.daemon.catch_up import WAIT_LIMIT_S, CatchUp, open_database
 from shipwrightd.database.connection import transaction
-from shipwrightd.decoding.events import JOURNAL, Origin, decode_lines
+from shipwrightd.decoding.events import JOURNAL, Origin
+from shipwrightd.decoding.rows import EVENT_COLUMNS
 from shipwrightd.errors import MissingError, PathError
-from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader
-from shipwrightd.journals.records import _located as quarantined
+from shipwrightd.journals.lines import ChangedError
+from shipwrightd.journals.records import decode_all, records, singly
 from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.decoding.rows import Quarantined
-from shipwrightd.maintenance import store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import apsw
 
-    from shipwrightd.maintenance.store import New
+    from shipwrightd.decoding.rows import EventRow
 
 STDIN = "-"
-IMPORTED = "import/"  # how origins of other machines' events begin, and sources of what could not be read
-MARK = b',"shipwrightd":{'  # how an export begins what it says of a row beside the event, as the last key
-ORIGINS = ("events.jsonl", "team-events.jsonl/", IMPORTED)  # those that a mark may name, or their beginnings
-FIRST_BYTES = 64  # enough to see what kind of file it is
-LOOKED_AT = 10_000  # pieces; a file is given up when none of so many is an event
-ONE_IN = 10  # likewise when at the end fewer pieces than one in so many are events
+IMPORTED = "import/"  # prefix of origins of other machines' events, and of sources in quarantine
+SUFFIX = b',"shipwrightd":{'  # begins what an export adds to an event, as its last key
+ORIGINS = ("events.jsonl", "team-events.jsonl/", IMPORTED)  # prefixes of the origins that a suffix may name
+FIRST_BYTES = 64  # enough to recognize a JSON array
+GIVE_UP_AFTER = 10_000  # records: if none of these is an event, the file is refused
+MIN_EVENT_SHARE = 10  # refused also if fewer than one record in so many is an event
+
+# On disk, so that ten million rows need no more memory than ten. The column types change values just as those of
+# `events` do, so that equal rows are equal here too: except `salvaged`, which tells how a row was read.
+CREATE_STAGING = """
+PRAGMA temp_store = FILE;
+CREATE TEMP TABLE incoming (
+    seq INTEGER PRIMARY KEY, at_epoch INTEGER,  -- its time, else that of the row before it
+    ts TEXT, ts_epoch INTEGER, type TEXT, issue INTEGER, stage TEXT, result TEXT, duration_s REAL, cost_usd REAL,
+    model TEXT, origin TEXT, salvaged INTEGER, extra TEXT);
+CREATE TEMP TABLE rejected (seq INTEGER PRIMARY KEY, offset INTEGER, length INTEGER, reason TEXT, raw BLOB);
+CREATE TEMP TABLE stored (hash BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID;
+CREATE TEMP TABLE new (seq INTEGER PRIMARY KEY)"""
+
+ADD_INCOMING = """
+INSERT INTO temp.incoming (at_epoch, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin,
+    salvaged, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_REJECTED = "INSERT INTO temp.rejected (offset, length, reason, raw) VALUES (?, ?, ?, ?)"
+
+CLEAR_COMPARED = "DELETE FROM temp.stored; DELETE FROM temp.new"
+CLEAR_INCOMING = "DELETE FROM temp.incoming"
+# How often each row is stored already, of those whose time and origin occur in the file.
+COUNT_STORED = """
+INSERT INTO temp.stored (hash, times)
+WITH hashed AS MATERIALIZED (  -- or each hash would be computed twice
+    SELECT row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
+    FROM events
+    WHERE (ts_epoch BETWEEN (SELECT min(ts_epoch) FROM temp.incoming) AND (SELECT max(ts_epoch) FROM temp.incoming)
+            OR ts_epoch IS NULL)
+        AND +origin IN (SELECT DISTINCT origin FROM temp.incoming))
+SELECT hash, count(*) FROM hashed GROUP BY hash"""
+# Of equal rows the first are new, as many as the file has more than the database.
+FIND_NEW = """
+INSERT INTO temp.new (seq)
+WITH hashed AS MATERIALIZED (
+    SELECT seq, row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
+    FROM temp.incoming)
+SELECT t.seq
+FROM (SELECT seq, hash, row_number() OVER (PARTITION BY hash ORDER BY seq) AS nth,
+          count(*) OVER (PARTITION BY hash) AS times
+      FROM hashed) AS t
+    LEFT JOIN temp.stored AS s ON s.hash = t.hash
+WHERE t.nth <= t.times - coalesce(s.times, 0)
+ORDER BY t.seq"""
+LEAVE_OUT_PRUNED = """
+DELETE FROM temp.new WHERE seq IN (
+    SELECT i.seq FROM temp.incoming AS i CROSS JOIN pruned AS p ON p.origin = i.origin
+    WHERE i.at_epoch < p.before_epoch)"""
+COUNT_NEW = "SELECT count(*) FROM temp.new"
+# Imported events have ids up to 0, events read from files ids from 1 on. An import goes below all ids in use, and
+# below the kept range, whose events may be gone.
+LOWEST_ID = """
+SELECT min(id) FROM (
+    SELECT 1 AS id UNION ALL SELECT min(id) FROM events UNION ALL SELECT first_id FROM kept_range)"""
+INSERT_NEW = """
+INSERT INTO events (id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+SELECT ?1 + row_number() OVER (ORDER BY n.seq) - 1, i.ts, i.ts_epoch, i.type, i.issue, i.stage, i.result,
+    i.duration_s, i.cost_usd, i.model, i.origin, i.salvaged, i.extra
+FROM temp.new AS n CROSS JOIN temp.incoming AS i ON i.seq = n.seq
+ORDER BY n.seq"""
+COUNT_SALVAGED = """
+SELECT count(*) FROM temp.new AS n CROSS JOIN temp.incoming AS i ON i.seq = n.seq WHERE i.salvaged"""
+QUARANTINE_REJECTED = """
+INSERT INTO quarantine (source, offset, length, reason, raw, seen_at)
+SELECT ?1, offset, length, reason, raw, ?2 FROM temp.rejected
+WHERE raw NOT IN (SELECT raw FROM quarantine) ORDER BY seq"""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of a file: each line is one or more rows or pieces of quarantine, or blank."""
+    """The result of an import. Each line is one or more rows or pieces of quarantine, or blank."""
 
     lines: int
     new: int
     known: int  # stored, or in quarantine, before
     salvaged: int  # of the new ones
     quarantined: int
-    left_out: int  # older than what prune took away
+    left_out: int  # older than what prune deleted
 
 
-class Mark(NamedTuple):
-    """What an export says of a row beside the event."""
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The number of staged rows that are new, how many of these are salvaged, and how many were left out."""
+
+    rows: int
+    salvaged: int
+    left_out: int
+
+
+class ExportSuffix(NamedTuple):
+    """What an export adds to an event."""
 
     origin: str | None
     salvaged: int
 
 
 def import_events(home: Path, path: Path, file: Path | None, machine: str | None) -> Imported:
-    """Store the events of a file, or of standard input, that the database does not hold yet.
+    """Store the events of a file, or of standard input, that the database lacks.
 
-    They become this machine's own, or those of the machine named. Raises
+    They become this machine's own, or those of the named machine. Raises
     MissingError without home or file, PathError for a file that cannot be read
     or holds no events, LockedError beside a daemon; then nothing is imported.
     """
     with _opened(home, file) as source:
         db, lock = open_database(path, home, "import")
         try:
-            return _import(db, home, _Reading(db, source, machine))
+            return _import(db, home, _File(db, source, machine))
         finally:
             db.close()
             lock.release()
 
 
-def _import(db: apsw.Connection, home: Path, reading: _Reading) -> Imported:
-    store.lay_out(db)
+def _import(db: apsw.Connection, home: Path, file: _File) -> Imported:
+    create_staging(db)
     try:
-        with transaction(db):  # none of it is in the database: quicker than to lay out each block by itself
-            reading.read()
+        with transaction(db):
+            file.read()
     except ChangedError as error:
         raise PathError("that file changed while it was read", hint="import a copy of it") from error
     _catch_up(db, home)
     with transaction(db):
-        found = take_in(db)
-        kept = store.keep_rejected(db, IMPORTED + (reading.machine or JOURNAL.label), clock.now().text)
-    known = reading.rows + reading.rejected - found.rows - found.left_out - kept
-    return Imported(reading.lines, found.rows, known, found.salvaged, kept, found.left_out)
+        added = store_new(db)
+        db.execute(QUARANTINE_REJECTED, (IMPORTED + (file.machine or JOURNAL.label), clock.now().text))
+        kept = db.changes()
+    known = file.rows + file.rejected - added.rows - added.left_out - kept
+    return Imported(file.lines, added.rows, known, added.salvaged, kept, added.left_out)
 
 
-def take_in(db: apsw.Connection) -> New:
-    """Store those of the rows laid out that the database lacks, and derive everything anew with them.
+def create_staging(db: apsw.Connection) -> None:
+    """Create the temporary tables. Must not be called in a transaction."""
+    db.create_scalar_function("row_hash", _row_hash, len(EVENT_COLUMNS) - 1, deterministic=True)
+    db.execute(CREATE_STAGING)
 
+
+def _row_hash(*values: object) -> bytes:
+    return blake2b(repr(values).encode(), digest_size=16).digest()
+
+
+def stage_rows(db: apsw.Connection, rows: Iterable[EventRow], at_epoch: int | None) -> int | None:
+    """Stage rows of the file. `at_epoch` is the time of the row before them; return that of the last row."""
+    timed = []
+    for row in rows:
+        at_epoch = at_epoch if row[1] is None else row[1]
+        timed.append((at_epoch, *row))
+    db.executemany(ADD_INCOMING, timed)
+    return at_epoch
+
+
+def store_new(db: apsw.Connection) -> Added:
+    """Store the staged rows that the database lacks, and rebuild.
+
+    Each row ends up stored as often as the file or the database has it, whichever is more.
     Expects the caller's transaction.
     """
-    found = store.find_new(db)
-    if found.rows:
-        store.insert_new(db, found.rows)
+    db.execute(CLEAR_COMPARED)
+    db.execute(COUNT_STORED)
+    db.execute(FIND_NEW)
+    db.execute(LEAVE_OUT_PRUNED)
+    left_out = db.changes()
+    added = Added(db.execute(COUNT_NEW).get, db.execute(COUNT_SALVAGED).get, left_out)
+    if added.rows:
+        db.execute(INSERT_NEW, (db.execute(LOWEST_ID).get - added.rows,))
         projections.rebuild(db)
-    return found
+    return added
 
 
 def _catch_up(db: apsw.Connection, home: Path) -> None:
-    """Store what the files hold first, or it would be taken for new when they are read later."""
+    """Store what the files hold first, so that it does not count as new when they are read later."""
     catch_up = CatchUp(db, home, settle_s=2.0)
     try:
         limit = time.monotonic() + WAIT_LIMIT_S
@@ -121,100 +222,76 @@ def _catch_up(db: apsw.Connection, home: Path) -> None:
         catch_up.close()
     for journal in JOURNALS:
         if journal.name in catch_up.errors:
-            raise PathError(catch_up.errors[journal.name], hint="mend that first: what it holds must not count twice")
+            raise PathError(catch_up.errors[journal.name], hint="fix that first, or its events would count twice")
 
 
-class _Reading:
-    """Lays out what a file holds, block by block."""
+class _File:
+    """Reads a file, block by block, into the temporary tables."""
 
     def __init__(self, db: apsw.Connection, source: BinaryIO, machine: str | None) -> None:
         self._db = db
         self._source = source
         self.machine = machine
         self._origin = Origin(IMPORTED + machine) if machine else JOURNAL
-        self._offset = 0  # of the lines that are not laid out yet
         self._at_epoch: int | None = None
         self.lines = self.rows = self.rejected = self.events = 0
 
     def read(self) -> None:
-        """Lay out the whole file. Raises PathError when it holds no events, or all in one array."""
-        if os.pread(self._source.fileno(), FIRST_BYTES, 0).lstrip().startswith(b"["):  # its lines would be salvaged
+        """Stage the whole file. Raises PathError if it holds no events, or all of them in one array."""
+        if os.pread(self._source.fileno(), FIRST_BYTES, 0).lstrip().startswith(b"["):  # or its lines would be salvaged
             raise PathError("that file is a JSON array", hint="import takes JSON lines: export --format jsonl")
-        reader = Reader(self._source.fileno(), Position(0, b""))
-        waiting: list[bytes] = []
-        while (got := reader.read()) is not None:
-            if isinstance(got, Giant):
-                self._take(waiting, final=True)
-                self._swallow(got.head, got.length)
-                waiting = []
+        for chunk in records(self._source.fileno(), self._origin, unterminated=True):
+            self.lines += chunk.count
+            if any(SUFFIX in line for line in chunk.lines):
+                for group in singly(chunk, self._origin):
+                    self._add(_without_suffix(group, self._origin))
             else:
-                self.lines += len(got)
-                waiting = self._take([*waiting, *got], final=False)
-            if self.rows + self.rejected >= LOOKED_AT and not self.events:
+                self._add(chunk)
+            if self.rows + self.rejected >= GIVE_UP_AFTER and not self.events:
                 break
-        rest = reader.unfinished()
-        if reader.unfinished_bytes > len(rest):
-            self._take(waiting, final=True)
-            self._swallow(rest, reader.unfinished_bytes)
-        elif rest.strip():
-            self.lines += 1
-            self._take([*waiting, rest], final=True)
-        else:
-            self._take(waiting, final=True)
-        if self.events * ONE_IN < self.rows + self.rejected:
+        if self.events * MIN_EVENT_SHARE < self.rows + self.rejected:
             raise PathError("that file holds no events", hint="import takes JSON lines, each an event with a type")
 
-    def _take(self, lines: list[bytes], *, final: bool) -> list[bytes]:
-        """Lay out lines; returns those that may go on in the next ones."""
-        groups = [(mark, list(group)) for mark, group in groupby(lines, key=mark_of)]
-        for mark, group in groups[:-1]:
-            self._decode(group, mark, final=True)
-        return self._decode(groups[-1][1], groups[-1][0], final=final) if groups else []
-
-    def _decode(self, lines: list[bytes], mark: Mark | None, *, final: bool) -> list[bytes]:
-        origin = self._origin if mark is None or mark.origin is None else Origin(mark.origin)
-        bare = lines if mark is None else [line.rpartition(MARK)[0] + b"}" for line in lines]
-        decoded = decode_lines(bare, origin=origin, final=final)
-        rows = decoded.rows
-        if mark is not None and mark.salvaged:
-            rows = [store.as_salvaged(row) for row in rows]
-        self._at_epoch = store.add_incoming(self._db, rows, self._at_epoch)
-        store.add_rejected(self._db, quarantined(decoded, bare, self._offset))
-        self.rows += len(rows)
-        self.events += sum(row[2] is not None for row in rows)
-        self.rejected += len(decoded.rejected)
-        done = lines[: decoded.consumed]
-        self._offset += sum(map(len, done)) + len(done)
-        return lines[decoded.consumed :]
-
-    def _swallow(self, head: bytes, length: int) -> None:
-        self.lines += 1
-        store.add_rejected(self._db, [Quarantined(self._offset, length, "line_too_long", head)])
-        self.rejected += 1
-        self._offset += length + 1
+    def _add(self, chunk: Chunk) -> None:
+        self._at_epoch = stage_rows(self._db, chunk.rows, self._at_epoch)
+        self._db.executemany(ADD_REJECTED, [(q.offset, q.length, q.reason, q.raw) for q in chunk.rejected])
+        self.rows += len(chunk.rows)
+        self.events += sum(row[2] is not None for row in chunk.rows)
+        self.rejected += len(chunk.rejected)
 
 
-def mark_of(line: bytes) -> Mark | None:
-    """Return what an export noted at the end of a line, None for the plain event that nearly every line is."""
-    at = line.rfind(MARK)
+def _without_suffix(group: Chunk, origin: Origin) -> Chunk:
+    """Decode a line that an export marked as what it was before, and leave all others as they are."""
+    suffix = export_suffix(group.lines[0]) if group.count == 1 else None
+    if suffix is None:
+        return group
+    bare = decode_all(
+        [group.lines[0].rpartition(SUFFIX)[0] + b"}"], Origin(suffix.origin) if suffix.origin else origin, 0
+    )
+    return replace(bare, rows=[(*row[:10], 1, row[11]) for row in bare.rows]) if suffix.salvaged else bare
+
+
+def export_suffix(line: bytes) -> ExportSuffix | None:
+    """Return what an export added at the end of a line, None for a plain event, as nearly every line is."""
+    at = line.rfind(SUFFIX)
     if at < 0:
         return None
-    text = line[at + len(MARK) - 1 :].rstrip()
+    text = line[at + len(SUFFIX) - 1 :].rstrip()
     try:
-        said = orjson.loads(text[:-1])
+        fields = orjson.loads(text[:-1])
     except orjson.JSONDecodeError:
         return None
-    if not text.endswith(b"}") or not said or not said.keys() <= {"origin", "salvaged"}:
+    if not text.endswith(b"}") or not fields or not fields.keys() <= {"origin", "salvaged"}:
         return None
-    origin, salvaged = said.get("origin"), said.get("salvaged", 0)
+    origin, salvaged = fields.get("origin"), fields.get("salvaged", 0)
     if origin is not None and not (isinstance(origin, str) and origin.startswith(ORIGINS)):
         return None
-    return Mark(origin, 1 if salvaged == 1 else 0)
+    return ExportSuffix(origin, 1 if salvaged == 1 else 0)
 
 
 @contextmanager
 def _opened(home: Path, file: Path | None) -> Iterator[BinaryIO]:
-    """Open the file, or what comes through a pipe as one. Raises MissingError, PathError."""
+    """Open the file; what comes through a pipe is copied into one. Raises MissingError, PathError."""
     if file is None:
         with _spooled(sys.stdin.buffer) as spool:
             yield spool
@@ -237,7 +314,7 @@ def _opened(home: Path, file: Path | None) -> Iterator[BinaryIO]:
 
 
 def _is_followed(home: Path, info: os.stat_result) -> bool:
-    """Tell whether a file is a journal of this home: its last line may still be being written."""
+    """Return whether a file is a journal of this home, whose last line may still be in the making."""
     for path in (path for journal in JOURNALS for path in journal.files(home)):
         try:
             if os.path.samestat(path.stat(), info):

@@ -1,4 +1,7 @@
-"""Old events out of the database; what they added up to, and what the files still hold, stays."""
+"""Deletes old events, except those that projections derive from and those that a file still holds.
+
+See docs/decisions/0014-prune-keeps-what-runs-derive-from.md.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
+import orjson
 
 from shipwrightd import clock, projections
 from shipwrightd.daemon.catch_up import open_database
 from shipwrightd.database.connection import open_reader, transaction
-from shipwrightd.decoding.events import decode_lines
+from shipwrightd.decoding.rows import content_of
 from shipwrightd.errors import MissingError, PathError
-from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader, open_files
+from shipwrightd.journals.lines import ChangedError, hidden_by, open_files
+from shipwrightd.journals.records import records
 from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.journals.store import current_generation
-from shipwrightd.maintenance import store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shipwrightd.decoding.rows import EventRow
     from shipwrightd.journals.sources import JournalSource
-    from shipwrightd.maintenance.store import Old
 
 ATTEMPTS = 5  # at files that change while they are read
-SPARE_BYTES = 16 << 20  # that the log may grow by besides
+SPARE_BYTES = 16 << 20  # room for the growth of the log
+DERIVED_FROM = orjson.dumps(sorted(projections.DERIVED_FROM)).decode()
+
+# On disk, so that ten million rows need no more memory than ten. Column types are those of `events`, so that equal
+# rows are equal here too.
+CREATE_STAGING = """
+PRAGMA temp_store = FILE;
+CREATE TEMP TABLE held (
+    ts TEXT, ts_epoch INTEGER, type TEXT, issue INTEGER, stage TEXT, result TEXT, duration_s REAL, cost_usd REAL,
+    model TEXT, origin TEXT, extra TEXT);
+CREATE INDEX temp.held_ts_epoch ON held (ts_epoch, type);
+CREATE TEMP TABLE old (id INTEGER PRIMARY KEY, origin TEXT, held INTEGER)"""
+ADD_HELD = """
+INSERT INTO temp.held (ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+CLEAR_OLD = "DELETE FROM temp.old"
+# A row without a time is old when all before it are. What projections derive from stays, and so do the last event,
+# whose id must not be given away again, and the latest one, which is "now" in event time.
+FIND_OLD = """
+INSERT INTO temp.old (id, origin, held)
+SELECT e.id, e.origin, EXISTS (
+    SELECT 1 FROM temp.held AS h
+    WHERE h.ts_epoch IS e.ts_epoch AND h.type IS e.type AND h.ts IS e.ts AND h.issue IS e.issue AND h.stage IS e.stage
+        AND h.result IS e.result AND h.duration_s IS e.duration_s AND h.cost_usd IS e.cost_usd AND h.model IS e.model
+        AND h.origin IS e.origin AND h.extra IS e.extra)
+FROM events AS e
+WHERE (e.ts_epoch < ?1
+        OR e.ts_epoch IS NULL
+            AND e.id < coalesce((SELECT min(id) FROM events WHERE ts_epoch >= ?1), 0x7fffffffffffffff))
+    AND NOT ((e.origin = 'events.jsonl' OR e.origin GLOB 'import/*')
+        AND e.type IS NOT NULL AND e.type IN (SELECT value FROM json_each(?2)))
+    AND e.id < (SELECT max(id) FROM events)
+    AND e.id IS NOT (
+        SELECT id FROM events WHERE origin = 'events.jsonl' OR origin GLOB 'import/*' ORDER BY ts_epoch DESC LIMIT 1)"""
+COUNT_OLD = "SELECT origin, count(*) FILTER (WHERE NOT held), count(*) FILTER (WHERE held) FROM temp.old GROUP BY 1"
+DELETE_OLD = "DELETE FROM events WHERE id IN (SELECT id FROM temp.old WHERE NOT held)"
+NOTE_PRUNED = """
+INSERT INTO pruned (origin, before_epoch, events, pruned_at)
+SELECT origin, ?1, count(*), ?2 FROM temp.old WHERE NOT held GROUP BY origin
+ON CONFLICT (origin) DO UPDATE SET
+    before_epoch = max(before_epoch, excluded.before_epoch),
+    events       = events + excluded.events,
+    pruned_at    = excluded.pruned_at"""
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """Old events of one origin: how many go, and how many stay because a file still holds them."""
+
+    origin: str
+    going: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What went, or would go: origin by origin, and how large the database was before and is now, in bytes."""
+    """The result of a prune or its preview, by origin, with the size of the database in bytes."""
 
     before_epoch: int
     origins: list[Old]
@@ -41,33 +98,33 @@ class Pruned:
 
 
 def preview(home: Path, path: Path, before_epoch: int) -> Pruned:
-    """Say what prune would do, and change nothing. Raises MissingError, DatabaseError, PathError."""
+    """Return what prune would do, without changing anything. Raises MissingError, DatabaseError, PathError."""
     size = _size(path)
     with closing(open_reader(path)) as db:
         db.execute("PRAGMA query_only = OFF")  # for the temporary tables; the file itself is open for reading only
-        store.lay_out(db)
-        _lay_out_held(db, home, before_epoch)
-        _, origins = store.find_old(db, before_epoch)
+        create_staging(db)
+        _add_files(db, home, before_epoch)
+        origins = _find_old(db, before_epoch)
     return Pruned(before_epoch, origins, size, size)
 
 
 def prune(home: Path, path: Path, before_epoch: int) -> Pruned:
-    """Delete the events older than that which no file holds, all or none, and give their space back.
+    """Delete the events before that time, all or none, and return their space to the disk.
 
-    Runs, stages, costs and figures stay. Raises LockedError beside a daemon,
-    PathError when a file cannot be read or the disk is too full; then nothing
-    is deleted.
+    Events that projections derive from stay, and so do events that a file
+    holds. Raises LockedError beside a daemon, PathError if a file cannot be
+    read or the disk is too full; then nothing is deleted.
     """
     db, lock = open_database(path, home, "prune")
     try:
         size = _size(path)
         need_space(path, size)
-        store.lay_out(db)
+        create_staging(db)
         with transaction(db):
-            _lay_out_held(db, home, before_epoch)
+            _add_files(db, home, before_epoch)
         with transaction(db):
             origins = delete(db, before_epoch)
-        if any(old.going for old in origins) or db.pragma("freelist_count"):  # of one that ended before it shrank
+        if any(old.going for old in origins) or db.pragma("freelist_count"):  # left by a prune that was interrupted
             _shrink(db)
     finally:
         db.close()
@@ -75,16 +132,32 @@ def prune(home: Path, path: Path, before_epoch: int) -> Pruned:
     return Pruned(before_epoch, origins, size, _size(path))
 
 
+def create_staging(db: apsw.Connection) -> None:
+    """Create the temporary tables. Must not be called in a transaction."""
+    db.execute(CREATE_STAGING)
+
+
+def add_held(db: apsw.Connection, rows: Iterable[EventRow], before_epoch: int) -> None:
+    """Stage the old ones among rows that a file holds."""
+    db.executemany(ADD_HELD, [content_of(row) for row in rows if row[1] is None or row[1] < before_epoch])
+
+
 def delete(db: apsw.Connection, before_epoch: int) -> list[Old]:
-    """Delete the events older than that, but for those laid out as held; returns what went and what stayed.
+    """Delete the events before that time, except those that stay; return how many go and stay.
 
     Expects the caller's transaction.
     """
-    boundary, origins = store.find_old(db, before_epoch)
+    origins = _find_old(db, before_epoch)
     if any(old.going for old in origins):
-        projections.settle(db, boundary)
-        store.delete_old(db, before_epoch, clock.now().text)
+        db.execute(NOTE_PRUNED, (before_epoch, clock.now().text))
+        db.execute(DELETE_OLD)
     return origins
+
+
+def _find_old(db: apsw.Connection, before_epoch: int) -> list[Old]:
+    db.execute(CLEAR_OLD)
+    db.execute(FIND_OLD, (before_epoch, DERIVED_FROM))
+    return [Old(*row) for row in db.execute(COUNT_OLD)]
 
 
 def _shrink(db: apsw.Connection) -> None:
@@ -94,35 +167,35 @@ def _shrink(db: apsw.Connection) -> None:
     except apsw.FullError as error:
         raise PathError(
             "the events are deleted, but the disk is too full to make the file smaller",
-            hint="its free pages are used again; free space and prune again to give them back",
+            hint="the database reuses its free pages; to return them to the disk, free space and prune again",
         ) from error
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _size(path: Path) -> int:
-    """Return how many bytes the database and its log take, 0 when there is none."""
-    found = 0
+    """Return the size of the database and its log in bytes, 0 without a database."""
+    total = 0
     for file in (path, path.with_name(path.name + "-wal")):
         try:
-            found += file.stat().st_size
+            total += file.stat().st_size
         except FileNotFoundError:
             continue
-    return found
+    return total
 
 
 def need_space(path: Path, size: int) -> None:
-    """Raise PathError unless so many bytes fit twice on the disk: into the database's log, and a temporary file."""
+    """Raise PathError unless `size` bytes fit on the disk twice: in the database's log and in a temporary file."""
     log, copy = path.parent, _temporary()
     together = log.stat().st_dev == copy.stat().st_dev
     for folder, needed in ((log, size * 2 if together else size), (copy, size)):
         free = shutil.disk_usage(folder).free
         if free < needed + SPARE_BYTES:
-            what = f"pruning needs {_mib(needed + SPARE_BYTES)} free in {folder}, there are {_mib(free)}"
+            what = f"pruning needs {_mib(needed + SPARE_BYTES)} free in {folder}, only {_mib(free)} are"
             raise PathError(what, hint="free space, or name another folder for temporary files in SQLITE_TMPDIR")
 
 
 def _temporary() -> Path:
-    """Return the folder in which SQLite makes its temporary files: not quite that of Python."""
+    """Return the folder in which SQLite creates temporary files, which need not be that of Python."""
     named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp")  # noqa: S108 - SQLite's
     usable = (folder for folder in named if folder and os.access(folder, os.W_OK | os.X_OK))
     return Path(next(usable, tempfile.gettempdir()))
@@ -132,32 +205,33 @@ def _mib(size: int) -> str:
     return f"{size / (1 << 20):,.0f} MiB"
 
 
-def _lay_out_held(db: apsw.Connection, home: Path, before_epoch: int) -> None:
-    """Lay out what the files hold and is old. Raises MissingError without a home, PathError for a file."""
+def _add_files(db: apsw.Connection, home: Path, before_epoch: int) -> None:
+    """Stage the old events that the files hold. Raises MissingError without a home, PathError for a file."""
     if not home.is_dir():
-        raise MissingError(
-            f"no Shipwright home at {home}", hint="what its files hold must be known; name it with --home"
-        )
+        raise MissingError(f"no Shipwright home at {home}", hint="prune must read its files; name it with --home")
     for source in JOURNALS:
         try:
-            _lay_out_journal(db, home, source, before_epoch)
+            _add_journal(db, home, source, before_epoch)
         except OSError as error:
             message = f"cannot read {source.name}: {error.strerror}"
-            raise PathError(message, hint="mend that first: what the files hold is never deleted") from error
+            raise PathError(message, hint="fix that first: events that a file holds are never deleted") from error
 
 
-def _lay_out_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:
+def _add_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:
     for _ in range(ATTEMPTS):
-        files, _ = open_files(source.files(home)[::-1])  # the newest first: what is rotated meanwhile is seen twice
+        files, refused = open_files(source.files(home))
+        if error := hidden_by(refused):
+            raise error
         here = current_generation(db, source.name)
         if not files and here is not None and here.place.offset:
             raise MissingError(
-                f"{home} does not hold {source.name}, of which events were read",
-                hint="mount or name its folder; if the file is gone for good, make an empty one of that name",
+                f"{home} does not hold {source.name}, from which events were read",
+                hint="mount or name its folder; if the file is gone for good, create an empty one of that name",
             )
         try:
             for fd in files.values():
-                _lay_out_file(db, fd, source, before_epoch)
+                for chunk in records(fd, source.origin):
+                    add_held(db, chunk.rows, before_epoch)
         except ChangedError:
             continue
         else:
@@ -166,14 +240,3 @@ def _lay_out_journal(db: apsw.Connection, home: Path, source: JournalSource, bef
             for fd in files.values():
                 os.close(fd)
     raise PathError(f"{source.name} changed while it was read", hint="try again when less is written")
-
-
-def _lay_out_file(db: apsw.Connection, fd: int, source: JournalSource, before_epoch: int) -> None:
-    reader = Reader(fd, Position(0, b""))
-    waiting: list[bytes] = []
-    while (got := reader.read()) is not None:
-        lines = [*waiting, *got] if not isinstance(got, Giant) else waiting
-        decoded = decode_lines(lines, origin=source.origin, final=isinstance(got, Giant))
-        store.add_held(db, decoded.rows, before_epoch)
-        waiting = lines[decoded.consumed :]
-    store.add_held(db, decode_lines(waiting, origin=source.origin, final=True).rows, before_epoch)

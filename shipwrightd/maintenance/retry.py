@@ -1,4 +1,4 @@
-"""What an operator asks of the database: derive the projections anew, try quarantined bytes again."""
+"""Rebuilds the projections, and decodes quarantined bytes again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _writer(path: Path) -> Iterator[apsw.Connection]:
 
 
 def rebuild(path: Path) -> dict[str, int]:
-    """Derive runs, stages and metrics anew in one transaction; returns the rows of each table.
+    """Derive runs, stages and metrics again in one transaction; return the number of rows of each table.
 
     Raises LockedError while a daemon runs.
     """
@@ -48,10 +48,10 @@ def rebuild(path: Path) -> dict[str, int]:
 
 
 def retry_quarantine(path: Path, ids: list[int] | None) -> tuple[int, int]:
-    """Decode quarantined bytes of journals again, all or those named; returns (recovered, still kept).
+    """Decode quarantined bytes of journals again, all or those in `ids`; return (recovered, still in quarantine).
 
-    What becomes rows now is stored as new events and marked as recovered; the
-    bytes stay. Raises LockedError while a daemon runs.
+    Bytes that now decode are stored as new events and marked as recovered, but
+    not deleted. Raises LockedError while a daemon runs.
     """
     recovered = still = 0
     with _writer(path) as db, transaction(db):

@@ -8,11 +8,11 @@ there.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.database.connection import lock_is_held, lock_path, open_reader
@@ -21,13 +21,12 @@ from shipwrightd.documents.follow import Documents
 from shipwrightd.documents.snapshot import Document, Torn, look
 from shipwrightd.documents.verify import verify_document
 from shipwrightd.journals import store
-from shipwrightd.journals.lines import ChangedError, NotAFileError, open_files, position_at, resume_at
+from shipwrightd.journals.lines import ChangedError, hidden_by, open_files, position_at, resume_at
 from shipwrightd.journals.records import records
 from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     import apsw
 
@@ -158,10 +157,8 @@ def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, pat
         files, refused = open_files(source.files(home))
         for fd in files.values():
             opened.callback(os.close, fd)
-        for path, error in refused.items():
-            if isinstance(error, NotAFileError) or error.errno == errno.EEXIST:
-                continue  # no file of its own, so no lines of its own
-            yield f"cannot read {path.name}: {error.strerror}"
+        if error := hidden_by(refused):
+            yield f"cannot read {Path(error.filename).name}: {error.strerror}"
         known, last_id = _checkpoints(db, source)
         stored = [Stored(fd, stored_up_to(fd, known)) for fd in files.values()]
         disagreement = compare(db, source, stored, last_id)

@@ -1,9 +1,9 @@
-"""Money: each cost.record finds its twin in costs.json or becomes an entry itself; runs learn what they cost.
+"""Money: pairs each cost.record with its twin in costs.json, or stores it as an entry of its own; sums up runs.
 
-Which event takes which entry does not depend on when either arrived: both come
-in an order of their own, and each takes the first free one of the other kind
-that fits. (The first event and the first entry that fits it prefer each other
-to all others, so no interleaving can part them; then the same of the rest.)
+Pairs do not depend on the order of arrival: events and entries each have an
+order, and each takes the first free partner that fits. (The first event and
+the first entry that fits it prefer each other to all others, so they are a
+pair whatever arrives in between; the same then holds for the rest.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shipwrightd.projections import metrics
-from shipwrightd.projections.rows import Completion, completion_of
+from shipwrightd.projections.fold import Completion, completion_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
     from shipwrightd.projections.fold import Fold
     from shipwrightd.projections.payload import Issue
+    from shipwrightd.projections.runs import KeptRange
 
-LINK_EVENTS = 1_000  # a pipeline's cost.record follows its pipeline.completed within so many events
+LINK_EVENTS = 1_000  # a pipeline's cost.record follows its pipeline.completed within this many events
 
 LAST_ENTRY = "SELECT coalesce(max(id), 0) FROM cost_entries"
 WAITING = "SELECT entries_waiting FROM projection_state"
 ADD_WAITING = "UPDATE projection_state SET entries_waiting = entries_waiting + ? WHERE id = 1"
 
-# Each new cost.record as an entry of its own. Fallback emitters write numbers as text.
+# Stores each new cost.record as an entry. Fallback emitters write numbers as text.
 ADD_EVENTS = """
 INSERT INTO cost_entries
     (input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, origin, event_id)
@@ -40,7 +41,7 @@ FROM events
 WHERE id BETWEEN ? AND ? AND +type = 'cost.record' AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*')
 ORDER BY id"""
 
-# Events among entries ?1 to ?2, and the entries of costs.json that each could take: the first event first.
+# Of entries ?1 to ?2 those from events, with the entries of costs.json that fit each, in order of events.
 ENTRIES_FOR_EVENTS = """
 SELECT f.id, c.id, f.event_id
 FROM cost_entries AS f CROSS JOIN cost_entries AS c INDEXED BY cost_entries_ts_epoch
@@ -51,7 +52,7 @@ FROM cost_entries AS f CROSS JOIN cost_entries AS c INDEXED BY cost_entries_ts_e
 WHERE f.id BETWEEN ?1 AND ?2 AND f.origin = 'events.jsonl'
 ORDER BY f.event_id, c.id"""
 
-# Entries ?1 to ?2 of costs.json, and the events that each could take: the first entry first.
+# Entries ?1 to ?2 of costs.json, with the entries from events that fit each, in order of entries.
 EVENTS_FOR_ENTRIES = """
 SELECT f.id, c.id, f.event_id
 FROM cost_entries AS c CROSS JOIN cost_entries AS f INDEXED BY cost_entries_ts_epoch
@@ -65,7 +66,7 @@ ORDER BY c.id, f.event_id"""
 DROP_TWIN = "DELETE FROM cost_entries WHERE id = ?"
 SET_EVENT = "UPDATE cost_entries SET event_id = ? WHERE id = ?"
 
-# Costs of whole pipelines whose issue is not known.
+# Costs of whole pipelines without an issue.
 UNLINKED = """
 SELECT id, event_id, input_tokens, output_tokens FROM cost_entries
 WHERE id BETWEEN ? AND ? AND issue IS NULL AND stage = 'pipeline' AND origin = 'events.jsonl'
@@ -78,7 +79,7 @@ WHERE type = 'pipeline.completed' AND id BETWEEN ? AND ?
 ORDER BY id"""
 SET_ISSUE = "UPDATE cost_entries SET issue = ? WHERE id = ?"
 
-# The runs that some entries (as JSON) belong to: of each, the newest of its issue that started no later.
+# The run that each entry ? (JSON) belongs to: the newest of its issue that started no later.
 RUNS_OF_ENTRIES = """
 SELECT DISTINCT (
     SELECT r.id FROM pipeline_runs AS r
@@ -86,7 +87,7 @@ SELECT DISTINCT (
 FROM cost_entries AS c
 WHERE c.id IN (SELECT value FROM json_each(?)) AND c.issue IS NOT NULL"""
 
-# New runs (as JSON) that older entries belong to from now on, and the runs that lose those.
+# New runs ? (JSON) to which older entries now belong, and the runs to which those belonged before.
 RUNS_OF_OPENED = """
 SELECT DISTINCT n.id, (
     SELECT p.id FROM pipeline_runs AS p
@@ -95,7 +96,7 @@ FROM json_each(?) AS opened
     CROSS JOIN pipeline_runs AS n ON n.id = opened.value
     CROSS JOIN cost_entries AS c ON c.issue = n.issue AND +c.ts_epoch >= n.started_epoch"""
 
-# A run costs what the entries of its issue add up to, from its start to the first start of a later run.
+# A run costs the sum of its issue's entries from its start to the first start of a later run.
 SUM_RUNS = """
 UPDATE pipeline_runs AS r SET entries_cost_usd = (
     SELECT round(sum(c.cost_usd), 6)
@@ -105,7 +106,7 @@ UPDATE pipeline_runs AS r SET entries_cost_usd = (
     WHERE c.issue = r.issue AND +c.ts_epoch >= r.started_epoch AND +c.ts_epoch < next_start.epoch)
 WHERE r.id IN (SELECT value FROM json_each(?))"""
 
-# Entries of costs.json stand alone again, those taken from events are gone; but for events ?1 to ?2.
+# Undo all pairs and drop the entries taken from events, except for events ?1 to ?2.
 DROP_TAKEN = "DELETE FROM cost_entries WHERE origin = 'events.jsonl' AND event_id NOT BETWEEN ?1 AND ?2"
 PART_TWINS = "UPDATE cost_entries SET event_id = NULL WHERE event_id NOT BETWEEN ?1 AND ?2"
 COUNT_WAITING = """
@@ -115,15 +116,15 @@ UPDATE projection_state SET entries_waiting = (
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """An entry taken from an event, the entry of costs.json that is the same money, and the event."""
+    """An entry taken from an event, the entry of costs.json for the same money, and the event."""
 
-    taken: int
+    taken: int  # id of the entry taken from the event
     entry: int
     event: int
 
 
-def take_events(db: apsw.Connection, first_id: int, last_id: int, fold: Fold) -> None:
-    """Enter the money of new events, unless costs.json has told of it; then sum up the runs concerned."""
+def add_events(db: apsw.Connection, first_id: int, last_id: int, fold: Fold) -> None:
+    """Store the cost.records among new events unless costs.json has their twins; then sum up the runs concerned."""
     touched = _runs(db, RUNS_OF_OPENED, [run.id for run in fold.opened])
     before: int = db.execute(LAST_ENTRY).get
     db.execute(ADD_EVENTS, (first_id, last_id))
@@ -136,24 +137,24 @@ def take_events(db: apsw.Connection, first_id: int, last_id: int, fold: Fold) ->
         _link(db, new, first_id, fold.completions)
         metrics.add_entries(db, new)
         touched |= _runs(db, RUNS_OF_ENTRIES, new)
-    _sum_runs(db, touched)
+    sum_runs(db, touched)
 
 
-def take_entries(db: apsw.Connection, first_id: int, last_id: int) -> None:
-    """Let new entries of costs.json replace those taken from events; then sum up the runs concerned."""
+def add_entries(db: apsw.Connection, first_id: int, last_id: int) -> None:
+    """Replace entries taken from events by their new twins in costs.json; then sum up the runs concerned."""
     new = range(first_id, last_id + 1)
     db.execute(ADD_WAITING, (len(new),))
     twins = pair_up(db.execute(EVENTS_FOR_ENTRIES, (first_id, last_id)))
     taken = [twin.taken for twin in twins]
     touched = _runs(db, RUNS_OF_ENTRIES, taken)
-    metrics.take_out_entries(db, taken)
+    metrics.subtract_entries(db, taken)
     _join(db, twins)
     metrics.add_entries(db, new)
-    _sum_runs(db, touched | _runs(db, RUNS_OF_ENTRIES, new))
+    sum_runs(db, touched | _runs(db, RUNS_OF_ENTRIES, new))
 
 
 def pair_up(candidates: Iterable[tuple[int, int, int]]) -> list[Twins]:
-    """Give each its first free partner; candidates come in the order in which they may choose."""
+    """Return the pairs: each takes its first free partner. `candidates` are in the order in which they choose."""
     taken: set[int] = set()
     entries: set[int] = set()
     twins = []
@@ -173,7 +174,7 @@ def _join(db: apsw.Connection, twins: list[Twins]) -> None:
 
 
 def _link(db: apsw.Connection, new: range, first_id: int, completions: list[Completion]) -> None:
-    """Find the issue of what whole pipelines cost."""
+    """Set the issue of entries that are the cost of whole pipelines."""
     unlinked: list[Any] = db.execute(UNLINKED, (new[0], new[-1])).fetchall()
     if not unlinked:
         return
@@ -199,18 +200,15 @@ def _runs(db: apsw.Connection, statement: str, ids: Collection[int]) -> set[int]
     return {id_ for row in rows for id_ in row if id_ is not None}
 
 
-def _sum_runs(db: apsw.Connection, ids: set[int]) -> None:
+def sum_runs(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Sum up what runs cost."""
     if ids:
         db.execute(SUM_RUNS, (orjson.dumps(list(ids)).decode(),))
 
 
-def sum_runs(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Add up what some runs cost."""
-    _sum_runs(db, set(ids))
-
-
-def clear(db: apsw.Connection, first_id: int, last_id: int) -> None:
-    """Forget all that events told of money, but for events first_id to last_id."""
-    db.execute(DROP_TAKEN, (first_id, last_id))
-    db.execute(PART_TWINS, (first_id, last_id))
+def clear(db: apsw.Connection, kept: KeptRange | None) -> None:
+    """Undo what cost.records added, except for those in the kept range."""
+    ids = (1, 0) if kept is None else (kept.first_id, kept.last_id)
+    db.execute(DROP_TAKEN, ids)
+    db.execute(PART_TWINS, ids)
     db.execute(COUNT_WAITING)

@@ -1,21 +1,20 @@
-"""Events in the order of the journal to runs and attempts at stages; pure.
+"""Folds events, in the order of the journal, into runs and attempts at stages. Pure.
 
 One event changes at most its run, that run's attempt at a stage, and the run
-before it. All state lives in Run and Attempt, whose fields are columns, so a
-fold can stop after any event and go on from the tables: batches make no
-difference.
+before it. All state is in Run and Attempt, whose fields are columns, so a fold
+can stop after any event and continue from the tables.
 
-To which run an event belongs: to the newest of its issue. Runs without an
-issue may overlap, and their events do not say which is meant: project_loose.
+An event belongs to the newest run of its issue. Runs without an issue may
+overlap, and their events do not name their run: see `unassigned`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shipwrightd.projections import unassigned as loose
-from shipwrightd.projections.payload import Issue, Payload, fields_of, integer, number, payload_of, stage_of, text
-from shipwrightd.projections.rows import (
+from shipwrightd.projections import unassigned
+from shipwrightd.projections.payload import (
     BEGUN,
     COMPLETED,
     FAILED,
@@ -32,10 +31,15 @@ from shipwrightd.projections.rows import (
     STAGE,
     STARTED,
     SUCCESS,
-    Attempt,
-    Completion,
-    Run,
-)
+    Issue,
+    Payload,
+    fields_of,
+    integer,
+    number,
+    payload_of,
+    stage_of,
+    text,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,13 +52,99 @@ Event = tuple[str, int, Issue, Any, int | None, Any, str | None, Any, Any, Any]
 StageEvent = tuple[int, Issue, Any, int | None, Any]
 
 
+@dataclass(slots=True)
+class Attempt:
+    """A row of pipeline_stages. Changed in place, as Run is: a first load makes hundreds of thousands of changes."""
+
+    id: int
+    run_id: int
+    stage: str
+    attempt: int
+    status: str
+    slot: int
+    started_epoch: int | None
+    ended_epoch: int | None = None
+    duration_s: float | None = None
+    reason: str | None = None
+    error: str | None = None
+    error_class: str | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """The facts of a row of pipeline_runs, in the order of its columns."""
+
+    id: int
+    issue: Issue
+    template: str | None = None
+    model: str | None = None
+    goal: str | None = None
+    machine: str | None = None
+    complexity: object = None
+    start_seen: int = 0
+    started_ts: str | None = None
+    started_epoch: int | None = None
+    phase: str = OPEN
+    doubles_due: int = 0
+    spawn_id: int | None = None
+    spawn_epoch: int | None = None
+    completed_id: int | None = None
+    completed_epoch: int | None = None
+    result: str | None = None
+    reported_duration_s: float | None = None
+    iterations: object = None
+    stages_passed: object = None
+    slowest_stage: str | None = None
+    reported_failed_stage: str | None = None
+    reported_error_class: str | None = None
+    pr_url: str | None = None
+    agent_id: str | None = None
+    self_heal_count: object = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reported_cost_usd: float | None = None
+    reap_id: int | None = None
+    reap_epoch: int | None = None
+    reap_result: str | None = None
+    kill_id: int | None = None
+    kill_epoch: int | None = None
+    paused_stage: str | None = None
+    last_sign: str | None = None
+    failed_epoch: int | None = None
+    last_failed_stage: str | None = None
+    last_error_class: str | None = None
+    next_run_id: int | None = None
+    last_event_id: int = 0
+    last_epoch: int | None = None
+    aged: int = 0
+    entries_cost_usd: float | None = None
+    # not a column: the last attempt at each stage, None until it is needed
+    stages: dict[str, Attempt] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A pipeline.completed; the cost.record that follows it gets its issue from it."""
+
+    id: int
+    issue: Issue
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+def completion_of(id_: int, issue: Issue, extra: str | None) -> Completion:
+    """Return the token counts of a pipeline.completed."""
+    fields = fields_of(extra)
+    return Completion(id_, issue, integer(fields.get("input_tokens")), integer(fields.get("output_tokens")))
+
+
 class Past(Protocol):
-    """What earlier batches left behind."""
+    """The runs and attempts that earlier batches stored."""
 
     def latest(self, issue: Issue) -> Run | None:
         """Return the newest run of an issue."""
 
-    def loose(self, limit: int) -> list[Run]:
+    def unassigned(self, limit: int) -> list[Run]:
         """Return the newest runs without an issue, oldest first."""
 
     def stages(self, run_id: int) -> dict[str, Attempt]:
@@ -62,14 +152,13 @@ class Past(Protocol):
 
 
 class Fold:
-    """Takes events one after the other; keeps what they changed in `runs`, `opened` and `attempts`."""
+    """Folds events one by one; `runs`, `opened` and `attempts` hold what they changed."""
 
     def __init__(self, past: Past) -> None:
-        """Go on from what is past."""
         self._past = past
         self._latest: dict[Issue, Run | None] = {}
-        self._loose: list[Run] | None = None
-        self.runs: dict[int, Run] = {}  # opened or looked at
+        self._unassigned: list[Run] | None = None
+        self.runs: dict[int, Run] = {}  # opened or read, to be written
         self.opened: list[Run] = []
         self.attempts: dict[int, Attempt] = {}  # opened or changed
         self.completions: list[Completion] = []
@@ -91,18 +180,18 @@ class Fold:
         }
 
     def take(self, events: Iterable[Event]) -> None:
-        """Take events, in order."""
+        """Fold events in order."""
         handlers = self._handlers
         for event in events:
             handlers[event[0]](event)
 
-    # -- beginnings
+    # -- starts
 
     def _pipeline_started(self, event: Event) -> None:
         _, id_, issue, _, epoch, _, extra, ts, _, model = event
         payload = payload_of(extra)
         if payload is not None:
-            self._start_doubled(event, payload)
+            self._duplicate_start(event, payload)
             return
         before = self._newest(issue)
         run = self._open(id_, issue, epoch, before)
@@ -118,11 +207,11 @@ class Fold:
         # Two starts side by side are followed by two doubled ones; any other run in between has had its own.
         run.doubles_due = 1 + (before.doubles_due if before is not None and before.phase == STARTED else 0)
 
-    def _start_doubled(self, event: Event, payload: Payload) -> None:
-        """Take the same start once more, or, if the first was never seen, the only word of it."""
+    def _duplicate_start(self, event: Event, payload: Payload) -> None:
+        """Fold the second event of a start; it opens the run if the first was never seen."""
         id_, epoch, ts = event[1], event[4], event[7]
         if payload.issue is None:
-            run = self._take_up(loose.of_doubled_start(self._loose_open(epoch), payload.template))
+            run = self._take_up(unassigned.for_duplicate_start(self._open_unassigned(epoch), payload.template))
         else:
             run = self._newest(payload.issue)
             if run is not None and (run.doubles_due == 0 or run.phase in OVER):
@@ -142,7 +231,7 @@ class Fold:
         self.runs[id_] = run
         self.opened.append(run)
         if issue is None:
-            self._loose_runs().append(run)
+            self._unassigned_runs().append(run)
             return run
         self._latest[issue] = run
         if before is not None:
@@ -150,7 +239,7 @@ class Fold:
         return run
 
     def _open_unseen(self, id_: int, issue: Issue, epoch: int | None, before_s: float | None) -> Run:
-        """Open a run whose start was not seen; it began `before_s` earlier, if known."""
+        """Open a run whose start was not seen; it began `before_s` seconds earlier, if known."""
         began = epoch
         if epoch is not None and before_s is not None and 0 < before_s <= epoch:
             began = epoch - round(before_s)
@@ -168,9 +257,9 @@ class Fold:
             return run
 
     def _take_up(self, run: Run | None) -> Run | None:
-        """Have a run written in the end."""
+        """Mark a stored run as changed, so that it is written."""
         if run is not None:
-            run.aged = 0  # decided anew for every run that is written
+            run.aged = 0  # decided again for every run that is written
             self.runs[run.id] = run
         return run
 
@@ -189,7 +278,7 @@ class Fold:
         if issue is not None:
             run = self._newest(issue)
         else:
-            run = self._take_up(loose.of_completion(self._loose_open(epoch), template, epoch, seconds))
+            run = self._take_up(unassigned.for_completion(self._open_unassigned(epoch), template, epoch, seconds))
         if run is None or run.phase in OVER:
             run = self._open_unseen(id_, issue, epoch, seconds)
         else:
@@ -216,8 +305,8 @@ class Fold:
 
     def _budget_paused(self, event: Event) -> None:
         _, id_, issue, stage, epoch = event[:5]
-        loose_run = None if issue is not None else next(iter(self._loose_open(epoch)), None)
-        run = self._newest(issue) or self._take_up(loose_run)
+        open_run = None if issue is not None else next(iter(self._open_unassigned(epoch)), None)
+        run = self._newest(issue) or self._take_up(open_run)
         if run is not None and run.phase not in OVER:
             run.paused_stage = text(stage)
             self._touch(run, id_, epoch)
@@ -225,7 +314,7 @@ class Fold:
     # -- the daemon. All its jobs have an issue.
 
     def _spawn(self, event: Event) -> None:
-        """Remember that a newer job begins, in case it ends before it starts a run."""
+        """Record that a newer job was spawned, in case it ends before it starts a run."""
         _, id_, issue, _, epoch = event[:5]
         run = self._newest(issue)
         if run is None:
@@ -265,7 +354,7 @@ class Fold:
         if run is None:
             run = self._open_unseen(id_, issue, epoch, number(fields_of(extra).get("elapsed_s")))
         elif run.phase in OVER:
-            return  # that run is over; the job that was killed left no other trace
+            return  # the run is over, and the killed job has no other event
         else:
             self._touch(run, id_, epoch)
         run.kill_id = id_
@@ -281,14 +370,14 @@ class Fold:
         self._stage(event[1:6], OWN, SUCCESS)
 
     def _stage_complete(self, event: Event) -> None:
-        told = stage_of(event[6])
-        if told is not None:
-            self._stage((event[1], told[0], told[1], event[4], told[2]), PAYLOAD, SUCCESS)
+        fields = stage_of(event[6])
+        if fields is not None:
+            self._stage((event[1], fields[0], fields[1], event[4], fields[2]), PAYLOAD, SUCCESS)
 
     def _stage_failed(self, event: Event) -> None:
-        told = stage_of(event[6])
-        if told is not None:
-            self._stage((event[1], told[0], told[1], event[4], told[2]), PAYLOAD, FAILED)
+        payload = stage_of(event[6])
+        if payload is not None:
+            self._stage((event[1], payload[0], payload[1], event[4], payload[2]), PAYLOAD, FAILED)
             return
         run, attempt = self._stage(event[1:6], OWN, FAILED)
         fields = fields_of(event[6])
@@ -303,9 +392,9 @@ class Fold:
             attempt.reason = text(fields_of(event[6]).get("reason"))
 
     def _stage(self, of: StageEvent, slot: int, status: str) -> tuple[Run, Attempt | None]:
-        """Note a stage event with its run, opening one where there is none."""
+        """Fold a stage event into its run, opening one if there is none."""
         id_, issue, stage, epoch, duration = of
-        run = self._newest(issue) if issue is not None else self._loose_stage(stage, slot, status, epoch)
+        run = self._newest(issue) if issue is not None else self._unassigned_stage(stage, slot, status, epoch)
         if run is None or (slot == BEGUN and run.phase in OVER):
             run = self._open_unseen(id_, issue, epoch, duration)
         else:
@@ -340,20 +429,20 @@ class Fold:
 
     # -- runs without an issue
 
-    def _loose_runs(self) -> list[Run]:
-        if self._loose is None:
-            self._loose = self._past.loose(loose.RUNS)
-        return self._loose
+    def _unassigned_runs(self) -> list[Run]:
+        if self._unassigned is None:
+            self._unassigned = self._past.unassigned(unassigned.MAX_RUNS)
+        return self._unassigned
 
-    def _loose_open(self, epoch: int | None) -> list[Run]:
-        """Return the runs without an issue that go on, newest first."""
-        return loose.going_on(self._loose_runs(), epoch)
+    def _open_unassigned(self, epoch: int | None) -> list[Run]:
+        """Return the runs without an issue that have not ended, newest first."""
+        return unassigned.open_at(self._unassigned_runs(), epoch)
 
-    def _loose_stage(self, stage: str | None, slot: int, status: str, epoch: int | None) -> Run | None:
-        candidates = self._loose_open(epoch)
+    def _unassigned_stage(self, stage: str | None, slot: int, status: str, epoch: int | None) -> Run | None:
+        candidates = self._open_unassigned(epoch)
         for run in candidates:
             self._stages(run)
-        return self._take_up(loose.of_stage(candidates, stage, slot, status))
+        return self._take_up(unassigned.for_stage(candidates, stage, slot, status))
 
     def _stages(self, run: Run) -> dict[str, Attempt]:
         if run.stages is None:

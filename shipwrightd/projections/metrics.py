@@ -1,7 +1,7 @@
-"""Outcomes of runs, figures of days and weeks: what a run or an entry adds, taken out before either changes.
+"""Outcomes of runs and metrics of days and weeks: each run and entry is added, and subtracted before it changes.
 
-What each figure means stands in the migration that makes the table. All sums
-are integers, so they come out the same in any order.
+The migration that creates the table defines each metric. All sums are
+integers, so their order makes no difference.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     import apsw
 
-# The outcomes of the finished ones among some runs (?1, as JSON).
-# `since` is the last success of the issue before a run. A run older than the
-# newest of its issue never changes, so what it adds to a later one stays.
+# Outcomes of the finished runs among ?1 (JSON).
+# `since` is the previous success of the issue. Only the newest run of an issue
+# can change, so what older runs add to a later one stays true.
 ADD_OUTCOMES = """
 INSERT INTO run_outcomes (ended_epoch, run_id, issue, good, duration_s, lead_time_s, recovery_s, recoveries)
 WITH finished AS (
@@ -28,7 +28,7 @@ WITH finished AS (
     FROM pipeline_runs AS r
     WHERE r.id IN (SELECT value FROM json_each(?1)) AND +r.status IN ('success', 'failed')
         AND date(r.ended_epoch, 'unixepoch') IS NOT NULL
-), told AS MATERIALIZED (
+), timed AS MATERIALIZED (
     SELECT id, issue, good, ended_epoch, duration_s,
         iif(good, ended_epoch - coalesce((
             SELECT p.started_epoch FROM pipeline_runs AS p
@@ -41,11 +41,11 @@ WITH finished AS (
 )
 SELECT ended_epoch, id, issue, good, duration_s, iif(lead BETWEEN 0 AND 1000000000, lead, NULL),
     recovery ->> 0, coalesce(recovery ->> 1, 0)
-FROM told"""
+FROM timed"""
 
-# What the outcomes of some runs (?1, as JSON) add to the figures, times ?2.
+# Adds the outcomes of runs ?1 (JSON) to the metrics, times ?2.
 COUNT_OUTCOMES = """
-WITH told AS MATERIALIZED (
+WITH dated AS MATERIALIZED (
     SELECT o.good, date(o.ended_epoch, 'unixepoch') AS day, o.lead_time_s, o.recovery_s, o.recoveries
     FROM json_each(?1) AS j JOIN pipeline_runs AS r ON r.id = j.value
         JOIN run_outcomes AS o ON o.ended_epoch = r.ended_epoch AND o.run_id = r.id
@@ -58,7 +58,7 @@ WITH told AS MATERIALIZED (
             WHEN 'failures' THEN NOT good
             WHEN 'lead_time_s' THEN lead_time_s IS NOT NULL
             WHEN 'time_to_recovery_s' THEN recoveries ELSE 1 END
-    FROM told
+    FROM dated
         CROSS JOIN (SELECT 'day' AS period UNION ALL SELECT 'week')
         CROSS JOIN (SELECT 'deploys' AS name UNION ALL VALUES ('failures'), ('throughput'),
             ('change_failure_rate'), ('lead_time_s'), ('time_to_recovery_s'))
@@ -74,7 +74,7 @@ DROP_OUTCOMES = """
 DELETE FROM run_outcomes WHERE (ended_epoch, run_id) IN (
     SELECT r.ended_epoch, r.id FROM json_each(?1) AS j JOIN pipeline_runs AS r ON r.id = j.value)"""
 
-# What some entries of cost_entries (?1, as JSON) add, times ?2. Money counts in millionths of a dollar.
+# Adds the cost_entries ?1 (JSON) to the metrics, times ?2. Money is in millionths of a US dollar.
 ADD_ENTRIES = """
 WITH daily AS MATERIALIZED (
     SELECT date(ts_epoch / 86400 * 86400, 'unixepoch') AS day, model, stage, issue, count(*) AS samples,
@@ -115,26 +115,26 @@ CLEAR = "DELETE FROM metrics; DELETE FROM run_outcomes"
 
 
 def add_runs(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Count what is finished among some runs, as they are now."""
+    """Add the outcomes of the finished runs among `ids`, as they are now."""
     if ids:
         db.execute(ADD_OUTCOMES, (orjson.dumps(list(ids)).decode(),))
         _count(db, COUNT_OUTCOMES, ids, 1)
 
 
-def take_out_runs(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Undo add_runs; comes before the runs change."""
+def subtract_runs(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Undo add_runs. Call it before the runs change."""
     if ids:
         _count(db, COUNT_OUTCOMES, ids, -1)
         db.execute(DROP_OUTCOMES, (orjson.dumps(list(ids)).decode(),))
 
 
 def add_entries(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Count some entries of cost_entries."""
+    """Add cost entries."""
     _count(db, ADD_ENTRIES, ids, 1)
 
 
-def take_out_entries(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Undo add_entries; comes before the entries go."""
+def subtract_entries(db: apsw.Connection, ids: Collection[int]) -> None:
+    """Undo add_entries. Call it before the entries are deleted."""
     _count(db, ADD_ENTRIES, ids, -1)
 
 
@@ -146,5 +146,5 @@ def _count(db: apsw.Connection, statement: str, ids: Collection[int], sign: int)
 
 
 def clear(db: apsw.Connection) -> None:
-    """Forget all outcomes and figures."""
+    """Delete all outcomes and metrics."""
     db.execute(CLEAR)

@@ -1,7 +1,7 @@
-"""What the fields of an event say that have no column of their own; pure.
+"""Reads the fields of an event that have no column of their own. Pure.
 
-A payload is JSON inside a string, written without escaping the goal of a run:
-where it is no JSON, what stands between its known keys is taken as it is.
+A payload is JSON inside a string, and Shipwright does not escape the goal of a
+run in it. Where that breaks the JSON, the values of the known keys are cut out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ import orjson
 
 Issue = int | str | None
 
-# How the fields of a told stage stand unless something about them is odd: nothing escaped within the values.
+# Values of columns of pipeline_runs and pipeline_stages.
+STARTED, OPEN, COMPLETED, REAPED = "started", "open", "completed", "reaped"  # phases of a run
+OVER = frozenset((COMPLETED, REAPED))
+BEGUN, PAYLOAD, OWN, SKIPPED = 1, 2, 3, 4  # slots of an attempt
+STAGE, FAILURE, KILL = "stage", "failure", "kill"  # last sign of a run
+RUNNING, SUCCESS, FAILED, LEFT_OUT = "running", "success", "failed", "skipped"  # status of an attempt
+
+# The usual fields of a stage event with a payload: nothing in the values is escaped.
 STAGE_FIELDS: Final = re.compile(
     r'{"event_id":"[^"]*","payload":"{\\"stage\\":\\"([^"\\]+)\\",\\"issue\\":\\"(\d{1,18})\\",'
     r'\\"timing\\":\\"([^"\\]*)\\"}"}',
@@ -27,7 +34,7 @@ DIGITS: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 class Payload(NamedTuple):
-    """What publish_event adds to an event of the pipeline."""
+    """The payload that publish_event adds to an event of the pipeline."""
 
     issue: Issue
     stage: str | None
@@ -37,7 +44,7 @@ class Payload(NamedTuple):
 
 
 def payload_of(extra: str | None) -> Payload | None:
-    """Return the payload in the other fields of an event, None if there is none."""
+    """Return the payload in the fields `extra` of an event, None if there is none."""
     if extra is None or '"payload":' not in extra:
         return None
     raw = fields_of(extra).get("payload")
@@ -57,9 +64,9 @@ def payload_of(extra: str | None) -> Payload | None:
 
 
 def stage_of(extra: str | None) -> tuple[Issue, str | None, float | None] | None:
-    """Return issue, stage and seconds of a stage told of in a payload, None if there is none.
+    """Return issue, stage and seconds of a stage event with a payload, None if it has none.
 
-    A shorter way for the one event in three that is of this kind.
+    Faster than payload_of: one event in three is of this kind.
     """
     plain = STAGE_FIELDS(extra) if extra else None
     if plain is None:
@@ -78,7 +85,7 @@ def _read(raw: str) -> dict[str, Any]:
 
 
 def _between(raw: str, key: str) -> str | None:
-    """Return what stands behind a key, up to the next quote; of the goal, which comes last, all of it."""
+    """Return the value of a key, up to the next quote; the goal is last and reaches to the end."""
     _, found, rest = raw.partition(f'"{key}":"')
     if not found:
         return None
@@ -86,18 +93,18 @@ def _between(raw: str, key: str) -> str | None:
 
 
 def fields_of(extra: str | None) -> dict[str, Any]:
-    """Return the fields of an event that have no column."""
+    """Return the fields of an event that have no column, none if they cannot be parsed."""
     if extra is None:
         return NOTHING
     try:
         value = orjson.loads(extra)
-    except ValueError:  # a number that no reader takes
+    except ValueError:  # a number that orjson does not read
         return NOTHING
     return value if isinstance(value, dict) else NOTHING
 
 
 def issue_of(value: object) -> Issue:
-    """Return an issue as events.issue holds it: None for 0 and empty, text where it is no number."""
+    """Return an issue as events.issue stores it: None for 0 and empty, text if it is not a number."""
     if isinstance(value, str) and DIGITS.fullmatch(value):
         return int(value) or None
     if isinstance(value, int) and abs(value) < INT64:
@@ -107,7 +114,7 @@ def issue_of(value: object) -> Issue:
 
 @functools.lru_cache(maxsize=4096)
 def seconds_of(timing: str | None) -> float | None:
-    """Return the seconds of a timing such as "1h 2m 3s", None if it is none."""
+    """Return the seconds of a timing such as "1h 2m 3s", None for other text."""
     match = TIMING.fullmatch(timing) if timing else None
     if match is None or match.lastindex is None:
         return number(timing)
@@ -123,7 +130,7 @@ def text(value: object) -> str | None:
 
 
 def number(value: object) -> float | None:
-    """Return a value as a number that SQLite can hold, None if it is none."""
+    """Return a value as a number that SQLite can store, None if it is not one."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -135,6 +142,6 @@ def number(value: object) -> float | None:
 
 
 def integer(value: object) -> int | None:
-    """Return a value as a whole number, None if it is none."""
+    """Return a value as an integer, None if it is not a number."""
     found = number(value)
     return None if found is None else int(found)

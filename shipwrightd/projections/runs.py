@@ -1,26 +1,26 @@
-"""Runs and stages: from the tables into the fold, and back.
-
-The fold decides (project_fold); here is how its state is read and written.
-"""
+"""Reads and writes runs and stages: the stored state from which the fold continues."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from shipwrightd.projections.rows import FAILURE, SUCCESS, Attempt, Run
+import orjson
+
+from shipwrightd.projections.fold import Attempt, Run
+from shipwrightd.projections.payload import FAILURE, SUCCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     import apsw
 
     from shipwrightd.projections.fold import Fold
     from shipwrightd.projections.payload import Issue
 
-# The newest run of an issue before an event.
-LATEST_RUN = """
+# The newest runs of an issue, or of those without one.
+NEWEST_RUNS = """
 SELECT id, issue, template, model, goal, machine, complexity, start_seen, started_ts, started_epoch,
     phase, doubles_due, spawn_id, spawn_epoch,
     completed_id, completed_epoch, result, reported_duration_s, iterations, stages_passed, slowest_stage,
@@ -29,21 +29,9 @@ SELECT id, issue, template, model, goal, machine, complexity, start_seen, starte
     reap_id, reap_epoch, reap_result, kill_id, kill_epoch, paused_stage,
     last_sign, failed_epoch, last_failed_stage, last_error_class,
     next_run_id, last_event_id, last_epoch, aged, entries_cost_usd
-FROM pipeline_runs WHERE issue = +? AND id < ? ORDER BY id DESC LIMIT 1"""
+FROM pipeline_runs WHERE issue IS +? ORDER BY id DESC LIMIT ?"""
 
-# The newest runs before an event that have no issue.
-LOOSE_RUNS = """
-SELECT id, issue, template, model, goal, machine, complexity, start_seen, started_ts, started_epoch,
-    phase, doubles_due, spawn_id, spawn_epoch,
-    completed_id, completed_epoch, result, reported_duration_s, iterations, stages_passed, slowest_stage,
-    reported_failed_stage, reported_error_class, pr_url, agent_id, self_heal_count,
-    input_tokens, output_tokens, reported_cost_usd,
-    reap_id, reap_epoch, reap_result, kill_id, kill_epoch, paused_stage,
-    last_sign, failed_epoch, last_failed_stage, last_error_class,
-    next_run_id, last_event_id, last_epoch, aged, entries_cost_usd
-FROM pipeline_runs WHERE issue IS NULL AND id < ? ORDER BY id DESC LIMIT ?"""
-
-# All attempts of a run; the last at a stage comes last.
+# All attempts of a run, the last attempt at each stage last.
 ATTEMPTS = """
 SELECT id, run_id, stage, attempt, status, slot, started_epoch, ended_epoch, duration_s,
     reason, error, error_class
@@ -68,52 +56,76 @@ INSERT INTO pipeline_stages (
     reason, error, error_class)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
-# More than 24 h of event time have passed since the last event of a run that seemed to go on.
+# A running run is given up when event time is more than 24 h past its last event.
 AGE_RUNS = """
 UPDATE pipeline_runs SET aged = 1
 WHERE status = 'running' AND last_epoch < (SELECT watermark_epoch FROM projection_state) - 86400"""
-
-# The largest ts_epoch of the batch, if it is beyond what was seen before.
 MOVE_WATERMARK = """
 UPDATE projection_state SET watermark_epoch = ?1 WHERE watermark_epoch IS NULL OR watermark_epoch < ?1"""
-
-CLEAR_RUNS = """
+CLEAR = """
 DELETE FROM pipeline_runs; DELETE FROM pipeline_stages; UPDATE projection_state SET watermark_epoch = NULL"""
-
-RUN_COLUMNS = tuple(field.name for field in fields(Run) if field.name != "stages")
 DROP_RUN = "DELETE FROM pipeline_runs WHERE id = ?"
 DROP_ATTEMPT = "DELETE FROM pipeline_stages WHERE id = ?"
-NO_EVENT = (1 << 63) - 1  # an id beyond all
 
+KEPT_RANGE = "SELECT first_id, last_id, watermark_epoch FROM kept_range"
+KEPT_RUNS = "SELECT facts FROM kept_runs ORDER BY id"
+KEPT_STAGES = "SELECT facts FROM kept_stages ORDER BY id"
+# Runs imported later than the kept range precede its runs.
+LINK_IMPORTED = """
+UPDATE pipeline_runs AS r SET next_run_id = (
+    SELECT n.id FROM pipeline_runs AS n WHERE n.issue = r.issue AND n.id > r.id ORDER BY n.id LIMIT 1)
+WHERE id < ? AND next_run_id IS NULL AND issue IS NOT NULL"""
+
+FORGET_KEPT = "DELETE FROM kept_runs; DELETE FROM kept_stages"
+KEEP_RUN = "INSERT INTO kept_runs (id, facts) VALUES (?, ?)"
+KEEP_STAGE = "INSERT INTO kept_stages (id, facts) VALUES (?, ?)"
+KEEP_RANGE = """
+INSERT INTO kept_range (id, first_id, last_id, watermark_epoch)
+SELECT 1, min(id), ?1, (
+    SELECT max(epoch) FROM (
+        SELECT watermark_epoch AS epoch FROM kept_range UNION ALL
+        SELECT max(ts_epoch) FROM events WHERE origin = 'events.jsonl' OR origin GLOB 'import/*'))
+FROM (
+    SELECT 1 AS id UNION ALL SELECT min(id) FROM events UNION ALL SELECT min(id) FROM pipeline_runs UNION ALL
+    SELECT min(event_id) FROM cost_entries UNION ALL SELECT first_id FROM kept_range)
+WHERE true
+ON CONFLICT (id) DO UPDATE SET first_id = excluded.first_id, last_id = max(last_id, excluded.last_id),
+    watermark_epoch = excluded.watermark_epoch"""
+ALL_RUNS = "SELECT * FROM pipeline_runs"
+ALL_STAGES = "SELECT * FROM pipeline_stages"
+
+RUN_COLUMNS = tuple(field.name for field in fields(Run) if field.name != "stages")
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
-Standing = tuple[bool, int | None, float | None]  # success, end in seconds, reported duration
+Outcome = tuple[bool, int | None, float | None]  # success, end in seconds, reported duration
 _run_row = attrgetter(*RUN_COLUMNS)
 _attempt_row = attrgetter(*ATTEMPT_COLUMNS)
 
 
-class Stored:
-    """What earlier batches left in the tables, as the fold asks for it."""
+@dataclass(frozen=True, slots=True)
+class KeptRange:
+    """The events, first to last, whose projections cannot be derived again."""
 
-    def __init__(self, db: apsw.Connection, before: int = NO_EVENT) -> None:
-        """Read from this database what was opened before an event."""
+    first_id: int
+    last_id: int
+    watermark_epoch: int | None
+
+
+class StoredRuns:
+    """Reads the runs and attempts that earlier batches stored."""
+
+    def __init__(self, db: apsw.Connection) -> None:
         self._db = db
-        self._before = before
-        self.runs: dict[int, Standing | None] = {}  # read from there, with their standing
-        self.attempts: set[int] = set()
+        self.outcomes: dict[int, Outcome | None] = {}  # of each run that was read
+        self.attempts: set[int] = set()  # ids of those that were read
 
     def latest(self, issue: Issue) -> Run | None:
         """Return the newest run of an issue."""
-        row = self._db.execute(LATEST_RUN, (issue, self._before)).fetchone()
+        row = self._db.execute(NEWEST_RUNS, (issue, 1)).fetchone()
         return self._run(row) if row else None
 
-    def loose(self, limit: int) -> list[Run]:
+    def unassigned(self, limit: int) -> list[Run]:
         """Return the newest runs without an issue, oldest first."""
-        return [self._run(row) for row in self._db.execute(LOOSE_RUNS, (self._before, limit)).fetchall()][::-1]
-
-    def _run(self, row: Iterable[object]) -> Run:
-        run = Run(*row)  # type: ignore[arg-type]
-        self.runs[run.id] = standing(run)
-        return run
+        return [self._run(row) for row in self._db.execute(NEWEST_RUNS, (None, limit)).fetchall()][::-1]
 
     def stages(self, run_id: int) -> dict[str, Attempt]:
         """Return the last attempt at each stage of a run."""
@@ -121,58 +133,95 @@ class Stored:
         self.attempts.update(attempt.id for attempt in last.values())
         return last
 
+    def _run(self, row: Iterable[object]) -> Run:
+        run = Run(*row)  # type: ignore[arg-type]
+        self.outcomes[run.id] = outcome_of(run)
+        return run
 
-def write(db: apsw.Connection, fold: Fold, stored: Stored) -> None:
-    """Write what a fold changed. Rows that are there are removed first: quicker than to replace each."""
-    db.executemany(DROP_RUN, [(id_,) for id_ in stored.runs.keys() & fold.runs.keys()])
+
+def write(db: apsw.Connection, fold: Fold, stored: StoredRuns) -> None:
+    """Write the runs and attempts that a fold changed. Delete and insert is faster than replacing each row."""
+    db.executemany(DROP_RUN, [(id_,) for id_ in stored.outcomes.keys() & fold.runs.keys()])
     db.executemany(WRITE_RUN, map(_run_row, fold.runs.values()))
     db.executemany(DROP_ATTEMPT, [(id_,) for id_ in stored.attempts & fold.attempts.keys()])
     db.executemany(WRITE_ATTEMPT, map(_attempt_row, fold.attempts.values()))
 
 
-def insert(db: apsw.Connection, runs: Iterable[Run], attempts: Iterable[Attempt]) -> None:
-    """Write runs and attempts that are not there."""
-    db.executemany(WRITE_RUN, map(_run_row, runs))
-    db.executemany(WRITE_ATTEMPT, map(_attempt_row, attempts))
+def outcome_of(run: Run) -> Outcome | None:
+    """Return success, end and duration of a finished run, None for others.
 
-
-def standing(run: Run) -> Standing | None:
-    """Return success, end and duration of a finished run, None for others: all that figures take from its own facts.
-
-    The columns status, ended_epoch and duration_s say the same.
+    Equals the generated columns status, ended_epoch and duration_s.
     """
-    said = run.result if run.result is not None else run.reap_result
-    if said is None and run.last_sign != FAILURE:
+    result = run.result if run.result is not None else run.reap_result
+    if result is None and run.last_sign != FAILURE:
         return None
     if run.completed_epoch is not None:
-        return said == SUCCESS, run.completed_epoch, run.reported_duration_s
-    if said != SUCCESS and run.last_sign == FAILURE and run.failed_epoch is not None:
+        return result == SUCCESS, run.completed_epoch, run.reported_duration_s
+    if result != SUCCESS and run.last_sign == FAILURE and run.failed_epoch is not None:
         return False, run.failed_epoch, run.reported_duration_s
-    return said == SUCCESS, run.reap_epoch, run.reported_duration_s
+    return result == SUCCESS, run.reap_epoch, run.reported_duration_s
 
 
-def recounted(fold: Fold, stored: Stored) -> tuple[list[int], list[int]]:
-    """Return the runs whose figures no longer hold, and those to be counted as they are now."""
-    no_longer = []
-    now = []
+def changed_outcomes(fold: Fold, stored: StoredRuns) -> tuple[list[int], list[int]]:
+    """Return the runs to subtract from the metrics as they were, and those to add as they are now."""
+    subtract = []
+    add = []
     for id_, run in fold.runs.items():
-        before = stored.runs.get(id_)
-        after = standing(run)
+        before = stored.outcomes.get(id_)
+        after = outcome_of(run)
         if before != after:
             if before is not None:
-                no_longer.append(id_)
+                subtract.append(id_)
             if after is not None:
-                now.append(id_)
-    return no_longer, now
+                add.append(id_)
+    return subtract, add
 
 
 def age(db: apsw.Connection, newest_epoch: int | None) -> None:
-    """Move event time on and let go of runs that have been silent for a day."""
+    """Advance event time and give up runs that were silent for a day."""
     if newest_epoch is not None:
         db.execute(MOVE_WATERMARK, (newest_epoch,))
     db.execute(AGE_RUNS)
 
 
 def clear(db: apsw.Connection) -> None:
-    """Forget all runs and stages, and the time."""
-    db.execute(CLEAR_RUNS)
+    """Delete all runs and stages, and reset event time."""
+    db.execute(CLEAR)
+
+
+def kept_range(db: apsw.Connection) -> KeptRange | None:
+    """Return the events whose projections are kept, None in a database whose events are all there."""
+    row = db.execute(KEPT_RANGE).fetchone()
+    return KeptRange(*row) if row else None
+
+
+def restore_kept(db: apsw.Connection, kept: KeptRange) -> list[int]:
+    """Insert the kept runs and stages behind those imported later; return the ids of the runs."""
+    ids = []
+
+    def run_rows() -> Iterator[tuple[object, ...]]:
+        for (facts,) in db.execute(KEPT_RUNS):
+            run = Run(**{"issue": None, **orjson.loads(facts)})
+            ids.append(run.id)
+            yield _run_row(run)
+
+    db.executemany(WRITE_RUN, run_rows())
+    stages = (Attempt(**{"started_epoch": None, **orjson.loads(facts)}) for (facts,) in db.execute(KEPT_STAGES))
+    db.executemany(WRITE_ATTEMPT, map(_attempt_row, stages))
+    db.execute(LINK_IMPORTED, (kept.first_id,))
+    return ids
+
+
+def keep(db: apsw.Connection, last_id: int) -> None:
+    """Keep all runs and stages as they are after event `last_id`, in place of those kept before."""
+    db.execute(FORGET_KEPT)
+    db.executemany(KEEP_RUN, _facts(db, ALL_RUNS, RUN_COLUMNS))
+    db.executemany(KEEP_STAGE, _facts(db, ALL_STAGES, ATTEMPT_COLUMNS))
+    db.execute(KEEP_RANGE, (last_id,))
+
+
+def _facts(db: apsw.Connection, query: str, columns: Sequence[str]) -> Iterator[tuple[int, str]]:
+    cursor = db.execute(query)
+    for row in cursor:
+        values = dict(zip((column[0] for column in cursor.get_description()), row, strict=True))
+        yield values["id"], orjson.dumps({name: values[name] for name in columns if values[name] is not None}).decode()

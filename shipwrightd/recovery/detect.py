@@ -28,7 +28,7 @@ ENDS = (
     "SELECT * FROM checkpoints",
     "SELECT * FROM generations",
     "SELECT generation, first, length(hashes) FROM line_hashes",
-    "SELECT * FROM settled",
+    "SELECT * FROM kept_range",
     "SELECT * FROM projection_state",
     "SELECT * FROM events ORDER BY id DESC LIMIT 100",
     "SELECT * FROM events ORDER BY id LIMIT 10",

@@ -25,7 +25,7 @@ from shipwrightd.database.connection import DAMAGE, SIGNAL_STEPS, transaction
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.recovery.old_lines import ChangedError
 from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.projections import settled as project_settled
+from shipwrightd.projections import runs as projected_runs
 from shipwrightd.recovery import store, swap
 from shipwrightd.recovery.detect import wrong_with, wrong_with_file, wrong_with_free_pages
 from shipwrightd.recovery.files import Refill
@@ -43,8 +43,8 @@ ATTEMPTS = 5  # at files that change while they are compared
 PAUSE_S = 0.2
 MOST_AN_HOUR = 3  # more recoveries than that, and the disk or the memory is to blame
 SUSPECT = "check disk and memory, or choose another place with --db FILE"
-SETTLED = frozenset({"settled", "settled_runs", "settled_stages"})
-PROJECTED = (*store.DERIVED, "cost_entries", "settled", "settled_runs", "settled_stages", "pruned")
+KEPT = frozenset({"kept_range", "kept_runs", "kept_stages"})
+PROJECTED = (*store.DERIVED, "cost_entries")
 
 log = structlog.get_logger()
 
@@ -236,18 +236,12 @@ def _note_lost(db: apsw.Connection, holes: list[tuple[int, int]], expected: int 
 
 
 def _derive(db: apsw.Connection, salvaged: Salvaged, lost_before: int | None) -> None:
-    """Derive runs, stages and figures from the records.
+    """Derive runs, stages and metrics from the records.
 
-    Where records are gone, what they added up to is kept as it was, as after a prune, if it could
-    be read; `lost_before` is then the last event that was stored.
+    Where events are gone, what derived from them is kept as it was, if it could be read.
+    `lost_before`: the last event that was stored, if some were lost.
     """
-    unsettled = not salvaged.is_whole(SETTLED) and db.execute(store.HAS_SETTLED).get
-    derived_whole = salvaged.is_whole(table for table in PROJECTED if table not in SETTLED or not unsettled)
-    if derived_whole and (lost_before is not None or unsettled):
-        first: int = db.execute(store.MIN_ID).get
-        settled = project_settled.load(db, first)
-        last = db.execute(store.MAX_ID).get if lost_before is None else lost_before
-        project_settled.keep(db, min(settled.first_id, first, 1), max(settled.last_id, last))
-        db.execute(store.SET_WATERMARK)
-        project_settled.note_watermark(db)
+    incomplete = lost_before is not None or not salvaged.is_whole(KEPT) or db.execute(store.HAS_UNKEPT).get
+    if incomplete and salvaged.is_whole(PROJECTED):
+        projected_runs.keep(db, db.execute(store.MAX_ID).get if lost_before is None else lost_before)
     projections.rebuild(db)

@@ -41,9 +41,9 @@ RESTORE = {
     "daemon_failures": "INSERT OR IGNORE INTO daemon_failures VALUES (?, ?, ?, ?, ?)",
     "heartbeats": "INSERT OR IGNORE INTO heartbeats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "pruned": "INSERT OR IGNORE INTO pruned VALUES (?, ?, ?, ?)",
-    "settled": "INSERT OR IGNORE INTO settled VALUES (?, ?, ?, ?)",
-    "settled_runs": "INSERT OR IGNORE INTO settled_runs VALUES (?, ?)",
-    "settled_stages": "INSERT OR IGNORE INTO settled_stages VALUES (?, ?)",
+    "kept_range": "INSERT OR IGNORE INTO kept_range VALUES (?, ?, ?, ?)",
+    "kept_runs": "INSERT OR IGNORE INTO kept_runs VALUES (?, ?)",
+    "kept_stages": "INSERT OR IGNORE INTO kept_stages VALUES (?, ?)",
     "pipeline_runs": """
 INSERT OR IGNORE INTO pipeline_runs VALUES (
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
@@ -68,7 +68,7 @@ COUNT_EVENTS = "SELECT count(*) FROM events WHERE id > 0"
 EXPECTED = """
 SELECT sum(records) - (SELECT coalesce(sum(events), 0) FROM pruned) FROM checkpoints WHERE kind = 'journal'"""
 HAS_IMPORTED = """
-SELECT coalesce((SELECT min(id) FROM events), 1) <= 0 OR coalesce((SELECT first_id FROM settled), 1) <= 0
+SELECT coalesce((SELECT min(id) FROM events), 1) <= 0 OR coalesce((SELECT first_id FROM kept_range), 1) <= 0
     OR EXISTS (SELECT 1 FROM pruned WHERE origin GLOB 'import/*')"""
 HISTORY_CHUNKS = (
     "SELECT first, hashes FROM line_hashes JOIN generations AS g ON g.id = generation WHERE g.source = ? ORDER BY first"
@@ -77,12 +77,15 @@ FORGET_GENERATIONS = "DELETE FROM generations WHERE source = ?"
 HAS_EVENTS = """
 SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0)"""
 MAX_ID = "SELECT coalesce(max(id), 0) FROM events"
-MIN_ID = "SELECT coalesce(min(id), 1) FROM events"
 HAS_PRUNED = "SELECT EXISTS (SELECT 1 FROM pruned)"
-HAS_SETTLED = "SELECT EXISTS (SELECT 1 FROM settled) OR EXISTS (SELECT 1 FROM pruned)"
-SET_WATERMARK = """
-UPDATE projection_state SET watermark_epoch = (
-    SELECT max(ts_epoch) FROM events WHERE origin = 'events.jsonl' OR origin GLOB 'import/*')"""
+# Runs or stages whose first event is gone and that are not kept, as in a database that an earlier release pruned.
+HAS_UNKEPT = """
+SELECT EXISTS (
+        SELECT 1 FROM pipeline_runs
+        WHERE id NOT IN (SELECT id FROM events) AND id NOT IN (SELECT id FROM kept_runs))
+    OR EXISTS (
+        SELECT 1 FROM pipeline_stages
+        WHERE id NOT IN (SELECT id FROM events) AND id NOT IN (SELECT id FROM kept_stages))"""
 COUNTED = """
 INSERT INTO checkpoints (source, kind, generation, records, salvaged, quarantined, gaps, newest_epoch, committed_at)
 SELECT ?1, 'journal', ?2, count(*), coalesce(sum(salvaged), 0),

@@ -57,9 +57,9 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "memory_entries": lambda row: row[2] in TYPES,
     "budgets": lambda row: row[0] == "daily",
     "daemon_state": lambda row: row[0] == "daemon",
-    "settled": lambda row: row[0] == 1,
-    "settled_runs": lambda row: '"phase"' in str(row[1]),
-    "settled_stages": lambda row: '"run_id"' in str(row[1]),
+    "kept_range": lambda row: row[0] == 1,
+    "kept_runs": lambda row: '"phase"' in str(row[1]),
+    "kept_stages": lambda row: '"run_id"' in str(row[1]),
     "pipeline_stages": lambda row: row[4] in {"running", "success", "failed", "skipped"},
 }
 STRICT = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}

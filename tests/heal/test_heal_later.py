@@ -15,6 +15,7 @@ from shipwrightd.daemon.catch_up import backfill, open_database
 from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.maintenance.import_events import import_events
 from shipwrightd.maintenance.prune import prune
+from shipwrightd.projections import runs
 from shipwrightd.recovery import swap
 from shipwrightd.recovery.rebuild import Care
 
@@ -78,21 +79,41 @@ def test_ids_of_events_that_were_lost_are_not_given_again(past: Past) -> None:
     assert [past.rows(sql) for sql in EVERYTHING] == before
 
 
-def test_settled_runs_that_were_lost_are_settled_again(past: Past) -> None:
+def prune_as_earlier_releases(past: Past) -> None:
+    """Delete events of runs, whose rows are kept as migration 11 keeps them; one run continues afterwards."""
     stage = {"ts": "2026-01-05T12:00:00Z", "issue": 7, "stage": "plan"}
     past.tell(
         [stage | {"ts_epoch": DAY_9 + n, "type": f"stage.{what}"} for n, what in ((0, "started"), (5, "completed"))]
     )
-    past.tell([started(50_000 + n * 10, 1_000 + n) for n in range(5)])
     backfill(past.world.home, past.path)
     past.world.trim(10)
     backfill(past.world.home, past.path)
-    prune(past.world.home, past.path, DAY_9 + 40_000)
+    with closing(open_writer(past.path)) as db, transaction(db):
+        last: int = db.execute("SELECT max(id) FROM events").get
+        runs.keep(db, last)
+        db.execute("DELETE FROM events WHERE id < ? - 20 AND id % 3 > 0", (last,))
+        db.execute("INSERT INTO pruned VALUES ('events.jsonl', 0, ?, '2026-01-06T00:00:00Z')", (db.changes(),))
+    past.tell([started(60_000, 59), started(60_010, 1_000)])
+    backfill(past.world.home, past.path)
+
+
+def test_kept_runs_that_were_lost_are_kept_again(past: Past) -> None:
+    prune_as_earlier_releases(past)
     before = [past.rows(sql) for sql in EVERYTHING]
-    assert past.rows("SELECT count(*) FROM settled_stages") != [(0,)]
-    for page in past.pages("settled_runs"):
+    assert past.rows("SELECT count(*) FROM kept_stages") != [(0,)]
+    for page in past.pages("kept_runs"):
         past.write(page, garbage(PAGE))
     past.heal()
+    assert [past.rows(sql) for sql in EVERYTHING] == before
+    past.assert_consistent()
+
+
+def test_runs_whose_events_an_earlier_release_pruned_are_kept_though_its_schema_was_not_migrated(past: Past) -> None:
+    prune_as_earlier_releases(past)
+    before = [past.rows(sql) for sql in EVERYTHING]
+    with closing(open_writer(past.path)) as db:
+        db.execute("DROP TABLE kept_range; DROP TABLE kept_runs; DROP TABLE kept_stages")
+    past.heal(met="a page is damaged")
     assert [past.rows(sql) for sql in EVERYTHING] == before
     past.assert_consistent()
 

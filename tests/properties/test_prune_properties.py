@@ -1,4 +1,4 @@
-"""Whatever is pruned and imported between whatever arrives, the figures are those of a database that kept it all."""
+"""Whatever is pruned and imported, projections are those of a database that kept everything."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from histories import arrive, fresh, histories
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from old_prune import delete_settled, fresh_at_schema_9, settle
 from projection import NOON
 
 from shipwrightd.database.connection import transaction
+from shipwrightd.database.migrate import migrate
 from shipwrightd.decoding.events import JOURNAL, Origin, decode_lines
-from shipwrightd.maintenance import store
-from shipwrightd.maintenance.import_events import take_in
-from shipwrightd.maintenance.prune import delete
+from shipwrightd.maintenance import import_events, prune
 
 if TYPE_CHECKING:
     from projection import Books, Event
 
-# Rows without their ids, in order: what an import must leave the same wherever its events are filed.
+# Rows without their ids, in order: what must be the same whichever ids imported events get.
 SHOWN = (
     """SELECT issue, status, start_seen, started_epoch, ended_epoch, phase, doubles_due, spawn_epoch, last_sign,
         last_epoch, next_run_id IS NULL, entries_cost_usd, cost_usd FROM pipeline_runs ORDER BY id""",
@@ -65,19 +65,19 @@ def events_of(step: Step) -> list[Event]:
 
 def bring_in(books: Books, step: Step, origin: Origin) -> None:
     """Import the events of a step."""
-    store.forget_incoming(books.db)
+    books.db.execute(import_events.CLEAR_INCOMING)
     lines = [json.dumps(event).encode() for event in events_of(step)]
     with transaction(books.db):
-        store.add_incoming(books.db, decode_lines(lines, origin=origin, final=True).rows, None)
-        take_in(books.db)
+        import_events.stage_rows(books.db, decode_lines(lines, origin=origin, final=True).rows, None)
+        import_events.store_new(books.db)
 
 
-def prune(books: Books, step: Step) -> None:
+def prune_before(books: Books, step: Step) -> None:
     """Delete what is old."""
     with transaction(books.db):
         if step.held:
-            store.add_held(books.db, books.rows(THIRD), 1 << 62)
-        delete(books.db, NOON - step.back_s)
+            prune.add_held(books.db, books.rows(THIRD), 1 << 62)
+        prune.delete(books.db, NOON - step.back_s)
 
 
 def live(books: Books, steps: list[Step]) -> None:
@@ -96,13 +96,13 @@ def rebuilt_is_the_same(books: Books) -> bool:
 def test_what_is_pruned_still_counts_as_if_it_were_there(past: list[Step], future: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole, pruned = fresh(folder, "whole.db"), fresh(folder, "pruned.db")
-        store.lay_out(pruned.db)
+        prune.create_staging(pruned.db)
         live(whole, [*past, *future])
         live(pruned, past)
         for step in future:
             if step.kind == "prune":
                 before = pruned.everything()
-                prune(pruned, step)
+                prune_before(pruned, step)
                 assert pruned.everything() == before
             if step.kind == "rebuild":
                 pruned.rebuild()
@@ -121,7 +121,7 @@ def test_imported_events_count_as_if_they_had_come_first(happened: list[Step], c
     older_events = Step("import", history=[event for step in happened[:cut] for event in events_of(step)])
     with tempfile.TemporaryDirectory() as folder:
         in_order, imported = fresh(folder, "order.db"), fresh(folder, "imported.db")
-        store.lay_out(imported.db)
+        import_events.create_staging(imported.db)
         live(in_order, [older_events, *newer])
         live(imported, newer[:1])
         bring_in(imported, older_events, origin)
@@ -132,22 +132,69 @@ def test_imported_events_count_as_if_they_had_come_first(happened: list[Step], c
         imported.db.close()
 
 
+def happen(books: Books, step: Step) -> None:
+    if step.kind == "import":
+        bring_in(books, step, Origin("import/bee"))
+        return
+    if step.kind == "prune":
+        prune_before(books, step)
+    if step.kind == "rebuild":
+        books.rebuild()
+    arrive(books, step.history)
+
+
 @settings(max_examples=40)
 @given(steps(("prune", "import", "live", "rebuild")))
 def test_a_rebuild_changes_nothing_whatever_was_pruned_and_imported(happened: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         books = fresh(folder, "a.db")
-        store.lay_out(books.db)
+        import_events.create_staging(books.db)
+        prune.create_staging(books.db)
         for step in happened:
-            if step.kind == "import":
-                bring_in(books, step, Origin("import/bee"))
-                continue
-            if step.kind == "prune":
-                prune(books, step)
-            if step.kind == "rebuild":
-                books.rebuild()
-            arrive(books, step.history)
-            kept = books.rows("SELECT count(*) FROM pipeline_runs")
+            happen(books, step)
             assert rebuilt_is_the_same(books)
-            assert books.rows("SELECT count(*) FROM pipeline_runs") == kept
+        books.db.close()
+
+
+@settings(max_examples=40)
+@given(steps(("live",)), steps(("live",)), steps(("prune", "live", "rebuild")))
+def test_a_database_pruned_by_an_earlier_release_keeps_its_projections(
+    settled: list[Step], since: list[Step], future: list[Step]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        whole, old = fresh(folder, "whole.db"), fresh_at_schema_9(folder, "old.db")
+        live(whole, [*settled, *since])
+        live(old, settled)
+        settle(old)
+        live(old, since)
+        delete_settled(old)
+        migrate(old.db)
+        prune.create_staging(old.db)
+        assert old.everything() == whole.everything()
+        assert rebuilt_is_the_same(old)
+        for step in future:
+            happen(old, step)
+            arrive(whole, step.history)
+        assert old.everything() == whole.everything()
+        assert rebuilt_is_the_same(old)
+        whole.db.close()
+        old.db.close()
+
+
+@settings(max_examples=40)
+@given(steps(("live",)), steps(("prune", "import", "live", "rebuild")))
+def test_an_import_into_a_database_pruned_by_an_earlier_release_precedes_the_kept_runs(
+    settled: list[Step], future: list[Step]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        books = fresh_at_schema_9(folder, "old.db")
+        live(books, settled)
+        settle(books)
+        delete_settled(books)
+        migrate(books.db)
+        import_events.create_staging(books.db)
+        prune.create_staging(books.db)
+        for step in future:
+            happen(books, step)
+            assert rebuilt_is_the_same(books)
         books.db.close()

@@ -1,4 +1,4 @@
-"""Import: each record of a file once, by content, before all that is there; whatever is no event stays out."""
+"""Import: each record of a file once, by content, with ids below all others; what is not an event is quarantined."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from world import Follower, World, line
 from shipwrightd.database.connection import open_reader
 from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.journals.lines import MAX_LINE_BYTES
-from shipwrightd.maintenance.import_events import Imported, Mark, import_events, mark_of
+from shipwrightd.maintenance.import_events import ExportSuffix, Imported, export_suffix, import_events
 from shipwrightd.maintenance.verify import verify
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_what_the_files_hold_is_known_though_it_was_not_read_yet(world: World, f
     assert seqs(world) == list(range(1, 11))
 
 
-def test_older_events_are_filed_before_all_others(world: World, file: Path) -> None:
+def test_older_events_get_ids_below_all_others(world: World, file: Path) -> None:
     older = world.lines(3)
     world.append(3)
     file.write_bytes(b"".join(older))
@@ -128,7 +128,7 @@ def test_the_events_of_another_machine_are_kept_apart(world: World, file: Path) 
     assert world.query("SELECT source FROM quarantine") == [("import/bee",)]
 
 
-def test_an_exported_row_gets_its_origin_and_mark_back(world: World, file: Path) -> None:
+def test_an_exported_row_gets_its_origin_and_salvaged_back(world: World, file: Path) -> None:
     said: dict[str, object] = {"origin": "team-events.jsonl/ada@m1", "salvaged": 1}
     file.write_bytes(line(1, shipwrightd=said) + line(2, shipwrightd={"salvaged": 1}) + line(3))
 
@@ -152,12 +152,12 @@ def test_an_exported_row_gets_its_origin_and_mark_back(world: World, file: Path)
     ],
 )
 def test_a_key_of_that_name_which_no_export_wrote_is_a_field_like_others(said: object) -> None:
-    assert mark_of(line(1, shipwrightd=said).strip()) is None
-    assert mark_of(line(1, other={"a": 1, "shipwrightd": {"salvaged": 1}}).strip()) is None
+    assert export_suffix(line(1, shipwrightd=said).strip()) is None
+    assert export_suffix(line(1, other={"a": 1, "shipwrightd": {"salvaged": 1}}).strip()) is None
 
 
-def test_a_mark_is_read_though_blanks_follow() -> None:
-    assert mark_of(line(1, shipwrightd={"origin": "import/x"}).strip() + b" \r") == Mark("import/x", 0)
+def test_a_suffix_is_read_though_blanks_follow() -> None:
+    assert export_suffix(line(1, shipwrightd={"origin": "import/x"}).strip() + b" \r") == ExportSuffix("import/x", 0)
 
 
 def test_a_last_line_without_its_newline_counts(world: World, file: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_journal_of_this_home_is_not_imported(world: World) -> None:
         take(world, world.events, "bee")
 
 
-def test_what_cannot_be_read_is_said(world: World, file: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(world: World, file: Path) -> None:
     with pytest.raises(MissingError, match="no file"):
         take(world, file)
     with pytest.raises(PathError, match="Is a directory"):
@@ -253,7 +253,7 @@ def test_a_journal_that_cannot_be_read_stops_it_because_what_it_holds_must_not_c
     world.events.mkdir()
     file.write_bytes(line(1))
 
-    with pytest.raises(PathError, match=r"is not a regular file.*mend that first"):
+    with pytest.raises(PathError, match=r"is not a regular file.*fix that first"):
         import_events(world.home, world.db_path, file, None)
     assert world.count() == 0
 

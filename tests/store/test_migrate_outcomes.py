@@ -15,8 +15,8 @@ DAY = 86_400
 # All that came after the third migration.
 LATER = """
 SELECT type, name FROM sqlite_schema
-WHERE type IN ('view', 'trigger') OR name IN ('run_outcomes', 'memory_search', 'pruned', 'settled', 'settled_runs',
-    'settled_stages', 'recoveries', 'daemon_jobs_present', 'daemon_queue_present') ORDER BY type = 'table'"""
+WHERE type IN ('view', 'trigger') OR name IN ('run_outcomes', 'memory_search', 'pruned', 'kept_range', 'kept_runs',
+    'kept_stages', 'recoveries', 'daemon_jobs_present', 'daemon_queue_present') ORDER BY type = 'table'"""
 
 
 def back_to_version_3(db: apsw.Connection) -> None:

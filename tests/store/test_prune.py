@@ -1,4 +1,4 @@
-"""Prune: old events go, unless a file still holds them; what they added up to stays, whatever comes after."""
+"""Prune: old events go, unless projections derive from them or a file still holds them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from world import Follower, World, line
 from shipwrightd.daemon.catch_up import open_database
 from shipwrightd.database.connection import transaction
 from shipwrightd.errors import LockedError, MissingError, PathError
-from shipwrightd.maintenance import store
 from shipwrightd.maintenance.import_events import import_events
-from shipwrightd.maintenance.prune import Pruned, delete, need_space, preview, prune
-from shipwrightd.maintenance.store import Old
+from shipwrightd.maintenance.prune import Old, Pruned, create_staging, delete, need_space, preview, prune
 from shipwrightd.maintenance.verify import verify
 
 if TYPE_CHECKING:
@@ -48,13 +46,13 @@ def follow(world: World) -> None:
 
 
 def forget_files(world: World) -> None:
-    """Let the files hold nothing any more, as after rotations."""
+    """Empty the files, as rotations do."""
     world.events.write_bytes(b"")
     follow(world)
 
 
 def before(world: World, epoch: int) -> Pruned:
-    """Prune; a preview must have said the same, and changed nothing."""
+    """Prune; a preview must return the same and change nothing."""
     held = world.query("SELECT * FROM events")
     said = preview(world.home, world.db_path, epoch)
     assert world.query("SELECT * FROM events") == held
@@ -64,11 +62,11 @@ def before(world: World, epoch: int) -> Pruned:
 
 
 def figures(world: World) -> list[list[object]]:
-    """Return all projections, derived anew."""
+    """Return all projections; a rebuild must make the same."""
     books = Books(world.db_path)
     found = books.everything()
     books.rebuild()
-    assert books.everything() == found, "a rebuild after a prune makes what was there before"
+    assert books.everything() == found
     books.db.close()
     return found
 
@@ -162,8 +160,16 @@ def test_runs_costs_and_figures_stay(world: World, ran: Callable[..., None]) -> 
     kept = figures(world)
     done = before(world, NOON + DAY_S)
 
-    assert done.origins == [Old("events.jsonl", 10, 0)]  # all of two runs but their ends, for a later cost.record
+    assert done.origins == [Old("events.jsonl", 2, 0)]
     assert figures(world) == kept
+    assert world.query("SELECT type, count(*) FROM events GROUP BY type ORDER BY type") == [
+        ("cost.record", 3),
+        ("daemon.poll", 1),
+        ("pipeline.completed", 3),
+        ("pipeline.started", 3),
+        ("stage.completed", 3),
+        ("stage.started", 3),
+    ]
 
 
 def test_a_run_across_the_boundary_goes_on(world: World, ran: Callable[..., None]) -> None:
@@ -177,14 +183,35 @@ def test_a_run_across_the_boundary_goes_on(world: World, ran: Callable[..., None
     assert world.query("SELECT status, attempt FROM pipeline_stages") == [("success", 1)]
 
 
-def test_a_wrong_clock_settles_nothing(world: World, ran: Callable[..., None]) -> None:
-    """One event that is dated far back stands behind many young ones, which a rebuild must still derive."""
+def test_a_wrong_clock_changes_no_run(world: World, ran: Callable[..., None]) -> None:
+    """One event is dated far back and comes after many young ones."""
     ran(*a_run(0, 7), *a_run(5 * DAY_S, 8), *a_run(5 * DAY_S + 500, 9), stage(-(10**8), "build", issue=9))
     forget_files(world)
+    kept = figures(world)
     before(world, NOON + DAY_S)
 
-    (last,) = world.query("SELECT last_id FROM settled")
-    assert last < world.query("SELECT id FROM pipeline_runs WHERE issue = 8")[0]
+    assert figures(world) == kept
+
+
+def test_the_latest_event_stays_because_runs_age_by_its_time(world: World, ran: Callable[..., None]) -> None:
+    ran(started(0), event("daemon.poll", 3 * DAY_S, None), event("daemon.poll", 100, None))
+    forget_files(world)
+    kept = figures(world)
+    before(world, NOON + 9 * DAY_S)
+
+    assert world.query("SELECT status FROM pipeline_runs") == [("abandoned",)]
+    assert figures(world) == kept
+
+
+def test_lifecycle_events_of_other_machines_go(world: World) -> None:
+    team = b'{"ts":"2026-01-05T08:00:00Z","type":"%s","from_developer":"ada","from_machine":"m"}\n'
+    (world.home / "team-events.jsonl").write_bytes(team % b"pipeline.started" + team % b"cost.record" + team % b"x")
+    world.append(1)
+    follow(world)
+    (world.home / "team-events.jsonl").write_bytes(b"")
+    follow(world)
+
+    assert before(world, EPOCH + DAY_S).origins == [Old("team-events.jsonl/ada@m", 2, 0)]
 
 
 def test_an_event_without_a_time_goes_with_those_before_it(world: World) -> None:
@@ -208,7 +235,7 @@ def test_imported_and_team_events_are_pruned_as_well(world: World, tmp_path: Pat
     import_events(world.home, world.db_path, tmp_path / "bee.jsonl", "bee")
 
     assert before(world, EPOCH + DAY_S).origins == [
-        Old("events.jsonl", 0, 3),
+        Old("events.jsonl", 0, 2),
         Old("import/bee", 2, 0),
         Old("team-events.jsonl/ada@m", 1, 0),
     ]
@@ -227,9 +254,7 @@ def test_what_was_pruned_is_left_out_of_an_import(world: World, tmp_path: Path) 
     assert (apart.new, apart.left_out) == (10, 0)
 
 
-def test_runs_imported_after_a_prune_are_followed_by_the_settled_ones(
-    world: World, tmp_path: Path, ran: Callable[..., None]
-) -> None:
+def test_runs_imported_after_a_prune_precede_the_others(world: World, tmp_path: Path, ran: Callable[..., None]) -> None:
     ran(*a_run(0, 7), *a_run(2 * DAY_S, 8))
     forget_files(world)
     before(world, NOON + DAY_S)
@@ -271,7 +296,7 @@ def test_a_home_that_is_not_there_stops_it(world: World) -> None:
 
     with pytest.raises(MissingError, match="no Shipwright home"):
         prune(world.home, world.db_path, EPOCH + 6)
-    with pytest.raises(MissingError, match=r"no Shipwright home.*what its files hold must be known"):
+    with pytest.raises(MissingError, match=r"no Shipwright home.*prune must read its files"):
         preview(world.home, world.db_path, EPOCH + 6)
     assert world.count() == 10
 
@@ -308,7 +333,7 @@ def test_a_prune_that_ended_before_it_shrank_is_finished_by_the_next(world: Worl
     follow(world)
     forget_files(world)
     db, lock = open_database(world.db_path, world.home, "prune")
-    store.lay_out(db)
+    create_staging(db)
     with transaction(db):
         delete(db, EPOCH + 4_000)
     db.close()
@@ -320,6 +345,6 @@ def test_a_prune_that_ended_before_it_shrank_is_finished_by_the_next(world: Worl
     assert world.query("PRAGMA freelist_count") == [(0,)]
 
 
-def test_a_disk_that_is_too_full_is_said_beforehand(tmp_path: Path) -> None:
+def test_a_disk_that_is_too_full_is_reported_beforehand(tmp_path: Path) -> None:
     with pytest.raises(PathError, match=r"pruning needs .* free in"):
         need_space(tmp_path / "shipwright.db", 1 << 60)
