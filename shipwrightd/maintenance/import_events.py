@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.decoding.rows import EventRow
+    from shipwrightd.journals.records import Chunk
 
 STDIN = "-"
 IMPORTED = "import/"  # prefix of origins of other machines' events, and of sources in quarantine
