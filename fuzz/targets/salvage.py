@@ -9,8 +9,7 @@ from typing import Any
 from fuzz.feed import Feed
 from fuzz.targets.decoding import HEAD, STARTED, account_for
 from fuzz.targets.decoding import WORDS as WORDS_OF_LINES
-from shipwrightd.decoding.damaged_record import scan_fields
-from shipwrightd.decoding.damaged_text import Escaping, escaping_of, unescape
+from shipwrightd.decoding.damaged_record import Escaping, escaping_of, scan_fields, unescape
 from shipwrightd.decoding.events import JOURNAL, decode_lines
 from shipwrightd.decoding.exact_json import JsonText, exact_fields
 from shipwrightd.decoding.rows import said
@@ -20,7 +19,7 @@ INSTRUMENTED = (
     "shipwrightd.decoding.salvage",
     "shipwrightd.decoding.exact_json",
     "shipwrightd.decoding.damaged_record",
-    "shipwrightd.decoding.damaged_text",
+    "shipwrightd.decoding.values",
 )
 GOOD = HEAD + b't","issue":7}'
 LONGEST = 384

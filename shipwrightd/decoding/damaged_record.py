@@ -10,12 +10,15 @@ it is. Elsewhere two exceptions keep quoted JSON whole: an object of valid JSON 
 and a string beginning with an unescaped object or list ends only behind a closing bracket.
 """
 
+import enum
+import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from shipwrightd.decoding.damaged_text import BARE_QUOTE, ESCAPED_BODY, Escaping, bare_value, escaping_of, unescape
-from shipwrightd.decoding.exact_json import Fields, JsonText, Pairs, Scalar, flatten, prefix, render_pairs, storable
+from shipwrightd.decoding.exact_json import Fields, JsonText, Pairs, Scalar, flatten, prefix, render_pairs
+from shipwrightd.decoding.values import integer, real, storable
 
 # Keys are identifiers, possibly with stray quotes; any other text counts as a key only if a value follows it.
 _KEY_TEXT: Final = r'"(?P<key>[\w.\-"]{1,64}(?=":)|(?:[^"\\\x00-\x09\x0b-\x1f]|\\["\\]){0,200}(?=":["\-0-9{\[,}tfn]))":'
@@ -26,6 +29,44 @@ _BARE_END: Final = re.compile(r"[,}]")
 _JSON_OPENS: Final = re.compile(r'[{\[]\s*["{\[]')
 _MAX_DEPTH: Final = 16  # writers nest two deep
 _DECODE_TRIES: Final = 16  # keeps the time linear in the length
+_ESCAPED_BODY: Final = re.compile(r'[^"\\\n\t]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\n\t]*+)*+')
+_BARE_QUOTE: Final = re.compile(r'(?<!\\)"')
+_JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_JSON_INTEGER: Final = re.compile(r"-?[0-9]+")
+_STRINGS: Final = json.JSONDecoder(strict=False)
+_CONSTANTS: Final[dict[str, Scalar]] = {"": None, "null": None, "true": True, "false": False}
+
+
+class Escaping(enum.Enum):
+    """How an emitter wrote a string."""
+
+    FULL = enum.auto()  # JSON escapes
+    QUOTES = enum.auto()  # \" is a quote, every other backslash is itself
+    NONE = enum.auto()  # every character is itself
+
+
+def escaping_of(bodies: Iterable[str]) -> Escaping:
+    """Judge by raw newlines and tabs, impossible escapes and bare quotes; without these, JSON escapes."""
+    bodies = list(bodies)
+    if all(_ESCAPED_BODY.fullmatch(body) for body in bodies):
+        return Escaping.FULL
+    return Escaping.NONE if any(map(_BARE_QUOTE.search, bodies)) else Escaping.QUOTES
+
+
+def unescape(body: str, escaping: Escaping) -> str:
+    """Return the text that was meant."""
+    if escaping is Escaping.FULL:
+        return storable(_STRINGS.decode(f'"{body}"'))
+    return body.replace('\\"', '"') if escaping is Escaping.QUOTES else body
+
+
+def bare_value(token: str) -> Scalar:
+    """Read what stood outside quotes: a number, a constant, nothing, or text to keep (007, 85.)."""
+    if token in _CONSTANTS:
+        return _CONSTANTS[token]
+    if not _JSON_NUMBER.fullmatch(token):
+        return token
+    return integer(token) if _JSON_INTEGER.fullmatch(token) else real(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +147,7 @@ class _Scan:
 
     def _string(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
         if self.escaped:
-            body = ESCAPED_BODY.match(self.text, start)
+            body = _ESCAPED_BODY.match(self.text, start)
             stop = body.end() if body else -1
             ends = self.text.startswith('"', stop) and self._is_end(stop + 1, depth)
             return (_Body(self.text[start:stop]), stop + 1) if ends else (None, -1)
@@ -121,7 +162,7 @@ class _Scan:
 
     def _ends_at_once(self, start: int, depth: int) -> bool:
         """Whether the first bare quote ends the string: in quoted JSON it would begin one."""
-        quote = BARE_QUOTE.search(self.text, start)
+        quote = _BARE_QUOTE.search(self.text, start)
         return quote is not None and self._ends_string(quote.start(), depth)
 
     def _string_end(self, start: int, depth: int, *, behind: str = "") -> int:

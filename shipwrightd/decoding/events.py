@@ -20,15 +20,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
-from shipwrightd.decoding.exact_json import INT64_MAX, INT64_MIN, JsonText, exact_fields, render_pairs, standard_fields
+from shipwrightd.decoding.exact_json import JsonText, exact_fields, render_pairs, standard_fields
 from shipwrightd.decoding.rows import REJECTED_NOT_AN_OBJECT, EventRow, Rejected
-from shipwrightd.decoding.salvage import BLANK, BOM, Record, read_record, salvage
-from shipwrightd.documents.fields import looks_numeric
+from shipwrightd.decoding.salvage import BLANK, Record, read_record, salvage
+from shipwrightd.decoding.values import BOM, INT64_MAX, INT64_MIN, epoch_of, looks_numeric
 
 __all__ = ["JOURNAL", "TEAM", "Decoded", "Origin", "Rejected", "decode_lines"]
 
@@ -233,7 +232,6 @@ def _is_plain(line: bytes, event: dict[str, Any]) -> bool:
 
 _Field = tuple[Any, bool]  # what the column gets, and whether that is not all and `extra` keeps the value too
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER: Final = re.compile("-?[0-9]+")
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}.*)?", re.ASCII)
@@ -255,7 +253,7 @@ def _event_row(fields: Iterable[tuple[str, Any]], origin: Origin, *, salvaged: i
     ts, ts_epoch = get("ts"), get("ts_epoch")
     return (
         ts,
-        epoch_of(ts) if ts_epoch is None and ts else ts_epoch,
+        epoch_of(ts) if ts_epoch is None and ts and _TIME.fullmatch(ts) else ts_epoch,
         get("type"),
         get("issue"),
         get("stage"),
@@ -281,17 +279,6 @@ def _team_origin(label: str, extra: list[tuple[str, Any]]) -> str:
     sender = {key: value for key, value in reversed(extra) if value and value.__class__ is str}
     developer, machine = sender.get("from_developer", "unknown"), sender.get("from_machine", "unknown")
     return f"{label}/{developer}@{machine}".replace("\0", "\u2400")
-
-
-def epoch_of(ts: str) -> int | None:
-    """Count the whole seconds from 1970 to an ISO 8601 time, UTC if it names no offset; None if no time."""
-    if not _TIME.fullmatch(ts):
-        return None
-    try:
-        moment = datetime.fromisoformat(ts)
-    except ValueError:
-        return None
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(seconds=1)
 
 
 def _is_number(value: object) -> bool:

@@ -4,20 +4,13 @@ The fast parser keeps the last of two equal keys and rounds long numbers; this o
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
-INT64_MIN: Final = -(1 << 63)
-INT64_MAX: Final = (1 << 63) - 1
-_INT64_DIGITS: Final = 20  # longest text an INT64 can have, with its sign
-_EXACT_DIGITS: Final = 15  # a double holds that many, whatever they are
-_NOT_ZERO: Final = re.compile("-?[0.]*[1-9]")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+from shipwrightd.decoding.values import integer, real, storable
 
 
 class JsonText(str):
@@ -34,31 +27,6 @@ class Pairs(tuple[tuple[str, Any], ...]):
 
 Scalar = str | int | float | None  # bool is an int
 Fields = list[tuple[str, Scalar]]  # a value that is a list or object is JsonText
-
-
-def whole(text: str) -> int | str:
-    """Read the integer these digits say, or the digits where 64 bits cannot hold it."""
-    if len(text) > _INT64_DIGITS:
-        return text
-    value = int(text)
-    return value if INT64_MIN <= value <= INT64_MAX else text
-
-
-def real(text: str) -> float | str:
-    """Read the double these digits say, or the digits where it would say another number."""
-    value = float(text)
-    if math.isinf(value):
-        return text
-    if value == 0:
-        return text if _NOT_ZERO.match(text) else value
-    return value if len(text) <= _EXACT_DIGITS or Decimal(repr(value)) == Decimal(text) else text
-
-
-def storable(text: str) -> str:
-    """Write halves of surrogate pairs out as their escape: they are no characters, SQLite refuses them."""
-    if text.isascii():
-        return text
-    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def render(value: object) -> str:
@@ -88,7 +56,7 @@ def _refuse(constant: str) -> str:
 
 def _decoder(*, strict: bool, constant: Callable[[str], str] = str) -> json.JSONDecoder:
     return json.JSONDecoder(
-        strict=strict, object_pairs_hook=Pairs, parse_int=whole, parse_float=real, parse_constant=constant
+        strict=strict, object_pairs_hook=Pairs, parse_int=integer, parse_float=real, parse_constant=constant
     )
 
 

@@ -18,10 +18,10 @@ from shipwrightd.decoding import rows
 from shipwrightd.decoding.damaged_record import scan_fields
 from shipwrightd.decoding.exact_json import Fields, Pairs, exact_fields, prefix
 from shipwrightd.decoding.rows import Rejected
+from shipwrightd.decoding.values import BOM
 
 JOIN_LINES: Final = 256  # physical lines one decision may take; the longest real record has 7
 JOIN_BYTES: Final = 1 << 20
-BOM: Final = b"\xef\xbb\xbf"
 BLANK: Final = b" \t\r\n\v\f"
 
 _RECORD_START: Final = re.compile(rb'\{"ts":"|(?<=\})\{"type":"')

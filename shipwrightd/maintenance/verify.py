@@ -21,7 +21,7 @@ from shipwrightd.decoding.events import decode_lines
 from shipwrightd.decoding.rows import said
 from shipwrightd.documents.follow import Documents
 from shipwrightd.documents.snapshot import Document, Torn, look
-from shipwrightd.documents.verify import verify_document
+from shipwrightd.documents.store import verify_document
 from shipwrightd.journals import store
 from shipwrightd.journals.compare import repeated_from
 from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader, open_journal, resume_behind

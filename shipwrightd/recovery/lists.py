@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipwrightd import clock
+from shipwrightd.decoding.values import DocumentError
+from shipwrightd.documents.fields import Bad
 from shipwrightd.documents.follow import Documents
-from shipwrightd.documents.json_text import DocumentError
 from shipwrightd.documents.kinds import kind_of, parse_document
-from shipwrightd.documents.parts import Bad
 from shipwrightd.documents.snapshot import Document, Torn, look
 from shipwrightd.documents.statements import LIST_TABLES
 from shipwrightd.documents.store import ingest_document
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.documents.parts import List, Parsed
+    from shipwrightd.documents.fields import List, Parsed
     from shipwrightd.recovery.tables import Salvaged
 
 
