@@ -1,13 +1,17 @@
-"""Reads a record the way its writers shape it, where JSON's own rules give up.
+"""Read a record that is not valid JSON by the shape in which its writers write it.
 
-The shape is flat and compact: {"key":value,"key":value}. Values may hold bare quotes, so a quote alone ends
-no string, what follows it does. Where a text looks exactly like that, the earliest end is taken:
+The shape is flat and compact: {"key":value,"key":value}. Values may hold bare quotes, so a quote alone does not
+end a string, what follows it does. If a text inside a string looks exactly like that, the earliest end counts:
 
     a string ends at the first quote followed by  ,"key":  or by the closing braces that end the record.
 
-A record whose strings all keep to JSON's escapes, as v3.0.0 writes them, is not guessed at: each quote says what
-it is. Elsewhere two exceptions keep quoted JSON whole: an object of valid JSON inside a string is stepped over,
-and a string beginning with an unescaped object or list ends only behind a closing bracket.
+A record whose strings all keep to JSON's escapes, as v3.0.0 writes them, needs no guess: each quote is what it
+says. Elsewhere two exceptions keep quoted JSON complete: an object of valid JSON inside a string is skipped, and
+a string beginning with an unescaped object or list ends only behind a closing bracket.
+
+What the text between two quotes means depends on the emitter. v3.0.0 escapes what matters; versions before it
+escape only the quote; fallback copies escape nothing. A record comes from one emitter, so the values of a record
+together show which.
 """
 
 import enum
@@ -38,7 +42,7 @@ _CONSTANTS: Final[dict[str, Scalar]] = {"": None, "null": None, "true": True, "f
 
 
 class Escaping(enum.Enum):
-    """How an emitter wrote a string."""
+    """How an emitter escapes a string."""
 
     FULL = enum.auto()  # JSON escapes
     QUOTES = enum.auto()  # \" is a quote, every other backslash is itself
@@ -46,7 +50,7 @@ class Escaping(enum.Enum):
 
 
 def escaping_of(bodies: Iterable[str]) -> Escaping:
-    """Judge by raw newlines and tabs, impossible escapes and bare quotes; without these, JSON escapes."""
+    """Return the escaping of a record's strings, by raw newlines and tabs, impossible escapes and bare quotes."""
     bodies = list(bodies)
     if all(_ESCAPED_BODY.fullmatch(body) for body in bodies):
         return Escaping.FULL
@@ -54,14 +58,14 @@ def escaping_of(bodies: Iterable[str]) -> Escaping:
 
 
 def unescape(body: str, escaping: Escaping) -> str:
-    """Return the text that was meant."""
+    """Return the text that a string means."""
     if escaping is Escaping.FULL:
         return storable(_STRINGS.decode(f'"{body}"'))
     return body.replace('\\"', '"') if escaping is Escaping.QUOTES else body
 
 
 def bare_value(token: str) -> Scalar:
-    """Read what stood outside quotes: a number, a constant, nothing, or text to keep (007, 85.)."""
+    """Return the value of a token outside quotes: a number, a constant, None if empty, or text to keep (007, 85.)."""
     if token in _CONSTANTS:
         return _CONSTANTS[token]
     if not _JSON_NUMBER.fullmatch(token):
@@ -71,7 +75,7 @@ def bare_value(token: str) -> Scalar:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A string's text as written; what it means is judged when the whole record is known."""
+    """A string's text as written; its meaning is decided when all of the record is known."""
 
     text: str
 
@@ -80,10 +84,10 @@ _Found = list[tuple[str, "Scalar | _Body | _Found"]]
 
 
 def scan_fields(text: str, *, lax: bool = False) -> Fields | None:
-    """Read the fields of the record that fills the text, None when it does not end with the text.
+    """Return the fields of the record that fills the text, None if the record does not end with the text.
 
-    lax lets a string end where a text that goes on in a later line could look so, too: in a backslash at the
-    end of the record, or before a list or object inside it is complete.
+    lax lets a string end where an unfinished one could look the same: in a backslash at the end of the record,
+    or before a list or object inside it is complete.
     """
     if not text.startswith("{"):
         return None
@@ -99,7 +103,7 @@ class _Scan:
     tries: int = field(default=_DECODE_TRIES)
 
     def fields(self) -> _Found | None:
-        """Read all fields in order, None when the record does not close at the end of the text."""
+        """Return all fields in order, None if the record does not close at the end of the text."""
         stack: list[_Found] = [[]]
         position = 1
         while key := _KEY.match(self.text, position):
@@ -122,13 +126,13 @@ class _Scan:
         return None
 
     def _nests(self, start: int, depth: int) -> bool:
-        """Whether a damaged object begins here, to be read field by field."""
+        """Return whether a damaged object begins here, to be read field by field."""
         if not self.text.startswith("{", start) or depth >= _MAX_DEPTH or not _KEY.match(self.text, start + 1):
             return False
         return self._decode(start)[1] < 0
 
     def _value(self, start: int, depth: int) -> tuple[Scalar | _Body, int]:
-        """Read the value that begins at start; the position behind it is -1 when it does not end."""
+        """Return the value that begins at start and the position behind it, -1 if it does not end."""
         if self.text.startswith('"', start):
             return self._string(start + 1, depth)
         if self.text.startswith(("{", "["), start):
@@ -140,7 +144,7 @@ class _Scan:
             stop = mark.start()
             if self._is_end(stop, depth):
                 token = self.text[start:stop]
-                surplus = token.count("}") - token.count("{")  # of a record that ended before, or goes on
+                surplus = token.count("}") - token.count("{")  # of a record that ended before, or continues
                 refused = surplus > 0 or (surplus < 0 and not self.lax)
                 return (None, -1) if refused else (bare_value(storable(token)), stop)
         return None, -1
@@ -161,12 +165,12 @@ class _Scan:
         return (None, -1) if stop < 0 else (_Body(self.text[start:stop]), stop + 1)
 
     def _ends_at_once(self, start: int, depth: int) -> bool:
-        """Whether the first bare quote ends the string: in quoted JSON it would begin one."""
+        """Return whether the first bare quote ends the string: in quoted JSON it would begin one."""
         quote = _BARE_QUOTE.search(self.text, start)
         return quote is not None and self._ends_string(quote.start(), depth)
 
     def _string_end(self, start: int, depth: int, *, behind: str = "") -> int:
-        """Find the quote that ends the string, only `behind` one of these characters; -1 for none."""
+        """Return the quote that ends the string, only `behind` one of these characters; -1 for none."""
         seen, passed = start, -1
         mark = _QUOTE.search(self.text, start)
         while mark:
@@ -187,13 +191,13 @@ class _Scan:
         return self.lax or not closes_record or not _is_escaped(self.text, quote)
 
     def _past_object(self, start: int, quote: int) -> int:
-        """Where an object inside this string that the quote is part of ends; -1 for none."""
+        """Return the end of an object inside this string that the quote is part of; -1 for none."""
         opening = self.text.find('{"', start, quote)
         while opening >= 0:
             _, end = self._decode(opening)
             if end > quote:
                 return end
-            self.tries += end >= 0  # what is stepped over costs its length, no more
+            self.tries += end >= 0  # skipping costs its length, no more
             opening = self.text.find('{"', max(end, opening + 1), quote)
         return -1
 
@@ -202,7 +206,7 @@ class _Scan:
         return prefix(self.text, start) if self.tries >= 0 else (None, -1)
 
     def _is_end(self, position: int, depth: int) -> bool:
-        """Whether a value may end here: the next key follows, or the end of the record."""
+        """Return whether a value may end here: the next key follows, or the end of the record."""
         after = self._after_braces(position, depth)
         closed = after - position
         if after == len(self.text):
@@ -224,7 +228,7 @@ def _is_escaped(text: str, quote: int) -> bool:
 
 
 def _bodies(found: _Found, *, top: bool) -> list[str]:
-    """List the strings that tell how the emitter escapes: all but the type, which no version ever escaped."""
+    """Return the strings that show how the emitter escapes: all but the type, which no version ever escaped."""
     texts: list[str] = []
     typed = not top
     for key, value in found:
@@ -238,7 +242,7 @@ def _bodies(found: _Found, *, top: bool) -> list[str]:
 
 
 def _settle(found: _Found, escaping: Escaping, *, top: bool) -> Fields:
-    """Give every string its meaning; nested objects become JSON text."""
+    """Return the fields with every string unescaped and nested objects as JSON text."""
     fields: Fields = []
     typed = not top
     for key, value in found:

@@ -1,4 +1,4 @@
-"""The files below memory/: their bytes, and the folder they are in, to rows. Pure.
+"""Parsers of the files below memory/: bytes and the name of their folder to rows. Pure.
 
 A keyed row is root_cause, fix, stage, frequency, seen_count, frequency_base,
 first_seen, last_seen, extra; its key is section and pattern. A row of a list is
@@ -20,7 +20,7 @@ GLOBAL = "global"
 KNOWN_ISSUES = "known_issues"
 DECISIONS_CAP = 100
 LEARNINGS_CAP = 50
-FREQUENCY, SEEN_COUNT, BASE, FIRST_SEEN, LAST_SEEN = 3, 4, 5, 6, 7  # places in a keyed row
+FREQUENCY, SEEN_COUNT, BASE, FIRST_SEEN, LAST_SEEN = 3, 4, 5, 6, 7  # indices in a keyed row
 
 
 def memory(repo: str, entry_type: str) -> Scope:
@@ -29,7 +29,7 @@ def memory(repo: str, entry_type: str) -> Scope:
 
 
 def plain_row(first_seen: Value, last_seen: Value, extra: Value) -> Row:
-    """Return a keyed row of what is no failure."""
+    """Return a keyed row of an entry that is not a failure."""
     return (None, None, None, None, None, None, first_seen, last_seen, extra)
 
 
@@ -57,12 +57,12 @@ def failure(value: Json, _position: int) -> Item:
 
 
 def follow(known: Row, found: Row) -> Row:
-    """Return the row to store when an entry that is known as `known` now reads `found`.
+    """Return the row to store for a keyed entry, given its stored and its found row.
 
-    What was seen first stays. A failure's count starts over when it was pruned and then
-    seen again, which shows as a later last_seen without a higher count, because within
-    one life each sighting raises the count. Then the earlier life goes into the base.
-    The total never goes down (an older copy of the file may be put back).
+    `first_seen` never changes. A failure's count starts over when Shipwright pruned it and saw
+    it again, which shows as a later last_seen without a higher count, because otherwise each
+    sighting raises the count. Then the count before is added to the base. The total never
+    decreases (an older copy of the file may be put back).
     """
     row = list(found)
     row[FIRST_SEEN] = known[FIRST_SEEN] if known[FIRST_SEEN] is not None else found[FIRST_SEEN]
@@ -77,13 +77,13 @@ def follow(known: Row, found: Row) -> Row:
 
 
 def count(row: Row) -> int:
-    """Return how often a failure was seen, 0 when the file does not say it in a whole number."""
+    """Return how often a failure was seen, 0 if the file has no whole number for it."""
     seen = row[SEEN_COUNT]
     return seen if isinstance(seen, int) else 0
 
 
 def is_later(known: Value, found: Value) -> bool:
-    """Tell whether the second of two UTC texts is the later one."""
+    """Return whether the second of two UTC texts is the later one."""
     return isinstance(known, str) and isinstance(found, str) and found > known
 
 
@@ -125,7 +125,7 @@ def patterns(raw: bytes, repo: str) -> Parsed:
 
 
 def section(value: dict[str, Json], at: str | None) -> KeyedRow:
-    """Return the keyed row of an object with one field; what is no object itself is kept under "value"."""
+    """Return the keyed row of an object with one field; a value that is not an object is kept under "value"."""
     key, inner = next(iter(value.items()))
     extra = compact(inner if isinstance(inner, dict) else {"value": inner})
     return KeyedRow(("", key), plain_row(at, at, extra), epoch_of(at))
@@ -164,7 +164,7 @@ def baselines(raw: bytes, repo: str) -> Parsed:
 
 
 def architecture(raw: bytes, repo: str) -> Parsed:
-    """Parse memory/<hash>/architecture.json, a model's work: each field is a section, whatever it holds."""
+    """Parse memory/<hash>/architecture.json, written by a model: each field is a section, whatever its value."""
     parsed = Parsed()
     if (document := parsed.parse_object(raw)) is not None:
         sections: list[Json] = [{key: {"value": inner}} for key, inner in document.items()]

@@ -1,7 +1,6 @@
-"""One function a kind of document: its bytes, and the part of its path that varies, to rows. Pure.
+"""Parsers of the documents beside memory/: bytes and the varying part of the path to rows. Pure.
 
-Columns are given in the order of the tuples named *_COLUMNS; the statements in
-documents_store use the same order.
+Rows are in the column order of `statements`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ OUTCOMES_CAP = 500
 COMPLETED_CAP = 500
 FAILURE_HISTORY_CAP = 100
 NO_CAP = 0
-OF_RECORDING = ("outcomes", "summary")  # what recording an outcome adds to every value of the file
+RECORDED = ("outcomes", "summary")  # fields that recording an outcome adds to every object of the file
 
 
 def costs(raw: bytes, _name: str) -> Parsed:
@@ -66,9 +65,9 @@ def budget(raw: bytes, _name: str) -> Parsed:
 def cost_outcomes(raw: bytes, _name: str) -> Parsed:
     """Parse cost-outcomes.json, a sequence of objects.
 
-    Recording an outcome adds it to every object, so the one list is that of the
-    first object and what later ones hold beyond it. All else an object holds is
-    what a pipeline appended.
+    Recording an outcome adds it to every object, so the list of outcomes is that of
+    the first object and the entries that later ones have beyond it. All other fields
+    of an object are what a pipeline appended.
     """
     parsed = Parsed()
     found = parse_sequence(raw)
@@ -78,14 +77,14 @@ def cost_outcomes(raw: bytes, _name: str) -> Parsed:
     if lists:
         entries = merged(lists)
         parsed.add_list("outcomes", Scope("cost_outcomes", ("outcome",)), entries, OUTCOMES_CAP, to_row=outcome)
-    appended = [{key: item for key, item in value.items() if key not in OF_RECORDING} for value in found.values]
+    appended = [{key: item for key, item in value.items() if key not in RECORDED} for value in found.values]
     pipelines: list[Json] = [rest for rest in appended if rest]
     parsed.add_list("pipelines", Scope("cost_outcomes", ("pipeline",)), pipelines, NO_CAP, to_row=pipeline_outcome)
     return parsed
 
 
 def merged(lists: list[list[Json]]) -> list[Json]:
-    """Return the first of the longest lists, and after it what the others hold beyond it."""
+    """Return the first of the longest lists, followed by the entries that the others have beyond it."""
     longest = max(lists, key=len)
     result = list(longest)
     hashes = [entry_hash(item) for item in longest]
@@ -105,7 +104,7 @@ def outcome(value: dict[str, Json]) -> ListRow:
 
 
 def pipeline_outcome(value: dict[str, Json]) -> ListRow:
-    """Return what outcome does, for an object that a pipeline appended."""
+    """Return the columns of `outcome` for an object that a pipeline appended."""
     return _outcome(value, "cost")
 
 
@@ -164,7 +163,7 @@ def heartbeat(raw: bytes, name: str) -> Parsed:
 
 
 def daemon_state(raw: bytes, _name: str) -> Parsed:
-    """Parse daemon-state.json: the daemon, its jobs, queue and titles, and what it has finished."""
+    """Parse daemon-state.json: the daemon, its jobs, queue and titles, completed jobs and failures."""
     parsed = Parsed()
     document = parsed.parse_object(raw)
     if document is None:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.events import decode_lines
-from shipwrightd.decoding.rows import mark_of
+from shipwrightd.decoding.rows import row_hash
 from shipwrightd.journals import store
 from shipwrightd.journals.align import SURE_LINES, WINDOW_LINES, line_hashes
 from shipwrightd.journals.compare import How, Overlap, position_behind
@@ -58,7 +58,7 @@ class Recalled:
         """Add some lines that were decided together."""
         raw = [bad.raw(lines) for bad in decoded.rejected]
         rows = [row for row in decoded.rows if row[1] is None or row[1] >= self.pruned.get(row[9], row[1])]
-        self.groups.append(Group(len(lines), hashes, end, [mark_of(row) for row in rows], raw))
+        self.groups.append(Group(len(lines), hashes, end, [row_hash(row) for row in rows], raw))
         self.epochs.update(row[1] for row in rows)
 
     def judge(self, stored: Counter[int], kept: Counter[bytes]) -> None:
@@ -93,7 +93,7 @@ def recall(db: apsw.Connection, source: JournalSource, fd: int, plan: Plan) -> P
     found = Recalled(store.pruned_before(db))
     for group in _groups(fd, source):
         found.take(*group)
-    stored = Counter(map(mark_of, store.events_at(db, source.name, found.epochs)))
+    stored = Counter(map(row_hash, store.events_at(db, source.name, found.epochs)))
     found.judge(stored, Counter(store.quarantined(db, source.name)))
     if not found.is_sure():
         return plan

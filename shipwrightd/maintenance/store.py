@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from shipwrightd.decoding.rows import EVENT_COLUMNS, said
+from shipwrightd.decoding.rows import EVENT_COLUMNS, content_of
 from shipwrightd.projections import FOLDED
 from shipwrightd.projections.costs import LINK_EVENTS
 
@@ -250,7 +250,7 @@ def keep_rejected(db: apsw.Connection, source: str, now: str) -> int:
 
 def add_held(db: apsw.Connection, rows: Iterable[EventRow], before_epoch: int) -> None:
     """Lay out the old ones among the rows of a journal's files."""
-    db.executemany(ADD_HELD, [said(row) for row in rows if row[1] is None or row[1] < before_epoch])
+    db.executemany(ADD_HELD, [content_of(row) for row in rows if row[1] is None or row[1] < before_epoch])
 
 
 def find_old(db: apsw.Connection, before_epoch: int) -> tuple[int | None, list[Old]]:

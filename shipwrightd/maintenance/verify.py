@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.database.connection import lock_is_held, lock_path, open_reader
 from shipwrightd.decoding.events import decode_lines
-from shipwrightd.decoding.rows import said
+from shipwrightd.decoding.rows import content_of
 from shipwrightd.documents.follow import Documents
-from shipwrightd.documents.snapshot import Document, Torn, look
+from shipwrightd.documents.snapshot import Document, Torn, read_document
 from shipwrightd.documents.store import verify_document
 from shipwrightd.journals import store
 from shipwrightd.journals.compare import repeated_from
@@ -71,7 +71,7 @@ class Expected:
         """
         if decoded.rows and not self.rows:
             self.first_epoch = decoded.rows[0][1]
-        self.rows.update(map(said, decoded.rows))
+        self.rows.update(map(content_of, decoded.rows))
         rest_of_a_record = 0 if begins else -1
         for bad in decoded.rejected:
             if bad.first == rest_of_a_record:
@@ -105,7 +105,7 @@ def _document(db: apsw.Connection, home: Path, name: str, patience_s: float) -> 
 
 def _compare_document(db: apsw.Connection, home: Path, name: str) -> list[str]:
     try:
-        seen = look(home / name, None, now_ns=0)
+        seen = read_document(home / name, None, now_ns=0)
     except OSError as error:
         return [f"cannot read it: {error.strerror}"]
     if isinstance(seen, Torn):
