@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from shipwrightd.decoding import values
+
 Issue = int | str | None
 
 # How the fields of a told stage stand unless something about them is odd: nothing escaped within the values.
@@ -20,9 +22,7 @@ STAGE_FIELDS: Final = re.compile(
     r'\\"timing\\":\\"([^"\\]*)\\"}"}',
     re.ASCII,
 ).fullmatch
-INT64: Final = 1 << 63
 NOTHING: Final[dict[str, Any]] = {}
-TIMING: Final = re.compile(r"\s*(?:(\d{1,9})h)?\s*(?:(\d{1,9})m)?\s*(?:(\d{1,9})s)?\s*", re.ASCII)
 DIGITS: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
@@ -100,7 +100,7 @@ def issue_of(value: object) -> Issue:
     """Return an issue as events.issue holds it: None for 0 and empty, text where it is no number."""
     if isinstance(value, str) and DIGITS.fullmatch(value):
         return int(value) or None
-    if isinstance(value, int) and abs(value) < INT64:
+    if isinstance(value, int) and abs(value) <= values.INT64_MAX:
         return int(value) or None
     return text(value) or None
 
@@ -108,11 +108,8 @@ def issue_of(value: object) -> Issue:
 @functools.lru_cache(maxsize=4096)
 def seconds_of(timing: str | None) -> float | None:
     """Return the seconds of a timing such as "1h 2m 3s", None if it is none."""
-    match = TIMING.fullmatch(timing) if timing else None
-    if match is None or match.lastindex is None:
-        return number(timing)
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
+    found = values.seconds_of(timing)
+    return number(timing) if found is None else found
 
 
 def text(value: object) -> str | None:
@@ -129,7 +126,7 @@ def number(value: object) -> float | None:
             value = float(value)
         except ValueError:
             return None
-    if not isinstance(value, int | float) or not abs(value) < INT64:
+    if not isinstance(value, int | float) or not abs(value) <= values.INT64_MAX:
         return None
     return value
 
