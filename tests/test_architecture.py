@@ -24,7 +24,7 @@ PACKAGES: dict[str, set[str]] = {
     "database": set(),
     "decoding": set(),
     "journals": {"database", "decoding", "projections"},
-    "documents": {"database", "decoding", "projections"},
+    "documents": {"database", "decoding", "journals", "projections"},
     "projections": {"decoding"},
     "recovery": {"database", "decoding", "documents", "journals", "projections"},
     "daemon": {"config", "database", "documents", "journals", "projections", "recovery"},
@@ -40,8 +40,6 @@ PACKAGES: dict[str, set[str]] = {
 # What still imports against the table; each line goes when the module it names does.
 PENDING = {
     ("daemon", "maintenance"),
-    ("decoding", "documents"),
-    ("documents", "journals"),
     ("maintenance", "daemon"),
     ("reports", "dashboard"),
 }
@@ -52,6 +50,7 @@ PURE_OF_FILES = {
     "decoding/exact_json.py",
     "decoding/damaged_record.py",
     "decoding/rows.py",
+    "decoding/values.py",
 }
 PURE_OF_CLOCK = PURE_OF_FILES | {
     "journals/lines.py",

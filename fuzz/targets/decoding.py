@@ -14,7 +14,8 @@ from fuzz.feed import Feed
 from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
 from shipwrightd.decoding.exact_json import standard_fields
 from shipwrightd.decoding.rows import EVENT_COLUMNS, REJECTED_NOT_AN_OBJECT, Rejected
-from shipwrightd.decoding.salvage import BLANK, BOM, Record, salvage
+from shipwrightd.decoding.salvage import BLANK, Record, salvage
+from shipwrightd.decoding.values import BOM
 from shipwrightd.export.journal_lines import line as exported
 from shipwrightd.journals.store import add_events
 
@@ -26,7 +27,7 @@ INSTRUMENTED = (
     "shipwrightd.decoding.salvage",
     "shipwrightd.decoding.exact_json",
     "shipwrightd.decoding.damaged_record",
-    "shipwrightd.decoding.damaged_text",
+    "shipwrightd.decoding.values",
     "shipwrightd.export.journal_lines",
 )
 HEAD = b'{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"'

@@ -37,31 +37,30 @@ def overlap_bytes() -> int:
 def _judge(known: list[bytes], found: list[bytes], cap: int) -> None:
     lengths = range(min(len(known), len(found)) + 1)
     assert lists.overlap(known, found) == max(n for n in lengths if known[len(known) - n :] == found[:n])
-    more = lists.added(known, found, cap)
-    assert list(more.new) == sorted(set(more.new))
-    new = Counter(found[i] for i in more.new)
-    assert not Counter(found) - Counter(known) - new, "an entry beyond those known is not new"
-    assert more.torn_off <= (not set(known) & set(found) or bool(more.new))
-    surplus = lists.surplus(known, found)
+    past = Remembered(tuple(known), cap % (len(known) + 1))
+    new = lists.new_entries(past, found, cap, Counter)
+    assert list(new) == sorted(set(new))
+    added = Counter(found[i] for i in new)
+    assert not Counter(found) - Counter(known) - added, "an entry beyond those known is not new"
+    assert not lists.is_gap(past, found, new) or not set(known) & set(found)
+    surplus = lists.surplus(Counter(known), found)
     assert Counter(found[i] for i in surplus) == Counter(found) - Counter(known)
-    past = Remembered(tuple(known))
-    after = lists.remember(past, found, more.new)
-    assert set(after.hashes) <= set(known) | set(found)
-    assert after.ended == (not found)
+    after = lists.remember(past, found, cap)
+    assert list(after.hashes[len(after.hashes) - after.present :]) == found
+    assert not Counter(after.hashes) - (Counter(known) | Counter(found))
     memory = Memory({"a": past, "b": after}, frozenset(found))
     assert unpack(pack(memory)) == memory
-    again = lists.added(after.hashes, found, cap)
-    assert not found or not again.new or after.hashes == past.hashes, "what was just stored is new again"
+    assert not lists.new_entries(after, found, cap, Counter), "what was just stored is new again"
 
 
 def _follow(written: list[bytes], cap: int, step: int) -> None:
     """Append with a cap and look often enough that the overlap is sure: each entry is new once."""
     seen: list[bytes] = []
-    known = Remembered(())
+    known = Remembered()
     for end in range(step, len(written) + 1, step):
         found = written[max(0, end - cap) : end]
-        more = lists.added(known.hashes, found, cap)
-        seen += [found[i] for i in more.new]
-        known = lists.remember(known, found, more.new)
+        new = lists.new_entries(known, found, cap, Counter)
+        seen += [found[i] for i in new]
+        known = lists.remember(known, found, cap)
     if len(set(written)) == len(written) and step < cap:
         assert seen == written[: len(written) - len(written) % step]

@@ -9,18 +9,17 @@ from typing import Any
 from fuzz.feed import Feed
 from fuzz.targets.decoding import HEAD, STARTED, account_for
 from fuzz.targets.decoding import WORDS as WORDS_OF_LINES
-from shipwrightd.decoding.damaged_record import scan_fields
-from shipwrightd.decoding.damaged_text import Escaping, escaping_of, unescape
+from shipwrightd.decoding.damaged_record import Escaping, escaping_of, scan_fields, unescape
 from shipwrightd.decoding.events import JOURNAL, decode_lines
 from shipwrightd.decoding.exact_json import JsonText, exact_fields
-from shipwrightd.decoding.rows import said
+from shipwrightd.decoding.rows import content_of
 from shipwrightd.decoding.salvage import JOIN_LINES, Record, is_event, read_record, salvage
 
 INSTRUMENTED = (
     "shipwrightd.decoding.salvage",
     "shipwrightd.decoding.exact_json",
     "shipwrightd.decoding.damaged_record",
-    "shipwrightd.decoding.damaged_text",
+    "shipwrightd.decoding.values",
 )
 GOOD = HEAD + b't","issue":7}'
 LONGEST = 384
@@ -133,7 +132,7 @@ def _glued(pairs: list[tuple[str, str]], size: int) -> None:
         return
     decoded = decode_lines([cut + STARTED], origin=JOURNAL, final=True)
     (alone,) = decode_lines([STARTED], origin=JOURNAL, final=True).rows
-    assert [said(row) for row in decoded.rows] == [said(alone)]
+    assert [content_of(row) for row in decoded.rows] == [content_of(alone)]
     assert [(gone.start, gone.end) for gone in decoded.rejected] == [(0, len(cut))]
 
 

@@ -135,7 +135,7 @@ class CatchUp:
     def _document(self, name: str, waits: list[float]) -> int:
         now = clock.now()
         try:
-            taken = self.documents.take(self._db, name, now)
+            taken = self.documents.poll(self._db, name, now)
         except OSError as error:
             self._note(name, f"cannot read {name}: {error.strerror}", now)
             return 0

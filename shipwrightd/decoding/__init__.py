@@ -1,1 +1,1 @@
-"""Bytes of a journal to event rows. Pure."""
+"""Lines of a journal to event rows, and JSON values to column values. Pure."""

@@ -1,15 +1,15 @@
-r"""Physical lines of an event journal in, event rows out.
+r"""Decode physical lines of an event journal to event rows.
 
-Nearly every line is good, and there are a hundred million of them: those take one tight loop, which proves
-cheaply that nothing is odd about a line and leaves it as soon as something is. Odd but valid lines (repeated
-keys, long numbers, numbers in quotes) are read carefully, one at a time; what is no JSON goes to salvage.
+Nearly every line is good, and there are a hundred million of them: they take one tight loop, which checks
+cheaply that a line is ordinary and stops at the first that is not. Odd but valid lines (repeated keys, long
+numbers, numbers in quotes) are read carefully, one at a time; lines that are not JSON go to salvage.
 
-Columns take what they can hold, `extra` keeps the rest, so that nothing a line said is lost:
+Columns take what they can hold and `extra` keeps the rest, so that nothing in a line is lost:
 
-- A column of text given as a number gets its digits; what cannot be a column's value (a list, true) makes it
-  NULL. Whenever the column does not say the same as the file, `extra` keeps the file's value under that key.
-- A "ts_epoch" that is no number is derived from "ts". An "issue" of 0 or "" is none; a number in quotes is a
-  number.
+- A text column gets the digits of a number; a value that the column cannot hold (a list, true) makes it
+  NULL. Whenever the column differs from the file, `extra` keeps the file's value under that key.
+- A "ts_epoch" that is not a number is derived from "ts". An "issue" of 0 or "" is none; a number in quotes is
+  a number.
 - NULL stands for null and for an absent key alike, and for a "ts" or "ts_epoch" of "".
 - NUL characters in a text column become U+2400, because SQL text ends at a NUL. `extra` keeps them.
 - Numbers whose digits 64 bits cannot hold are text.
@@ -20,19 +20,18 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
-from shipwrightd.decoding.exact_json import INT64_MAX, INT64_MIN, JsonText, exact_fields, render_pairs, standard_fields
+from shipwrightd.decoding.exact_json import JsonText, exact_fields, render_pairs, standard_fields
 from shipwrightd.decoding.rows import REJECTED_NOT_AN_OBJECT, EventRow, Rejected
-from shipwrightd.decoding.salvage import BLANK, BOM, Record, read_record, salvage
-from shipwrightd.documents.fields import looks_numeric
+from shipwrightd.decoding.salvage import BLANK, Record, read_record, salvage
+from shipwrightd.decoding.values import BOM, INT64_MAX, INT64_MIN, epoch_of, looks_numeric
 
 __all__ = ["JOURNAL", "TEAM", "Decoded", "Origin", "Rejected", "decode_lines"]
 
-_BLOCK_LINES: Final = 512  # looked through at once for what the loop cannot see
+_BLOCK_LINES: Final = 512  # searched at once for what the loop cannot see
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +48,19 @@ TEAM: Final = Origin("team-events.jsonl", team=True)
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What the lines were: every byte of a line that is not blank is in a row or in a rejected range."""
+    """The result of decoding: every byte of a line that is not blank is in a row or in a rejected range."""
 
     rows: list[EventRow]  # in file order
     rejected: list[Rejected]  # in file order
     salvaged: int  # rows that salvage produced
-    consumed: int  # physical lines decided; fewer than given only if the last ones are an open record
+    consumed: int  # physical lines decided; fewer than given only if the last ones are an unfinished record
 
 
 def decode_lines(lines: Sequence[bytes], *, origin: Origin, final: bool) -> Decoded:
-    """Decode physical lines, given without their newline. Never raises, whatever they hold.
+    """Decode physical lines, given without their newline. Never raises, whatever they contain.
 
-    Unless final, a record that may go on behind the last line is left: feed it again, with more lines, or as
-    final when enough time has passed. That concerns at most salvage.JOIN_LINES lines.
+    Unless final, a record that may continue after the last line is not consumed: pass it again with more lines,
+    or as final when enough time has passed. That concerns at most salvage.JOIN_LINES lines.
     """
     work = _Pass(lines, origin, final=final)
     consumed = work.run()
@@ -78,7 +77,7 @@ class _Pass:
     salvaged: int = 0
 
     def run(self) -> int:
-        """Decode all lines; the number of lines decided."""
+        """Decode all lines; return the number of lines decided."""
         at = 0
         while at < len(self.lines):
             stop = min(at + _BLOCK_LINES, len(self.lines))
@@ -94,13 +93,13 @@ class _Pass:
         return at
 
     def _run_to(self, at: int, edge: int) -> int:
-        """Decode good lines up to edge, and the first that is not."""
+        """Decode the good lines up to edge, and the first that is not good."""
         if not self.origin.team:
             at += _decode_good(self.lines[at:edge], self.origin.label, self.rows)
         return self._one(at) if at < edge else at
 
     def _one(self, at: int) -> int:
-        """Decode the line, however odd, and those it takes along; return the next line, ~line to wait."""
+        """Decode a line of any kind, and those that belong to it; return the next line, ~line to wait."""
         line = self.lines[at].strip(BLANK)
         if line.startswith(BOM):
             line = line.removeprefix(BOM).strip(BLANK)
@@ -143,7 +142,7 @@ class _Pass:
 
 
 def _decode_good(lines: Sequence[bytes], label: str, rows: list[EventRow]) -> int:  # noqa: C901
-    """Append the rows of the first lines that have nothing odd about them; return how many.
+    """Append the rows of the first lines as long as these are ordinary; return how many.
 
     One long function on purpose: a line costs about two microseconds, and each call would add a tenth of one.
     """
@@ -179,13 +178,13 @@ def _decode_good(lines: Sequence[bytes], label: str, rows: list[EventRow]) -> in
             extra = dumps(event).decode() if event else None
             append((ts, ts_epoch, kind, issue, stage, result, duration_s, cost_usd, model, label, 0, extra))
     except (orjson.JSONDecodeError, TypeError, AttributeError, KeyError):
-        # No JSON, no object, a time that is no text, or nested too deep to be written: _one() knows each.
+        # Not JSON, not an object, a time that is not a text, or nested too deep to be written: _one() handles each.
         pass
     return len(rows) - before
 
 
 def _keys_differ(line: bytes, event: dict[str, Any]) -> bool:
-    """Whether no key of a flat object can be repeated: as many `":` as keys, escaped quotes not counted.
+    """Return whether no key of a flat object can be repeated: as many `":` as keys, escaped quotes not counted.
 
     White space before a colon hides a key from the count, whatever stands before it.
     """
@@ -198,8 +197,8 @@ def _keys_differ(line: bytes, event: dict[str, Any]) -> bool:
     )
 
 
-# What long digit runs, tiny exponents and escaped NULs became does not show in the parsed values. One
-# translation makes them findable by plain search, many lines at a time.
+# Parsed values do not show that long digit runs, tiny exponents or escaped NULs were in the text. One
+# translation lets a plain search find them, many lines at a time.
 _CLASSES: Final = bytes.maketrans(b"0123456789.E", b"00000000000e")
 _LONG_NUMBER: Final = b"0" * 17  # with its point; a double holds 15 digits whatever they are
 _TINY_NUMBER: Final = b"0e-000"
@@ -207,7 +206,7 @@ _NUL_ESCAPE: Final = b"\\u0000"
 
 
 def _suspects(lines: Sequence[bytes], start: int, stop: int) -> list[int]:
-    """Lines that hold what the loop for good lines would not notice."""
+    """Return the lines with content that the loop for good lines would not notice."""
     if not _is_suspect(b"\n".join(lines[start:stop])):
         return []
     return [at for at in range(start, stop) if _is_suspect(lines[at])]
@@ -219,7 +218,7 @@ def _is_suspect(text: bytes) -> bool:
 
 
 def _is_plain(line: bytes, event: dict[str, Any]) -> bool:
-    """Whether the parsed values are all the line says: no key repeated, nothing nested or rounded."""
+    """Return whether the parsed values equal the line's content: no key repeated, nothing nested or rounded."""
     if not _keys_differ(line, event):
         return False
     suspect = _is_suspect(line)
@@ -231,16 +230,15 @@ def _is_plain(line: bytes, event: dict[str, Any]) -> bool:
     return True
 
 
-_Field = tuple[Any, bool]  # what the column gets, and whether that is not all and `extra` keeps the value too
+_Field = tuple[Any, bool]  # the column's value, and whether it is partial, so that `extra` keeps the value too
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER: Final = re.compile("-?[0-9]+")
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}.*)?", re.ASCII)
 
 
 def _event_row(fields: Iterable[tuple[str, Any]], origin: Origin, *, salvaged: int) -> EventRow:
-    """Make the row of any event: a column takes its key's first value, extra the rest in file order."""
+    """Return the row of any event: a column takes its key's first value, extra the rest in file order."""
     columns: dict[str, Any] = {}
     extra = []
     for key, value in fields:
@@ -255,7 +253,7 @@ def _event_row(fields: Iterable[tuple[str, Any]], origin: Origin, *, salvaged: i
     ts, ts_epoch = get("ts"), get("ts_epoch")
     return (
         ts,
-        epoch_of(ts) if ts_epoch is None and ts else ts_epoch,
+        epoch_of(ts) if ts_epoch is None and ts and _TIME.fullmatch(ts) else ts_epoch,
         get("type"),
         get("issue"),
         get("stage"),
@@ -283,17 +281,6 @@ def _team_origin(label: str, extra: list[tuple[str, Any]]) -> str:
     return f"{label}/{developer}@{machine}".replace("\0", "\u2400")
 
 
-def epoch_of(ts: str) -> int | None:
-    """Count the whole seconds from 1970 to an ISO 8601 time, UTC if it names no offset; None if no time."""
-    if not _TIME.fullmatch(ts):
-        return None
-    try:
-        moment = datetime.fromisoformat(ts)
-    except ValueError:
-        return None
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(seconds=1)
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -313,7 +300,7 @@ def _words(value: object) -> _Field:
 
 
 def _integer(value: object) -> _Field:
-    """Take a whole number, also in quotes; a fraction is cut off."""
+    """Return a whole number, also from quotes; a fraction is cut off."""
     if value.__class__ is int:
         return value, False
     if isinstance(value, str) and _INTEGER.fullmatch(value) and len(value) <= len(str(INT64_MIN)):
@@ -326,11 +313,11 @@ def _integer(value: object) -> _Field:
 
 
 def _issue(value: object) -> _Field:
-    """Take a number where it is one, else the text that names the issue; 0 and nothing are no issue."""
+    """Return an issue's number if it has one, else its text; 0 and an empty text are no issue."""
     whole, partly = _integer(value)
     if whole is None or (partly and isinstance(value, float)):
         text, partly = _words(value)
-        if text and looks_numeric(text):  # the column would turn it into another number than it spells
+        if text and looks_numeric(text):  # the column would convert it to a number that it does not spell
             return None, True
         return text or None, partly
     return whole or None, partly

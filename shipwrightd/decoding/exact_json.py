@@ -1,23 +1,16 @@
-"""JSON read so that nothing in it is lost: repeated keys, long numbers, odd escapes.
+"""Read JSON without losing repeated keys, long numbers or odd escapes.
 
 The fast parser keeps the last of two equal keys and rounds long numbers; this one is slower and does neither.
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
-INT64_MIN: Final = -(1 << 63)
-INT64_MAX: Final = (1 << 63) - 1
-_INT64_DIGITS: Final = 20  # longest text an INT64 can have, with its sign
-_EXACT_DIGITS: Final = 15  # a double holds that many, whatever they are
-_NOT_ZERO: Final = re.compile("-?[0.]*[1-9]")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+from shipwrightd.decoding.values import integer, real, storable
 
 
 class JsonText(str):
@@ -27,7 +20,7 @@ class JsonText(str):
 
 
 class Pairs(tuple[tuple[str, Any], ...]):
-    """An object as its pairs in file order, repeated keys included."""
+    """The pairs of an object in file order, repeated keys included."""
 
     __slots__ = ()
 
@@ -36,33 +29,8 @@ Scalar = str | int | float | None  # bool is an int
 Fields = list[tuple[str, Scalar]]  # a value that is a list or object is JsonText
 
 
-def whole(text: str) -> int | str:
-    """Read the integer these digits say, or the digits where 64 bits cannot hold it."""
-    if len(text) > _INT64_DIGITS:
-        return text
-    value = int(text)
-    return value if INT64_MIN <= value <= INT64_MAX else text
-
-
-def real(text: str) -> float | str:
-    """Read the double these digits say, or the digits where it would say another number."""
-    value = float(text)
-    if math.isinf(value):
-        return text
-    if value == 0:
-        return text if _NOT_ZERO.match(text) else value
-    return value if len(text) <= _EXACT_DIGITS or Decimal(repr(value)) == Decimal(text) else text
-
-
-def storable(text: str) -> str:
-    """Write halves of surrogate pairs out as their escape: they are no characters, SQLite refuses them."""
-    if text.isascii():
-        return text
-    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
-
-
 def render(value: object) -> str:
-    """Write the value as compact JSON text."""
+    """Return the value as compact JSON text."""
     match value:
         case JsonText():
             return value
@@ -77,18 +45,18 @@ def render(value: object) -> str:
 
 
 def render_pairs(pairs: Iterable[tuple[str, Any]]) -> str:
-    """Write the pairs as one JSON object; a repeated key comes as often as it came."""
+    """Return the pairs as the text of one JSON object, repeated keys included."""
     return "{" + ",".join([f"{render(key)}:{render(value)}" for key, value in pairs]) + "}"
 
 
 def _refuse(constant: str) -> str:
-    msg = f"{constant} is no JSON"
+    msg = f"{constant} is not JSON"
     raise ValueError(msg)
 
 
 def _decoder(*, strict: bool, constant: Callable[[str], str] = str) -> json.JSONDecoder:
     return json.JSONDecoder(
-        strict=strict, object_pairs_hook=Pairs, parse_int=whole, parse_float=real, parse_constant=constant
+        strict=strict, object_pairs_hook=Pairs, parse_int=integer, parse_float=real, parse_constant=constant
     )
 
 
@@ -99,9 +67,9 @@ _LARGE_NUMBER: Final = re.compile(rb"[0-9]{300}|[0-9][eE]\+?[0-9]{3}")
 
 
 def prefix(text: str, start: int, *, strict: bool = False) -> tuple[Any, int]:
-    """Read the JSON value that begins at start, and where it ends; an end of -1 when none does.
+    """Return the JSON value that begins at start, and its end, -1 if there is none.
 
-    Raw control characters inside strings are taken as they are unless strict.
+    Raw control characters inside strings are accepted unless strict.
     """
     try:
         value, end = (_STRICT if strict else _LENIENT).raw_decode(text, start)
@@ -111,7 +79,7 @@ def prefix(text: str, start: int, *, strict: bool = False) -> tuple[Any, int]:
 
 
 def flatten(pairs: Iterable[tuple[str, Any]]) -> Fields | None:
-    """Make the pairs ready for a row, None when they are nested too deep to be written."""
+    """Return the pairs as fields of a row, None if they are nested too deep to be written."""
     try:
         return [
             (storable(key), JsonText(render(value)) if isinstance(value, (list, tuple)) else _scalar(value))
@@ -126,17 +94,17 @@ def _scalar(value: Any) -> Scalar:  # noqa: ANN401 - whatever the JSON decoder m
 
 
 def exact_fields(text: str) -> Fields | None:
-    """Read the fields of a JSON object, None when the text is not exactly one.
+    """Return the fields of a JSON object, None if the text is not exactly one.
 
-    Raw control characters in strings are understood, but newline and tab are not: an emitter that escapes
-    backslashes escapes both, so one that did not meant its backslashes as such (see salvage_text).
+    Raw control characters in strings are accepted, newline and tab are not: an emitter that escapes
+    backslashes escapes both, so the backslashes of one that did not are meant literally (see damaged_record).
     """
     value, end = prefix(text, 0, strict="\n" in text or "\t" in text)
     return flatten(value) if end == len(text) and isinstance(value, Pairs) else None
 
 
 def standard_fields(line: bytes) -> Fields | None:
-    """Read a valid JSON object whose only fault is a number too large for the fast parser; else None."""
+    """Return the fields of a valid JSON object with a number too large for the fast parser, None for any other line."""
     if not (_LARGE_NUMBER.search(line) and line.endswith(b"}")) or b"\\ud" in line.lower():
         return None
     try:

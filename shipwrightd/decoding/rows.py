@@ -1,7 +1,4 @@
-"""What the write side hands to the store: rows, and the bytes that could not become one.
-
-Only shapes live here, and which rows say the same. How a line becomes a row is decided in decode.
-"""
+"""Event rows, the bytes of a journal that could not become one, and which rows have the same content. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +19,10 @@ EVENT_COLUMNS: Final = (
     "extra",
 )
 
-# How a row was read, not what it says: a record that another was glued to later is salvaged by whoever reads it then.
+# How a row was read, not its content: a record is salvaged if another was glued to it before it was read.
 SALVAGED: Final = EVENT_COLUMNS.index("salvaged")
 
-# What numbers are stored as, whatever they are in the file.
+# Columns that store each number as a double, also an integer.
 REALS: Final = frozenset({EVENT_COLUMNS.index("duration_s"), EVENT_COLUMNS.index("cost_usd")})
 
 # One event, in the order of EVENT_COLUMNS. A plain tuple: a hundred million of them are built.
@@ -46,7 +43,7 @@ EventRow = tuple[
 
 
 def content_of(row: Sequence[object]) -> tuple[object, ...]:
-    """Return an event without how it was read: what two reports of one event have in common."""
+    """Return the content of a row, which is equal for two readings of one event: all columns but `salvaged`."""
     return (*row[:SALVAGED], *row[SALVAGED + 1 :])
 
 
@@ -59,7 +56,7 @@ def row_hash(row: Sequence[object]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Bytes of a journal that are no event; they go to quarantine as they are."""
+    """Bytes of a journal that are not an event; they go to quarantine unchanged."""
 
     first: int  # index of the first physical line
     count: int  # physical lines it touches
@@ -68,7 +65,7 @@ class Rejected:
     reason: str  # one of the REJECTED_* terms
 
     def raw(self, lines: Sequence[bytes]) -> bytes:
-        """Return the bytes, out of the lines in which they were found."""
+        """Return the bytes, given the lines that were decoded."""
         return b"\n".join(lines[self.first : self.first + self.count])[self.start : self.end]
 
 

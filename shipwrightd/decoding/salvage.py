@@ -1,4 +1,4 @@
-"""What the strict parser refuses: which bytes are a record after all, and which are none.
+"""Salvage records from lines that the strict parser refuses.
 
 Works on physical lines, beginning with one that is not valid JSON, and accounts for every byte up to the end
 of a line: each belongs to a record or is rejected. One line can hold several pieces (a cut record with one
@@ -18,10 +18,10 @@ from shipwrightd.decoding import rows
 from shipwrightd.decoding.damaged_record import scan_fields
 from shipwrightd.decoding.exact_json import Fields, Pairs, exact_fields, prefix
 from shipwrightd.decoding.rows import Rejected
+from shipwrightd.decoding.values import BOM
 
 JOIN_LINES: Final = 256  # physical lines one decision may take; the longest real record has 7
 JOIN_BYTES: Final = 1 << 20
-BOM: Final = b"\xef\xbb\xbf"
 BLANK: Final = b" \t\r\n\v\f"
 
 _RECORD_START: Final = re.compile(rb'\{"ts":"|(?<=\})\{"type":"')
@@ -51,7 +51,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What a stretch of lines turned out to be, in file order."""
+    """The records and rejected bytes of some lines, in file order."""
 
     found: list[Record | Rejected]
     next: int  # the first line that is not decided yet
@@ -68,7 +68,7 @@ def salvage(lines: Sequence[bytes], first: int, *, final: bool) -> Salvaged | No
 
 
 def read_record(piece: bytes, *, lax: bool = False) -> Fields | None:
-    """Read the fields of the record that these bytes are, None when they do not end like one."""
+    """Return the fields of the record that these bytes are, None if they do not end like one."""
     record = piece.strip(BLANK)
     if not record.endswith(b"}"):
         return None
@@ -83,7 +83,7 @@ def read_record(piece: bytes, *, lax: bool = False) -> Fields | None:
 
 
 def is_event(fields: Fields) -> bool:
-    """Whether anything says that this is an event: its type, or a time."""
+    """Return whether the fields are those of an event: it has a type or a time."""
     kind = next((value for key, value in fields if key == "type"), None)
     time = next((value for key, value in fields if key == "ts"), None)
     return kind not in (None, "") or (isinstance(time, str) and _TIME.match(time) is not None)
@@ -98,7 +98,7 @@ class _Walk:
     taken: int = 0  # bytes of the lines behind the first
 
     def run(self) -> int | None:
-        """Go on to the end of a physical line; the index of the next one, None to wait for more lines."""
+        """Continue to the end of a physical line; return the index of the next one, None to wait for more lines."""
         line, at = self.first, 0
         while True:
             data = self.lines[line]
@@ -118,7 +118,7 @@ class _Walk:
                 return line
 
     def _decide(self, line: int, at: int, stop: int) -> bool:
-        """Take one piece of a line; False when it is the beginning of a record that the line does not end."""
+        """Decide one piece of a line; return False if it is the beginning of a record that the line does not end."""
         data = self.lines[line]
         if data[at] == 0:
             self._lose((line, at), (line, stop), rows.REJECTED_NUL_BYTES)
@@ -137,7 +137,7 @@ class _Walk:
         return True
 
     def _join(self, line: int, at: int) -> tuple[int, int] | None:
-        """Find the end of a record that goes on behind its line; where to go on, None to wait."""
+        """Find the end of a record that continues after its line; return where to continue, None to wait."""
         parts = [self.lines[line][at:]]
         brackets = parts[0].rstrip(BLANK).endswith((b"{", b"[", b",", b":"))
         spent = 0
@@ -191,7 +191,7 @@ def _after_blank(data: bytes, at: int) -> int:
 
 
 def _cuts(data: bytes) -> list[int]:
-    """Find where pieces of a line end: around NUL bytes, before each record glued to another, at the end."""
+    """Return where pieces of a line end: around NUL bytes, before each record glued to another, at the end."""
     cuts = {len(data)}
     for nuls in _NULS.finditer(data):
         cuts.update(nuls.span())
@@ -200,7 +200,7 @@ def _cuts(data: bytes) -> list[int]:
 
 
 def _record_starts(data: bytes) -> list[int]:
-    """Where records begin inside a line; not those that are quoted whole in the text of another."""
+    """Return where records begin inside a line, without complete ones quoted in the text of another."""
     starts = []
     quoted_to = 0
     for number, found in enumerate(_RECORD_START.finditer(data)):
@@ -215,7 +215,7 @@ def _record_starts(data: bytes) -> list[int]:
 
 
 def _embedded_size(data: bytes, start: int) -> int:
-    """Length of an object that text follows, so that it is part of a message; 0 when it can be a record."""
+    """Return the length of an object that is part of a message, as text follows it; 0 if it can be a record."""
     text = data[start : start + _EMBEDDED_BYTES].decode(errors="surrogateescape")
     _, end = prefix(text, 0)
     if end < 0:
@@ -227,7 +227,7 @@ def _embedded_size(data: bytes, start: int) -> int:
 
 
 def _leading_record(piece: bytes) -> tuple[Fields, int] | None:
-    """Read a complete record that has rubbish behind it, and its length."""
+    """Return the fields and length of a complete record that other bytes follow."""
     if b"}" not in piece:
         return None
     text = piece.decode(errors="surrogateescape")
@@ -240,7 +240,7 @@ def _leading_record(piece: bytes) -> tuple[Fields, int] | None:
 
 
 def _begins_record(data: bytes) -> bool:
-    """Whether an event begins with this line, so that no earlier one can go on in it."""
+    """Return whether an event begins with this line, so that no earlier one can continue in it."""
     body = data.strip(BLANK).removeprefix(BOM)
     if body.startswith((b'{"ts":', b"\x00")):
         return True
@@ -254,7 +254,7 @@ def _begins_record(data: bytes) -> bool:
 
 
 def _may_close(part: bytes, *, brackets: bool) -> bool:
-    """Whether a record can end with this line: cheap, so that few lines are tried in earnest.
+    """Return whether a record can end with this line; a cheap check, so that few lines are parsed.
 
     A line without a quote ends no string; it can end a record only if that was not inside one.
     """
@@ -263,5 +263,5 @@ def _may_close(part: bytes, *, brackets: bool) -> bool:
 
 
 def _ends_escaped(body: bytes) -> bool:
-    """Whether the quote before the closing braces may be part of a text that goes on."""
+    """Return whether the quote before the closing braces may be part of a text that continues."""
     return _ESCAPED_END.search(body, max(0, len(body) - _ESCAPED_BYTES)) is not None

@@ -1,1 +1,1 @@
-"""Files that are replaced whole: read, compared, and only the difference stored."""
+"""JSON files that Shipwright replaces as a whole: read, compared, and the difference stored."""

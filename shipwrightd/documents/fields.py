@@ -1,27 +1,181 @@
-"""The fields of one JSON object, taken one by one into the types that columns have. Pure."""
+"""The parts of a document (appended lists, keyed entries, rejected elements) and the fields of an entry. Pure."""
 
 from __future__ import annotations
 
-import datetime as dt
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shipwrightd.documents.json_text import SIGNED_64, compact
+from shipwrightd.decoding.values import (
+    INT64_MAX,
+    compact,
+    entry_hash,
+    epoch_of,
+    looks_numeric,
+    number_of,
+    parse_json,
+)
 
 if TYPE_CHECKING:
-    from shipwrightd.documents.json_text import Json
+    from collections.abc import Callable
 
-NUMBER = re.compile(r"-?\d{1,300}(\.\d*)?([eE][+-]?\d{1,3})?", re.ASCII)  # 007 and 1. too: jq lets them through
-LONG_DURATION = re.compile(r"(?:(\d{1,9})d ?)?(?:(\d{1,9})h ?)?(?:(\d{1,9})m ?)?(?:(\d{1,9})s)?", re.ASCII)
+    from shipwrightd.decoding.values import Json
+
+Value = str | int | float | None
+Row = tuple[Value, ...]
+Key = tuple[str, ...]
+
 QUOTED_ISSUE = re.compile(r'"?#?(\d{1,18})"?', re.ASCII)
-INTEGER_DIGITS = 18  # of which any number fits 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The rows that one part of a document accounts for: a table, and the values that select the rows."""
+
+    table: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """An element that cannot be a row, and the hash by which it is recognized when the document is read again."""
+
+    reason: str
+    position: int  # index in its list, 0 if it is in none
+    raw: bytes  # the element as JSON
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of an appended list: the hash of its content, and its row or why it has none."""
+
+    hash: bytes
+    row: Row | Bad
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """An appended list; its writer keeps the last `cap` entries (0: all)."""
+
+    name: str
+    scope: Scope
+    cap: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """All entries of a scope that the document holds now, by key."""
+
+    scope: Scope
+    rows: dict[Key, Row]
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """A row and the time of its entry, seconds."""
+
+    row: Row
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRow:
+    """A row, its key, and the time of its entry, seconds."""
+
+    key: Key
+    row: Row
+    epoch: int | None = None
+
+
+Item = KeyedRow | str  # a text is the reason why there is no row
+
+
+@dataclass(slots=True)
+class Parsed:
+    """The parts of a document. A part that is absent from it or has the wrong shape is not in here."""
+
+    lists: list[List] = field(default_factory=list)
+    keyed: list[Keyed] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    newest_epoch: int | None = None
+
+    def add_time(self, seconds: int | None) -> None:
+        """Raise `newest_epoch` to the time of an entry."""
+        if seconds is not None and (self.newest_epoch is None or seconds > self.newest_epoch):
+            self.newest_epoch = seconds
+
+    def reject(self, reason: str, value: Json, position: int = 0) -> None:
+        """Add an element of the document to the bad ones."""
+        self.bad.append(_bad(reason, value, position))
+
+    def parse_object(self, raw: bytes) -> dict[str, Json] | None:
+        """Return the object that a document is, or None after rejecting any other value. Raises DocumentError."""
+        value = parse_json(raw)
+        if isinstance(value, dict):
+            return value
+        self.reject("the document is not an object", value)
+        return None
+
+    def list_in(self, document: dict[str, Json], name: str) -> list[Json] | None:
+        """Return a list of the document; None if it is absent, or after rejecting any other value."""
+        value = document.get(name)
+        if value is None or isinstance(value, list):
+            return value
+        self.reject(f"{name} is not a list", value)
+        return None
+
+    def add_list(
+        self,
+        name: str,
+        scope: Scope,
+        values: list[Json],
+        cap: int,
+        *,
+        to_row: Callable[[dict[str, Json]], ListRow],
+    ) -> None:
+        """Add an appended list of objects."""
+        entries = []
+        for position, value in enumerate(values):
+            content = entry_hash(value)
+            if isinstance(value, dict):
+                found = to_row(value)
+                self.add_time(found.epoch)
+                entries.append(Entry(content, found.row))
+            else:
+                entries.append(Entry(content, _bad(f"{name}: entry is not an object", value, position)))
+        self.lists.append(List(name, scope, cap, tuple(entries)))
+
+    def add_keyed(self, scope: Scope, name: str, values: list[Json], to_item: Callable[[Json, int], Item]) -> None:
+        """Add keyed entries. Of several with one key the last counts; others that differ are rejected."""
+        rows: dict[Key, Row] = {}
+        origin: dict[Key, tuple[int, Json]] = {}
+        for position, value in enumerate(values):
+            item = to_item(value, position)
+            if isinstance(item, str):
+                self.reject(f"{name}: {item}", value, position)
+                continue
+            if item.key in rows and rows[item.key] != item.row:
+                # Hashed by key and number: such twins change together, and are the same twins afterwards.
+                known_by = entry_hash([name, *item.key, len(self.bad)])
+                first, other = origin[item.key]
+                self.bad.append(Bad(f"{name}: same key again", first, compact(other).encode(), known_by))
+            rows[item.key] = item.row
+            origin[item.key] = (position, value)
+            self.add_time(item.epoch)
+        self.keyed.append(Keyed(scope, rows))
+
+
+def _bad(reason: str, value: Json, position: int) -> Bad:
+    return Bad(reason, position, compact(value).encode(), entry_hash([reason, value]))
 
 
 class Fields:
-    """Takes fields out of an object; what is not taken, or did not fit its column, is the extra."""
+    """Takes fields out of an object as column values; what is not taken, or does not fit its column, is the extra."""
 
     def __init__(self, value: dict[str, Json]) -> None:
-        """Take nothing yet; the object itself stays as it is."""
+        """Start with nothing taken; the object itself does not change."""
         self._rest = dict(value)
 
     def text(self, key: str) -> str | None:
@@ -33,14 +187,14 @@ class Fields:
         return None
 
     def bare_text(self, key: str) -> str | None:
-        """Take a text without quotes that a writer put inside it; the original then stays in the extra."""
+        """Take a text without quotes that a writer put inside it; the text as written then stays in the extra."""
         value = self._rest.get(key)
         if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':
             return value[1:-1]
         return self.text(key)
 
     def number(self, key: str) -> int | float | None:
-        """Take a number, or a text that is one; anything else stays in the extra."""
+        """Take a number, or a text that spells one; anything else stays in the extra."""
         found = number_of(self._rest.get(key))
         if found is not None or self._rest.get(key) is None:
             self._rest.pop(key, None)
@@ -58,9 +212,9 @@ class Fields:
         return None
 
     def issue(self, key: str) -> int | str | None:
-        """Take an issue: its number, None for none, other texts as they are.
+        """Take an issue: its number, None for 0 or empty, any other text as it is.
 
-        A number with quotes or # around it is that number, and the original stays in the extra.
+        A number with quotes or # around it is that number; the text as written then stays in the extra.
         """
         value = self._rest.get(key)
         if not isinstance(value, str):
@@ -70,17 +224,17 @@ class Fields:
             return found or None if isinstance(found, int) else None
         bare = QUOTED_ISSUE.fullmatch(value)
         if bare is None:
-            return self._odd_issue(key, value)
+            return self._issue_text(key, value)
         if bare[1] == value:
             del self._rest[key]
         return int(bare[1]) or None
 
-    def _odd_issue(self, key: str, value: str) -> str | None:
+    def _issue_text(self, key: str, value: str) -> str | None:
         if not value.strip('"'):
             if not value:
                 del self._rest[key]
             return None
-        if looks_numeric(value):  # the column would turn it into another number than it spells
+        if looks_numeric(value):  # the column would convert it to a number that it does not spell
             return None
         del self._rest[key]
         return value
@@ -97,59 +251,11 @@ class Fields:
     def epoch(self, key: str, ts: str | None) -> int | None:
         """Take seconds since 1970, or derive them from the ts text."""
         found = number_of(self._rest.get(key))
-        if found is None or abs(found) >= SIGNED_64:
+        if found is None or abs(found) > INT64_MAX:
             return epoch_of(ts)
         del self._rest[key]
         return int(found)
 
     def extra(self) -> str | None:
-        """Return all that was not taken as JSON text, None when that is nothing."""
+        """Return all that was not taken as JSON text, None if everything was."""
         return compact(self._rest) if self._rest else None
-
-
-def number_of(value: Json) -> int | float | None:
-    """Return the number that a value is or spells, None when it is none that SQLite can hold."""
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        digits = value.lstrip("-").isdigit()
-        value = int(value) if digits and len(value) <= INTEGER_DIGITS else float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if isinstance(value, float) and value.is_integer() and abs(value) < SIGNED_64:
-        return int(value)
-    if abs(value) == float("inf") or (isinstance(value, int) and not -SIGNED_64 <= value < SIGNED_64):
-        return None
-    return value
-
-
-def looks_numeric(text: str) -> bool:
-    """Tell whether a column of numbers might take the text for one (a few more do, and none fewer).
-
-    SQLite reads a text up to its first NUL, and takes the number before that for all of it.
-    """
-    try:
-        float(text.partition("\0")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def epoch_of(ts: str | None) -> int | None:
-    """Return the seconds since 1970 of an ISO 8601 text, UTC unless it says otherwise; None if it is none."""
-    if not ts:
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(ts)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return int(moment.timestamp())
-
-
-def seconds_of(duration: str | None) -> int | None:
-    """Return the seconds of a text such as "1h 15m 36s"; None if it is none."""
-    match = LONG_DURATION.fullmatch(duration or "")
-    if not match or not any(match.groups()):
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return days * 86_400 + hours * 3_600 + minutes * 60 + seconds

@@ -1,8 +1,7 @@
-"""The documents that are read: adding one is one entry in DOCUMENTS, its parser, and a table if it needs one.
+"""The documents that are read: adding one takes an entry in DOCUMENTS, its parser, and a table if it needs one.
 
-Pure: bytes in, what the tables should hold out. How that becomes changes is in
-overlap (appended lists) and here in `changes` (keyed entries); what is written
-is in documents_store.
+Pure: bytes in, rows out. `changes` here and `lists` decide what of them is new;
+`store` writes it.
 """
 
 from __future__ import annotations
@@ -13,22 +12,23 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from shipwrightd.decoding.values import DocumentError
 from shipwrightd.documents import memory as m
 from shipwrightd.documents import shipwright as p
-from shipwrightd.documents.json_text import DocumentError
-from shipwrightd.documents.parts import Keyed, Parsed, Scope
+from shipwrightd.documents.fields import Keyed, Parsed, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from shipwrightd.documents.parts import Key, Row
+    from shipwrightd.documents.fields import Key, Row
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of document: paths below the home, its parser, and the keyed entries that go when it goes.
+    """A kind of document: its paths below the home, its parser, and the keyed entries that go when the file goes.
 
-    `lists`: it has appended ones. `*` in the pattern stands for one name, which both functions are given ('' without).
+    `lists` says that it has appended lists. `*` in the pattern is one name, the argument of both functions
+    ('' for a pattern without).
     """
 
     pattern: str
@@ -37,7 +37,7 @@ class Kind:
     lists: bool = False
 
     def name_in(self, path: str) -> str | None:
-        """Return what `*` stands for in a path of this kind, None for any other path."""
+        """Return the part of the path that `*` matches, None for a path of another kind."""
         expression = re.escape(self.pattern).replace(r"\*", r"([^/.][^/]*)")
         match = re.fullmatch(expression, path)
         return "".join(match.groups()) if match else None
@@ -71,12 +71,12 @@ DOCUMENTS = (
 
 
 def kind_of(path: str) -> Kind | None:
-    """Return the kind of the document at a path below the home, None if it is none of ours."""
+    """Return the kind of the document at a path below the home, None if no such document is read."""
     return next((kind for kind in DOCUMENTS if kind.name_in(path) is not None), None)
 
 
 def parse_document(path: str, raw: bytes) -> Parsed:
-    """Take a document apart. Raises DocumentError for what is no JSON, ValueError for a path of no kind."""
+    """Parse a document. Raises DocumentError for bytes that are not JSON, ValueError for a path of no kind."""
     kind = kind_of(path)
     if kind is None:
         raise ValueError(f"{path} is not a known document")
@@ -87,7 +87,7 @@ def parse_document(path: str, raw: bytes) -> Parsed:
 
 
 def without_document(path: str) -> Parsed:
-    """Return what is left when a document is gone: no keyed entries, and nothing said of lists."""
+    """Return the parts of a document whose file is gone: keyed scopes without entries, and no lists."""
     kind = kind_of(path)
     scopes = kind.keyed(kind.name_in(path) or "") if kind else ()
     return Parsed(keyed=[Keyed(scope, {}) for scope in scopes])
@@ -113,7 +113,10 @@ class Changes:
 
 
 def changes(known: Mapping[Key, Known], found: Mapping[Key, Row], follow: Callable[[Row, Row], Row]) -> Changes:
-    """Return how the stored entries become the found ones; `follow` says what a known row turns into."""
+    """Return the changes that make the stored entries equal the found ones.
+
+    `follow` returns the row to store, given the known and the found row of an entry.
+    """
     insert, update, same = [], [], 0
     for key, row in found.items():
         stored = known.get(key)

@@ -1,60 +1,65 @@
-"""Appended lists with a cap: what was known of a list and what now stands there in, what is new out.
+"""Appended lists with a cap: which entries of a list are new, and what to remember of it. Pure.
 
-Pure. A list is a sequence of 8-byte hashes, one an entry. Its writer appends
-and keeps the last so many, thus the tail of the old list is the head of the new
-one. People edit, prune, import and restore lists too, which breaks that:
-then entries that are known by content are not taken again.
+A list is a sequence of 8-byte hashes, one an entry. Its writer appends and keeps
+the last `cap` entries, so the end of the list as last seen is the head of the list
+now. People also edit, prune, join and restore lists. Then an entry is new only
+beyond as many of its content as are remembered or stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Hashes = Sequence[bytes]
+REMEMBERED_LISTS = 4  # full lists; what left the list longer ago is looked up in the database
+UNCAPPED = 1_000  # entries a full list has, for a list without a cap
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A list as last seen; `ended`: it was since seen empty or gone, so that a new beginning is no gap."""
+    """Entries that left a list, then the list as last seen, which is the last `present` of the hashes."""
 
-    hashes: tuple[bytes, ...]
-    ended: bool = False
+    hashes: tuple[bytes, ...] = ()
+    present: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
-    """Which entries of the found list are new, by index in its order.
+def new_entries(known: Remembered, found: Hashes, cap: int, stored: Callable[[], Counter[bytes]]) -> tuple[int, ...]:
+    """Return the indices of the found entries that are new.
 
-    `sure` says that they follow the known ones. When not, the list was edited or
-    replaced: an entry may be known from longer ago than what is remembered.
-    `torn_off` says that nothing remembered is in the found list.
+    If the list now begins with the end of what is remembered, what follows was appended,
+    provided that it is unknown, or nothing ever left the list, or the list is full and it
+    equals only entries of the list as last seen, which the cap removed just now. Otherwise
+    someone changed the list: of each content as many are known as are remembered, or as
+    `stored` counts in the database, and of equal entries the last ones are new.
     """
+    length = overlap(known.hashes, found)
+    rest = found[length:]
+    if not rest:
+        return ()
+    is_full = 0 < cap <= len(found)
+    may_return = known.hashes[: len(known.hashes) - known.present] if is_full else known.hashes
+    if length and (length == len(known.hashes) or set(may_return).isdisjoint(rest)):
+        return tuple(range(length, len(found)))
+    return surplus(Counter(known.hashes) | stored(), found)
 
-    new: tuple[int, ...]
-    sure: bool = True
-    torn_off: bool = False
+
+def remember(known: Remembered, found: Hashes, cap: int) -> Remembered:
+    """Return what to remember once the new entries of the found list are stored."""
+    present = Counter(found)
+    left = []
+    for item in reversed(known.hashes):
+        present[item] -= 1
+        if present[item] < 0:
+            left.append(item)
+    room = (REMEMBERED_LISTS - 1) * max(cap or UNCAPPED, len(found))
+    return Remembered((*reversed(left[:room]), *found), len(found))
 
 
-def added(known: Hashes, found: Hashes, cap: int) -> Added:
-    """Return what the found list adds to the known one.
-
-    The longest overlap of the known tail with the found head decides, as long as the
-    entries after it are unknown, or nothing fell off the head, or the list is full.
-    An overlap without that is chance (a repeated entry at both ends of an edited list).
-    """
-    length = overlap(known, found)
-    rest = range(length, len(found))
-    if not known or not rest:
-        return Added(tuple(rest))
-    seen = set(known)
-    repeats = any(found[i] in seen for i in rest)
-    if length and (not repeats or length == len(known) or 0 < cap <= len(found)):
-        return Added(tuple(rest))
-    if not repeats:
-        return Added(tuple(rest), sure=False, torn_off=True)
-    return Added(surplus(known, found), sure=False)
+def is_gap(known: Remembered, found: Hashes, new: Sequence[int]) -> bool:
+    """Return whether entries between the list as last seen and the found one may be missing."""
+    return known.present > 0 and 0 < len(found) == len(new)
 
 
 def overlap(known: Hashes, found: Hashes) -> int:
@@ -76,25 +81,12 @@ def overlap(known: Hashes, found: Hashes) -> int:
     return length
 
 
-def surplus(known: Hashes, found: Hashes) -> tuple[int, ...]:
-    """Return the indices of found entries beyond as many equal ones as are known."""
-    left = Counter(known)
+def surplus(known: Counter[bytes], found: Hashes) -> tuple[int, ...]:
+    """Return the indices of the found entries beyond as many equal ones as are known."""
+    left = known.copy()
     new = []
     for i, item in enumerate(found):
         left[item] -= 1
         if left[item] < 0:
             new.append(i)
     return tuple(new)
-
-
-def remember(known: Remembered, found: Hashes, new: Sequence[int]) -> Remembered:
-    """Return what to remember once the new entries are stored.
-
-    A list that only lost entries (emptied, cut, an older copy) is remembered as it was:
-    what left it may return, and is not new then.
-    """
-    if not found:
-        return Remembered(known.hashes, ended=True)
-    if not new and known.hashes and len(found) <= len(known.hashes):
-        return Remembered(known.hashes)
-    return Remembered(tuple(found))

@@ -1,4 +1,4 @@
-"""The files below memory/: their bytes, and the folder they are in, to rows. Pure.
+"""Parsers of the files below memory/: bytes and the name of their folder to rows. Pure.
 
 A keyed row is root_cause, fix, stage, frequency, seen_count, frequency_base,
 first_seen, last_seen, extra; its key is section and pattern. A row of a list is
@@ -7,15 +7,20 @@ pattern, first_seen, last_seen, extra.
 
 from __future__ import annotations
 
-from shipwrightd.documents.fields import Fields, epoch_of
-from shipwrightd.documents.json_text import Json, compact
-from shipwrightd.documents.parts import Item, KeyedRow, Parsed, Row, Scope, Stamped, Value
+from typing import TYPE_CHECKING
+
+from shipwrightd.decoding.values import compact, epoch_of
+from shipwrightd.documents.fields import Fields, Item, KeyedRow, ListRow, Parsed, Row, Scope, Value
+
+if TYPE_CHECKING:
+    from shipwrightd.decoding.values import Json
+
 
 GLOBAL = "global"
 KNOWN_ISSUES = "known_issues"
 DECISIONS_CAP = 100
 LEARNINGS_CAP = 50
-FREQUENCY, SEEN_COUNT, BASE, FIRST_SEEN, LAST_SEEN = 3, 4, 5, 6, 7  # places in a keyed row
+FREQUENCY, SEEN_COUNT, BASE, FIRST_SEEN, LAST_SEEN = 3, 4, 5, 6, 7  # indices in a keyed row
 
 
 def memory(repo: str, entry_type: str) -> Scope:
@@ -24,15 +29,15 @@ def memory(repo: str, entry_type: str) -> Scope:
 
 
 def plain_row(first_seen: Value, last_seen: Value, extra: Value) -> Row:
-    """Return a keyed row of what is no failure."""
+    """Return a keyed row of an entry that is not a failure."""
     return (None, None, None, None, None, None, first_seen, last_seen, extra)
 
 
 def failures(raw: bytes, repo: str) -> Parsed:
     """Parse memory/<hash>/failures.json."""
     parsed = Parsed()
-    whole = parsed.whole(raw)
-    if whole and (values := parsed.part(whole, "failures")) is not None:
+    document = parsed.parse_object(raw)
+    if document and (values := parsed.list_in(document, "failures")) is not None:
         parsed.add_keyed(memory(repo, "failure"), "failures", values, failure)
     return parsed
 
@@ -52,12 +57,12 @@ def failure(value: Json, _position: int) -> Item:
 
 
 def follow(known: Row, found: Row) -> Row:
-    """Return the row to store when an entry that is known as `known` now reads `found`.
+    """Return the row to store for a keyed entry, given its stored and its found row.
 
-    What was seen first stays. A failure's count starts over when it was pruned and then
-    seen again, which shows as a later last_seen without a higher count, because within
-    one life each sighting raises the count. Then the earlier life goes into the base.
-    The total never goes down (an older copy of the file may be put back).
+    `first_seen` never changes. A failure's count starts over when Shipwright pruned it and saw
+    it again, which shows as a later last_seen without a higher count, because otherwise each
+    sighting raises the count. Then the count before is added to the base. The total never
+    decreases (an older copy of the file may be put back).
     """
     row = list(found)
     row[FIRST_SEEN] = known[FIRST_SEEN] if known[FIRST_SEEN] is not None else found[FIRST_SEEN]
@@ -72,41 +77,41 @@ def follow(known: Row, found: Row) -> Row:
 
 
 def count(row: Row) -> int:
-    """Return how often a failure was seen, 0 when the file does not say it in a whole number."""
+    """Return how often a failure was seen, 0 if the file has no whole number for it."""
     seen = row[SEEN_COUNT]
     return seen if isinstance(seen, int) else 0
 
 
 def is_later(known: Value, found: Value) -> bool:
-    """Tell whether the second of two UTC texts is the later one."""
+    """Return whether the second of two UTC texts is the later one."""
     return isinstance(known, str) and isinstance(found, str) and found > known
 
 
 def decisions(raw: bytes, repo: str) -> Parsed:
     """Parse memory/<hash>/decisions.json."""
     parsed = Parsed()
-    whole = parsed.whole(raw)
-    if whole and (values := parsed.part(whole, "decisions")) is not None:
+    document = parsed.parse_object(raw)
+    if document and (values := parsed.list_in(document, "decisions")) is not None:
         parsed.add_list("decisions", memory(repo, "decision"), values, DECISIONS_CAP, to_row=decision)
     return parsed
 
 
-def decision(value: dict[str, Json]) -> Stamped:
+def decision(value: dict[str, Json]) -> ListRow:
     """Return a decision's list row: its pattern is the summary."""
     f = Fields(value)
     at = f.text("recorded_at")
-    return Stamped((f.text("summary"), at, at, f.extra()), epoch_of(at))
+    return ListRow((f.text("summary"), at, at, f.extra()), epoch_of(at))
 
 
 def patterns(raw: bytes, repo: str) -> Parsed:
     """Parse memory/<hash>/patterns.json: each section by its name, each known issue by its text."""
     parsed = Parsed()
-    whole = parsed.whole(raw)
-    if whole is None:
+    document = parsed.parse_object(raw)
+    if document is None:
         return parsed
-    issues = parsed.part(whole, KNOWN_ISSUES) or []
-    captured = Fields(whole).text("captured_at")
-    sections: list[Json] = [{key: item} for key, item in whole.items() if key not in (KNOWN_ISSUES, "captured_at")]
+    issues = parsed.list_in(document, KNOWN_ISSUES) or []
+    captured = Fields(document).text("captured_at")
+    sections: list[Json] = [{key: item} for key, item in document.items() if key not in (KNOWN_ISSUES, "captured_at")]
 
     def item(value: Json, _position: int) -> Item:
         if isinstance(value, str):
@@ -120,7 +125,7 @@ def patterns(raw: bytes, repo: str) -> Parsed:
 
 
 def section(value: dict[str, Json], at: str | None) -> KeyedRow:
-    """Return the keyed row of an object with one field; what is no object itself is kept under "value"."""
+    """Return the keyed row of an object with one field; a value that is not an object is kept under "value"."""
     key, inner = next(iter(value.items()))
     extra = compact(inner if isinstance(inner, dict) else {"value": inner})
     return KeyedRow(("", key), plain_row(at, at, extra), epoch_of(at))
@@ -129,25 +134,25 @@ def section(value: dict[str, Json], at: str | None) -> KeyedRow:
 def bootstrap(raw: bytes, _name: str) -> Parsed:
     """Parse memory/patterns.json, beside the folders: one pattern "project" of all repositories."""
     parsed = Parsed()
-    if (whole := parsed.whole(raw)) is not None:
-        f = Fields(whole)
+    if (document := parsed.parse_object(raw)) is not None:
+        f = Fields(document)
         at = f.text("detected_at")
         item = KeyedRow(("", "project"), plain_row(at, at, f.extra()), epoch_of(at))
-        parsed.add_keyed(memory(GLOBAL, "pattern"), "patterns", [whole], lambda *_: item)
+        parsed.add_keyed(memory(GLOBAL, "pattern"), "patterns", [document], lambda *_: item)
     return parsed
 
 
 def baselines(raw: bytes, repo: str) -> Parsed:
     """Parse memory/<hash>/metrics.json."""
     parsed = Parsed()
-    whole = parsed.whole(raw)
-    if whole is None or whole.get("baselines") is None:
+    document = parsed.parse_object(raw)
+    if document is None or document.get("baselines") is None:
         return parsed
-    found = whole["baselines"]
+    found = document["baselines"]
     if not isinstance(found, dict):
         parsed.reject("baselines is not an object", found)
         return parsed
-    at = Fields(whole).text("last_updated")
+    at = Fields(document).text("last_updated")
 
     def item(value: Json, _position: int) -> Item:
         key, inner = next(iter(value.items())) if isinstance(value, dict) else ("", None)
@@ -159,10 +164,10 @@ def baselines(raw: bytes, repo: str) -> Parsed:
 
 
 def architecture(raw: bytes, repo: str) -> Parsed:
-    """Parse memory/<hash>/architecture.json, a model's work: each field is a section, whatever it holds."""
+    """Parse memory/<hash>/architecture.json, written by a model: each field is a section, whatever its value."""
     parsed = Parsed()
-    if (whole := parsed.whole(raw)) is not None:
-        sections: list[Json] = [{key: {"value": inner}} for key, inner in whole.items()]
+    if (document := parsed.parse_object(raw)) is not None:
+        sections: list[Json] = [{key: {"value": inner}} for key, inner in document.items()]
 
         def item(value: Json, _position: int) -> Item:
             return section(value, None) if isinstance(value, dict) else "section is not an object"
@@ -174,12 +179,12 @@ def architecture(raw: bytes, repo: str) -> Parsed:
 def global_memory(raw: bytes, _name: str) -> Parsed:
     """Parse memory/global.json."""
     parsed = Parsed()
-    whole = parsed.whole(raw)
-    if whole is None:
+    document = parsed.parse_object(raw)
+    if document is None:
         return parsed
-    if (values := parsed.part(whole, "common_patterns")) is not None:
+    if (values := parsed.list_in(document, "common_patterns")) is not None:
         parsed.add_keyed(memory(GLOBAL, "global_pattern"), "common_patterns", values, global_pattern)
-    if (values := parsed.part(whole, "cross_repo_learnings")) is not None:
+    if (values := parsed.list_in(document, "cross_repo_learnings")) is not None:
         scope = memory(GLOBAL, "learning")
         parsed.add_list("cross_repo_learnings", scope, values, LEARNINGS_CAP, to_row=learning)
     return parsed
@@ -196,8 +201,8 @@ def global_pattern(value: Json, _position: int) -> Item:
     return KeyedRow(("", pattern), plain_row(at, at, f.extra()), epoch_of(at))
 
 
-def learning(value: dict[str, Json]) -> Stamped:
+def learning(value: dict[str, Json]) -> ListRow:
     """Return a learning's list row: its pattern is the type."""
     f = Fields(value)
     at = f.text("captured_at")
-    return Stamped((f.text("type"), at, at, f.extra()), epoch_of(at))
+    return ListRow((f.text("type"), at, at, f.extra()), epoch_of(at))

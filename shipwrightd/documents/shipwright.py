@@ -1,35 +1,39 @@
-"""One function a kind of document: its bytes, and the part of its path that varies, to rows. Pure.
+"""Parsers of the documents beside memory/: bytes and the varying part of the path to rows. Pure.
 
-Columns are given in the order of the tuples named *_COLUMNS; the statements in
-documents_store use the same order.
+Rows are in the column order of `statements`.
 """
 
 from __future__ import annotations
 
-from shipwrightd.documents.fields import Fields, epoch_of, seconds_of
-from shipwrightd.documents.json_text import SIGNED_64, Json, decode, decode_sequence, entry_hash
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from shipwrightd.decoding.values import INT64_MAX, entry_hash, epoch_of, parse_json, parse_sequence, seconds_of
+from shipwrightd.documents.fields import Fields, Item, KeyedRow, ListRow, Parsed, Scope
 from shipwrightd.documents.lists import surplus
-from shipwrightd.documents.parts import Item, KeyedRow, Parsed, Scope, Stamped
+
+if TYPE_CHECKING:
+    from shipwrightd.decoding.values import Json
 
 COSTS_CAP = 1_000
 OUTCOMES_CAP = 500
 COMPLETED_CAP = 500
 FAILURE_HISTORY_CAP = 100
 NO_CAP = 0
-OF_RECORDING = ("outcomes", "summary")  # what recording an outcome adds to every value of the file
+RECORDED = ("outcomes", "summary")  # fields that recording an outcome adds to every object of the file
 
 
 def costs(raw: bytes, _name: str) -> Parsed:
     """Parse costs.json."""
     parsed = Parsed()
-    whole = parsed.whole(raw)
-    entries = parsed.part(whole, "entries") if whole else None
+    document = parsed.parse_object(raw)
+    entries = parsed.list_in(document, "entries") if document else None
     if entries is not None:
         parsed.add_list("entries", Scope("cost_entries"), entries, COSTS_CAP, to_row=cost)
     return parsed
 
 
-def cost(value: dict[str, Json]) -> Stamped:
+def cost(value: dict[str, Json]) -> ListRow:
     """Return input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra."""
     f = Fields(value)
     ts = f.text("ts")
@@ -45,42 +49,42 @@ def cost(value: dict[str, Json]) -> Stamped:
         epoch,
         f.extra(),
     )
-    return Stamped(row, epoch)
+    return ListRow(row, epoch)
 
 
 def budget(raw: bytes, _name: str) -> Parsed:
     """Parse budget.json: one row of daily_budget_usd, enabled, extra."""
     parsed = Parsed()
-    if (whole := parsed.whole(raw)) is not None:
-        f = Fields(whole)
+    if (document := parsed.parse_object(raw)) is not None:
+        f = Fields(document)
         row = (f.number("daily_budget_usd"), f.flag("enabled"), f.extra())
-        parsed.add_keyed(Scope("budgets"), "budget", [whole], lambda *_: KeyedRow(("daily",), row))
+        parsed.add_keyed(Scope("budgets"), "budget", [document], lambda *_: KeyedRow(("daily",), row))
     return parsed
 
 
 def cost_outcomes(raw: bytes, _name: str) -> Parsed:
     """Parse cost-outcomes.json, a sequence of objects.
 
-    Recording an outcome adds it to every object, so the one list is that of the
-    first object and what later ones hold beyond it. All else an object holds is
-    what a pipeline appended.
+    Recording an outcome adds it to every object, so the list of outcomes is that of
+    the first object and the entries that later ones have beyond it. All other fields
+    of an object are what a pipeline appended.
     """
     parsed = Parsed()
-    found = decode_sequence(raw)
+    found = parse_sequence(raw)
     for fragment in found.fragments:
         parsed.reject("neither an object nor part of one", fragment)
-    lists = [part for value in found.values if (part := parsed.part(value, "outcomes")) is not None]
+    lists = [part for value in found.values if (part := parsed.list_in(value, "outcomes")) is not None]
     if lists:
         entries = merged(lists)
         parsed.add_list("outcomes", Scope("cost_outcomes", ("outcome",)), entries, OUTCOMES_CAP, to_row=outcome)
-    appended = [{key: item for key, item in value.items() if key not in OF_RECORDING} for value in found.values]
+    appended = [{key: item for key, item in value.items() if key not in RECORDED} for value in found.values]
     pipelines: list[Json] = [rest for rest in appended if rest]
     parsed.add_list("pipelines", Scope("cost_outcomes", ("pipeline",)), pipelines, NO_CAP, to_row=pipeline_outcome)
     return parsed
 
 
 def merged(lists: list[list[Json]]) -> list[Json]:
-    """Return the first of the longest lists, and after it what the others hold beyond it."""
+    """Return the first of the longest lists, followed by the entries that the others have beyond it."""
     longest = max(lists, key=len)
     result = list(longest)
     hashes = [entry_hash(item) for item in longest]
@@ -88,34 +92,34 @@ def merged(lists: list[list[Json]]) -> list[Json]:
         if other is longest:
             continue
         theirs = [entry_hash(item) for item in other]
-        beyond = surplus(hashes, theirs)
+        beyond = surplus(Counter(hashes), theirs)
         result += [other[i] for i in beyond]
         hashes += [theirs[i] for i in beyond]
     return result
 
 
-def outcome(value: dict[str, Json]) -> Stamped:
+def outcome(value: dict[str, Json]) -> ListRow:
     """Return pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra."""
+    return _outcome(value, "cost_usd")
+
+
+def pipeline_outcome(value: dict[str, Json]) -> ListRow:
+    """Return the columns of `outcome` for an object that a pipeline appended."""
+    return _outcome(value, "cost")
+
+
+def _outcome(value: dict[str, Json], cost_key: str) -> ListRow:
     f = Fields(value)
     ts = f.text("ts")
     epoch = f.epoch("ts_epoch", ts)
-    head = (f.text("pipeline_id"), f.issue("issue"), f.number("cost_usd"), f.flag("success"))
-    return Stamped((*head, f.text("model"), f.bare_text("template"), ts, epoch, f.extra()), epoch)
-
-
-def pipeline_outcome(value: dict[str, Json]) -> Stamped:
-    """Return what outcome does, for an object that a pipeline appended."""
-    f = Fields(value)
-    ts = f.text("ts")
-    epoch = f.epoch("ts_epoch", ts)
-    head = (f.text("pipeline_id"), f.issue("issue"), f.number("cost"), f.flag("success"))
-    return Stamped((*head, f.text("model"), f.bare_text("template"), ts, epoch, f.extra()), epoch)
+    head = (f.text("pipeline_id"), f.issue("issue"), f.number(cost_key), f.flag("success"))
+    return ListRow((*head, f.text("model"), f.bare_text("template"), ts, epoch, f.extra()), epoch)
 
 
 def registry(raw: bytes, _name: str) -> Parsed:
     """Parse developer-registry.json."""
     parsed = Parsed()
-    value = decode(raw)
+    value = parse_json(raw)
     if isinstance(value, list):
         parsed.add_keyed(Scope("sessions"), "registry", value, developer)
     else:
@@ -140,37 +144,37 @@ def developer(value: Json, _position: int) -> Item:
         f.number("daemon_pid"),
     )
     row = (name, machine, *about, f.json("active_jobs"), f.json("queued"), f.extra())
-    seen = int(heartbeat // 1_000) if heartbeat and abs(heartbeat) < SIGNED_64 else None
+    seen = int(heartbeat // 1_000) if heartbeat and abs(heartbeat) <= INT64_MAX else None
     return KeyedRow((f"{name}@{machine}",), row, seen)
 
 
 def heartbeat(raw: bytes, name: str) -> Parsed:
     """Parse heartbeats/<job>.json: one row of pid, issue, stage, iteration, ..., updated_epoch, extra."""
     parsed = Parsed()
-    if (whole := parsed.whole(raw)) is not None:
-        f = Fields(whole)
+    if (document := parsed.parse_object(raw)) is not None:
+        f = Fields(document)
         updated = f.text("updated_at")
         epoch = epoch_of(updated)
         head = (f.number("pid"), f.issue("issue"), f.text("stage"), f.number("iteration"))
         load = (f.number("memory_mb"), f.number("cpu_pct"), f.text("last_activity"))
         item = KeyedRow((name,), (*head, *load, updated, epoch, f.extra()), epoch)
-        parsed.add_keyed(Scope("heartbeats", (name,)), "heartbeat", [whole], lambda *_: item)
+        parsed.add_keyed(Scope("heartbeats", (name,)), "heartbeat", [document], lambda *_: item)
     return parsed
 
 
 def daemon_state(raw: bytes, _name: str) -> Parsed:
-    """Parse daemon-state.json: the daemon, its jobs, queue and titles, and what it has finished."""
+    """Parse daemon-state.json: the daemon, its jobs, queue and titles, completed jobs and failures."""
     parsed = Parsed()
-    whole = parsed.whole(raw)
-    if whole is None:
+    document = parsed.parse_object(raw)
+    if document is None:
         return parsed
-    rest = dict(whole)
+    rest = dict(document)
     for name, table, to_item in (("active_jobs", "daemon_jobs", job), ("queued", "daemon_queue", queued)):
-        if (values := parsed.part(rest, name)) is not None:
+        if (values := parsed.list_in(rest, name)) is not None:
             parsed.add_keyed(Scope(table), name, values, to_item)
-    if (done := parsed.part(rest, "completed")) is not None:
+    if (done := parsed.list_in(rest, "completed")) is not None:
         parsed.add_list("completed", Scope("daemon_completed"), done, COMPLETED_CAP, to_row=completed)
-    if (failed := parsed.part(rest, "failure_history")) is not None:
+    if (failed := parsed.list_in(rest, "failure_history")) is not None:
         scope = Scope("daemon_failures")
         parsed.add_list("failure_history", scope, failed, FAILURE_HISTORY_CAP, to_row=daemon_failure)
     if isinstance(titles := rest.get("titles"), dict):
@@ -180,7 +184,7 @@ def daemon_state(raw: bytes, _name: str) -> Parsed:
         rest.pop(name, None)
     f = Fields(rest)
     row = (f.number("pid"), f.text("started_at"), f.text("last_poll"), f.json("config"), f.extra())
-    parsed.add_keyed(Scope("daemon_state"), "daemon", [whole], lambda *_: KeyedRow(("daemon",), row))
+    parsed.add_keyed(Scope("daemon_state"), "daemon", [document], lambda *_: KeyedRow(("daemon",), row))
     return parsed
 
 
@@ -210,19 +214,19 @@ def title(value: Json, _position: int) -> Item:
     return KeyedRow((key,), (text, None)) if isinstance(text, str) else "title is not a text"
 
 
-def completed(value: dict[str, Json]) -> Stamped:
+def completed(value: dict[str, Json]) -> ListRow:
     """Return issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra."""
     f = Fields(value)
     at = f.text("completed_at")
     epoch = epoch_of(at)
     head = (f.issue("issue"), f.text("result"), f.number("exit_code"))
     duration = f.text("duration")
-    return Stamped((*head, duration, seconds_of(duration), at, epoch, f.extra()), epoch)
+    return ListRow((*head, duration, seconds_of(duration), at, epoch, f.extra()), epoch)
 
 
-def daemon_failure(value: dict[str, Json]) -> Stamped:
+def daemon_failure(value: dict[str, Json]) -> ListRow:
     """Return ts, ts_epoch, class, extra."""
     f = Fields(value)
     ts = f.text("ts")
     epoch = f.epoch("ts_epoch", ts)
-    return Stamped((ts, epoch, f.text("class"), f.extra()), epoch)
+    return ListRow((ts, epoch, f.text("class"), f.extra()), epoch)

@@ -1,7 +1,4 @@
-"""Files replaced in place: one whole, undisturbed copy of the bytes, or the reason why there is none.
-
-Nothing here knows what the bytes mean or what was stored of them.
-"""
+"""Read a file that is replaced in place: all its bytes from one moment, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ FRESH_NS = 2_000_000_000  # two writes within a file system's clock tick (up to 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What stat says of a file; a change of content changes it, apart from writes within one clock tick."""
+    """The part of a stat result that changes with the content, apart from writes within one clock tick."""
 
     device: int
     inode: int
@@ -31,10 +28,10 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All bytes of the file as they stood at one moment.
+    """All bytes of the file at one moment.
 
-    `signature` is what to pass to the next look. It is None when the file was
-    changed so shortly before that a change after our reading could leave no trace.
+    Pass `signature` to the next `read_document`. It is None if the file changed so shortly
+    before that a change after our reading could leave no trace.
     """
 
     raw: bytes
@@ -43,49 +40,49 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The file is the one that carried the signature."""
+    """The file has the known signature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Nothing is at the path."""
+    """There is no file at the path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """The file changed while it was read; a later look will do."""
+    """The file changed while it was read; try again later."""
 
 
-Look = Document | Unchanged | Missing | Torn
+Read = Document | Unchanged | Missing | Torn
 
 
 def signature_of(info: os.stat_result) -> Signature:
-    """Return the part of a stat result that tells one version of a file from another."""
+    """Return the signature of a stat result."""
     return Signature(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
-def look(path: Path, known: Signature | None, *, now_ns: int) -> Look:
-    """Return the document unless it carries the known signature; a quiet file costs one stat.
+def read_document(path: Path, known: Signature | None, *, now_ns: int) -> Read:
+    """Return the document unless it has the known signature; an unchanged file costs one stat.
 
-    Symlinks are followed. `now_ns` is the wall clock. Raises OSError for what cannot be
+    Follows symlinks. `now_ns` is the wall clock. Raises OSError for a file that cannot be
     read: no permission, a folder, a pipe or a device, more than MAX_BYTES.
     """
     try:
         found = path.stat()
-        refuse(path, found)
+        _refuse(path, found)
         if signature_of(found) == known:
             return Unchanged()
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
         return Missing()
     try:
-        return read_whole(path, fd, now_ns=now_ns)
+        return read_open(path, fd, now_ns=now_ns)
     finally:
         os.close(fd)
 
 
-def refuse(path: Path, info: os.stat_result) -> None:
-    """Raise OSError for what is no regular file or larger than MAX_BYTES."""
+def _refuse(path: Path, info: os.stat_result) -> None:
+    """Raise OSError for anything but a regular file of at most MAX_BYTES."""
     if stat.S_ISDIR(info.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     if not stat.S_ISREG(info.st_mode):
@@ -94,16 +91,16 @@ def refuse(path: Path, info: os.stat_result) -> None:
         raise OSError(errno.EFBIG, f"is larger than {MAX_BYTES} bytes", str(path))
 
 
-def read_whole(path: Path, fd: int, *, now_ns: int) -> Document | Torn:
-    """Read the open file to its end; Torn unless it stood still and is still what the path names.
+def read_open(path: Path, fd: int, *, now_ns: int) -> Document | Torn:
+    """Read the open file to its end; Torn if it changed meanwhile or is no longer the file at the path.
 
-    A writer in the middle of one write() moves no time stamp, so a prefix may pass as still
-    (it does not parse); its stamps are fresh then, thus the next look reads again.
+    A writer in the middle of one write() moves no time stamp, so a prefix may pass as unchanged
+    (it does not parse); its time stamps are fresh then, so the next call reads again.
     """
     info = os.fstat(fd)
-    refuse(path, info)
+    _refuse(path, info)
     before = signature_of(info)
-    raw = read_bytes(fd, before.size)
+    raw = _read_bytes(fd, before.size)
     try:
         still = signature_of(os.fstat(fd)) == before == signature_of(path.stat())
     except FileNotFoundError:
@@ -114,10 +111,10 @@ def read_whole(path: Path, fd: int, *, now_ns: int) -> Document | Torn:
     return Document(raw, None if fresh else before)
 
 
-def read_bytes(fd: int, size: int) -> bytes:
-    """Return what the file holds, at most one byte more than `size`."""
+def _read_bytes(fd: int, size: int) -> bytes:
+    """Return the content of the file, at most one byte more than `size`."""
     parts = []
-    left = size + 1  # the one more shows that it grew
+    left = size + 1  # one more shows that it grew
     while left > 0 and (part := os.read(fd, left)):
         parts.append(part)
         left -= len(part)

@@ -1,8 +1,8 @@
-"""The statements for the tables of documents, whole. Who runs them is documents_store.
+"""The SQL statements for the tables of documents; `store` runs them.
 
-Keyed tables: `load` gives id, key, columns, present; `insert` takes scope, key,
-columns; `update` columns, id; `gone` id. Lists: `insert` and `count` (how many
-rows say exactly this) take scope, columns; `load` gives the columns in order.
+Keyed tables: `load` returns id, key, columns, present; `insert` takes scope, key,
+columns; `update` columns, id; `gone` id. Lists: `insert` takes scope, columns;
+`load` returns the columns of all rows, in the order of the list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shipwrightd.documents.memory import follow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shipwrightd.documents.parts import Row
+    from shipwrightd.documents.fields import Row
 
 CHECKPOINT = "SELECT digest, entries FROM checkpoints WHERE source = ?"
 PRESENT_DOCUMENTS = "SELECT source FROM checkpoints WHERE kind = 'document' AND digest IS NOT NULL ORDER BY source"
@@ -39,13 +39,12 @@ class ListTable:
     """The statements for an appended list."""
 
     insert: str
-    count: str
     load: str
 
 
 @dataclass(frozen=True, slots=True)
 class KeyedTable:
-    """The statements for keyed entries, the length of a key, and what a known row turns into."""
+    """The statements for keyed entries, the columns of a key, and the row that a stored and a found one become."""
 
     load: str
     insert: str
@@ -61,10 +60,6 @@ LIST_TABLES = {
 INSERT INTO cost_entries
 (input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra, origin)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'costs.json')""",
-        count="""
-SELECT count(*) FROM cost_entries
-WHERE input_tokens IS ? AND output_tokens IS ? AND model IS ? AND stage IS ? AND issue IS ? AND cost_usd IS ?
-AND ts IS ? AND ts_epoch IS ? AND extra IS ? AND origin = 'costs.json'""",
         load="""
 SELECT input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra
 FROM cost_entries WHERE origin = 'costs.json' ORDER BY id""",
@@ -73,10 +68,6 @@ FROM cost_entries WHERE origin = 'costs.json' ORDER BY id""",
         insert="""
 INSERT INTO cost_outcomes (kind, pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        count="""
-SELECT count(*) FROM cost_outcomes
-WHERE kind = ? AND pipeline_id IS ? AND issue IS ? AND cost_usd IS ? AND success IS ? AND model IS ?
-AND template IS ? AND ts IS ? AND ts_epoch IS ? AND extra IS ?""",
         load="""
 SELECT pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra
 FROM cost_outcomes WHERE kind = ? ORDER BY id""",
@@ -86,28 +77,18 @@ FROM cost_outcomes WHERE kind = ? ORDER BY id""",
 INSERT INTO daemon_completed
 (issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-        count="""
-SELECT count(*) FROM daemon_completed
-WHERE issue IS ? AND result IS ? AND exit_code IS ? AND duration IS ? AND duration_s IS ?
-AND completed_at IS ? AND completed_epoch IS ? AND extra IS ?""",
         load="""
 SELECT issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra
 FROM daemon_completed ORDER BY id""",
     ),
     "daemon_failures": ListTable(
         insert="INSERT INTO daemon_failures (ts, ts_epoch, class, extra) VALUES (?, ?, ?, ?)",
-        count="""
-SELECT count(*) FROM daemon_failures WHERE ts IS ? AND ts_epoch IS ? AND class IS ? AND extra IS ?""",
         load="SELECT ts, ts_epoch, class, extra FROM daemon_failures ORDER BY id",
     ),
     "memory_entries": ListTable(
         insert="""
 INSERT INTO memory_entries (repo_hash, entry_type, pattern, first_seen, last_seen, extra)
 VALUES (?, ?, ?, ?, ?, ?)""",
-        count="""
-SELECT count(*) FROM memory_entries
-WHERE repo_hash = ? AND entry_type = ?
-AND pattern IS ? AND first_seen IS ? AND last_seen IS ? AND extra IS ?""",
         load="""
 SELECT pattern, first_seen, last_seen, extra
 FROM memory_entries WHERE repo_hash = ? AND entry_type = ? ORDER BY id""",
@@ -195,7 +176,7 @@ UPDATE daemon_queue SET issue = ?, repo = ?, position = ?, extra = ?, present = 
 SELECT id, id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at,
     updated_epoch, extra, present
 FROM heartbeats WHERE id = ?""",
-        # ?1 is the scope, which is the key once more
+        # ?1 is the scope, which equals the key
         insert="""
 INSERT INTO heartbeats (id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at,
     updated_epoch, extra)

@@ -1,43 +1,43 @@
-"""What a document says, put into the tables together with its checkpoint.
+"""Write what changed in a document, together with its checkpoint, and verify a document against the tables.
 
-Every function that writes expects the caller's transaction. The statements of
-each table stand in documents_sql, in the column order of its parser.
+Every function that writes expects the caller's transaction. `statements` has the
+SQL of each table, in the column order of its parser.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from shipwrightd.documents.json_text import HASH_BYTES, DocumentError
-from shipwrightd.documents.kinds import Known, changes, parse_document, without_document
-from shipwrightd.documents.lists import Added, Remembered, added, remember
-from shipwrightd.documents.parts import Bad, Entry
-from shipwrightd.documents.statements import CHECKPOINT, KEYED_TABLES, LIST_TABLES, MOVE_CHECKPOINT, PRESENT_DOCUMENTS
 from shipwrightd.decoding.rows import Quarantined
+from shipwrightd.decoding.values import HASH_BYTES, DocumentError
+from shipwrightd.documents.fields import Bad, Entry, Keyed, List, Parsed, Scope
+from shipwrightd.documents.kinds import Known, changes, parse_document, without_document
+from shipwrightd.documents.lists import Remembered, is_gap, new_entries, remember
+from shipwrightd.documents.statements import CHECKPOINT, KEYED_TABLES, LIST_TABLES, MOVE_CHECKPOINT, PRESENT_DOCUMENTS
 from shipwrightd.journals.store import add_gap, add_quarantine
 from shipwrightd.projections import project_costs
 
 if TYPE_CHECKING:
     import apsw
 
-    from shipwrightd.documents.parts import Key, Keyed, List, Parsed, Scope
+    from shipwrightd.documents.fields import Key, Row
 
 COSTS = "cost_entries"
-BAD = "!"  # under this name the marks of a document's bad elements are remembered
-RAW_BYTES = 64 << 10  # how much of a bad element is kept; `length` tells its size
+BAD = "!"  # the name under which the hashes of a document's bad elements are remembered
+RAW_BYTES = 64 << 10  # how much of a bad element is kept; `length` is its size
 DIGEST_BYTES = 16
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a look at a document came to.
+    """What storing a document changed.
 
-    `records` counts new rows, `changed` known rows that were written again (also those marked
+    `records` counts new rows, `changed` stored rows that were updated (also those marked
     as gone or back), `known` entries of the document that needed nothing. With `error` nothing
-    was written: the bytes are no JSON, be it torn or broken.
+    was written: the bytes are not JSON, half written or broken.
     """
 
     records: int = 0
@@ -50,33 +50,23 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a checkpoint keeps of a document's elements."""
+    """What a checkpoint remembers of a document's elements: its lists by name, and hashes of the bad ones."""
 
     lists: dict[str, Remembered]
-    bad: frozenset[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at one document: where what comes of it is written and counted."""
-
-    db: apsw.Connection
-    path: str
-    now: str
-    outcome: Outcome
+    bad: frozenset[bytes] = frozenset()
 
 
 def known_documents(db: apsw.Connection) -> list[str]:
-    """Return the paths of the documents that were there when last looked at."""
+    """Return the paths of the documents that existed when they were last read."""
     return [path for (path,) in db.execute(PRESENT_DOCUMENTS)]
 
 
 def ingest_document(
     db: apsw.Connection, path: str, raw: bytes | None, *, now: str, confirmed_missing: bool = False
 ) -> Outcome:
-    """Bring the tables in line with a document, inside the caller's transaction.
+    """Store what changed in a document, inside the caller's transaction.
 
-    `path` is below the home, `raw` is None when nothing is there: that counts once it is
+    `path` is below the home. `raw` is None if there is no file, which counts only once it is
     confirmed. Bytes that were stored before cost one SELECT and write nothing.
     """
     if raw is None and not confirmed_missing:
@@ -88,80 +78,83 @@ def ingest_document(
     memory = unpack(packed)
     if raw is None:
         parsed = without_document(path)
-        memory = Memory({name: replace(known, ended=True) for name, known in memory.lists.items()}, frozenset())
+        memory = Memory({name: Remembered(known.hashes) for name, known in memory.lists.items()})
     else:
         try:
             parsed = parse_document(path, raw)
         except DocumentError as error:
             return Outcome(error=str(error))
-    look = Look(db, path, now, Outcome())
-    memory = write_parsed(look, parsed, memory)
-    totals = (look.outcome.records, look.outcome.quarantined, look.outcome.gaps, parsed.newest_epoch)
+    writer = _Writer(db, path, now)
+    memory = writer.write(parsed, memory)
+    outcome = writer.outcome
+    totals = (outcome.records, outcome.quarantined, outcome.gaps, parsed.newest_epoch)
     db.execute(MOVE_CHECKPOINT, (path, digest, pack(memory), *totals, now))
-    return look.outcome
+    return outcome
 
 
-def write_parsed(look: Look, parsed: Parsed, memory: Memory) -> Memory:
-    """Write what a parsed document changes, and return what to remember of it."""
-    lists = dict(memory.lists)
-    rejected = [item for item in parsed.bad if item.mark not in memory.bad]
-    for part in parsed.lists:
-        lists[part.name], bad = write_list(look, part, lists.get(part.name, Remembered(())))
-        rejected += bad
-    for keyed in parsed.keyed:
-        follow_keyed(look, keyed)
-    kept = [Quarantined(bad.position, len(bad.raw), bad.reason, bad.raw[:RAW_BYTES]) for bad in rejected]
-    add_quarantine(look.db, look.path, None, kept, look.now)
-    look.outcome.quarantined += len(kept)
-    return Memory(lists, frozenset(item.mark for item in parsed.bad))
+@dataclass(slots=True)
+class _Writer:
+    """Writes one version of a document and counts what changed."""
+
+    db: apsw.Connection
+    path: str
+    now: str
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def write(self, parsed: Parsed, memory: Memory) -> Memory:
+        """Write the rows, quarantine and gaps of a document, and return what to remember of it."""
+        lists = dict(memory.lists)
+        rejected = [element for element in parsed.bad if element.hash not in memory.bad]
+        for part in parsed.lists:
+            lists[part.name], bad = self._write_list(part, lists.get(part.name, Remembered()))
+            rejected += bad
+        for keyed in parsed.keyed:
+            self._write_keyed(keyed)
+        kept = [Quarantined(bad.position, len(bad.raw), bad.reason, bad.raw[:RAW_BYTES]) for bad in rejected]
+        add_quarantine(self.db, self.path, None, kept, self.now)
+        self.outcome.quarantined += len(kept)
+        return Memory(lists, frozenset(element.hash for element in parsed.bad))
+
+    def _write_list(self, part: List, known: Remembered) -> tuple[Remembered, list[Bad]]:
+        """Append the new entries of a list; return what to remember of it, and the bad ones among the new."""
+        found = [entry.hash for entry in part.entries]
+        new = new_entries(known, found, part.cap, lambda: count_stored(self.db, part))
+        if is_gap(known, found, new):
+            detail = {"known": known.present, "found": len(found)}
+            add_gap(self.db, self.path, f"no overlap in {part.name}", detail, self.now)
+            self.outcome.gaps += 1
+        bad = self._append(part, [part.entries[i] for i in new])
+        self.outcome.known += len(found) - len(new)
+        return remember(known, found, part.cap), bad
+
+    def _append(self, part: List, new: list[Entry]) -> list[Bad]:
+        """Insert the new entries of a list and return the bad ones among them."""
+        rows = [(*part.scope.values, *entry.row) for entry in new if not isinstance(entry.row, Bad)]
+        self.db.executemany(LIST_TABLES[part.scope.table].insert, rows)
+        self.outcome.records += len(rows)
+        if rows and part.scope.table == COSTS:
+            last = self.db.last_insert_rowid()
+            project_costs(self.db, last - len(rows) + 1, last)
+        return [entry.row for entry in new if isinstance(entry.row, Bad)]
+
+    def _write_keyed(self, keyed: Keyed) -> None:
+        """Make the stored rows of a scope equal to the document's entries."""
+        table = KEYED_TABLES[keyed.scope.table]
+        plan = changes(load_keyed(self.db, keyed.scope), keyed.rows, table.follow)
+        self.db.executemany(table.insert, [(*keyed.scope.values, *key, *row) for key, row in plan.insert])
+        self.db.executemany(table.update, [(*row, number) for number, row in plan.update])
+        self.db.executemany(table.gone, [(number,) for number in plan.gone])
+        self.outcome.records += len(plan.insert)
+        self.outcome.changed += len(plan.update) + len(plan.gone)
+        self.outcome.known += plan.same
 
 
-def write_list(look: Look, part: List, known: Remembered) -> tuple[Remembered, list[Bad]]:
-    """Append what is new in a list; return what to remember of it, and the bad ones among the new entries."""
-    found = [entry.hash for entry in part.entries]
-    more = added(known.hashes, found, part.cap)
-    sure = more.sure and bool(known.hashes)  # nothing remembered: never read, or the books were lost
-    new = more.new if sure else unstored(look.db, part, more)
-    if more.torn_off and not known.ended and len(new) == len(found):
-        detail = {"known": len(known.hashes), "found": len(found)}
-        add_gap(look.db, look.path, f"no overlap in {part.name}", detail, look.now)
-        look.outcome.gaps += 1
-    bad = append(look, part, [part.entries[i] for i in new])
-    look.outcome.known += len(found) - len(new)
-    return remember(known, found, new), bad
-
-
-def unstored(db: apsw.Connection, part: List, more: Added) -> tuple[int, ...]:
-    """Return which of the entries that seem new the database does not hold yet.
-
-    Asked only when the overlap fails, which happens when a file is edited or an old copy
-    is put back: its entries may be known from before what the checkpoint remembers.
-    """
-    table = LIST_TABLES[part.scope.table]
-    standing = Counter(entry.hash for entry in part.entries)
-    missing: dict[bytes, int] = {}
-    for entry in (part.entries[i] for i in more.new):
-        if entry.hash not in missing:
-            same = () if isinstance(entry.row, Bad) else db.execute(table.count, (*part.scope.values, *entry.row))
-            missing[entry.hash] = standing[entry.hash] - sum(number for (number,) in same)
-    new = []
-    for i in reversed(more.new):  # of equal entries the last ones are the new ones
-        mark = part.entries[i].hash
-        if missing[mark] > 0:
-            missing[mark] -= 1
-            new.append(i)
-    return tuple(reversed(new))
-
-
-def append(look: Look, part: List, new: list[Entry]) -> list[Bad]:
-    """Insert new entries of a list and return the bad ones among them."""
-    rows = [(*part.scope.values, *entry.row) for entry in new if not isinstance(entry.row, Bad)]
-    look.db.executemany(LIST_TABLES[part.scope.table].insert, rows)
-    look.outcome.records += len(rows)
-    if rows and part.scope.table == COSTS:
-        last = look.db.last_insert_rowid()
-        project_costs(look.db, last - len(rows) + 1, last)
-    return [entry.row for entry in new if isinstance(entry.row, Bad)]
+def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:
+    """Return how many rows are stored for each entry of a list, by the entry's hash; reads the whole table."""
+    rows = {entry.hash: entry.row for entry in part.entries if not isinstance(entry.row, Bad)}
+    wanted = set(rows.values())
+    stored = Counter(row for row in db.execute(LIST_TABLES[part.scope.table].load, part.scope.values) if row in wanted)
+    return Counter({content: stored[row] for content, row in rows.items()})
 
 
 def load_keyed(db: apsw.Connection, scope: Scope) -> dict[Key, Known]:
@@ -174,45 +167,88 @@ def load_keyed(db: apsw.Connection, scope: Scope) -> dict[Key, Known]:
     return rows
 
 
-def follow_keyed(look: Look, keyed: Keyed) -> None:
-    """Make the stored rows of a scope what the document says, and count what that took."""
-    table = KEYED_TABLES[keyed.scope.table]
-    plan = changes(load_keyed(look.db, keyed.scope), keyed.rows, table.follow)
-    look.db.executemany(table.insert, [(*keyed.scope.values, *key, *row) for key, row in plan.insert])
-    look.db.executemany(table.update, [(*row, number) for number, row in plan.update])
-    look.db.executemany(table.gone, [(number,) for number in plan.gone])
-    look.outcome.records += len(plan.insert)
-    look.outcome.changed += len(plan.update) + len(plan.gone)
-    look.outcome.known += plan.same
-
-
 def pack(memory: Memory) -> bytes | None:
-    """Return what to remember as bytes: for each list a line (name, ended, length), then its hashes."""
-    parts = {name: (r.ended, r.hashes) for name, r in memory.lists.items()}
+    """Return what to remember as bytes: for each list a line such as "entries 5 of 7", then its 7 hashes."""
+    parts = {name: (known.present, known.hashes) for name, known in memory.lists.items()}
     if memory.bad:
-        parts[BAD] = (False, tuple(sorted(memory.bad)))
-    if not parts:
-        return None
+        parts[BAD] = (0, tuple(sorted(memory.bad)))
     packed = []
-    for name, (ended, hashes) in parts.items():
-        packed.append(f"{name} {int(ended)} {len(hashes)}\n".encode())
+    for name, (present, hashes) in parts.items():
+        packed.append(f"{name} {present} of {len(hashes)}\n".encode())
         packed += hashes
-    return b"".join(packed)
+    return b"".join(packed) or None
 
 
 def unpack(packed: bytes | None) -> Memory:
-    """Return what pack was given."""
+    """Return what `pack` was given; also reads what earlier releases remembered, the list as last seen."""
     lists: dict[str, Remembered] = {}
     bad: frozenset[bytes] = frozenset()
     rest = packed or b""
     while rest:
         head, _, rest = rest.partition(b"\n")
-        name, ended, length = head.decode().split(" ")
+        name, flag_or_present, *_, length = head.decode().split(" ")
         size = int(length) * HASH_BYTES
         hashes = tuple(rest[i : i + HASH_BYTES] for i in range(0, size, HASH_BYTES))
         rest = rest[size:]
         if name == BAD:
             bad = frozenset(hashes)
-        else:
-            lists[name] = Remembered(hashes, ended=ended == "1")
+        elif b" of " in head:
+            lists[name] = Remembered(hashes, int(flag_or_present))
+        else:  # the flag was 1 if the list was since seen empty or gone
+            lists[name] = Remembered(hashes, 0 if flag_or_present == "1" else len(hashes))
     return Memory(lists, bad)
+
+
+def verify_document(db: apsw.Connection, path: str, raw: bytes | None) -> list[str]:
+    """Return the differences between a document and the tables; `raw` is None if there is no file.
+
+    Keyed entries that are present must equal the document's, value by value. A list must be
+    stored in full; rows among its own that are not in it must be entries that left it.
+    """
+    try:
+        parsed = without_document(path) if raw is None else parse_document(path, raw)
+    except DocumentError as error:
+        return [f"{path}: {error}"]
+    _, packed = db.execute(CHECKPOINT, (path,)).fetchone() or (None, None)
+    memory = unpack(packed)
+    found = [line for part in parsed.lists for line in verify_list(db, part, memory)]
+    found += [line for keyed in parsed.keyed for line in verify_keyed(db, keyed)]
+    return [f"{path}: {line}" for line in found]
+
+
+def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
+    """Return the differences between a list and the last rows of its table that hold all its entries."""
+    stored: list[Row] = list(db.execute(LIST_TABLES[part.scope.table].load, part.scope.values))
+    wanted = [entry.row for entry in part.entries if not isinstance(entry.row, Bad)]
+    if stored[len(stored) - len(wanted) :] == wanted:
+        return []
+    if missing := (Counter(wanted) - Counter(stored)).total():
+        return [f"{part.name}: {missing} of {len(wanted)} entries are not in the database"]
+    unmatched = Counter(wanted)
+    left, others = len(wanted), []
+    while left:
+        row = stored.pop()
+        if unmatched[row] > 0:
+            unmatched[row] -= 1
+            left -= 1
+        else:
+            others.append(row)
+    known = memory.lists.get(part.name, Remembered())
+    gone = (Counter(known.hashes) - Counter(entry.hash for entry in part.entries)).total()
+    says = (
+        (sum(row in unmatched for row in others), "entries are in the database more often than in the document"),
+        (len(others) - gone, "rows of the database are not entries of the document and were none before"),
+    )
+    return [f"{part.name}: {number} {text}" for number, text in says if number > 0]
+
+
+def verify_keyed(db: apsw.Connection, keyed: Keyed) -> list[str]:
+    """Return the differences between keyed entries and the rows that are present."""
+    plan = changes(load_keyed(db, keyed.scope), keyed.rows, KEYED_TABLES[keyed.scope.table].follow)
+    where = " ".join((keyed.scope.table, *keyed.scope.values))
+    says = (
+        (len(plan.insert), "missing from the database"),
+        (len(plan.update), "differ from the database"),
+        (len(plan.gone), "are in the database only"),
+    )
+    return [f"{where}: {number} entries {text}" for number, text in says if number]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from shipwrightd.database.connection import lock_is_held, lock_path, open_reader
 from shipwrightd.decoding.rows import content_of, row_hash
 from shipwrightd.documents.follow import Documents
-from shipwrightd.documents.snapshot import Document, Torn, look
-from shipwrightd.documents.verify import verify_document
+from shipwrightd.documents.snapshot import Document, Torn, read_document
+from shipwrightd.documents.store import verify_document
 from shipwrightd.journals import store
 from shipwrightd.journals.lines import ChangedError, hidden_by, open_files, position_at, resume_at
 from shipwrightd.journals.records import records
@@ -137,7 +137,7 @@ def _document(db: apsw.Connection, home: Path, name: str, patience_s: float) -> 
 
 def _compare_document(db: apsw.Connection, home: Path, name: str) -> list[str]:
     try:
-        seen = look(home / name, None, now_ns=0)
+        seen = read_document(home / name, None, now_ns=0)
     except OSError as error:
         return [f"cannot read it: {error.strerror}"]
     if isinstance(seen, Torn):

@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from shipwrightd.decoding import values
+
 Issue = int | str | None
 
 # Values of columns of pipeline_runs and pipeline_stages.
@@ -27,9 +29,7 @@ STAGE_FIELDS: Final = re.compile(
     r'\\"timing\\":\\"([^"\\]*)\\"}"}',
     re.ASCII,
 ).fullmatch
-INT64: Final = 1 << 63
 NOTHING: Final[dict[str, Any]] = {}
-TIMING: Final = re.compile(r"\s*(?:(\d{1,9})h)?\s*(?:(\d{1,9})m)?\s*(?:(\d{1,9})s)?\s*", re.ASCII)
 DIGITS: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
@@ -107,19 +107,16 @@ def issue_of(value: object) -> Issue:
     """Return an issue as events.issue stores it: None for 0 and empty, text if it is not a number."""
     if isinstance(value, str) and DIGITS.fullmatch(value):
         return int(value) or None
-    if isinstance(value, int) and abs(value) < INT64:
+    if isinstance(value, int) and abs(value) <= values.INT64_MAX:
         return int(value) or None
     return text(value) or None
 
 
 @functools.lru_cache(maxsize=4096)
 def seconds_of(timing: str | None) -> float | None:
-    """Return the seconds of a timing such as "1h 2m 3s", None for other text."""
-    match = TIMING.fullmatch(timing) if timing else None
-    if match is None or match.lastindex is None:
-        return number(timing)
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
+    """Return the seconds of a timing such as "1h 2m 3s", None if it is none."""
+    found = values.seconds_of(timing)
+    return number(timing) if found is None else found
 
 
 def text(value: object) -> str | None:
@@ -136,7 +133,7 @@ def number(value: object) -> float | None:
             value = float(value)
         except ValueError:
             return None
-    if not isinstance(value, int | float) or not abs(value) < INT64:
+    if not isinstance(value, int | float) or not abs(value) <= values.INT64_MAX:
         return None
     return value
 

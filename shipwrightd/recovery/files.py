@@ -15,16 +15,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.events import decode_lines
-from shipwrightd.decoding.rows import row_hash as mark_of
+from shipwrightd.decoding.rows import row_hash
 from shipwrightd.journals import store
+from shipwrightd.journals.store import Counts
+from shipwrightd.recovery import store as store_heal
+from shipwrightd.recovery.align import NONE, pair_up
 from shipwrightd.recovery.old_align import HASH_BYTES, WINDOW_LINES
 from shipwrightd.recovery.old_compare import known_up_to, repeated_from
 from shipwrightd.recovery.old_lines import ChangedError, open_existing, position_at, read_at, resume_behind
 from shipwrightd.recovery.old_locate import START
 from shipwrightd.recovery.old_records import Stream, quarantined
-from shipwrightd.journals.store import Counts
-from shipwrightd.recovery import store as store_heal
-from shipwrightd.recovery.align import NONE, pair_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from shipwrightd.clock import Now
     from shipwrightd.decoding.rows import EventRow
-    from shipwrightd.recovery.old_records import Chunk
     from shipwrightd.journals.sources import JournalSource
     from shipwrightd.journals.store import Generation
+    from shipwrightd.recovery.old_records import Chunk
 
 ENDLESS = (1 << 63) - 1
 
@@ -87,7 +87,7 @@ class Lines:
 
     def take(self, rows: Sequence[EventRow], rejected: Sequence[Quarantined]) -> None:
         """Add what a piece of a file came to."""
-        self.marks.extend([mark_of(row) for row in rows])
+        self.marks.extend([row_hash(row) for row in rows])
         self.rejected += rejected
         times = [row[1] for row in rows if row[1] is not None]
         if times:
@@ -155,7 +155,7 @@ class Refill:
             store_heal.EVENTS_BETWEEN, (lines.least, lines.most, self._source.name)
         ):
             self._ids.append(number)
-            stored.append(mark_of(values))
+            stored.append(row_hash(values))
         pairs = pair_up(stored, lines.marks)
         if not self._kept_books and len(stored) and pairs and max(pairs) == NONE:
             store.add_gap(self._db, self._source.name, "no_overlap", {}, self._now.text)
@@ -217,7 +217,7 @@ class Refill:
             for rows, _ in file.pieces():
                 for i, row in enumerate(rows, at):
                     if i in places:
-                        if mark_of(row) != marks[i]:
+                        if row_hash(row) != marks[i]:
                             raise ChangedError
                         number, instead = places[i]
                         (store_heal.replace_event if instead else store.add_event)(self._db, number, row)

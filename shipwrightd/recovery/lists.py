@@ -10,23 +10,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipwrightd import clock
+from shipwrightd.decoding.values import DocumentError
+from shipwrightd.documents.fields import Bad
 from shipwrightd.documents.follow import Documents
-from shipwrightd.documents.json_text import DocumentError
 from shipwrightd.documents.kinds import kind_of, parse_document
-from shipwrightd.documents.parts import Bad
-from shipwrightd.documents.snapshot import Document, Torn, look
+from shipwrightd.documents.snapshot import Document, Torn, read_document
 from shipwrightd.documents.statements import LIST_TABLES
 from shipwrightd.documents.store import ingest_document
-from shipwrightd.recovery.old_lines import ChangedError
 from shipwrightd.recovery import store
 from shipwrightd.recovery.align import NONE, pair_up
+from shipwrightd.recovery.old_lines import ChangedError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import apsw
 
-    from shipwrightd.documents.parts import List, Parsed
+    from shipwrightd.documents.fields import List, Parsed
     from shipwrightd.recovery.tables import Salvaged
 
 
@@ -54,7 +54,7 @@ def take_anew(db: apsw.Connection, home: Path, salvaged: Salvaged) -> int:
         kind = kind_of(name)
         if kind is None or not kind.lists:
             continue
-        seen = look(home / name, None, now_ns=0)
+        seen = read_document(home / name, None, now_ns=0)
         if isinstance(seen, Torn):
             raise ChangedError
         if not isinstance(seen, Document):

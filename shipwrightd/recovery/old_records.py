@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.events import decode_lines
+from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.recovery.old_align import line_hashes
 from shipwrightd.recovery.old_lines import Giant, Position, Reader, begun_before, last_bytes
-from shipwrightd.decoding.rows import Quarantined
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future

@@ -23,13 +23,13 @@ from shipwrightd.database import connection as database
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import DAMAGE, SIGNAL_STEPS, transaction
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
-from shipwrightd.recovery.old_lines import ChangedError
 from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.projections import runs as projected_runs
 from shipwrightd.recovery import store, swap
 from shipwrightd.recovery.detect import wrong_with, wrong_with_file, wrong_with_free_pages
 from shipwrightd.recovery.files import Refill
 from shipwrightd.recovery.lists import take_anew
+from shipwrightd.recovery.old_lines import ChangedError
 from shipwrightd.recovery.pages import HIGHEST, LOWEST, Pages
 from shipwrightd.recovery.tables import Salvage
 

@@ -102,7 +102,7 @@ ORIGIN_AT = "SELECT origin FROM events WHERE id <= ? ORDER BY id DESC LIMIT 1"
 STALE = b"\0"
 SET_STALE = "UPDATE checkpoints SET digest = ?1 WHERE kind = 'document' AND digest IS NOT NULL"
 FORGET_LISTS = "UPDATE checkpoints SET entries = NULL, records = max(0, records - ?2) WHERE source = ?1"
-LIST_IDS = {  # in the order in which documents_sql.LIST_TABLES has the rows themselves
+LIST_IDS = {  # in the order of the rows of documents.statements.LIST_TABLES
     "cost_entries": "SELECT id FROM cost_entries WHERE origin = 'costs.json' ORDER BY id",
     "cost_outcomes": "SELECT id FROM cost_outcomes WHERE kind = ? ORDER BY id",
     "daemon_completed": "SELECT id FROM daemon_completed ORDER BY id",

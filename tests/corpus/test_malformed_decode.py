@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
-from shipwrightd.decoding.rows import EVENT_COLUMNS, said
+from shipwrightd.decoding.rows import EVENT_COLUMNS, content_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,12 +64,12 @@ def test_each_whole_emission_is_one_row_alone_and_in_the_journal(malformed: Path
 
 def test_good_line_glued_to_a_cut_one_is_a_row(malformed: Path) -> None:
     raw = (malformed / "events.jsonl").read_bytes()
-    found = {said(row) for row in decode(raw).rows}
+    found = {content_of(row) for row in decode(raw).rows}
 
     for call in records(malformed / "emissions.jsonl"):
         if call["kind"] == "glued":
             (row,) = decode(raw[call["start"] : call["end"]]).rows
-            assert said(row) in found
+            assert content_of(row) in found
 
 
 def test_cut_emissions_are_kept_byte_for_byte(malformed: Path) -> None:

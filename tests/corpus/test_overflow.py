@@ -10,8 +10,7 @@ import orjson
 import pytest
 
 from shipwrightd.database.connection import open_writer, transaction
-from shipwrightd.documents.store import ingest_document
-from shipwrightd.documents.verify import verify_document
+from shipwrightd.documents.store import ingest_document, verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,9 @@ import orjson
 import pytest
 
 from shipwrightd.database.connection import open_writer, transaction
-from shipwrightd.documents.json_text import decode_sequence
+from shipwrightd.decoding.values import parse_sequence
 from shipwrightd.documents.kinds import kind_of
-from shipwrightd.documents.store import ingest_document, known_documents
-from shipwrightd.documents.verify import verify_document
+from shipwrightd.documents.store import ingest_document, known_documents, verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +157,7 @@ def test_a_queue_item_of_another_repository_has_its_number_and_repository(db: ap
 
 
 def test_outcomes_repeated_in_each_value_are_stored_once(db: apsw.Connection, real_home: Path) -> None:
-    values: list[Any] = list(decode_sequence((real_home / "cost-outcomes.json").read_bytes()).values)
+    values: list[Any] = list(parse_sequence((real_home / "cost-outcomes.json").read_bytes()).values)
     longest = max((value.get("outcomes", []) for value in values), key=len)
     stored = db.execute("SELECT pipeline_id, success FROM cost_outcomes WHERE kind = 'outcome' ORDER BY id").fetchall()
     assert stored == [(outcome["pipeline_id"], outcome["success"]) for outcome in longest]

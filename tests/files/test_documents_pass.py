@@ -74,13 +74,13 @@ def test_an_error_that_has_stood_is_told_without_reading_the_document_again(worl
     costs.write_text('{"entries": [')
     documents = Documents(world.home)
     now = clock.now()
-    first = documents.take(follower.db, "costs.json", now)
+    first = documents.poll(follower.db, "costs.json", now)
     assert (first.error, first.wait_s) == (None, 0.1), "it may be a torn write"
     later = replace(now, wall=now.wall + 60, monotonic=now.monotonic + 60)
-    told = documents.take(follower.db, "costs.json", later)
+    told = documents.poll(follower.db, "costs.json", later)
     assert told.error is not None
     assert told.error.startswith("costs.json cannot be used")
-    assert documents.take(follower.db, "costs.json", later).error == told.error
+    assert documents.poll(follower.db, "costs.json", later).error == told.error
 
 
 def test_a_file_name_that_is_no_text_is_passed_over(world: World, follower: Follower) -> None:

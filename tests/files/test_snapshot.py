@@ -14,7 +14,7 @@ import pytest
 
 from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.documents import snapshot
-from shipwrightd.documents.snapshot import Document, Missing, Signature, Torn, Unchanged, look
+from shipwrightd.documents.snapshot import Document, Missing, Signature, Torn, Unchanged, read_document
 from shipwrightd.documents.store import ingest_document
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def later() -> int:
 
 
 def stored(path: Path, known: Signature | None = None) -> Document:
-    seen = look(path, known, now_ns=later())
+    seen = read_document(path, known, now_ns=later())
     assert isinstance(seen, Document)
     return seen
 
@@ -77,14 +77,14 @@ def test_a_quiet_file_is_unchanged(tmp_path: Path) -> None:
     path.write_bytes(b"{}")
     signature = stored(path).signature
     assert signature is not None
-    assert look(path, signature, now_ns=later()) == Unchanged()
+    assert read_document(path, signature, now_ns=later()) == Unchanged()
 
 
 def test_a_file_changed_a_moment_ago_is_read_again_next_time(tmp_path: Path) -> None:
     """A second write within the same tick of the file system's clock leaves the same times behind."""
     path = tmp_path / "costs.json"
     path.write_bytes(b"{}")
-    seen = look(path, None, now_ns=path.stat().st_ctime_ns + 1)
+    seen = read_document(path, None, now_ns=path.stat().st_ctime_ns + 1)
     assert seen == Document(b"{}", None)
 
 
@@ -130,10 +130,10 @@ def test_a_symlink_is_followed_and_its_swap_seen(tmp_path: Path) -> None:
 
 def test_nothing_and_a_symlink_to_nothing_are_missing(tmp_path: Path) -> None:
     path = tmp_path / "costs.json"
-    assert look(path, None, now_ns=later()) == Missing()
+    assert read_document(path, None, now_ns=later()) == Missing()
     path.symlink_to(tmp_path / "none")
-    assert look(path, None, now_ns=later()) == Missing()
-    assert look(tmp_path / "no" / "folder.json", None, now_ns=later()) == Missing()
+    assert read_document(path, None, now_ns=later()) == Missing()
+    assert read_document(tmp_path / "no" / "folder.json", None, now_ns=later()) == Missing()
 
 
 def test_a_file_that_vanished_and_returned_is_read(tmp_path: Path) -> None:
@@ -141,29 +141,29 @@ def test_a_file_that_vanished_and_returned_is_read(tmp_path: Path) -> None:
     path.write_bytes(b"A")
     signature = stored(path).signature
     path.unlink()
-    assert look(path, signature, now_ns=later()) == Missing()
+    assert read_document(path, signature, now_ns=later()) == Missing()
     path.write_bytes(b"AA")
     assert stored(path, signature).raw == b"AA"
 
 
 def test_a_folder_a_pipe_and_a_device_are_errors_and_never_waited_for(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match="is a folder"):
-        look(tmp_path, None, now_ns=later())
+        read_document(tmp_path, None, now_ns=later())
     pipe = tmp_path / "pipe.json"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="is not a regular file"):
-        look(pipe, None, now_ns=later())
+        read_document(pipe, None, now_ns=later())
     with pytest.raises(OSError, match="is not a regular file"):
-        look(Path("/dev/zero"), None, now_ns=later())
+        read_document(Path("/dev/zero"), None, now_ns=later())
 
 
 def test_a_path_through_a_file_is_missing_and_a_loop_of_symlinks_an_error(tmp_path: Path) -> None:
     file, loop = tmp_path / "file", tmp_path / "loop.json"
     file.touch()
     loop.symlink_to(loop)
-    assert isinstance(look(file / "costs.json", None, now_ns=later()), Missing)
+    assert isinstance(read_document(file / "costs.json", None, now_ns=later()), Missing)
     with pytest.raises(OSError, match="symbolic links"):
-        look(loop, None, now_ns=later())
+        read_document(loop, None, now_ns=later())
 
 
 @contextlib.contextmanager
@@ -184,7 +184,7 @@ def test_an_unreadable_file_is_an_error_not_missing(tmp_path: Path) -> None:
     path.write_bytes(b"{}")
     path.chmod(0)
     with unprivileged(), pytest.raises(PermissionError, match="Permission denied"):
-        look(path, None, now_ns=later())
+        read_document(path, None, now_ns=later())
 
 
 def test_a_file_beyond_the_bound_is_an_error_before_it_is_read(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_file_beyond_the_bound_is_an_error_before_it_is_read(tmp_path: Path) -
     path.touch()
     os.truncate(path, snapshot.MAX_BYTES + 1)
     with pytest.raises(OSError, match="is larger than"):
-        look(path, None, now_ns=later())
+        read_document(path, None, now_ns=later())
 
 
 def test_a_file_that_is_moved_away_or_replaced_while_read_is_torn(tmp_path: Path) -> None:
@@ -201,10 +201,10 @@ def test_a_file_that_is_moved_away_or_replaced_while_read_is_torn(tmp_path: Path
     fd = os.open(path, os.O_RDONLY)
     try:
         path.rename(tmp_path / "old")
-        assert snapshot.read_whole(path, fd, now_ns=later()) == Torn()
+        assert snapshot.read_open(path, fd, now_ns=later()) == Torn()
         path.write_bytes(b"{}")
         os.lseek(fd, 0, os.SEEK_SET)
-        assert snapshot.read_whole(path, fd, now_ns=later()) == Torn()
+        assert snapshot.read_open(path, fd, now_ns=later()) == Torn()
     finally:
         os.close(fd)
 
@@ -219,7 +219,7 @@ def test_beside_a_writer_no_mixture_of_two_versions_is_read(tmp_path: Path, way:
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path), way]) as writer:
         end = time.monotonic() + 1.0
         while time.monotonic() < end:
-            looked = look(path, None, now_ns=later())
+            looked = read_document(path, None, now_ns=later())
             looks += 1
             if isinstance(looked, Document) and looked.raw:
                 seen.add(looked.raw)
@@ -238,7 +238,7 @@ def test_a_list_rewritten_without_pause_is_stored_once_and_in_order(tmp_path: Pa
         running = True
         while running:
             running = writer.poll() is None  # one more look after its end
-            seen = look(path, None, now_ns=later())
+            seen = read_document(path, None, now_ns=later())
             if isinstance(seen, Document):
                 with transaction(db):
                     ingest_document(db, "costs.json", seen.raw, now="2026-01-14T17:02:00Z")

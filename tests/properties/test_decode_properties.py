@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
-from shipwrightd.decoding.rows import EVENT_COLUMNS, said
+from shipwrightd.decoding.rows import EVENT_COLUMNS, content_of
 from shipwrightd.decoding.salvage import salvage
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def test_record_glued_to_a_cut_one_is_recovered(
     (alone,) = decode([emit(second, escape_v3)]).rows
     decoded = decode([cut + emit(second, escape_v3)])
 
-    assert [said(row) for row in decoded.rows] == [said(alone)]
+    assert [content_of(row) for row in decoded.rows] == [content_of(alone)]
     assert [(gone.start, gone.end) for gone in decoded.rejected] == [(0, len(cut))]
 
 

@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipwrightd.database.connection import open_writer, transaction
-from shipwrightd.documents.json_text import DocumentError
+from shipwrightd.decoding.values import DocumentError
 from shipwrightd.documents.kinds import DOCUMENTS, parse_document
-from shipwrightd.documents.lists import Remembered, added, overlap, remember
-from shipwrightd.documents.store import Memory, ingest_document, pack, unpack
-from shipwrightd.documents.verify import verify_document
+from shipwrightd.documents.lists import REMEMBERED_LISTS, Remembered, is_gap, new_entries, overlap, remember
+from shipwrightd.documents.store import Memory, ingest_document, pack, unpack, verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,33 +115,87 @@ def test_the_overlap_is_the_longest_one(known: list[bytes], found: list[bytes]) 
 @PURE
 @given(known=letters, appended=letters)
 def test_what_is_appended_below_the_cap_is_new_whatever_it_repeats(known: list[bytes], appended: list[bytes]) -> None:
-    more = added(known, known + appended, 1000)
-    assert more.new == tuple(range(len(known), len(known) + len(appended)))
-    assert more.sure
+    def stored() -> Counter[bytes]:
+        assert not known, "the database is asked though the overlap is sure"
+        return Counter()
+
+    new = new_entries(Remembered(tuple(known), len(known)), known + appended, 1000, stored)
+    assert new == tuple(range(len(known), len(known) + len(appended)))
 
 
 @PURE
-@given(known=letters, found=letters, cap=st.integers(0, 12))
+@given(known=letters, present=st.integers(0, 12), found=letters, cap=st.integers(0, 12), stored=letters)
 def test_never_fewer_entries_are_known_than_there_were_and_never_more_new_than_the_file_holds(
-    known: list[bytes], found: list[bytes], cap: int
+    known: list[bytes], present: int, found: list[bytes], cap: int, stored: list[bytes]
 ) -> None:
-    more = added(known, found, cap)
-    assert list(more.new) == sorted(set(more.new))
-    total = Counter(known) + Counter(found[i] for i in more.new)
+    remembered = Remembered(tuple(known), min(present, len(known)))
+    new = new_entries(remembered, found, cap, lambda: Counter(stored))
+    assert list(new) == sorted(set(new))
+    total = Counter(known) + Counter(stored) + Counter(found[i] for i in new)
     assert not Counter(found) - total
-    assert more.torn_off == (bool(known) and bool(found) and not set(known) & set(found))
+    if is_gap(remembered, found, new):
+        assert set(known).isdisjoint(found)
 
 
 @PURE
 @given(looks=st.lists(st.lists(st.sampled_from([b"%d" % n for n in range(8)]), unique=True, max_size=8), max_size=6))
-def test_a_list_of_different_entries_never_gives_one_twice_in_two_looks(looks: list[list[bytes]]) -> None:
-    memory = Remembered(())
-    before: list[bytes] = []
+def test_a_list_of_different_entries_never_gives_one_twice(looks: list[list[bytes]]) -> None:
+    memory = Remembered()
+    rows: Counter[bytes] = Counter()
     for found in looks:
-        more = added(memory.hashes, found, 100)
-        assert not {found[i] for i in more.new} & set(before)
-        memory = remember(memory, found, more.new)
-        before = found or before
+        new = new_entries(memory, found, 100, Counter)  # without help from the database
+        rows.update(found[i] for i in new)
+        assert max(rows.values(), default=1) == 1
+        assert rows.keys() >= set(found)
+        memory = remember(memory, found, 100)
+
+
+steps_of_lists = st.tuples(
+    st.sampled_from(["append", "append", "append", "edit", "remove", "put back", "empty", "look", "look"]),
+    st.integers(0, 2**16),
+)
+
+
+@settings(max_examples=300)
+@given(cap=st.integers(1, 6), steps=st.lists(steps_of_lists, max_size=30))
+def test_whatever_happens_to_a_capped_list_each_entry_that_is_seen_is_stored_once(
+    cap: int, steps: list[tuple[str, int]]
+) -> None:
+    """Entries are numbered; the model is the list of those that were seen, in order.
+
+    No more of them are written than are remembered: longer ago the database helps, as far as it is asked.
+    """
+    file: list[int] = []
+    versions = [file]
+    rows: list[int] = []
+    memory = Remembered()
+    written = 0
+    seen_empty = True
+    for action, chance in [*steps, ("look", 0)]:
+        if action in {"append", "edit"} and written < REMEMBERED_LISTS * cap:
+            if action == "append":
+                file = [*file, written][-cap:]
+            elif file:
+                file = [*file]
+                file[chance % len(file)] = written
+            written += 1
+        elif action == "remove":
+            file = [item for place, item in enumerate(file) if chance >> place & 1]
+        elif action == "put back":
+            file = versions[chance % len(versions)]
+        elif action == "empty":
+            file = []
+        elif action == "look":
+            found = [b"%d" % item for item in file]
+            stored = Counter(b"%d" % item for item in rows)
+            new = new_entries(memory, found, cap, stored.copy)
+            unseen = [item for item in file if item not in rows]
+            assert [file[i] for i in new] == unseen
+            assert is_gap(memory, found, new) == (bool(unseen) and unseen == file and not seen_empty)
+            memory = remember(memory, found, cap)
+            rows += unseen
+            seen_empty = not file
+        versions.append(file)
 
 
 @QUICK
@@ -245,14 +298,24 @@ def fits(value: object) -> bool:
     return True
 
 
-marks = st.binary(min_size=8, max_size=8)
-remembered = st.builds(Remembered, st.lists(marks, max_size=5).map(tuple), st.booleans())
+hashes = st.binary(min_size=8, max_size=8)
+remembered_lists = st.lists(hashes, max_size=5).flatmap(
+    lambda found: st.builds(Remembered, st.just(tuple(found)), st.integers(0, len(found)))
+)
 
 
 @PURE
 @given(
-    lists=st.dictionaries(st.sampled_from(["entries", "completed", "x"]), remembered),
-    bad=st.frozensets(marks),
+    lists=st.dictionaries(st.sampled_from(["entries", "completed", "x"]), remembered_lists),
+    bad=st.frozensets(hashes),
 )
 def test_what_is_remembered_is_read_back_as_it_was(lists: dict[str, Remembered], bad: frozenset[bytes]) -> None:
     assert unpack(pack(Memory(lists, bad))) == Memory(lists, bad)
+
+
+@PURE
+@given(found=st.lists(hashes, max_size=5), ended=st.booleans(), bad=st.lists(hashes, max_size=3, unique=True))
+def test_what_earlier_releases_remembered_is_read(found: list[bytes], ended: bool, bad: list[bytes]) -> None:  # noqa: FBT001
+    packed = b"entries %d %d\n" % (ended, len(found)) + b"".join(found) + b"! 0 %d\n" % len(bad) + b"".join(bad)
+    present = 0 if ended else len(found)
+    assert unpack(packed) == Memory({"entries": Remembered(tuple(found), present)}, frozenset(bad))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import orjson
@@ -21,11 +22,10 @@ from document_samples import (
 )
 
 from shipwrightd.database.connection import open_writer
-from shipwrightd.documents.json_text import decode, entry_hash
+from shipwrightd.decoding.values import entry_hash, parse_json
 from shipwrightd.documents.kinds import parse_document
-from shipwrightd.documents.lists import Added, added
-from shipwrightd.documents.store import Outcome
-from shipwrightd.documents.verify import verify_document
+from shipwrightd.documents.lists import REMEMBERED_LISTS, Remembered, new_entries
+from shipwrightd.documents.store import Outcome, verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +113,53 @@ def test_entries_removed_anywhere_store_nothing_and_the_next_one_is_still_found(
     assert gaps(db) == 0
 
 
+def test_an_older_copy_put_back_after_the_list_was_replaced_and_then_a_newer_one_store_nothing(
+    db: apsw.Connection,
+) -> None:
+    take(db, "costs.json", costs(1, 2, 3, 4))
+    take(db, "costs.json", costs(9))
+    for back in (costs(1, 2), costs(1, 2, 3, 4), costs(9)):
+        assert take(db, "costs.json", back).records == 0
+    assert stored_costs(db) == [1, 2, 3, 4, 9]
+
+
+def test_an_entry_edited_while_others_are_missing_leaves_these_known(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1, 2, 3, 4))
+    take(db, "costs.json", costs(1, 9, 3))
+    assert take(db, "costs.json", costs(1, 9, 3, 4)).records == 0
+    assert stored_costs(db) == [1, 2, 3, 4, 9]
+
+
+def test_a_copy_older_than_all_that_is_remembered_is_not_stored_again(db: apsw.Connection) -> None:
+    end = (REMEMBERED_LISTS + 2) * 1000
+    for first in range(0, end, 800):
+        take(db, "costs.json", costs(*range(first, first + 1000)))
+    before = stored_costs(db)
+    assert take(db, "costs.json", costs(*range(1000))).records == 0
+    assert take(db, "costs.json", costs(*range(500, 1000), -1)) == Outcome(records=1, known=500)
+    assert stored_costs(db) == [*before, -1]
+    assert gaps(db) == 0
+
+
+def test_entries_are_not_stored_again_when_what_was_remembered_is_lost(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1, 2, 2))
+    db.execute("DELETE FROM checkpoints")
+    assert take(db, "costs.json", costs(1, 2, 2, 2, 3)) == Outcome(records=2, known=3)
+    assert take(db, "costs.json", costs(2, 2, 2, 3, 4)) == Outcome(records=1, known=4)
+
+
+@pytest.mark.parametrize("ended", [0, 1])
+def test_what_an_earlier_release_remembered_is_carried_over(db: apsw.Connection, ended: int) -> None:
+    """It remembered the list as last seen, or before it was emptied."""
+    take(db, "costs.json", costs(1, 2))
+    entries: list[Any] = list(map(cost, (1, 2)))
+    packed = b"entries %d 2\n" % ended + b"".join(map(entry_hash, entries))
+    db.execute("UPDATE checkpoints SET entries = ?, digest = x'00'", (packed,))
+    assert take(db, "costs.json", costs(1, 2)).records == 0
+    assert take(db, "costs.json", costs(1, 2, 2, 3)) == Outcome(records=2, known=2)
+    assert stored_costs(db) == [1, 2, 2, 3]
+
+
 def test_the_same_entries_written_by_another_jq_are_the_same(db: apsw.Connection) -> None:
     take(db, "costs.json", b'{"entries":[{"cost_usd":0.0300,"issue":""},{"cost_usd":0.0000,"issue":"7"}]}')
     again = b'{"entries":\r\n[{"issue":"","cost_usd":0.03},{"cost_usd":0,"issue":"7"},{"cost_usd":2}]}'
@@ -125,13 +172,14 @@ def test_the_hash_of_an_entry_is_that_of_its_content() -> None:
         b'{ "c":"x", "b":0, "a":0.03 }',
         b'{"a":3e-2,"b":-0.0,"c":"\\u0078"}',
     ]
-    assert len({entry_hash(decode(raw)) for raw in written}) == 1
-    assert entry_hash(decode(b'{"a":"0"}')) != entry_hash(decode(b'{"a":0}'))
+    assert len({entry_hash(parse_json(raw)) for raw in written}) == 1
+    assert entry_hash(parse_json(b'{"a":"0"}')) != entry_hash(parse_json(b'{"a":0}'))
 
 
 def test_an_entry_repeated_at_the_end_of_a_full_list_is_new() -> None:
-    assert added([b"a", b"b", b"c"], [b"b", b"c", b"a"], cap=3) == Added((2,))
-    assert added([b"a", b"b", b"c"], [b"b", b"c", b"a"], cap=4) == Added((), sure=False)
+    known = Remembered((b"a", b"b", b"c"), 3)
+    assert new_entries(known, [b"b", b"c", b"a"], 3, Counter) == (2,)
+    assert new_entries(known, [b"b", b"c", b"a"], 4, Counter) == ()
 
 
 def test_issues_and_numbers_become_numbers_and_the_rest_is_kept(db: apsw.Connection) -> None:
@@ -350,3 +398,39 @@ def test_verify_sees_what_is_missing_added_or_altered(db: apsw.Connection) -> No
         len(verify_document(db, FAILURES, orjson.dumps(failures(failure("a", 1, 1, fix="x"), failure("c", 1, 1))))) == 3
     )
     assert verify_document(db, FAILURES, None)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [(1, 2, 3, 9), (1, 2, 3, 4, 5)],
+        [(1, 2, 3, 4, 5), (1, 2, 9, 4, 5)],
+        [(1, 2, 3, 4, 5), (1, 2, 3)],
+        [(1, 2, 3), (8, 9), (1, 2, 3)],
+        [(1, 2, 3), (), (3, 1)],
+    ],
+)
+def test_verify_right_after_a_list_was_changed_by_hand_sees_no_difference(
+    db: apsw.Connection, numbers: list[tuple[int, ...]]
+) -> None:
+    for version in numbers:
+        take(db, "costs.json", costs(*version))
+        assert verify_document(db, "costs.json", orjson.dumps(costs(*version))) == []
+
+
+def test_verify_of_a_changed_list_sees_rows_that_are_double_or_nobody_wrote(db: apsw.Connection) -> None:
+    take(db, "costs.json", costs(1, 2, 3, 4, 5))
+    take(db, "costs.json", costs(1, 2, 9, 4, 5))
+    raw = orjson.dumps(costs(1, 2, 9, 4, 5))
+    assert verify_document(db, "costs.json", raw) == []
+    insert = "INSERT INTO cost_entries SELECT ?1, ?2, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, "
+    insert += "origin, event_id, extra FROM cost_entries WHERE id = ?3"
+    db.execute(insert, (7, 5, 5))
+    assert verify_document(db, "costs.json", raw) == [
+        "costs.json: entries: 1 entries are in the database more often than in the document",
+        "costs.json: entries: 1 rows of the database are not entries of the document and were none before",
+    ]
+    db.execute("UPDATE cost_entries SET input_tokens = 77 WHERE id = 7")
+    assert verify_document(db, "costs.json", raw) == [
+        "costs.json: entries: 1 rows of the database are not entries of the document and were none before"
+    ]

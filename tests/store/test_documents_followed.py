@@ -7,7 +7,7 @@ import pytest
 from process import call
 from world import Follower, World
 
-from shipwrightd.documents.json_text import MOST_FRAGMENTS
+from shipwrightd.decoding.values import MOST_FRAGMENTS
 
 
 def put(world: World, name: str, content: bytes) -> None:
@@ -55,5 +55,5 @@ def test_more_fragments_than_any_crash_leaves_are_an_error(world: World) -> None
     put(world, "cost-outcomes.json", b"{x\n" * (MOST_FRAGMENTS + 1) + b"{}\n")
     done = call(world, "backfill")
     assert done.returncode == 73
-    assert f"cost-outcomes.json cannot be used: more than {MOST_FRAGMENTS} pieces of it are no JSON" in done.stderr
+    assert f"cost-outcomes.json cannot be used: more than {MOST_FRAGMENTS} pieces of it are not JSON" in done.stderr
     assert world.stored() == [1, 2, 3]
