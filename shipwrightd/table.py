@@ -9,6 +9,7 @@ never for a plain table of ASCII text that fits.
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,9 @@ class Column:
 
     title: str
     right: bool = False
-    wrap: bool = False  # in a ruled table: holds long text and takes the room that is left
-    keep: int = (
-        ALWAYS  # in a plain table: the column with the lowest number is dropped first when the table is too wide
-    )
-    least: int = 0  # in a plain table: cells to which its text may be cut; 0: never
+    wrap: bool = False  # holds long text and takes the room that is left; for ruled tables
+    keep: int = ALWAYS  # of a table that is too wide, columns with the lowest number go first; for plain tables
+    least: int = 0  # cells to which its text may be cut, 0: never; for plain tables
 
 
 def columns_of(columns: Sequence[str | Column]) -> list[Column]:
@@ -92,7 +91,7 @@ def _drawn(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> str:
     for line in lines:
         drawn.add_row(*map(Text, line))
     out = io.StringIO()
-    Console(file=out, width=UNLIMITED, color_system=None).print(drawn)
+    Console(file=out, width=sys.maxsize, color_system=None).print(drawn)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
