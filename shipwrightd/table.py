@@ -114,10 +114,7 @@ def ruled(columns: Sequence[str | Column], rows: Sequence[Sequence[Text]], width
     ]
     wraps = width - sum(fixed) >= LEAST_WRAPPED
     drawn = Table(
-        box=box.SIMPLE_HEAD if unicode else box.ASCII2,
-        padding=(0, 1, 0, gap - 2),
-        pad_edge=False,
-        header_style="bold",
+        box=box.SIMPLE_HEAD if unicode else box.ASCII2, padding=(0, 1, 0, gap - 2), pad_edge=False, header_style="bold"
     )
     for column in wanted:
         drawn.add_column(

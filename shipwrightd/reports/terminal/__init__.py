@@ -11,14 +11,15 @@ from rich.text import Text
 
 from shipwrightd.reports.periods import idle_together, stretch_of, unit_for
 from shipwrightd.table import gap_of, ruled
-from shipwrightd.text import visible
+from shipwrightd.text import number, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from shipwrightd.table import Column
 
-Cell = str | tuple[str, str]  # a text, or a text and its style
+Value = str | float | None  # numbers are shown as `number` does, None as `-`
+Cell = Value | tuple[Value, str]  # with a style
 
 TICKS = "▁▂▃▄▅▆▇█"
 LEAST_TICKS = 4
@@ -81,8 +82,9 @@ class Page:
         self.console.print(ruled(columns, cells, self.width, unicode=self.unicode))
 
     def _cell(self, cell: Cell) -> Text:
-        text, style = cell if isinstance(cell, tuple) else (cell, STYLES.get(cell, ""))
-        return Text(visible(text), style=style)
+        value, style = cell if isinstance(cell, tuple) else (cell, "")
+        text = value if isinstance(value, str) else number(value)
+        return Text(visible(text), style if isinstance(cell, tuple) else STYLES.get(text, ""))
 
     def by_time(self, figures: Mapping[str, Sequence[float]], formats: Mapping[str, Callable[[float], Cell]]) -> None:
         """Write the figures of days by day, week or month, the first figure with a bar; `formats` is by title.

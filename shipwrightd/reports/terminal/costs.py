@@ -65,5 +65,5 @@ def _table(page: Page, title: str, lines: list[Line], *, others: Others | None =
     page.heading(title)
     page.table(
         [kind.upper(), ">COST", ">SHARE", "", ">ENTRIES"],
-        [(name, money(one.cost_usd), percent(one.share_percent), bar, number(one.entries)) for name, one, bar in rows],
+        [(name, money(one.cost_usd), percent(one.share_percent), bar, one.entries) for name, one, bar in rows],
     )

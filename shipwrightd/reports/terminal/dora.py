@@ -71,7 +71,7 @@ def _weeks(answer: Dora, page: Page) -> None:
 
 
 def _week(day: str, week: Delivery, *, wide: bool, counts: bool) -> list[Cell]:
-    numbers: list[Cell] = [number(week.deploys), number(week.failures)] * counts
+    numbers = [week.deploys, week.failures] * counts
     return [day, *numbers, *(_graded(getattr(week, name), wide=wide) for name in MEASURES.values())]
 
 

@@ -53,11 +53,11 @@ def _stages(answer: Failures, page: Page) -> None:
         [
             (
                 "no stage" if one.stage is None else one.stage,
-                number(one.attempts),
-                number(one.failed_attempts),
+                one.attempts,
+                one.failed_attempts,
                 percent(one.failed_percent),
                 page.bar(one.failed_attempts, top, cells=16),
-                number(one.failed_runs),
+                one.failed_runs,
             )
             for one in answer.by_stage
         ],
@@ -78,7 +78,7 @@ def _heatmap(answer: Failures, page: Page) -> None:
             (
                 stage,
                 "".join(shade(counts[stage, column], top, page) for column in columns),
-                number(sum(counts[stage, column] for column in columns)),
+                sum(counts[stage, column] for column in columns),
             )
             for stage in (one.stage for one in answer.by_stage if one.failed_attempts)
             if stage is not None
@@ -107,7 +107,7 @@ def _counts(
     page.table(
         [title, ">RUNS", ">ATTEMPTS"],
         [
-            (nameless if name is None else str(name), number(one.failed_runs), number(one.failed_attempts))
+            (nameless if name is None else str(name), one.failed_runs, one.failed_attempts)
             for nameless, name, one in counts
         ],
     )

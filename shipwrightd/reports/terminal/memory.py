@@ -63,10 +63,7 @@ def _failures(failures: Sequence[Failure], page: Page) -> None:
         page.heading("Failures", "most frequent first")
         page.table(
             [">SEEN", "LAST", "REPOSITORY", "STAGE", Column("FAILURE", wrap=True)],
-            [
-                (number(one.frequency), _day(one.last_seen), _repo(one), one.stage or "-", _failure(one))
-                for one in failures
-            ],
+            [(one.frequency, _day(one.last_seen), _repo(one), one.stage or "-", _failure(one)) for one in failures],
         )
 
 
@@ -113,10 +110,7 @@ def _matches(answer: Memory, page: Page) -> None:
     page.heading("Matches", f"{number(answer.matches_total)} entries, best first")
     page.table(
         ["TYPE", "REPOSITORY", "LAST", ">SEEN", Column("WHERE", wrap=True)],
-        [
-            (one.entry_type, _repo(one), _day(one.last_seen), number(one.frequency), one.snippet)
-            for one in answer.matches
-        ],
+        [(one.entry_type, _repo(one), _day(one.last_seen), one.frequency, one.snippet) for one in answer.matches],
     )
 
 

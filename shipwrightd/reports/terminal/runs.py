@@ -133,7 +133,7 @@ def _timeline(run: Run, detail: Detail, page: Page) -> None:
         [
             (
                 one.stage,
-                str(one.attempt),
+                one.attempt,
                 one.status,
                 short_duration(None if one.offset_s is None else max(one.offset_s, 0)),
                 short_duration(one.duration_s),
@@ -165,12 +165,7 @@ def _costs(detail: Detail, page: Page) -> None:
     page.table(
         ["AT", "STAGE", "MODEL", ">IN", ">OUT", ">COST"],
         [
-            (
-                *(text or "-" for text in (one.at, one.stage, one.model)),
-                number(one.input_tokens),
-                number(one.output_tokens),
-                money(one.cost_usd),
-            )
+            (one.at, one.stage or "-", one.model or "-", one.input_tokens, one.output_tokens, money(one.cost_usd))
             for one in entries
         ],
     )
@@ -182,13 +177,7 @@ def _errors(detail: Detail, page: Page) -> None:
     page.table(
         ["AT", "STAGE", ">TRY", "CLASS", Column("ERROR", wrap=True)],
         [
-            (
-                one.at or "-",
-                one.stage or "-",
-                _text(one.attempt),
-                one.error_class or "-",
-                shortened(one.error or "-", ERROR_LENGTH),
-            )
+            (one.at, one.stage or "-", one.attempt, one.error_class, shortened(one.error or "-", ERROR_LENGTH))
             for one in errors
         ],
     )

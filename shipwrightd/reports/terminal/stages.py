@@ -54,14 +54,14 @@ def show(answer: Stages, page: Page) -> None:
 
 def _cells(stage: Stage) -> list[Cell]:
     return [
-        number(stage.attempts),
+        stage.attempts,
         _percent(stage.failure_percent),
         short_duration(stage.mean_s),
         short_duration(stage.median_s),
         short_duration(stage.p95_s),
         short_duration(stage.min_s),
         short_duration(stage.max_s),
-        number(stage.skipped),
+        stage.skipped,
         _percent(stage.share_percent),
         money(stage.cost_usd) if stage.cost_entries else "-",
         _trend(stage.trend_percent),
@@ -105,8 +105,8 @@ def _detail(detail: Detail, page: Page) -> None:
                 (
                     duration(step.from_s),
                     duration(step.below_s),
-                    number(step.attempts),
-                    number(step.failed),
+                    step.attempts,
+                    step.failed,
                     page.bar(step.attempts, top),
                 )
                 for step in detail.durations
@@ -119,12 +119,7 @@ def _detail(detail: Detail, page: Page) -> None:
     page.table(
         ["DAY", ">DONE", ">FAILED", ">SKIPPED", ">MEAN", ""],
         [
-            (
-                day.day,
-                *map(number, (day.attempts, day.failed, day.skipped)),
-                duration(day.mean_s),
-                page.bar(day.mean_s or 0, top_s),
-            )
+            (day.day, day.attempts, day.failed, day.skipped, duration(day.mean_s), page.bar(day.mean_s or 0, top_s))
             for day in days
         ],
     )

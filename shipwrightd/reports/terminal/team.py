@@ -52,7 +52,7 @@ def _session(session: Session) -> list[Cell]:
         session.presence,
         ("left" if session.silent_s is None else duration(round(session.silent_s)), style),
         ("running" if session.daemon_running else "-", style),
-        (number(session.events_24h), style),
+        (session.events_24h, style),
         (_queue([str(item) for item in session.queued]), style),
     ]
 
@@ -76,7 +76,7 @@ def _this_machine(machine: ThisMachine, page: Page) -> None:
                     (f"{job.repo} " if job.repo else "") + issue_label(job.issue),
                     job.stage or "-",
                     duration(job.running_s),
-                    "-" if job.pid is None else str(job.pid),
+                    None if job.pid is None else str(job.pid),
                     _title(job.title or job.goal),
                 )
                 for job in machine.jobs
@@ -93,8 +93,8 @@ def _this_machine(machine: ThisMachine, page: Page) -> None:
                     issue_label(beat.issue),
                     beat.stage or "-",
                     duration(beat.silent_s),
-                    "-" if beat.cpu_percent is None else f"{beat.cpu_percent:g} %",
-                    "-" if beat.memory_mb is None else f"{number(beat.memory_mb)} MiB",
+                    None if beat.cpu_percent is None else f"{beat.cpu_percent:g} %",
+                    None if beat.memory_mb is None else f"{number(beat.memory_mb)} MiB",
                     beat.last_activity or "-",
                 )
                 for beat in machine.heartbeats
