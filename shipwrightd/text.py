@@ -1,11 +1,12 @@
-"""Text on its way to a terminal: nothing that came from a file or an argument may act on it.
+"""Text for people: control characters written as escapes, and numbers, sizes and durations in readable form.
 
-Imports nothing of ours, so that everything may use it.
+Data from files and arguments must never reach a terminal raw. Imports nothing of ours, so every package may use it.
 """
 
 from __future__ import annotations
 
 import codecs
+import json
 from typing import IO
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))  # C0, DEL and C1: they move cursors and set titles
@@ -24,17 +25,21 @@ _ESCAPES = (
     | {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
 )
 _LINE_ENDS = "\n"
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
+_AGES = (("s", 120.0, 1), ("min", 7_200.0, _MINUTE_S), ("h", 172_800.0, _HOUR_S))
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_UNIT = 1024
 
 
 def visible(text: str) -> str:
-    """Return the text on one line, each control character written out as an escape."""
+    """Return the text on one line, each control character replaced with its escape."""
     return text.translate(_ESCAPES)
 
 
 def family(source: str) -> str:
-    """Return what stands for a source and its like: memory/*/failures.json, heartbeats/*.json.
+    """Return the name that a source shares with others of its kind: memory/*/failures.json, heartbeats/*.json.
 
-    There are as few of these as kinds of files, however many repositories and jobs there are.
+    There are as many of these as kinds of files, regardless of the number of repositories and jobs.
     """
     parts = source.split("/")
     if len(parts) > 2:  # noqa: PLR2004 - one folder for each repository
@@ -42,6 +47,91 @@ def family(source: str) -> str:
     if parts[0] == "heartbeats":
         return "heartbeats/*.json"
     return source
+
+
+def shortened(text: str, length: int) -> str:
+    """Return the text, cut to `length` characters with dots at the end if it is longer."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def number(value: float | None) -> str:
+    """Return a number with thousands separators, with two decimals only if it is not whole; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a percentage with one decimal: 12.3 %."""
+    return "-" if value is None else f"{value:.1f} %"
+
+
+def money(value: float | None) -> str:
+    """Return US dollars: $12.34, below one dollar $0.1234."""
+    if value is None:
+        return "-"
+    return f"${value:,.2f}" if abs(value) >= 1 or value == 0 else f"${value:.4f}"
+
+
+def size_of(count: int) -> str:
+    """Return a number of bytes in readable form: 999 B, 1.5 MiB."""
+    value = float(count)
+    for unit in _UNITS:
+        if value < _UNIT or unit == _UNITS[-1]:
+            break
+        value /= _UNIT
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def age_of(seconds: float | None) -> str:
+    """Return an age: 45 s, 3 min, 5 h, 12 d; `-` for None, `now` for one that clock differences explain."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return "now" if seconds > -_DAY_S else "in the future"
+    for unit, below, divisor in _AGES:
+        if seconds < below:
+            return f"{seconds / divisor:.0f} {unit}"
+    return f"{seconds / _DAY_S:,.0f} d"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration in at most two units: 45 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    if seconds is None:
+        return "-"
+    if seconds < _MINUTE_S:
+        return f"{seconds:.0f} s" if seconds == int(seconds) else f"{seconds:.1f} s"
+    value = round(seconds)
+    large, name, small, small_name = (
+        (_MINUTE_S, "min", 1, "s")
+        if value < _HOUR_S
+        else (_HOUR_S, "h", _MINUTE_S, "min")
+        if value < 2 * _DAY_S
+        else (_DAY_S, "d", _HOUR_S, "h")
+    )
+    rest = value % large // small
+    return f"{value // large} {name}" + (f" {rest} {small_name}" if rest else "")
+
+
+def short_duration(seconds: float | None) -> str:
+    """Return a duration in at most seven characters up to a hundred days: 4.5s, 59s, 10m 26s, 2h 5m, 3d 4h."""
+    if seconds is None:
+        return "-"
+    if 0 < seconds < _MINUTE_S / 6 and seconds != int(seconds):
+        return f"{seconds:.1f}s"
+    value = round(seconds)
+    if value < _MINUTE_S:
+        return f"{value}s"
+    if value < _HOUR_S:
+        return f"{value // _MINUTE_S}m {value % _MINUTE_S}s"
+    if value < 2 * _DAY_S:
+        return f"{value // _HOUR_S}h {value % _HOUR_S // _MINUTE_S}m"
+    return f"{value // _DAY_S:,}d {value % _DAY_S // _HOUR_S}h"
+
+
+def as_json(value: object) -> str:
+    """Return a value as indented JSON, keys in the order of its fields."""
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")  # the one control character that json leaves raw
 
 
 def _json_escape(code: int) -> str:

@@ -103,7 +103,9 @@ def _status_as(form: str, found: Status, *, wide: bool) -> str:
 
     if form == "json":
         return text.status_json(found) + "\n"
-    return text.status_text(found, text.ROOMY if wide else _width()) + "\n"
+    from shipwrightd.table import UNLIMITED
+
+    return text.status_text(found, UNLIMITED if wide else _width()) + "\n"
 
 
 def migrate(home: str | None, db: str | None, *, only_show: bool) -> int:
@@ -191,23 +193,25 @@ def version() -> int:
 def quarantine_list(home: str | None, db: str | None, *, as_json: bool) -> int:
     """List what could not be read."""
     from shipwrightd.status import quarantine, text
+    from shipwrightd.text import as_json as dump
 
     found = quarantine.pieces(_made(config.locate(home, db).db, current=True))
     listed = [piece.as_json() for piece in found]
-    print(text.as_json(listed) if as_json else text.pieces_text(found, _width()))
+    print(dump(listed) if as_json else text.pieces_text(found, _width()))
     return OK
 
 
 def quarantine_show(home: str | None, db: str | None, number: int, *, as_json: bool, raw: bool) -> int:
     """Show one piece: as text, as json, or raw, its bytes and nothing else."""
     from shipwrightd.status import quarantine, text
+    from shipwrightd.text import as_json as dump
 
     piece = quarantine.piece(_made(config.locate(home, db).db, current=True), number)
     if raw:
         sys.stdout.flush()
         sys.stdout.buffer.write(piece.raw)
     else:
-        print(text.as_json(piece.as_json()) if as_json else text.piece_text(piece, _width()))
+        print(dump(piece.as_json()) if as_json else text.piece_text(piece, _width()))
     return OK
 
 
@@ -286,9 +290,9 @@ def _naming(path: Path) -> Iterator[None]:
 def _width() -> int:
     """Return how wide a line may be: the terminal's columns, and without one as wide as it gets."""
     if not sys.stdout.isatty():
-        from shipwrightd.status.text import ROOMY
+        from shipwrightd.table import UNLIMITED
 
-        return ROOMY
+        return UNLIMITED
     return max(NARROW, shutil.get_terminal_size().columns)
 
 

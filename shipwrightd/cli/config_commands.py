@@ -13,8 +13,8 @@ from shipwrightd.cli.commands import OK, _width
 from shipwrightd.config import files, settings
 from shipwrightd.config.keys import KEYS, as_toml, masked
 from shipwrightd.errors import ConfigError
-from shipwrightd.status import text
-from shipwrightd.status.text import Column, table
+from shipwrightd.table import Column, table
+from shipwrightd.text import as_json as dump
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
@@ -23,19 +23,15 @@ if TYPE_CHECKING:
     from shipwrightd.config.files import File
     from shipwrightd.config.settings import Resolved, Value
 
-VALUES = (
-    Column("SETTING", right=False),
-    Column("VALUE", right=False, least=16),
-    Column("FROM", right=False, least=16),
-)
-FILES = (Column("FILE", right=False, least=24), Column("STATE", right=False))
+VALUES = ("SETTING", Column("VALUE", least=16), Column("FROM", least=16))
+FILES = (Column("FILE", least=24), "STATE")
 
 
 def show(home: str | None, db: str | None, *, as_json: bool) -> int:
     """Show each setting with where it comes from."""
     found = settings.resolve({"home": home, "db": db})
     if as_json:
-        print(text.as_json({"settings": [_entry(value) for value in found.values], "problems": list(found.problems)}))
+        print(dump({"settings": [_entry(value) for value in found.values], "problems": list(found.problems)}))
     else:
         rows = [(value.key, as_toml(masked(value.key, value.value)), origin(value)) for value in found.values]
         print(table(VALUES, rows, _width()))
@@ -46,7 +42,7 @@ def path(*, as_json: bool) -> int:
     """List the files that are looked for."""
     found = [files.read(path) for path in files.paths(os.environ)]
     if as_json:
-        print(text.as_json([{"path": str(file.path), "state": state(file), "problem": file.problem} for file in found]))
+        print(dump([{"path": str(file.path), "state": state(file), "problem": file.problem} for file in found]))
     else:
         print(table(FILES, [(str(file.path), state(file)) for file in found], _width()))
     return OK
@@ -57,7 +53,7 @@ def check(home: str | None, db: str | None, *, as_json: bool) -> int:
     found = settings.resolve({"home": home, "db": db})
     strays = settings.strays(os.environ)
     if as_json:
-        print(text.as_json({"problems": list(found.problems), "warnings": strays}))
+        print(dump({"problems": list(found.problems), "warnings": strays}))
         return _told((), found)
     for stray in strays:
         print(f"warning: {visible(stray)}")

@@ -90,7 +90,7 @@ def backup(places: Config, name: str, *, force: bool) -> int:
     """Copy the database to a file, check the copy, and say what it holds."""
     from shipwrightd.export.backup import back_up
     from shipwrightd.export.files import destination
-    from shipwrightd.status.text import size_of
+    from shipwrightd.text import size_of
 
     target = destination(name, force=force, home=places.home, database=places.db)
     with _ended_cleanly():

@@ -120,8 +120,8 @@ def writer(form: Format) -> Writer:
         return write_json
     if form is Format.CSV:
         return csv_writer()
+    from shipwrightd.reports.terminal import Page
     from shipwrightd.reports.terminal.activity import follow as show
-    from shipwrightd.reports.terminal.table import Page
 
     page = Page()
     return lambda events: show(events, page)

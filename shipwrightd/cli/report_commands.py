@@ -111,7 +111,7 @@ def _answer(db: apsw.Connection, name: str, question: Question, source: str, for
     elif form is Format.CSV:
         print_csv(report.rows(found))
     else:
-        from shipwrightd.reports.terminal.table import Page
+        from shipwrightd.reports.terminal import Page
 
         importlib.import_module(f"shipwrightd.reports.terminal.{name}").show(found, Page())
     return OK
@@ -241,9 +241,9 @@ def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
 
 
 def _tell_if_behind(db: apsw.Connection, home: Path) -> None:
-    from shipwrightd.status.behind import behind
+    from shipwrightd.status.lag import unread_bytes
 
-    unread = behind(db, home, time.time())
+    unread = unread_bytes(db, home, time.time())
     if unread:
         say(
             f"the database lacks the last {unread} bytes of events.jsonl"

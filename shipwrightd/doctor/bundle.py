@@ -22,7 +22,7 @@ from shipwrightd.doctor.scrub import said, scrub_for
 from shipwrightd.doctor.text import answer
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.export.files import new_file
-from shipwrightd.status.text import as_json
+from shipwrightd.text import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.doctor.finding import ok, warn
 from shipwrightd.status.lag import seconds_of, utc
-from shipwrightd.status.text import age_of
-from shipwrightd.text import family
+from shipwrightd.text import age_of, family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from shipwrightd import __version__
 from shipwrightd.doctor.finding import FAIL, WARN
-from shipwrightd.status.text import as_json, wrapped
-from shipwrightd.text import visible
+from shipwrightd.table import wrapped
+from shipwrightd.text import as_json, visible
 
 if TYPE_CHECKING:
     from shipwrightd.doctor.examine import Diagnosis

@@ -1,9 +1,8 @@
-"""How things stand: is the daemon alive, how far behind is each source, what went wrong.
+"""Collect the state of the daemon, the database and every source.
 
-Everything comes from the database, opened read-only, the lock beside it and
-one look at each file: the answer is the same with the daemon running or not.
-The fields of these classes are the keys of `status --json`; they may grow,
-but none is renamed or removed.
+Reads the database, the lock beside it and each file once, and writes nothing; the answer does not depend on whether
+the daemon runs. The fields of these classes are the keys of `status --json`: they may grow, but none is renamed or
+removed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from shipwrightd.database.connection import (
     open_reader,
     read_holder,
 )
-from shipwrightd.status.lag import Lag, Stored, measure, seconds_of, utc
+from shipwrightd.status.lag import Checkpoint, Lag, measure, seconds_of, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 LAG_ALLOWED_S = 60.0
 HOUR_S = 3600
-WATCHING = "watching is degraded: "  # begins an error of source '' that costs speed and nothing else
+WATCHING = "watching is degraded: "  # prefix of an error of source '' that only delays noticing changes
 
 CHECKPOINTS = """
 SELECT c.source, c.kind, g.device, g.inode, g.offset, c.digest, c.committed_at,
@@ -44,8 +43,7 @@ RECOVERIES_SINCE = 9  # schema version
 RECOVERIES = "SELECT detected_at, finished_at, reason, set_aside, kept, refilled, lost FROM recoveries ORDER BY id"
 QUARANTINED = "SELECT source, count(*) FROM quarantine WHERE state = 'kept' GROUP BY source"
 ERRORS = "SELECT source, error, since FROM source_errors"
-# The index is named so that a first load, which takes it away for a while, is
-# met with an error at once and not with a pass over all events.
+# The index is named so that the query fails at once, instead of scanning all events, while a first load has dropped it.
 LAST_HOUR = """
 SELECT substr(origin, 1, instr(origin || '/', '/') - 1), count(*)
 FROM events INDEXED BY events_ts_epoch WHERE ts_epoch > ?1 - 3600 AND ts_epoch <= ?1 GROUP BY 1"""
@@ -53,7 +51,7 @@ FROM events INDEXED BY events_ts_epoch WHERE ts_epoch > ?1 - 3600 AND ts_epoch <
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The process that ingests, as its lock tells; the rest is None while there is none."""
+    """The process that ingests, according to its lock; other fields are None while there is none."""
 
     alive: bool
     command: str | None = None  # run | backfill
@@ -61,14 +59,14 @@ class Daemon:
     started_at: str | None = None
     running_s: float | None = None
     version: str | None = None
-    watching_degraded: str | None = None  # why changes are noticed later than they could be
-    waiting: str | None = None  # why the database cannot be written; all that comes meanwhile is stored afterwards
+    watching_degraded: str | None = None  # why changes may be noticed late
+    waiting: str | None = None  # why the database cannot be written; nothing is lost, it is stored later
     waiting_since: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One time the database was found damaged, set aside and built anew; see the table recoveries."""
+    """One recovery of a damaged database; see the table recoveries."""
 
     detected_at: str
     finished_at: str
@@ -81,7 +79,7 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The database file; one without tables is not made yet."""
+    """The database file; without tables it does not exist yet."""
 
     path: str
     exists: bool
@@ -93,10 +91,10 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file that is read: how far, with what result."""
+    """One file that is read: how much of it, and with what result."""
 
     source: str
-    kind: str | None  # journal | document; None for one never read
+    kind: str | None  # journal | document; None if it was never read
     present: bool
     readable: bool
     size_bytes: int
@@ -104,22 +102,22 @@ class Source:
     unfinished_bytes: int
     lag_s: float
     records: int
-    records_last_hour: int | None  # None where records carry no time of their own
+    records_last_hour: int | None  # None if its records have no time
     newest_at: str | None
     newest_age_s: float | None
-    committed_at: str | None  # when its checkpoint last moved
+    committed_at: str | None  # when its checkpoint last changed
     committed_age_s: float | None
     salvaged: int
     quarantined: int
     gaps: int
     error: str | None
     error_since: str | None
-    quarantined_ever: int = 0  # with those that a retry made records of
+    quarantined_ever: int = 0  # including those recovered by a retry
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole answer; `problems` are what `status --check` fails for, in words."""
+    """The answer; `status --check` fails if there are `problems`."""
 
     state: str  # running | backfilling | stopped | no database
     problems: list[str]
@@ -134,9 +132,9 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What the database knows of one source."""
+    """A row of the table checkpoints."""
 
-    stored: Stored = field(default_factory=Stored)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     committed_at: str | None = None
     records: int = 0
     salvaged: int = 0
@@ -146,48 +144,47 @@ class _Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Books:
+class _Content:
     """What is read from the database, in one go."""
 
     database: Database
-    rows: dict[str, _Row]
-    quarantined: dict[str, int]
-    errors: dict[str, tuple[str, str]]
-    last_hour: dict[str, int] | None
+    rows: dict[str, _Row] = field(default_factory=dict)
+    quarantined: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, tuple[str, str]] = field(default_factory=dict)  # text and since when, by source
+    last_hour: dict[str, int] | None = None
     recoveries: list[Recovery] = field(default_factory=list)
 
 
 def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouched: bool = False) -> Status:
-    """Answer how things stand at `now`, for the declared sources and those ever read.
+    """Return the state at `now` of the declared sources and all that were ever read.
 
-    With `untouched` nothing is put beside a database that nobody has open.
+    With `untouched`, no file is created beside a database that no process has open.
 
-    Raises DatabaseError for a file that is not ours, damaged, or of a newer
-    release, PathError for one that cannot be read; a database that is not
-    there yet is an answer.
+    Raises DatabaseError for a file that is not ours, damaged or of a newer release, PathError for one that cannot be
+    read. A database that does not exist yet is no error.
     """
-    books = _read_books(db, int(now), untouched=untouched)
-    daemon = _daemon(db, books.errors, now)
-    unread = [name for name in declared if os.path.exists(home / name)]  # noqa: PTH110 - False where it cannot be told
-    failing = [name for name in books.errors if name]
-    names = dict.fromkeys((*books.rows, *unread, *failing))
-    sources = [_source(home, name, books, now) for name in names]
+    content = _read_database(db, int(now), untouched=untouched)
+    daemon = _daemon(db, content.errors, now)
+    existing = [name for name in declared if os.path.exists(home / name)]  # noqa: PTH110 - False instead of an error
+    failing = [name for name in content.errors if name]
+    names = dict.fromkeys((*content.rows, *existing, *failing))
+    sources = [_source(home, name, content, now) for name in names]
     return Status(
-        state=_state(daemon, books.database),
-        problems=_problems(home, daemon, books, sources),
+        state=_state(daemon, content.database),
+        problems=_problems(home, daemon, content, sources),
         checked_at=utc(now),
         home=str(home),
         daemon=daemon,
-        database=books.database,
+        database=content.database,
         sources=sources,
-        recoveries=books.recoveries,
+        recoveries=content.recoveries,
         home_present=home.is_dir(),
     )
 
 
-def _read_books(path: Path, now: int, *, untouched: bool) -> _Books:
+def _read_database(path: Path, now: int, *, untouched: bool) -> _Content:
     if identity(path) is None:
-        return _Books(Database(str(path), exists=False), {}, {}, {}, None)
+        return _Content(Database(str(path), exists=False))
     try:
         with contextlib.closing(open_reader(path, untouched=untouched)) as db:
             return _read_tables(db, path, now)
@@ -195,12 +192,12 @@ def _read_books(path: Path, now: int, *, untouched: bool) -> _Books:
         raise explained(path, error) from error
 
 
-def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Books:
+def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Content:
     version = migrate.version(db)
     if not version:
-        return _Books(Database(str(path), exists=False), {}, {}, {}, None)
+        return _Content(Database(str(path), exists=False))
     migrate.pending(db, migrate.known())
-    return _Books(
+    return _Content(
         database=_database(path, version, db.execute("PRAGMA journal_mode").get),
         rows={row[0]: _row(row) for row in db.execute(CHECKPOINTS)},
         quarantined=dict(db.execute(QUARANTINED)),
@@ -211,7 +208,7 @@ def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Books:
 
 
 def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
-    """Return when the database at a path was damaged and built anew, oldest first; none in an older schema."""
+    """Return the recoveries of the database at a path, oldest first; none in an older schema."""
     if migrate.version(db) < RECOVERIES_SINCE:
         return []
     return [
@@ -222,20 +219,20 @@ def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
 
 def _row(values: tuple[object, ...]) -> _Row:
     _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest, quarantined = values
-    stored = Stored(
+    checkpoint = Checkpoint(
         kind=kind,  # type: ignore[arg-type]
-        identity=None if device is None else (device & ALL_BITS, inode & ALL_BITS),  # type: ignore[operator]
+        file_id=None if device is None else (device & ALL_BITS, inode & ALL_BITS),  # type: ignore[operator]
         offset=offset or 0,  # type: ignore[arg-type]
         digest=digest,  # type: ignore[arg-type]
         committed=seconds_of(committed_at),  # type: ignore[arg-type]
     )
-    return _Row(stored, committed_at, records, salvaged, gaps, newest, quarantined)  # type: ignore[arg-type]
+    return _Row(checkpoint, committed_at, records, salvaged, gaps, newest, quarantined)  # type: ignore[arg-type]
 
 
 def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
     try:
         return dict(db.execute(LAST_HOUR, (now,)))
-    except apsw.SQLError:  # no such index: the first load is going on
+    except apsw.SQLError:  # no such index: the first load is running
         return None
 
 
@@ -251,14 +248,14 @@ def _size(path: Path) -> int:
 
 
 def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
-    """Return who holds the lock. What its file says counts only while it is held."""
+    """Return the holder of the lock. The content of its file counts only while it is held."""
     lock = lock_path(db)
     if not lock_is_held(lock):
         return Daemon(alive=False)
     holder = read_holder(lock)
     pid = holder.get("pid")
     started_at = _text(holder.get("started_at"))
-    whole = errors.get("", ("", ""))[0]
+    error = errors.get("", ("", ""))[0]
     return Daemon(
         alive=True,
         command=str(holder.get("command", "run")),
@@ -266,7 +263,7 @@ def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
         started_at=started_at,
         running_s=_age(seconds_of(started_at), now),
         version=_text(holder.get("version")),
-        watching_degraded=whole.removeprefix(WATCHING) if whole.startswith(WATCHING) else None,
+        watching_degraded=error.removeprefix(WATCHING) if error.startswith(WATCHING) else None,
         waiting=_text(holder.get("waiting")),
         waiting_since=_text(holder.get("waiting_since")),
     )
@@ -280,19 +277,19 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _source(home: Path, name: str, books: _Books, now: float) -> Source:
-    row = books.rows.get(name, _Row())
-    error, since = books.errors.get(name, (None, None))
+def _source(home: Path, name: str, content: _Content, now: float) -> Source:
+    row = content.rows.get(name, _Row())
+    error, since = content.errors.get(name, (None, None))
     readable = True
     try:
-        lag = measure(home / name, row.stored, now)
+        lag = measure(home / name, row.checkpoint, now)
     except OSError as trouble:
         lag, readable = Lag(present=True), False
         error = error or f"cannot be read: {trouble.strerror or trouble}"
-    events = row.stored.kind == "journal" and books.last_hour is not None
+    events = row.checkpoint.kind == "journal" and content.last_hour is not None
     return Source(
         source=name,
-        kind=row.stored.kind or None,
+        kind=row.checkpoint.kind or None,
         present=lag.present,
         readable=readable,
         size_bytes=lag.size,
@@ -300,13 +297,13 @@ def _source(home: Path, name: str, books: _Books, now: float) -> Source:
         unfinished_bytes=lag.unfinished,
         lag_s=round(lag.seconds, 3),
         records=row.records,
-        records_last_hour=(books.last_hour or {}).get(name, 0) if events else None,
+        records_last_hour=(content.last_hour or {}).get(name, 0) if events else None,
         newest_at=utc(row.newest),
         newest_age_s=_age(row.newest, now),
         committed_at=row.committed_at,
-        committed_age_s=_age(row.stored.committed, now),
+        committed_age_s=_age(row.checkpoint.committed, now),
         salvaged=row.salvaged,
-        quarantined=books.quarantined.get(name, 0),
+        quarantined=content.quarantined.get(name, 0),
         gaps=row.gaps,
         error=error,
         error_since=since,
@@ -320,32 +317,32 @@ def _state(daemon: Daemon, database: Database) -> str:
     return "stopped" if database.exists else "no database"
 
 
-def _missing_places(home: Path, books: _Books, sources: list[Source]) -> list[str]:
-    """Say whether a file system may be away that holds the home or the database."""
-    if not os.path.isdir(home):  # noqa: PTH112 - False where it cannot be told
+def _missing_folders(home: Path, content: _Content, sources: list[Source]) -> list[str]:
+    """Return a problem if the file system of the home or the database may not be mounted."""
+    if not os.path.isdir(home):  # noqa: PTH112 - False instead of an error
         return [f"there is no folder {home}"]
-    if not books.database.exists and not os.path.isdir(folder := os.path.dirname(books.database.path)):  # noqa: PTH112, PTH120
+    if not content.database.exists and not os.path.isdir(folder := os.path.dirname(content.database.path)):  # noqa: PTH112, PTH120
         return [f"there is no folder {folder}"]
     read = [source for source in sources if source.kind == "journal" and source.records]
     if any(source.present or source.error for source in read) or not read:
         return []
-    if any(any(home.glob(f"{source.source}.*")) for source in read):  # rotated this moment
+    if any(any(home.glob(f"{source.source}.*")) for source in read):  # being rotated right now
         return []
     return [f"none of the journals that were read is in {home}: is a file system not mounted?"]
 
 
-def _problems(home: Path, daemon: Daemon, books: _Books, sources: list[Source]) -> list[str]:
-    """Say in words what `status --check` fails for."""
-    problems = _missing_places(home, books, sources)
+def _problems(home: Path, daemon: Daemon, content: _Content, sources: list[Source]) -> list[str]:
+    """Return what `status --check` fails for."""
+    problems = _missing_folders(home, content, sources)
     if not daemon.alive:
         problems.append("the daemon is not running")
     elif daemon.command != "run":
         problems.append("a backfill is running" if daemon.command == "backfill" else f"{daemon.command} is running")
     if daemon.waiting:
         problems.append(f"the database cannot be written: {daemon.waiting}")
-    whole = books.errors.get("", ("", ""))[0]
-    if whole and not whole.startswith(WATCHING):
-        problems.append(whole)
+    error = content.errors.get("", ("", ""))[0]
+    if error and not error.startswith(WATCHING):
+        problems.append(error)
     for source in sources:
         if source.error:
             problems.append(f"{source.source}: {source.error}")

@@ -1,4 +1,4 @@
-"""What could not become a record: the list, and each piece as it was."""
+"""Bytes in quarantine: the list, and each piece in full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREVIEW_BYTES = 120
-
 LIST = """
 SELECT id, source, generation, offset, length, reason, seen_at, state, substr(raw, 1, ?)
 FROM quarantine ORDER BY id"""
@@ -27,7 +26,7 @@ FROM quarantine WHERE id = ?"""
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes that were kept because they could not be read, and where they stood."""
+    """Bytes of a source that could not be decoded, and their position."""
 
     id: int
     source: str
@@ -41,28 +40,26 @@ class Piece:
 
     @property
     def text(self) -> str:
-        """The bytes as text; those that are no UTF-8 are written as escapes."""
+        """The bytes as text, those that are not UTF-8 as escapes."""
         return self.raw.decode(errors="backslashreplace")
 
     def as_json(self) -> dict[str, object]:
-        """Return the fields under their names; the bytes as text and, exactly, as base64."""
+        """Return the fields by name; the bytes as text and, exactly, as base64."""
         fields = {name: getattr(self, name) for name in self.__slots__ if name != "raw"}
         return {**fields, "text": self.text, "raw_base64": base64.b64encode(self.raw).decode()}
 
 
 def pieces(db_path: Path) -> list[Piece]:
-    """Return all that is or was in quarantine, oldest first, each with the beginning of its bytes."""
+    """Return all pieces, recovered ones too, oldest first, each with the beginning of its bytes."""
     return _query(db_path, LIST, PREVIEW_BYTES)
 
 
 def piece(db_path: Path, number: int) -> Piece:
-    """Return one piece whole. MissingError when there is none of that number."""
-    found = _query(db_path, SHOW, number)
-    if not found:
-        raise MissingError(
-            f"nothing in quarantine has the number {number}", hint="`shipwrightd quarantine list` shows those there are"
-        )
-    return found[0]
+    """Return one piece with all its bytes. Raises MissingError if there is none with that number."""
+    rows = _query(db_path, SHOW, number)
+    if not rows:
+        raise MissingError(f"no piece {number} in quarantine", hint="`shipwrightd quarantine list` lists all pieces")
+    return rows[0]
 
 
 def _query(db_path: Path, sql: str, value: int) -> list[Piece]:

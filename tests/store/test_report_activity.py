@@ -16,8 +16,8 @@ from shipwrightd.reports import activity
 from shipwrightd.reports.activity_ids import BLOCK_BITS, Wanted, blocks, newest
 from shipwrightd.reports.compat import activity as compat
 from shipwrightd.reports.question import YEAR_10000, Period, Question, QuestionError
+from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.activity import follow, show
-from shipwrightd.reports.terminal.table import Page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -234,7 +234,7 @@ def test_a_payload_of_any_shape_is_shown(books: Books, payload: str) -> None:
 def test_a_page_that_goes_on_names_the_cursor(books: Books) -> None:
     ticks(books, "a", "b")
 
-    assert printed(ask(books, limit=1))[-1] == "there is more: --cursor 2"
+    assert printed(ask(books, limit=1))[-1] == "There are more: --cursor 2"
 
 
 def test_lines_that_follow_have_no_head(books: Books) -> None:

@@ -20,8 +20,8 @@ from shipwrightd.reports.memory import Memory, collect, rows
 from shipwrightd.reports.memory_repos import matching
 from shipwrightd.reports.memory_search import expression
 from shipwrightd.reports.question import QuestionError
+from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.memory import show
-from shipwrightd.reports.terminal.table import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from shipwrightd.errors import MissingError
 from shipwrightd.reports.question import QuestionError, utc
 from shipwrightd.reports.runs import BY_STATUS, BY_TIME, Runs, collect, rows
 from shipwrightd.reports.runs_one import Detail, Trouble
+from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.runs import show
-from shipwrightd.reports.terminal.table import Page
 
 if TYPE_CHECKING:
     from pathlib import Path

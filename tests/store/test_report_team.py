@@ -17,7 +17,7 @@ from rich.console import Console
 
 from shipwrightd.reports import team
 from shipwrightd.reports.question import Period, Question
-from shipwrightd.reports.terminal.table import Page
+from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.team import show
 
 if TYPE_CHECKING:

@@ -145,7 +145,7 @@ def test_home_that_is_not_there_is_told_instead_of_what_to_do_with_it(tmp_path: 
     shown = call("status", "--home", nowhere)
     assert (shown.returncode, f"{nowhere} (there is no such folder)" in shown.stdout) == (0, True)
     assert "name its folder with `--home DIR`" in shown.stdout
-    assert "makes the database" not in shown.stdout
+    assert "creates the database" not in shown.stdout
     for command in (["report", "runs"], ["api", "/api/team"]):
         done = call(*command, "--home", nowhere)
         assert done.returncode == 66
@@ -407,14 +407,19 @@ def test_what_is_not_plain_is_left_to_typer(arguments: list[str]) -> None:
     assert status_arguments(arguments) is None
 
 
-def test_status_loads_no_library_it_does_not_need(home: Path) -> None:
+@pytest.mark.parametrize("option", [None, "--json", "--check"])
+def test_status_loads_no_library_it_does_not_need(home: Path, option: str | None) -> None:
+    (home / "events.jsonl").write_text('{"ts_epoch":1,"type":"a"}\n')
+    assert call("backfill", "--home", home).returncode == 0
+    arguments = ["status", "--home", str(home), *([option] if option else [])]
     code = (
         "import sys; from shipwrightd.__main__ import guarded; "
-        f"guarded(['status', '--home', {str(home)!r}]); print([m for m in {HEAVY!r} if m in sys.modules])"
+        f"guarded({arguments!r}); print([m for m in {HEAVY!r} if m in sys.modules])"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
+    assert "events.jsonl" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 

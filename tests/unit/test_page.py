@@ -10,7 +10,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from shipwrightd.reports.terminal.table import Col, Page, duration, money, number, percent
+from shipwrightd.reports.terminal import Page
+from shipwrightd.table import Column, cells_of, table
+from shipwrightd.text import duration, money, number, percent, short_duration
 
 
 def page(*, width: int = 60, encoding: str = "utf-8") -> tuple[Page, io.BytesIO]:
@@ -35,7 +37,7 @@ def page(*, width: int = 60, encoding: str = "utf-8") -> tuple[Page, io.BytesIO]
         (273_600, "3 d 4 h"),
     ],
 )
-def test_a_duration_is_told_in_two_units_at_most(seconds: float | None, text: str) -> None:
+def test_a_duration_has_two_units_at_most(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
@@ -47,8 +49,16 @@ def test_money_below_a_dollar_keeps_its_small_change(value: float | None, text: 
     assert money(value) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (4.5, "4.5s"), (59, "59s"), (626, "10m 26s"), (7_500, "2h 5m"), (273_600, "3d 4h")],
+)
+def test_a_short_duration_fits_seven_cells(seconds: float | None, text: str) -> None:
+    assert short_duration(seconds) == text
+
+
 def test_shares_and_numbers() -> None:
-    assert (percent(None), percent(0.1234), percent(1)) == ("-", "12.3 %", "100.0 %")
+    assert (percent(None), percent(12.34), percent(100)) == ("-", "12.3 %", "100.0 %")
     assert (number(None), number(1234567), number(0.5), number(2.0)) == ("-", "1,234,567", "0.50", "2")
 
 
@@ -74,7 +84,7 @@ def test_charts_are_plain_where_the_terminal_knows_no_more() -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_a_table_shows_all_its_cells(encoding: str) -> None:
     made, raw = page(encoding=encoding)
-    made.table([Col("NAME"), Col("COUNT", right=True)], [("alpha", "1"), ("beta", ("22", "red"))])
+    made.table(["NAME", ">COUNT"], [("alpha", "1"), ("beta", ("22", "red"))])
     text = raw.getvalue().decode(encoding)
     assert [word for word in ("NAME", "COUNT", "alpha", "1", "beta", "22") if word not in text] == []
 
@@ -82,7 +92,7 @@ def test_a_table_shows_all_its_cells(encoding: str) -> None:
 def test_data_can_neither_act_on_the_terminal_nor_be_markup() -> None:
     made, raw = page(width=100)
     evil = "[bold red]x[/] \x1b[2J\x07 :smile:"
-    made.table([Col("NAME")], [(evil,)])
+    made.table(["NAME"], [(evil,)])
     made.line(evil)
     made.heading(evil, evil)
     text = raw.getvalue().decode()
@@ -100,7 +110,7 @@ def test_a_spark_of_more_than_fits_shows_the_last() -> None:
 
 def test_long_text_does_not_vanish_beside_columns_that_are_wide() -> None:
     made, raw = page(width=30)
-    made.table([Col("WHAT", wrap=True), *[Col("NUMBER") for _ in range(4)]], [("a text of words", *["12345678"] * 4)])
+    made.table([Column("WHAT", wrap=True), *["NUMBER"] * 4], [("a text of words", *["12345678"] * 4)])
 
     assert "a te" in raw.getvalue().decode()
 
@@ -124,3 +134,24 @@ def test_a_reader_that_went_away_is_a_broken_pipe(monkeypatch: pytest.MonkeyPatc
         monkeypatch.undo()
         with contextlib.suppress(BrokenPipeError):
             gone.close()
+
+
+COLUMNS = ("NAME", ">COUNT", Column("PATH", least=8), Column("NOTE", keep=1), Column("DROPPED FIRST", keep=0))
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 55, 10_000])
+def test_a_plain_table_looks_the_same_whoever_draws_it(width: int) -> None:
+    """ASCII text is aligned without rich; one wide letter in the last cell has rich draw the table."""
+    rows = [("alpha", "1", "/a/path/of/some/length", "-", "x"), ("b", "1,234,567", "/x", "a note", "yy")]
+    drawn = [table(COLUMNS, [*rows, ("", "", "", "", last)], width) for last in ("zz", "漢")]
+    plain, wide = (text.splitlines()[:-1] for text in drawn)
+
+    assert max(map(cells_of, [*plain, *wide])) <= max(width, 26)
+    assert [line.rstrip() for line in wide] == plain
+    assert ("DROPPED FIRST" in plain[0], "NOTE" in plain[0]) == (width >= 55, width >= 40)
+
+
+def test_a_cut_cell_keeps_both_ends_and_wide_letters_their_place() -> None:
+    page = table([Column("A", least=8), ">B"], [("漢字漢字漢字漢字", "1"), ("abcdefghijkl", "22")], 12)
+
+    assert page.splitlines() == ["A          B", "漢…漢字    1", "abc…ijkl  22"]

@@ -8,8 +8,9 @@ import io
 import pytest
 from rich.console import Console
 
-from shipwrightd.reports.terminal.failures import across, shade, shortened
-from shipwrightd.reports.terminal.table import Page
+from shipwrightd.reports.terminal import Page
+from shipwrightd.reports.terminal.failures import ERROR_LENGTH, heatmap_columns, shade
+from shipwrightd.text import shortened
 
 
 def days(number: int) -> list[str]:
@@ -21,7 +22,7 @@ def days(number: int) -> list[str]:
     [(1, "day", 1), (45, "day", 45), (46, "week", 7), (365, "month", 13), (3_660, "month", 45)],
 )
 def test_columns_become_longer_until_all_fit(number: int, unit: str, columns: int) -> None:
-    found, made = across(days(number))
+    found, made = heatmap_columns(days(number))
 
     assert (found, len(made)) == (unit, columns)
     assert made[-1] == days(number)[-1][: len(made[-1])] or unit == "week"
@@ -35,5 +36,5 @@ def test_one_failure_beside_a_thousand_is_still_seen(encoding: str, shades: str)
 
 
 def test_a_long_error_ends_in_dots() -> None:
-    assert shortened("e" * 120) == "e" * 120
-    assert shortened("e" * 121) == "e" * 117 + "..."
+    assert shortened("e" * 120, ERROR_LENGTH) == "e" * 120
+    assert shortened("e" * 121, ERROR_LENGTH) == "e" * 117 + "..."

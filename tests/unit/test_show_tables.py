@@ -11,10 +11,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from shipwrightd.reports import costs, dora, stages, throughput
+from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.costs import show as show_costs
 from shipwrightd.reports.terminal.dora import show as show_dora
 from shipwrightd.reports.terminal.stages import show as show_stages
-from shipwrightd.reports.terminal.table import Page
 from shipwrightd.reports.terminal.throughput import show as show_throughput
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Delivery on a terminal: the four measures with their grades and a line of weeks each, then the weeks."""
+"""Delivery on a terminal: the four measures with grades and weekly ticks, then the weeks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.reports.dora import GRADES
 from shipwrightd.reports.periods import idle_together
-from shipwrightd.reports.terminal.short import idle, short
-from shipwrightd.reports.terminal.table import GRADES as COLOURS
-from shipwrightd.reports.terminal.table import Col, duration, number
+from shipwrightd.reports.terminal import STYLES, idle_cell
+from shipwrightd.text import duration, number, short_duration
 
 if TYPE_CHECKING:
     from shipwrightd.reports.dora import Delivery, Dora, Measure
-    from shipwrightd.reports.terminal.table import Page
+    from shipwrightd.reports.terminal import Cell, Page
 
 HOUR_S = 3_600
-WIDE = 100  # columns: room for grades in words
-NARROW = 74  # columns: no room for counts
+WIDE = 100  # cells: room for grades in words
+NARROW = 74  # cells: no room for counts
 MOST_WEEKS = 26  # lines: half a year
 MEASURES = {
     "Deployment frequency": "deployment_frequency",
@@ -30,11 +29,11 @@ def show(answer: Dora, page: Page) -> None:
     """Write the answer."""
     period = answer.period
     page.heading("Delivery", f"{number(period.deploys)} successful runs, {number(period.failures)} failed")
-    heads = ("MEASURE", "VALUE", "GRADE", "RUNS")
-    lines = [(title, *_told(getattr(period, name))) for title, name in MEASURES.items()]
-    beside = 2 + sum(page.gap + max(map(len, column)) for column in zip(heads, *lines, strict=True))
+    titles = ("MEASURE", "VALUE", "GRADE", "RUNS")
+    lines = [(title, *_cells(getattr(period, name))) for title, name in MEASURES.items()]
+    beside = 2 + sum(page.gap + max(map(len, column)) for column in zip(titles, *lines, strict=True))
     page.table(
-        [Col("MEASURE"), Col("VALUE", right=True), Col("GRADE"), Col("RUNS", right=True), Col("WEEKS")],
+        ["MEASURE", ">VALUE", "GRADE", ">RUNS", "WEEKS"],
         [
             (*line, page.spark([getattr(week, name).value for week in answer.weeks], beside))
             for line, name in zip(lines, MEASURES.values(), strict=True)
@@ -43,57 +42,43 @@ def show(answer: Dora, page: Page) -> None:
     _weeks(answer, page)
 
 
-def _told(measure: Measure) -> tuple[str, str, str]:
-    return told(measure), measure.grade or "-", number(measure.samples)
+def _cells(measure: Measure) -> tuple[str, str, str]:
+    value = "-"
+    if measure.value is not None:
+        value = duration(measure.value * HOUR_S) if measure.unit == "hours" else f"{measure.value:g} {measure.unit}"
+    return value, measure.grade or "-", number(measure.samples)
 
 
 def _weeks(answer: Dora, page: Page) -> None:
     weeks = {(week.end or "")[:10]: week for week in answer.weeks}
-    busy = {day for day, week in weeks.items() if week.deploys + week.failures}
-    lines = idle_together(weeks, busy)
+    active = {day for day, week in weeks.items() if week.deploys + week.failures}
+    lines = idle_together(weeks, active)
     shown = lines[-MOST_WEEKS:]
     about = "newest last" if len(shown) == len(lines) else f"the last {len(shown)}; --format csv has them all"
-    wide, narrow = page.console.width >= WIDE, page.console.width < NARROW
+    wide = page.width >= WIDE
+    counts = page.width >= NARROW
+    titles = [">DEPLOYS", ">FAILED"] * counts + [">PER DAY", ">LEAD TIME", ">FAILURES", ">RESTORED IN"]
     page.heading("By week", about if wide else f"{about}; {', '.join(f'{grade[0]} {grade}' for grade in GRADES)}")
     page.table(
+        ["WEEK UNTIL", *titles],
         [
-            Col("WEEK UNTIL"),
-            *(Col(title, right=True) for title in ("DEPLOYS", "FAILED") if not narrow),
-            *(Col(title, right=True) for title in ("PER DAY", "LEAD TIME", "FAILURES", "RESTORED IN")),
-        ],
-        [
-            _week(day, weeks[day], wide=wide, narrow=narrow) if day in busy else _idle(day, length, narrow=narrow)
-            for day, length in shown
+            _week(day, weeks[day], wide=wide, counts=counts)
+            if day in active
+            else [idle_cell(day, count, "week"), *"-" * len(titles)]
+            for day, count in shown
         ],
     )
 
 
-def _week(day: str, week: Delivery, *, wide: bool, narrow: bool) -> list[str | tuple[str, str]]:
-    counts = [] if narrow else [number(week.deploys), number(week.failures)]
-    return [day, *counts, *(_graded(getattr(week, name), wide=wide) for name in MEASURES.values())]
+def _week(day: str, week: Delivery, *, wide: bool, counts: bool) -> list[Cell]:
+    numbers = [week.deploys, week.failures] * counts
+    return [day, *numbers, *(_graded(getattr(week, name), wide=wide) for name in MEASURES.values())]
 
 
-def _idle(day: str, length: int, *, narrow: bool) -> list[str | tuple[str, str]]:
-    return [idle(day, length, "week"), *("-" * (len(MEASURES) + (0 if narrow else 2)))]
-
-
-def _graded(measure: Measure, *, wide: bool) -> str | tuple[str, str]:
+def _graded(measure: Measure, *, wide: bool) -> Cell:
     if measure.value is None or measure.grade is None:
         return "-"
     grade = measure.grade if wide else measure.grade[0]
-    return f"{_brief(measure.value, measure.unit)} {grade}", COLOURS[measure.grade]
-
-
-def _brief(value: float, unit: str) -> str:
-    if unit == "hours":
-        return short(value * HOUR_S)
-    return f"{value:g}{' %' if unit == '%' else ''}"
-
-
-def told(measure: Measure) -> str:
-    """Return a measure with its unit."""
-    if measure.value is None:
-        return "-"
-    if measure.unit == "hours":
-        return duration(measure.value * HOUR_S)
-    return f"{measure.value:g} {measure.unit}"
+    hours = measure.unit == "hours"
+    value = short_duration(measure.value * HOUR_S) if hours else f"{measure.value:g}{' %' * (measure.unit == '%')}"
+    return f"{value} {grade}", STYLES[measure.grade]

@@ -1,11 +1,12 @@
-"""Memory on a terminal: how much there is, then each list that holds something; or what a search found."""
+"""Memory on a terminal: counts, then each list that has entries; or the matches of a search."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.reports.terminal.table import Col, number
+from shipwrightd.table import Column
+from shipwrightd.text import number, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,11 +14,12 @@ if TYPE_CHECKING:
     from shipwrightd.reports.memory import Memory
     from shipwrightd.reports.memory_entries import Decision, Fact, Failure
     from shipwrightd.reports.memory_search import Match
-    from shipwrightd.reports.terminal.table import Page
+    from shipwrightd.reports.terminal import Page
 
-HASH_LETTERS = 12
-TEXT_LETTERS = 400  # of a text that somebody wrote
-NAMED = "repo"  # the pattern that tells a repository's name, which stands in every line
+HASH_LENGTH = 12
+TEXT_LENGTH = 400
+REPO = "repo"  # the pattern with the name of the repository, which every line shows
+GONE = "gone from the file"
 LISTS: dict[str, str] = {
     "known_issues": "Known issues",
     "patterns": "Patterns",
@@ -37,50 +39,46 @@ def show(answer: Memory, page: Page) -> None:
         _failures(answer.failures, page)
         _decisions(answer.decisions, page)
         for name, title in LISTS.items():
-            _facts(title, [found for found in getattr(answer, name) if found.name != NAMED], page)
+            _facts(title, [fact for fact in getattr(answer, name) if fact.name != REPO], page)
     if answer.more:
-        named = ", ".join(name.replace("_", " ") for name in answer.more)
-        page.line(f"There are more {named}: --offset {answer.offset + answer.limit}, or a larger --limit")
+        names = ", ".join(name.replace("_", " ") for name in answer.more)
+        page.line(f"There are more {names}: --offset {answer.offset + answer.limit}, or a larger --limit")
 
 
 def _counts(answer: Memory, page: Page) -> None:
-    table: dict[tuple[str, str], list[str]] = defaultdict(list)
+    by_repo: dict[tuple[str, str], list[str]] = defaultdict(list)
     for count in answer.counts:
         gone = count.entries - count.present
-        of_type = f"{number(count.entries)} {count.entry_type.replace('_', ' ')}"
-        table[count.repo_hash, count.repo or "-"].append(of_type + (f" ({number(gone)} gone)" if gone else ""))
+        text = f"{number(count.entries)} {count.entry_type.replace('_', ' ')}"
+        by_repo[count.repo_hash, count.repo or "-"].append(text + (f" ({number(gone)} gone)" if gone else ""))
     page.heading("Memory", f"{number(sum(count.entries for count in answer.counts))} entries")
     page.table(
-        [Col("REPOSITORY"), Col("NAME"), Col("ENTRIES", wrap=True)],
-        [(hash_[:HASH_LETTERS], name, ", ".join(kinds)) for (hash_, name), kinds in table.items()],
+        ["REPOSITORY", "NAME", Column("ENTRIES", wrap=True)],
+        [(repo_hash[:HASH_LENGTH], name, ", ".join(texts)) for (repo_hash, name), texts in by_repo.items()],
     )
 
 
 def _failures(failures: Sequence[Failure], page: Page) -> None:
     if failures:
-        page.heading("Failures", "the most frequent first")
+        page.heading("Failures", "most frequent first")
         page.table(
-            [Col("SEEN", right=True), Col("LAST"), Col("REPOSITORY"), Col("STAGE"), Col("FAILURE", wrap=True)],
-            [
-                (number(found.frequency), _day(found.last_seen), _repo(found), found.stage or "-", _failure(found))
-                for found in failures
-            ],
+            [">SEEN", "LAST", "REPOSITORY", "STAGE", Column("FAILURE", wrap=True)],
+            [(one.frequency, _day(one.last_seen), _repo(one), one.stage or "-", _failure(one)) for one in failures],
         )
 
 
-def _failure(found: Failure) -> str:
-    """Return a failure's text, and what is known about it."""
-    parts = [_short(found.name)]
-    if found.root_cause:
-        parts.append(f"cause: {_short(found.root_cause)}")
-    if found.fix:
-        parts.append(f"fix: {_short(found.fix)}")
-    if found.fix_effectiveness_percent is not None:
-        parts.append(
-            f"helped {found.fix_resolved or 0} of {found.fix_applied} times ({found.fix_effectiveness_percent:g} %)"
-        )
-    if not found.present:
-        parts.append("gone from the file")
+def _failure(one: Failure) -> str:
+    """Return the text of a failure with its cause and fix."""
+    parts = [_short(one.name)]
+    if one.root_cause:
+        parts.append(f"cause: {_short(one.root_cause)}")
+    if one.fix:
+        parts.append(f"fix: {_short(one.fix)}")
+    if one.fix_effectiveness_percent is not None:
+        resolved = f"{one.fix_resolved or 0} of {one.fix_applied} times"
+        parts.append(f"fix helped {resolved} ({one.fix_effectiveness_percent:g} %)")
+    if not one.present:
+        parts.append(GONE)
     return " | ".join(parts)
 
 
@@ -88,10 +86,10 @@ def _decisions(decisions: Sequence[Decision], page: Page) -> None:
     if decisions:
         page.heading("Decisions", "newest first")
         page.table(
-            [Col("RECORDED"), Col("REPOSITORY"), Col("TYPE"), Col("DECISION", wrap=True)],
+            ["RECORDED", "REPOSITORY", "TYPE", Column("DECISION", wrap=True)],
             [
-                (_day(found.last_seen), _repo(found), _text(found.type) or "-", _said(found.name, found.detail))
-                for found in decisions
+                (_day(one.last_seen), _repo(one), _text(one.type) or "-", _named(one.name, one.detail))
+                for one in decisions
             ],
         )
 
@@ -100,49 +98,41 @@ def _facts(title: str, facts: Sequence[Fact], page: Page) -> None:
     if facts:
         page.heading(title)
         page.table(
-            [Col("REPOSITORY"), Col("SEEN"), Col("WHAT", wrap=True)],
+            ["REPOSITORY", "SEEN", Column("ENTRY", wrap=True)],
             [
-                (
-                    _repo(found),
-                    _day(found.last_seen),
-                    _said(found.name, found.value) + ("" if found.present else " | gone from the file"),
-                )
-                for found in facts
+                (_repo(one), _day(one.last_seen), _named(one.name, one.value) + f" | {GONE}" * (not one.present))
+                for one in facts
             ],
         )
 
 
 def _matches(answer: Memory, page: Page) -> None:
-    page.heading("Found", f"{number(answer.matches_total)} entries, the best first")
+    page.heading("Matches", f"{number(answer.matches_total)} entries, best first")
     page.table(
-        [Col("TYPE"), Col("REPOSITORY"), Col("LAST"), Col("SEEN", right=True), Col("WHERE", wrap=True)],
-        [
-            (found.entry_type, _repo(found), _day(found.last_seen), number(found.frequency), found.snippet)
-            for found in answer.matches
-        ],
+        ["TYPE", "REPOSITORY", "LAST", ">SEEN", Column("WHERE", wrap=True)],
+        [(one.entry_type, _repo(one), _day(one.last_seen), one.frequency, one.snippet) for one in answer.matches],
     )
 
 
-def _repo(found: Failure | Decision | Fact | Match) -> str:
-    return found.repo or found.repo_hash[:HASH_LETTERS]
+def _repo(one: Failure | Decision | Fact | Match) -> str:
+    return one.repo or one.repo_hash[:HASH_LENGTH]
 
 
-def _day(at: str | None) -> str:
-    return (at or "-")[:10]
+def _day(time: str | None) -> str:
+    return (time or "-")[:10]
 
 
 def _short(text: str | None) -> str:
-    text = text or "-"
-    return text if len(text) <= TEXT_LETTERS else text[: TEXT_LETTERS - 1] + "…"
+    return shortened(text or "-", TEXT_LENGTH)
 
 
-def _said(name: str | None, value: Any) -> str:  # noqa: ANN401 - any JSON
+def _named(name: str | None, value: Any) -> str:  # noqa: ANN401 - any JSON
     text = _text(value)
     return _short(f"{name or '-'}: {text}" if text else name)
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
-    """Return a value for people: fields as `name value`, without those that are empty."""
+    """Return a JSON value as text: fields as `name value`, without empty ones."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items() if _text(inner))
     if isinstance(value, list):

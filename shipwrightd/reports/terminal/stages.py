@@ -1,75 +1,74 @@
-"""Stages on a terminal: one line each, the bottleneck in words, the money; of one stage its durations and days."""
+"""Stages on a terminal: one line each, the bottleneck and the costs; of one stage its durations and days."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.reports.terminal.short import short
-from shipwrightd.reports.terminal.table import Col, duration, money, number
+from shipwrightd.table import Column
+from shipwrightd.text import duration, money, number, short_duration
 
 if TYPE_CHECKING:
     from shipwrightd.reports.stages import Stage, Stages
-    from shipwrightd.reports.stages_one import Detail, Step
-    from shipwrightd.reports.terminal.table import Page
+    from shipwrightd.reports.stages_one import Detail
+    from shipwrightd.reports.terminal import Cell, Page
 
-WIDE = 110  # columns: room for the shortest attempt and the skipped ones, too
-NARROW = 78  # columns: no room for the median and the money
-SLOWER, QUICKER = 10, -10  # percent: a trend worth a colour
-MOST_PERCENT = 999  # of a trend; beyond, the number says nothing
+WIDE = 110  # cells: room for the shortest and longest attempt and the skipped ones
+NARROW = 78  # cells: no room for the median and the cost
+SLOWER, QUICKER = 10, -10  # percent: a trend that is shown in color
+MOST_PERCENT = 999  # of a trend; the exact figure beyond does not matter
 DAYS_SHOWN = 31
+COLUMNS = {  # title: width of a terminal from which on it is shown
+    ">DONE": 0,
+    ">FAIL": 0,
+    ">MEAN": 0,
+    ">MEDIAN": NARROW,
+    ">95 %": 0,
+    ">MIN": WIDE,
+    ">MAX": WIDE,
+    ">SKIPPED": WIDE,
+    ">TIME": 0,
+    ">COST": NARROW,
+    ">TREND": 0,
+}
 
 
 def show(answer: Stages, page: Page) -> None:
     """Write the answer."""
     page.heading("Stages", f"{number(answer.attempts)} attempts, {duration(answer.total_s)} in all")
-    _table(answer, page)
+    page.table(
+        [Column("STAGE", wrap=True), *(title for title, width in COLUMNS.items() if page.width >= width)],
+        [
+            [
+                one.stage,
+                *(cell for cell, width in zip(_cells(one), COLUMNS.values(), strict=True) if page.width >= width),
+            ]
+            for one in answer.stages
+        ],
+    )
     if answer.detail is None:
         _bottleneck(answer, page)
-        _money(answer, page)
+        _costs(answer, page)
     else:
         _detail(answer.detail, page)
 
 
-def _table(answer: Stages, page: Page) -> None:
-    columns = {
-        "DONE": True,
-        "FAIL": True,
-        "MEAN": True,
-        "MEDIAN": page.console.width >= NARROW,
-        "95 %": True,
-        "MIN": page.console.width >= WIDE,
-        "MAX": page.console.width >= WIDE,
-        "SKIPPED": page.console.width >= WIDE,
-        "TIME": True,
-        "COST": page.console.width >= NARROW,
-        "TREND": True,
-    }
-    page.table(
-        [Col("STAGE", wrap=True), *(Col(title, right=True) for title, fits in columns.items() if fits)],
-        [
-            [found.stage, *(cell for cell, fits in zip(_cells(found), columns.values(), strict=True) if fits)]
-            for found in answer.stages
-        ],
-    )
-
-
-def _cells(found: Stage) -> list[str | tuple[str, str]]:
+def _cells(stage: Stage) -> list[Cell]:
     return [
-        number(found.attempts),
-        _percent(found.failure_percent),
-        short(found.mean_s),
-        short(found.median_s),
-        short(found.p95_s),
-        short(found.min_s),
-        short(found.max_s),
-        number(found.skipped),
-        _percent(found.share_percent),
-        money(found.cost_usd) if found.cost_entries else "-",
-        _trend(found.trend_percent),
+        stage.attempts,
+        _percent(stage.failure_percent),
+        short_duration(stage.mean_s),
+        short_duration(stage.median_s),
+        short_duration(stage.p95_s),
+        short_duration(stage.min_s),
+        short_duration(stage.max_s),
+        stage.skipped,
+        _percent(stage.share_percent),
+        money(stage.cost_usd) if stage.cost_entries else "-",
+        _trend(stage.trend_percent),
     ]
 
 
-def _trend(change: float | None) -> str | tuple[str, str]:
+def _trend(change: float | None) -> Cell:
     if change is None:
         return "-"
     style = "red" if change > SLOWER else "green" if change < QUICKER else ""
@@ -87,10 +86,10 @@ def _bottleneck(answer: Stages, page: Page) -> None:
         page.line(f"Impact {first.impact}: {first.suggestion}")
 
 
-def _money(answer: Stages, page: Page) -> None:
-    parts = [f"Money: {money(answer.cost_usd)} in all"]
+def _costs(answer: Stages, page: Page) -> None:
+    parts = [f"Cost: {money(answer.cost_usd)} in all"]
     if answer.whole_runs_cost_usd:
-        parts.append(f"{money(answer.whole_runs_cost_usd)} of it for whole runs, of which no stage is told")
+        parts.append(f"{money(answer.whole_runs_cost_usd)} of it for entire runs, not split by stage")
     if answer.other_cost_usd:
         parts.append(f"{money(answer.other_cost_usd)} of it without a stage")
     page.line("; ".join(parts))
@@ -98,38 +97,29 @@ def _money(answer: Stages, page: Page) -> None:
 
 def _detail(detail: Detail, page: Page) -> None:
     if detail.durations:
-        page.heading("Durations", f"attempts at {detail.stage}, those that failed too")
+        page.heading("Durations", f"of attempts at {detail.stage}, including failed ones")
         top = max(step.attempts for step in detail.durations)
         page.table(
+            [">FROM", ">BELOW", ">DONE", ">FAILED", ""],
             [
-                Col("FROM", right=True),
-                Col("BELOW", right=True),
-                Col("DONE", right=True),
-                Col("FAILED", right=True),
-                Col(""),
+                (
+                    duration(step.from_s),
+                    duration(step.below_s),
+                    step.attempts,
+                    step.failed,
+                    page.bar(step.attempts, top),
+                )
+                for step in detail.durations
             ],
-            [_step(step, page.bar(step.attempts, top)) for step in detail.durations],
         )
     days = detail.days[-DAYS_SHOWN:]
     left_out = len(detail.days) - len(days)
     page.heading("By day", f"the last {len(days)} of {len(detail.days)} days" if left_out else "newest last")
     top_s = max((day.mean_s or 0 for day in days), default=0)
     page.table(
-        [Col("DAY"), *(Col(title, right=True) for title in ("DONE", "FAILED", "SKIPPED", "MEAN")), Col("")],
+        ["DAY", ">DONE", ">FAILED", ">SKIPPED", ">MEAN", ""],
         [
-            (
-                day.day,
-                number(day.attempts),
-                number(day.failed),
-                number(day.skipped),
-                duration(day.mean_s),
-                page.bar(day.mean_s or 0, top_s),
-            )
+            (day.day, day.attempts, day.failed, day.skipped, duration(day.mean_s), page.bar(day.mean_s or 0, top_s))
             for day in days
         ],
     )
-
-
-def _step(step: Step, bar: str) -> tuple[str, ...]:
-    below = "-" if step.below_s is None else duration(step.below_s)
-    return duration(step.from_s), below, number(step.attempts), number(step.failed), bar

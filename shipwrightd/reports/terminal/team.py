@@ -1,69 +1,60 @@
-"""The team on a terminal: who is there, then this machine's jobs, queue and signs of life."""
+"""The team on a terminal: sessions with presence, then jobs, queue and heartbeats of this machine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.reports.terminal.table import Col, duration, number
+from shipwrightd.reports.terminal import issue_label
+from shipwrightd.table import Column
+from shipwrightd.text import duration, number, shortened
 
 if TYPE_CHECKING:
-    from shipwrightd.reports.team import Heartbeat, RunningJob, Session, Team, ThisMachine
-    from shipwrightd.reports.terminal.table import Page
+    from shipwrightd.reports.team import Session, Team, ThisMachine
+    from shipwrightd.reports.terminal import Cell, Page
 
 SHOWN_QUEUE = 8
-SHOWN_TITLE = 48
+TITLE_LENGTH = 48
 
 
 def show(answer: Team, page: Page) -> None:
     """Write the answer."""
-    figures = {
+    counts = {
         "online": answer.online,
         "idle": answer.idle,
         "offline": answer.offline,
         "jobs": answer.active_jobs,
         "queued": answer.queued,
     }
-    page.heading("Team", ", ".join(f"{number(count)} {name}" for name, count in figures.items()))
+    page.heading("Team", ", ".join(f"{number(count)} {name}" for name, count in counts.items()))
     if answer.sessions:
         _sessions(answer.sessions, page)
     if answer.this_machine is not None:
-        _here(answer.this_machine, page)
+        _this_machine(answer.this_machine, page)
 
 
 def _sessions(sessions: list[Session], page: Page) -> None:
-    page.table(
-        [
-            Col("DEVELOPER"),
-            Col("PRESENCE"),
-            Col("SEEN", right=True),
-            Col("DAEMON"),
-            Col("EVENTS", right=True),  # of 24 hours
-            Col("QUEUE", wrap=True),
-        ],
+    page.table(  # EVENTS are those of 24 hours
+        ["DEVELOPER", "PRESENCE", ">SEEN", "DAEMON", ">EVENTS", Column("QUEUE", wrap=True)],
         [_session(session) for session in sessions],
     )
     jobs = [(session, job) for session in sessions for job in session.active_jobs]
     if jobs:
         page.table(
-            [Col("DEVELOPER"), Col("ISSUE"), Col("STAGE"), Col("TITLE", wrap=True)],
-            [(session.id, _issue(job.issue) or "-", job.stage or "-", _short(job.title)) for session, job in jobs],
+            ["DEVELOPER", "ISSUE", "STAGE", Column("TITLE", wrap=True)],
+            [(session.id, issue_label(job.issue), job.stage or "-", _title(job.title)) for session, job in jobs],
         )
 
 
-def _session(session: Session) -> list[str | tuple[str, str]]:
-    stale = "dim" if session.stale else ""
+def _session(session: Session) -> list[Cell]:
+    style = "dim" if session.stale else ""
     return [
-        (session.id, stale),
+        (session.id, style),
         session.presence,
-        (_ago(session.silent_s), stale),
-        ("running" if session.daemon_running else "-", stale),
-        (number(session.events_24h), stale),
-        (_queue([str(item) for item in session.queued]), stale),
+        ("left" if session.silent_s is None else duration(round(session.silent_s)), style),
+        ("running" if session.daemon_running else "-", style),
+        (session.events_24h, style),
+        (_queue([str(item) for item in session.queued]), style),
     ]
-
-
-def _ago(seconds: float | None) -> str:
-    return "left" if seconds is None else duration(round(seconds))
 
 
 def _queue(items: list[str]) -> str:
@@ -71,68 +62,52 @@ def _queue(items: list[str]) -> str:
     return (" ".join(items[:SHOWN_QUEUE]) + more) or "-"
 
 
-def _issue(issue: int | str | None) -> str:
-    return "" if issue is None else f"#{issue}" if isinstance(issue, int) else issue
+def _title(text: str | None) -> str:
+    return shortened(text or "", TITLE_LENGTH)
 
 
-def _short(text: str | None) -> str:
-    text = text or ""
-    return text if len(text) <= SHOWN_TITLE else text[: SHOWN_TITLE - 3] + "..."
-
-
-def _here(here: ThisMachine, page: Page) -> None:
-    page.heading("This machine", _daemon(here))
-    if here.jobs:
+def _this_machine(machine: ThisMachine, page: Page) -> None:
+    page.heading("This machine", _daemon(machine))
+    if machine.jobs:
         page.table(
-            [Col("JOB"), Col("STAGE"), Col("RUNS FOR", right=True), Col("PID", right=True), Col("TITLE", wrap=True)],
-            [_running(job) for job in here.jobs],
-        )
-    if here.queue:
-        page.line(f"queue: {_queue([item.id for item in here.queue])}")
-    if here.heartbeats:
-        page.table(
+            ["JOB", "STAGE", ">RUNNING", ">PID", Column("TITLE", wrap=True)],
             [
-                Col("HEARTBEAT"),
-                Col("ISSUE"),
-                Col("STAGE"),
-                Col("SILENT", right=True),
-                Col("CPU", right=True),
-                Col("MEMORY", right=True),
-                Col("LAST ACTIVITY", wrap=True),
+                (
+                    (f"{job.repo} " if job.repo else "") + issue_label(job.issue),
+                    job.stage or "-",
+                    duration(job.running_s),
+                    None if job.pid is None else str(job.pid),
+                    _title(job.title or job.goal),
+                )
+                for job in machine.jobs
             ],
-            [_heartbeat(beat) for beat in here.heartbeats],
+        )
+    if machine.queue:
+        page.line(f"queue: {_queue([item.id for item in machine.queue])}")
+    if machine.heartbeats:
+        page.table(
+            ["HEARTBEAT", "ISSUE", "STAGE", ">SILENT", ">CPU", ">MEMORY", Column("LAST ACTIVITY", wrap=True)],
+            [
+                (
+                    beat.job,
+                    issue_label(beat.issue),
+                    beat.stage or "-",
+                    duration(beat.silent_s),
+                    None if beat.cpu_percent is None else f"{beat.cpu_percent:g} %",
+                    None if beat.memory_mb is None else f"{number(beat.memory_mb)} MiB",
+                    beat.last_activity or "-",
+                )
+                for beat in machine.heartbeats
+            ],
         )
 
 
-def _daemon(here: ThisMachine) -> str:
-    if not here.daemon_known:
+def _daemon(machine: ThisMachine) -> str:
+    if not machine.daemon_known:
         return "no daemon state"
-    parts = [f"daemon pid {here.pid}" if here.pid is not None else "daemon"]
-    if here.started_at:
-        parts.append(f"started {here.started_at}")
-    if here.last_poll:
-        parts.append(f"last poll {here.last_poll}")
+    parts = ["daemon" if machine.pid is None else f"daemon pid {machine.pid}"]
+    if machine.started_at:
+        parts.append(f"started {machine.started_at}")
+    if machine.last_poll:
+        parts.append(f"last poll {machine.last_poll}")
     return ", ".join(parts)
-
-
-def _running(job: RunningJob) -> list[str]:
-    name = f"{job.repo} " if job.repo else ""
-    return [
-        name + (_issue(job.issue) or "-"),
-        job.stage or "-",
-        duration(job.running_s),
-        "-" if job.pid is None else str(job.pid),
-        _short(job.title or job.goal),
-    ]
-
-
-def _heartbeat(beat: Heartbeat) -> list[str]:
-    return [
-        beat.job,
-        _issue(beat.issue) or "-",
-        beat.stage or "-",
-        duration(beat.silent_s),
-        "-" if beat.cpu_percent is None else f"{beat.cpu_percent:g} %",
-        "-" if beat.memory_mb is None else f"{number(beat.memory_mb)} MiB",
-        beat.last_activity or "-",
-    ]
