@@ -44,7 +44,6 @@ PENDING = {
     ("documents", "journals"),
     ("journals", "maintenance"),
     ("maintenance", "daemon"),
-    ("reports", "dashboard"),
 }
 OUTSIDE = {"apsw", "orjson", "rich", "structlog", "typer", "watchdog"}
 PURE_OF_FILES = {

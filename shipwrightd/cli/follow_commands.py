@@ -47,7 +47,7 @@ def follow(asked: Asked) -> int:
 
     Raises QuestionError for options that make no sense with it, MissingError without a database.
     """
-    for option in ("until", "cursor", "offset", "now", "compat"):
+    for option in ("until", "cursor", "offset", "now"):
         if getattr(asked, option):
             raise QuestionError(f"--follow and --{option} exclude each other")
     question = question_of("activity", asked)

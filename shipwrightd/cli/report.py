@@ -69,7 +69,6 @@ Cursor = Annotated[
     str | None, typer.Option("--cursor", metavar="CURSOR", help="go on where a page ended: its next_cursor")
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="show the last events, then each new one, until stopped")]
-Compat = Annotated[bool, typer.Option("--compat", help="the figures Shipwright's dashboard shows, its errors included")]
 
 
 def asked(command: Callable[P, Asked]) -> Callable[P, None]:
@@ -97,14 +96,12 @@ def dora(
     now: Now = None,
     home: Home = None,
     db: Db = None,
-    *,
-    compat: Compat = False,
 ) -> Asked:
     """How delivery goes, in the four measures of DORA.
 
     Deployment frequency, lead time, change failure rate and time to restore, each with its grade.
     """
-    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, issue=issue, compat=compat)
+    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, issue=issue)
 
 
 @app.command()
@@ -121,8 +118,6 @@ def costs(
     now: Now = None,
     home: Home = None,
     db: Db = None,
-    *,
-    compat: Compat = False,
 ) -> Asked:
     """What was spent, on what, and what the budget leaves.
 
@@ -140,7 +135,6 @@ def costs(
         stage=stage,
         issue=issue,
         limit=limit,
-        compat=compat,
     )
 
 
@@ -155,14 +149,12 @@ def stages(
     now: Now = None,
     home: Home = None,
     db: Db = None,
-    *,
-    compat: Compat = False,
 ) -> Asked:
     """How long each stage takes, and how often it fails.
 
     Also what it costs, and which one is the bottleneck.
     """
-    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, stage=stage, compat=compat)
+    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, stage=stage)
 
 
 @app.command()
@@ -176,11 +168,9 @@ def throughput(
     now: Now = None,
     home: Home = None,
     db: Db = None,
-    *,
-    compat: Compat = False,
 ) -> Asked:
     """How many runs are finished each day."""
-    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, issue=issue, compat=compat)
+    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, issue=issue)
 
 
 @app.command()
@@ -196,8 +186,6 @@ def failures(
     now: Now = None,
     home: Home = None,
     db: Db = None,
-    *,
-    compat: Compat = False,
 ) -> Asked:
     """What failed: where, when, and with which errors.
 
@@ -214,7 +202,6 @@ def failures(
         stage=stage,
         issue=issue,
         limit=limit,
-        compat=compat,
     )
 
 
@@ -276,7 +263,6 @@ def activity(
     db: Db = None,
     *,
     follow: Follow = False,
-    compat: Compat = False,
 ) -> Asked:
     """What happened, newest first; with --follow, as it happens."""
     return Asked(
@@ -296,7 +282,6 @@ def activity(
         offset=offset,
         cursor=cursor,
         follow=follow,
-        compat=compat,
     )
 
 
@@ -308,11 +293,9 @@ def team(
     now: Now = None,
     home: Home = None,
     db: Db = None,
-    *,
-    compat: Compat = False,
 ) -> Asked:
     """Who is online, idle or offline, and what runs where."""
-    return Asked(home=home, db=db, form=form, now=now, developer=developer, compat=compat)
+    return Asked(home=home, db=db, form=form, now=now, developer=developer)
 
 
 @app.command()
@@ -332,8 +315,6 @@ def memory(
     now: Now = None,
     home: Home = None,
     db: Db = None,
-    *,
-    compat: Compat = False,
 ) -> Asked:
     """What Shipwright remembers: failures, fixes, patterns.
 
@@ -350,5 +331,4 @@ def memory(
         type=type,
         limit=limit,
         offset=offset,
-        compat=compat,
     )

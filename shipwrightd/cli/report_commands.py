@@ -69,7 +69,6 @@ class Asked:
     offset: int = 0
     cursor: str | None = None
     run: int | None = None
-    compat: bool = False
     follow: bool = False
 
 
@@ -101,7 +100,7 @@ def answer(name: str, asked: Asked) -> int:
 
 def _answer(db: apsw.Connection, name: str, question: Question, source: str, form: Format) -> int:
     report = importlib.import_module(f"shipwrightd.reports.{name}")
-    found = (_compat(name) if question.compat else report).collect(db, question)
+    found = report.collect(db, question)
     if form is Format.JSON:
         print_json({**envelope(name, question, source), **asdict(found)})
     elif found.empty:
@@ -115,11 +114,6 @@ def _answer(db: apsw.Connection, name: str, question: Question, source: str, for
 
         importlib.import_module(f"shipwrightd.reports.terminal.{name}").show(found, Page())
     return OK
-
-
-def _compat(name: str) -> Any:  # noqa: ANN401 - a module
-    """Return the module that fills a report's answer with the dashboard's figures."""
-    return importlib.import_module(f"shipwrightd.reports.compat.{name}")
 
 
 def question_of(name: str, asked: Asked) -> Question:
@@ -147,7 +141,6 @@ def question_of(name: str, asked: Asked) -> Question:
         limit=asked.limit,
         offset=asked.offset,
         cursor=asked.cursor,
-        compat=asked.compat,
         filters=given,
         **given,
     )
@@ -168,7 +161,6 @@ def envelope(name: str, question: Question, source: str) -> dict[str, Any]:
         "since": questions.utc(period.since),
         "until": questions.utc(question.end),
         "filters": question.filters,
-        "compat": question.compat,
         "source": source,
     }
 

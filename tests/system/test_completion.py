@@ -21,7 +21,7 @@ TYPED = {
     "sta": "status",
     "--ver": "--version",
     "report do": "report dora",
-    "report dora --compa": "report dora --compat",
+    "report dora --iss": "report dora --issue",
     "quarantine show --r": "quarantine show --raw",
     "service inst": "service install",
     "status --format prom": "status --format prometheus",
