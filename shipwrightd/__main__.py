@@ -138,8 +138,10 @@ def run_typer(arguments: Sequence[str]) -> int:
     """Let typer read the arguments and run the command."""
     import typer
 
-    from shipwrightd.cli.app import app
+    from shipwrightd.cli.app import COMPLETE_VARIABLE, app, complete_for_shells
 
+    if COMPLETE_VARIABLE in os.environ:
+        complete_for_shells()
     wrong_usage: type[Exception] = typer.BadParameter.__mro__[1]  # typer brings its own click, or uses click's
     output = sys.stdout
     try:

@@ -11,10 +11,20 @@ from shipwrightd.cli.options import Db, Home
 from shipwrightd.reports.question import QuestionError
 
 
+def _paths() -> list[str]:
+    from shipwrightd.dashboard.api import PATHS  # noqa: PLC0415 - only a shell that completes needs it
+
+    return list(PATHS)
+
+
 def api(
     path: Annotated[
         str,
-        typer.Argument(metavar="PATH", help="with its parameters: '/api/metrics/history?period=30'; or a whole URL"),
+        typer.Argument(
+            metavar="PATH",
+            help="with its parameters: '/api/metrics/history?period=30'; or a whole URL",
+            autocompletion=_paths,
+        ),
     ],
     now: Annotated[str | None, typer.Option("--now", metavar="TIME", help="take this for the present time")] = None,
     home: Home = None,

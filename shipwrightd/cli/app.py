@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from shipwrightd.cli import api, commands, completion, config, data, doctor, examples, maintain, report, run, service
+from shipwrightd.cli import api, commands, config, data, doctor, examples, maintain, report, run, service
 from shipwrightd.cli.options import Db, Home
 
 EXIT_CODES = """\b
@@ -68,6 +68,7 @@ class StatusForm(StrEnum):
     PROMETHEUS = "prometheus"
 
 
+COMPLETE_VARIABLE = "_SHIPWRIGHTD_COMPLETE"  # set by a shell that asks what can follow
 LAST = (1 << 63) - 1  # what SQLite can count to
 
 
@@ -232,4 +233,30 @@ app.command()(data.backup)
 app.command("import", epilog=examples.of("import"))(maintain.import_)
 app.command(epilog=examples.of("prune"))(maintain.prune)
 app.command()(maintain.recover)
-app.command(epilog=examples.of("completion"))(completion.completion)
+
+
+class Shell(StrEnum):
+    """A shell that typer has a completion script for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+@app.command(epilog=examples.of("completion"))
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish")]) -> None:
+    """Print a script that lets the shell complete commands, options and values.
+
+    The script runs shipwrightd to find out what can follow, so it need not be
+    written again after an update.
+    """
+    from typer.completion import get_completion_script  # type: ignore[attr-defined] # noqa: PLC0415
+
+    print(get_completion_script(prog_name="shipwrightd", complete_var=COMPLETE_VARIABLE, shell=shell.value))  # noqa: T201
+
+
+def complete_for_shells() -> None:
+    """Register typer's completion with its command-line library, which is done for apps that have its options."""
+    from typer.completion import completion_init  # type: ignore[attr-defined] # noqa: PLC0415
+
+    completion_init()

@@ -17,7 +17,12 @@ Force = Annotated[bool, typer.Option("--force", help="replace the file if it is 
 
 def export(
     form: Annotated[Form, typer.Option("--format", help="how rows are written")] = Form.JSONL,
-    table: Annotated[str, typer.Option("--table", metavar="NAME", help=f"one of: {', '.join(TABLES)}")] = EVENTS,
+    table: Annotated[
+        str,
+        typer.Option(
+            "--table", metavar="NAME", help=f"one of: {', '.join(TABLES)}", autocompletion=lambda: list(TABLES)
+        ),
+    ] = EVENTS,
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="TIME", help="from then on: 2026-01-31, 2026-01-31T12:00:00Z, 7d, 12h"),

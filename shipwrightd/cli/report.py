@@ -11,6 +11,7 @@ from shipwrightd.cli import examples, report_commands
 from shipwrightd.cli.options import Db, Home
 from shipwrightd.cli.report_commands import Asked, Format
 from shipwrightd.reports.question import QuestionError
+from shipwrightd.reports.runs import STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,10 @@ Repo = Annotated[
     str | None, typer.Option("--repo", metavar="REPO", help="of this repository: its name, or the hash memory uses")
 ]
 Status = Annotated[
-    str | None, typer.Option("--status", metavar="STATUS", help="only these: success, failed, running, abandoned")
+    str | None,
+    typer.Option(
+        "--status", metavar="STATUS", help=f"only these: {', '.join(STATUSES)}", autocompletion=lambda: STATUSES
+    ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="at most so many rows")]
 Offset = Annotated[int, typer.Option("--offset", metavar="N", min=0, max=(1 << 62), help="leave out the first N rows")]

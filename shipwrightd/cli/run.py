@@ -12,6 +12,7 @@ import typer
 
 from shipwrightd.cli import commands
 from shipwrightd.cli.options import Db, Home
+from shipwrightd.config.keys import LOG_LEVELS
 
 
 def run(
@@ -19,7 +20,13 @@ def run(
     db: Db = None,
     *,
     log_level: Annotated[
-        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error [default: info]")
+        str | None,
+        typer.Option(
+            "--log-level",
+            metavar="LEVEL",
+            help="debug, info, warning or error [default: info]",
+            autocompletion=lambda: list(LOG_LEVELS),
+        ),
     ] = None,
     rescan: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="between looks no event asked for, 0.1 to 60 [default: 2]")
