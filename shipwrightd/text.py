@@ -6,6 +6,8 @@ Imports nothing of ours, so that everything may use it.
 from __future__ import annotations
 
 import codecs
+import contextlib
+import sys
 from typing import IO
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))  # C0, DEL and C1: they move cursors and set titles
@@ -24,11 +26,28 @@ _ESCAPES = (
     | {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
 )
 _LINE_ENDS = "\n"
+ROOMY = 10_000  # columns of an output that is no terminal: no line is cut
+NARROW = 60  # columns; below, a table is not cut any further
 
 
 def visible(text: str) -> str:
     """Return the text on one line, each control character written out as an escape."""
     return text.translate(_ESCAPES)
+
+
+def warn(message: str) -> None:
+    """Print a message on one line of stderr; a stderr that is closed loses it."""
+    with contextlib.suppress(OSError):
+        print(f"shipwrightd: {visible(message)}", file=sys.stderr)  # noqa: T201 - the one place that does
+
+
+def width() -> int:
+    """Return how many columns a line on stdout may take."""
+    if not sys.stdout.isatty():
+        return ROOMY
+    import shutil  # noqa: PLC0415 - loads compression libraries
+
+    return max(NARROW, shutil.get_terminal_size().columns)
 
 
 def family(source: str) -> str:

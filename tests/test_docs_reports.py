@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from shipwrightd.cli.app import app
-from shipwrightd.cli.report_commands import envelope
+from shipwrightd.cli.report import envelope
 from shipwrightd.reports.question import Period, Question
 
 if TYPE_CHECKING:

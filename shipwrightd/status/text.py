@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 from unicodedata import combining, east_asian_width
 
-from shipwrightd.text import family, visible
+from shipwrightd.text import ROOMY, family, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _Named = TypeVar("_Named", "Source", "Summary")
 
-ROOMY = 10_000  # width where nobody looks on: no line is cut
 GAP = "  "
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 UNIT = 1024

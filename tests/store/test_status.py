@@ -18,7 +18,6 @@ from shipwrightd.status.collect import WATCHING, Source, Status, collect
 from shipwrightd.status.lag import unread_for, utc, written_at
 from shipwrightd.status.quarantine import Piece
 from shipwrightd.status.text import (
-    ROOMY,
     Column,
     age_of,
     cells_of,
@@ -28,6 +27,7 @@ from shipwrightd.status.text import (
     status_text,
     table,
 )
+from shipwrightd.text import ROOMY
 
 if TYPE_CHECKING:
     from pathlib import Path
