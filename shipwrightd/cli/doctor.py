@@ -65,7 +65,7 @@ def doctor(
     if target is not None:
         parts = archive.gather(case, diagnosis, _settings(resolved), _placeholders(resolved))
         archive.write(target, parts, case.now, force=force)
-        print(f"{visible(str(target))}: written; look into it before you send it", file=sys.stderr)
+        print(f"{visible(str(target))}: written; check its content before you send it", file=sys.stderr)
     return 0 if diagnosis.ok else FOUND
 
 

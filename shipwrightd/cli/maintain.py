@@ -251,8 +251,8 @@ def recover(
     if recovery is None:
         print("no damage was found")
     else:
-        print("rebuilt although no damage was found (--force)" if force else f"damaged: {visible(recovery.reason)}")
+        print("rebuilt without checking for damage (--force)" if force else f"damaged: {visible(recovery.reason)}")
         print(f"{recovery.kept:,} records kept, {recovery.refilled:,} events from the files, {recovery.lost:,} lost")
-        print(f"the damaged file is {visible(str(places.db.with_name(recovery.set_aside)))}")
+        print(f"the previous database file is {visible(str(places.db.with_name(recovery.set_aside)))}")
     if done.errors:
         raise PathError("; ".join(done.errors), hint="fix that and run `shipwrightd backfill` for the rest")

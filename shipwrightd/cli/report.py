@@ -1,6 +1,6 @@
 """`report` and `api`: questions to the database or, without one, to the files, and their answers as text.
 
-Every report is a row of REPORTS, from which its command is made. A report's modules are loaded when it is asked for.
+Every report is a row of REPORTS, from which its command is made. A report's modules are loaded when it runs.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _days(default: str) -> Any:  # noqa: ANN401 - likewise
 
 
 Now = Annotated[str | None, typer.Option(metavar="TIME", help="use this as the current time")]
-# Parameters of reports, named by what stands before the dot.
+# Parameters of reports; what follows a dot only tells variants apart.
 PARAMETERS: dict[str, Any] = {
     "run": Annotated[int | None, typer.Argument(metavar="[ID]", help="show this run in full, by its ID in the list")],
     "days": _days(str(USUAL_DAYS)),
