@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import history, peers
 from benchmarks.measure import Figure, run, shipwrightd
-from shipwrightd.cli.report_commands import Asked, question_of
+from shipwrightd.cli.report import question_of
 from shipwrightd.database.connection import open_reader
 from shipwrightd.reports.question import utc
 
@@ -117,7 +117,7 @@ def _case_figures(
 def timed(db: apsw.Connection, case: Case, now: int) -> tuple[Any, list[float]]:
     """Return an answer, and the milliseconds of each of some calls on a warm connection."""
     days = None if case.name in UNDATED else DAYS
-    question = question_of(case.name, Asked(now=utc(now), days=days, **texts(case.options)))
+    question = question_of(case.name, {"now": utc(now), "days": days, **texts(case.options)})
     report = importlib.import_module(f"shipwrightd.reports.{case.name}")
     answer = report.collect(db, question)
     found = []

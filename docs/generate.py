@@ -13,8 +13,6 @@ import typer
 
 from shipwrightd import __version__
 from shipwrightd.cli.app import EXIT_CODES, app
-from shipwrightd.cli.examples import EXAMPLES
-from shipwrightd.cli.examples import of as examples_of
 from shipwrightd.database.migrate import known, migrate
 
 if TYPE_CHECKING:
@@ -155,16 +153,17 @@ def manual() -> str:
             value = "" if getattr(param, "is_flag", False) or param.param_type_name == "argument" else param.metavar
             shown = f"{names} {value or ''}".strip()
             lines += [".TP", f".B {roff(shown)}", roff(getattr(param, "help", "") or "")]
-        name = path.removeprefix("shipwrightd ")
-        if name in EXAMPLES:
-            lines += [".PP", "Examples:", ".PP", ".nf", *map(roff, examples_of(name).splitlines()[2:]), ".fi"]
+        if command.epilog:
+            lines += [".PP", "Examples:", ".PP", ".nf", *map(roff, command.epilog.splitlines()[2:]), ".fi"]
     lines += [".SH EXIT STATUS"]
     for code, meaning in re.findall(r"^  (\d+) +(.*)$", EXIT_CODES, re.MULTILINE):
         lines += [".TP", f".B {code}", roff(meaning)]
     lines += [".SH FILES", ".TP", ".I ~/.shipwright", roff("Shipwright's folder, which is only read."), ".TP"]
     lines += [".I ~/.shipwright/shipwrightd/shipwright.db", "The database.", ".TP"]
     lines += [".I ~/.config/shipwrightd/config.toml", "Settings, all of which have a default."]
-    lines += [".SH EXAMPLES", ".nf", *(roff(line) for group in GROUPS for line, _ in EXAMPLES[group]), ".fi"]
+    epilogs = [program.commands[group].epilog for group in GROUPS]
+    shown = [line for epilog in epilogs for line in re.findall("^  (shipwrightd .*)", epilog, re.MULTILINE)]
+    lines += [".SH EXAMPLES", ".nf", *map(roff, shown), ".fi"]
     return "\n".join(line for line in lines if line) + "\n"
 
 

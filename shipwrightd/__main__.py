@@ -1,10 +1,9 @@
-"""Where the program begins and ends: arguments in, exit code out, errors on one line.
+"""The entry point of the program: arguments in, exit code out, errors on one line.
 
-`status` without anything unusual is run right here. typer takes three times
-as long to load as the rest of `status` takes to run, and monitoring asks often.
+A plain `status` runs without typer, because monitoring calls it often.
 """
 
-# ruff: noqa: PLC0415, T201 - what is not needed is not loaded; stderr is where complaints go
+# ruff: noqa: PLC0415, T201 - what is not needed is not loaded; help goes to stderr
 
 from __future__ import annotations
 
@@ -15,14 +14,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from shipwrightd import errors
-from shipwrightd.text import visible
+from shipwrightd.text import warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE = 2
 INTERRUPTED = 130
-STATUS_FORMS = ("table", "json", "prometheus")
 PIPE_CLOSED = 141  # as a shell reports a program ended by SIGPIPE
 
 
@@ -30,14 +27,14 @@ def main() -> None:
     """Run the command line and exit."""
     open_closed_streams()
     code = guarded(sys.argv[1:])
-    let_go_of_streams()
+    flush_streams()
     sys.exit(code)
 
 
 def open_closed_streams() -> None:
-    """Let what is written to a stream that was closed from the start be lost.
+    """Open /dev/null for each standard stream that was closed from the start.
 
-    The next file opened, the database for one, would otherwise get its number, and what is meant for it.
+    Otherwise the next file opened, such as the database, would get its number, and what is written to it.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
@@ -46,12 +43,12 @@ def open_closed_streams() -> None:
                 os.dup2(null, number)
                 os.close(null)
             setattr(sys, name, open(number, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr has it: what the encoding lacks is written as an escape
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as on stderr, characters that the encoding lacks become escapes
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def let_go_of_streams() -> None:
-    """Drop what nobody takes any more; Python would complain of it at its end, and change the exit code."""
+def flush_streams() -> None:
+    """Flush the output; if its reader is gone, drop it, or Python would print an error and change the exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -60,7 +57,7 @@ def let_go_of_streams() -> None:
 
 
 def guarded(arguments: Sequence[str]) -> int:
-    """Run a command; whatever a user can cause ends as one line on stderr and an exit code."""
+    """Run a command; every error that a user can cause ends as one line on stderr and an exit code."""
     try:
         code = run(arguments)
         sys.stdout.flush()
@@ -68,7 +65,7 @@ def guarded(arguments: Sequence[str]) -> int:
         return complain(str(error), error.exit_code)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, `head` for one, has what it wanted
+    except BrokenPipeError:  # the reader, such as `head`, has what it wanted
         return PIPE_CLOSED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -76,15 +73,14 @@ def guarded(arguments: Sequence[str]) -> int:
     except Exception as error:
         code = database_trouble(error)
         if not code:
-            raise  # a bug of ours: its traceback is what we need
+            raise  # a bug of ours: we need its traceback
         return complain(f"the database: {error}", code)
     return code
 
 
 def complain(message: str, code: int) -> int:
-    """Say on one line what is wrong, and return the code."""
-    with contextlib.suppress(OSError):  # nobody listens; the code is left
-        print(f"shipwrightd: {visible(message)}", file=sys.stderr)
+    """Print on one line what is wrong, and return the code."""
+    warn(message)
     return code
 
 
@@ -103,43 +99,23 @@ def database_trouble(error: Exception) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name and return its exit code."""
-    quick = status_arguments(arguments)
-    if quick is not None:
-        from shipwrightd.cli import commands
+    if arguments[:1] == ["status"]:
+        from shipwrightd.cli import status
 
-        form = "json" if "--json" in quick else quick.get("--format", "table")
-        places = quick.get("--home"), quick.get("--db")
-        return commands.status(*places, form=form, check="--check" in quick, out=quick.get("--out", "-"))
+        options = status.plain_options(arguments[1:])
+        if options is not None:
+            return status.show(**options)
     return run_typer(arguments)
 
 
-def status_arguments(arguments: Sequence[str]) -> dict[str, str] | None:
-    """Return the options of a plain `status`; None for all else, which typer judges and explains."""
-    if not arguments or arguments[0] != "status":
-        return None
-    found: dict[str, str] = {}
-    rest = iter(arguments[1:])
-    for argument in rest:
-        name, equals, value = argument.partition("=")
-        if argument in {"--json", "--check"}:
-            found[argument] = ""
-        elif name in {"--home", "--db", "--format", "--out"}:
-            found[name] = value if equals else next(rest, "")
-            if not found[name] or found[name].startswith("-"):
-                return None
-        else:
-            return None
-    return (
-        found if found.get("--format", "table") in STATUS_FORMS and not found.keys() >= {"--json", "--format"} else None
-    )
-
-
 def run_typer(arguments: Sequence[str]) -> int:
-    """Let typer read the arguments and run the command."""
+    """Parse the arguments with typer, run the command, and return its exit code."""
     import typer
 
-    from shipwrightd.cli.app import app
+    from shipwrightd.cli.app import COMPLETE_VARIABLE, app, complete_for_shells
 
+    if COMPLETE_VARIABLE in os.environ:
+        complete_for_shells()
     wrong_usage: type[Exception] = typer.BadParameter.__mro__[1]  # typer brings its own click, or uses click's
     output = sys.stdout
     try:
@@ -148,7 +124,7 @@ def run_typer(arguments: Sequence[str]) -> int:
         return complain_of_usage(error, arguments)
     except typer.Abort:
         return INTERRUPTED
-    except SystemExit as ended:  # the library takes a closed pipe for a failure
+    except SystemExit as ended:  # typer treats a closed pipe as a failure
         sys.stdout = output
         if isinstance(ended.__context__, BrokenPipeError):
             raise ended.__context__ from None
@@ -157,7 +133,7 @@ def run_typer(arguments: Sequence[str]) -> int:
 
 
 def complain_of_usage(error: Exception, arguments: Sequence[str]) -> int:
-    """Say what is wrong with the command line, and where to read how it is right."""
+    """Print what is wrong with the command line, and where its help is; return the exit code."""
     import re
 
     context = getattr(error, "ctx", None)
@@ -165,17 +141,17 @@ def complain_of_usage(error: Exception, arguments: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError" and context:
         with contextlib.suppress(OSError):
             print(context.get_help(), file=sys.stderr)
-        return USAGE
+        return errors.USAGE
     message = getattr(error, "format_message", error.__str__)()
     option = getattr(error, "option_name", "")
     if type(error).__name__ == "NoSuchOption":
         message = misplaced(path, option, arguments) or unknown(option, getattr(error, "possibilities", None))
     plain = re.sub("Value error, |, unable to parse string as an? [a-z]+", "", message).rstrip(".")
-    return complain(f"{plain} - see `{path} --help`", USAGE)
+    return complain(f"{plain} - see `{path} --help`", errors.USAGE)
 
 
 def misplaced(path: str, option: str, arguments: Sequence[str]) -> str:
-    """Return how it is written right when --home or --db stands before the command, else an empty text."""
+    """Return the right order if --home or --db comes before the command, else an empty text."""
     import shlex
 
     groups = path.split()[1:]
@@ -190,7 +166,7 @@ def misplaced(path: str, option: str, arguments: Sequence[str]) -> str:
 
 
 def unknown(option: str, possible: Sequence[str] | None) -> str:
-    """Return that there is no such option, and which one may be meant; two dashes alone make none alike."""
+    """Return that there is no such option, and which one may be meant; the dashes are not compared."""
     import difflib
 
     bare = {name.lstrip("-"): name for name in possible or ()}

@@ -15,6 +15,9 @@
 
 from __future__ import annotations
 
+FOUND = 1  # exit code of a check that found something
+USAGE = 2  # exit code for a wrong command line
+
 
 class ShipwrightdError(Exception):
     """Something the user can mend: what is wrong, and what to do about it."""

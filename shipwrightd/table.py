@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-UNLIMITED = 10_000  # width of a page that is not for a terminal: no line is cut
 GAP = 2  # cells between columns
 ALWAYS = 9  # Column.keep
 LEAST_WRAPPED = 10  # cells: if there is less room for long text, all columns are cut alike

@@ -6,7 +6,9 @@ Data from files and arguments must never reach a terminal raw. Imports nothing o
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
+import sys
 from typing import IO
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))  # C0, DEL and C1: they move cursors and set titles
@@ -29,11 +31,28 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _AGES = (("s", 120.0, 1), ("min", 7_200.0, _MINUTE_S), ("h", 172_800.0, _HOUR_S))
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _UNIT = 1024
+UNLIMITED = 10_000  # columns of an output that is no terminal: no line is cut
+NARROW = 60  # columns; below, a table is not cut any further
 
 
 def visible(text: str) -> str:
     """Return the text on one line, each control character replaced with its escape."""
     return text.translate(_ESCAPES)
+
+
+def warn(message: str) -> None:
+    """Print a message on one line of stderr; a stderr that is closed loses it."""
+    with contextlib.suppress(OSError):
+        print(f"shipwrightd: {visible(message)}", file=sys.stderr)  # noqa: T201 - the one place that does
+
+
+def width() -> int:
+    """Return how many columns a line on stdout may take."""
+    if not sys.stdout.isatty():
+        return UNLIMITED
+    import shutil  # noqa: PLC0415 - loads compression libraries
+
+    return max(NARROW, shutil.get_terminal_size().columns)
 
 
 def family(source: str) -> str:

@@ -48,7 +48,6 @@ PACKAGES: dict[str, set[str]] = {
 PENDING = {
     ("daemon", "maintenance"),
     ("maintenance", "daemon"),
-    ("reports", "dashboard"),
 }
 OUTSIDE = {"apsw", "orjson", "rich", "structlog", "typer", "watchdog"}
 PURE_OF_FILES = {

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from shipwrightd.cli.app import app
-from shipwrightd.cli.report_commands import envelope
+from shipwrightd.cli.report import envelope
 from shipwrightd.reports.question import Period, Question
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def test_every_option_of_a_data_command_is_documented(command: str) -> None:
     assert [option for option in options_of(command) if f"`{option}" not in text] == []
 
 
-@pytest.mark.parametrize("option", ["--issue", "--stage", "--model", "--type", "--developer", "--limit", "--compat"])
+@pytest.mark.parametrize("option", ["--issue", "--stage", "--model", "--type", "--developer", "--limit"])
 def test_table_of_filters_names_the_reports_that_take_one(option: str) -> None:
     rows = re.findall(rf"^\| `{option}\b[^|]*\|([^|]*)\|", sections("reports.md")["Asking"], re.MULTILINE)
     told = {word for row in rows for word in re.findall(r"[a-z]+", row)}

@@ -1,15 +1,18 @@
-"""The command line: how commands and options are written. What they do is in `commands`."""
+"""The command line of `shipwrightd`: its commands in the order of the help."""
 
 from __future__ import annotations
 
-import sys
+import platform
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from shipwrightd.cli import api, commands, completion, config, data, doctor, examples, maintain, report, run, service
-from shipwrightd.cli.options import Db, Home
+from shipwrightd import __version__
+from shipwrightd.cli import config, data, doctor, maintain, report, run, service
+from shipwrightd.cli import status as plain_status
+from shipwrightd.cli.options import Db, Home, examples, with_parameters
+from shipwrightd.cli.status import STDOUT, Form
 
 EXIT_CODES = """\b
 Exit codes:
@@ -19,21 +22,23 @@ Exit codes:
   65   the database is foreign, newer or damaged
   66   the Shipwright home or the database is missing
   69   the service manager is missing, cannot be reached or refuses
-  73   a file or folder cannot be made, read or written
+  73   a file or folder cannot be created, read or written
   75   another shipwrightd is ingesting, the database is locked or was exchanged: try again
   78   a setting is invalid
   130  interrupted
-  141  the output was closed before all was written"""
+  141  the output was closed before everything was written"""
 
 HELP = """Keeps a SQLite database of everything Shipwright writes under its home.
 
 Reads events.jsonl, costs, memory and the rest, each record exactly once, and
-remembers what Shipwright trims. It never writes to Shipwright's files.
+keeps what Shipwright trims. It never writes to Shipwright's files.
 
-Begin with `shipwrightd run`: it imports what is there and goes on following.
-Look with `shipwrightd status` from another terminal. `shipwrightd backfill`
-imports once and ends.
+Begin with `shipwrightd run`: it imports what is there and keeps following.
+Check `shipwrightd status` from another terminal. `shipwrightd backfill`
+imports once and exits.
 """
+
+COMPLETE_VARIABLE = "_SHIPWRIGHTD_COMPLETE"  # set by a completion script when it asks what can follow
 
 app = typer.Typer(
     help=HELP,
@@ -44,192 +49,150 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-quarantine = typer.Typer(
-    help="""Look at lines that could not become records.
-
-A line that is torn or is no JSON, and that salvage could make nothing of, is
-kept in the database byte for byte, with its place in the file and the reason.
-""",
-    no_args_is_help=True,
-)
-app.add_typer(quarantine, name="quarantine")
+app.add_typer(data.quarantine, name="quarantine")
 app.add_typer(report.app, name="report")
 app.add_typer(service.app, name="service")
 app.add_typer(config.app, name="config")
 
-Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
 
-
-class StatusForm(StrEnum):
-    """How `status` can answer."""
-
-    TABLE = "table"
-    JSON = "json"
-    PROMETHEUS = "prometheus"
-
-
-LAST = (1 << 63) - 1  # what SQLite can count to
-
-
-def _countable(number: int | None) -> int | None:
-    if number is not None and number > LAST:
-        raise typer.BadParameter("no number of a piece is as large")
-    return number
-
-
-Number = Annotated[
-    int, typer.Argument(metavar="ID", callback=_countable, help="the number that `quarantine list` gives it")
-]
-
-
-def _tell_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
-    if asked:
-        raise typer.Exit(commands.version())
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        version()
+        raise typer.Exit
 
 
 @app.callback()
 def main(
     *,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="the same as the command version")
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="the same as the command version")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that come before a command."""
 
 
-app.command(epilog=examples.of("run"))(run.run)
+app.command(
+    epilog=examples(
+        ("shipwrightd run", "follow ~/.shipwright until Ctrl-C"),
+        ("shipwrightd run --home /mnt/ci/.shipwright --no-watch --rescan 5", "on a network file system"),
+        ("shipwrightd run --metrics 127.0.0.1:9464", "with metrics for Prometheus"),
+    )
+)(with_parameters(run.run, run.PARAMETERS))
+app.command(
+    epilog=examples(
+        ("shipwrightd backfill", "import ~/.shipwright"),
+        ("shipwrightd backfill --home copy/.shipwright --db copy.db", "a copy, into another database"),
+    )
+)(run.backfill)
 
 
-@app.command(epilog=examples.of("backfill"))
-def backfill(home: Home = None, db: Db = None) -> None:
-    """Import once all that is there, then end.
-
-    Makes the database if there is none. May be run again, and after a kill:
-    what is stored already is not stored twice.
-    """
-    raise typer.Exit(commands.backfill(home, db))
-
-
-@app.command(epilog=examples.of("status"))
+@app.command(
+    epilog=examples(
+        ("shipwrightd status", "for people"),
+        ("shipwrightd status --check", "for scripts: exit code 1 if there is a problem"),
+        ("shipwrightd status --format prometheus --out /srv/textfile/shipwrightd.prom", "for node_exporter"),
+    )
+)
 def status(
     home: Home = None,
     db: Db = None,
     *,
-    form: Annotated[StatusForm | None, typer.Option("--format", help="how to answer [default: table]")] = None,
+    form: Annotated[Form | None, typer.Option("--format", help="the format of the output [default: table]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help="replace this file, in one step; - is stdout")
-    ] = "-",
+    ] = STDOUT,
     check: Annotated[
         bool,
-        typer.Option(
-            "--check",
-            help="exit 1 if the daemon is down, a source is behind for more than 60 s, or an error stands",
-        ),
+        typer.Option("--check", help="exit 1 if the daemon is down, a source is over 60 s behind, or an error lasts"),
     ] = False,
-) -> None:
-    """Say how things stand: the daemon, the database, each source.
+) -> int:
+    """Show the state of the daemon, the database and every source.
 
     Works with the daemon running or not. `--format prometheus` is for monitors:
-    with `--out` for node_exporter's textfile collector, which never reads half a file so.
+    use it with `--out` for node_exporter's textfile collector, which then never
+    reads a partial file.
     """
-    if as_json and form not in {None, StatusForm.JSON}:
-        raise typer.BadParameter(f"--json and --format {form.value} exclude each other")
-    chosen = "json" if as_json else (form or StatusForm.TABLE).value
-    raise typer.Exit(commands.status(home, db, form=chosen, check=check, out=out))
+    if as_json and form not in {None, Form.JSON}:
+        raise typer.BadParameter(f"--json and --format {form} exclude each other")
+    return plain_status.show(home, db, Form.JSON if as_json else form or Form.TABLE, out, check=check)
 
 
-@app.command()
-def migrate(
-    home: Home = None,
-    db: Db = None,
-    *,
-    only_show: Annotated[bool, typer.Option("--status", help="only say what would be applied")] = False,
-) -> None:
-    """Bring the database to the schema of this release.
-
-    `run` and `backfill` do so by themselves.
-    """
-    raise typer.Exit(commands.migrate(home, db, only_show=only_show))
-
-
-@app.command()
-def rebuild(home: Home = None, db: Db = None) -> None:
-    """Derive runs, stages and metrics from the records again.
-
-    Replaces the tables pipeline_runs, pipeline_stages and metrics in one go;
-    the records stay as they are. Never needed in normal use: it mends these
-    tables when somebody changed them. Refuses while a daemon runs.
-    """
-    raise typer.Exit(commands.rebuild(home, db))
-
-
-@app.command()
-def verify(home: Home = None, db: Db = None) -> None:
-    """Compare the database with the files; exit 1 when they differ.
-
-    Reads all files again: each record must stand in the database just as
-    often. What the database keeps longer than the files is no difference.
-    Changes nothing, and may run beside a daemon: a difference counts then when
-    it outlasts rescan_s and settle_s as they are set here, and 5 s more.
-    """
-    raise typer.Exit(commands.verify(home, db))
+app.command()(maintain.migrate)
+app.command()(maintain.rebuild)
+app.command()(maintain.verify)
 
 
 @app.command()
 def version() -> None:
-    """Say which release this is, and of what it is made."""
-    raise typer.Exit(commands.version())
+    """Show the version of shipwrightd and of its components."""
+    import apsw
+
+    from shipwrightd.database import migrate
+
+    schema, sqlite = migrate.known()[-1].version, apsw.sqlite_lib_version()
+    print(f"shipwrightd {__version__} (schema {schema}, SQLite {sqlite}, Python {platform.python_version()})")
 
 
-@quarantine.command("list")
-def quarantine_list(home: Home = None, db: Db = None, *, as_json: Json = False) -> None:
-    """List what could not be read, oldest first."""
-    raise typer.Exit(commands.quarantine_list(home, db, as_json=as_json))
-
-
-@quarantine.command("show")
-def quarantine_show(
-    number: Number,
-    home: Home = None,
-    db: Db = None,
-    *,
-    as_json: Json = False,
-    raw: Annotated[bool, typer.Option("--raw", help="write the bytes as they were, and nothing else")] = False,
-) -> None:
-    """Show one piece and where it stood.
-
-    On a terminal a long piece is cut short.
-    """
-    if as_json and raw:
-        raise typer.BadParameter("--json and --raw exclude each other")
-    if raw and sys.stdout.isatty():
-        raise typer.BadParameter("--raw writes bytes that could act on a terminal: redirect it, to `less` for one")
-    raise typer.Exit(commands.quarantine_show(home, db, number, as_json=as_json, raw=raw))
-
-
-@quarantine.command("retry")
-def quarantine_retry(
-    number: Annotated[
-        int | None, typer.Argument(metavar="ID", callback=_countable, help="only this one; all if left out")
-    ] = None,
-    home: Home = None,
-    db: Db = None,
-) -> None:
-    """Try again to make records of what is in quarantine.
-
-    Worth it after an update of shipwrightd that reads more than the last one.
-    What becomes a record is marked recovered and its bytes stay; the rest
-    stays as it is. Refuses while a daemon runs.
-    """
-    raise typer.Exit(commands.quarantine_retry(home, db, number))
-
-
-app.command()(api.api)
-app.command(epilog=examples.of("doctor"))(doctor.doctor)
-app.command(epilog=examples.of("export"))(data.export)
+app.command()(report.api)
+app.command(
+    epilog=examples(
+        ("shipwrightd doctor", "find what is wrong, and what to do about it"),
+        ("shipwrightd doctor --deep --bundle support.tar.gz", "everything, and an archive to send"),
+    )
+)(doctor.doctor)
+app.command(
+    epilog=examples(
+        ("shipwrightd export --out events.jsonl", "all events, as journal lines"),
+        ("shipwrightd export --table pipeline_runs --format csv --since 30d", "a month of runs for a spreadsheet"),
+    )
+)(data.export)
 app.command()(data.backup)
-app.command("import", epilog=examples.of("import"))(maintain.import_)
-app.command(epilog=examples.of("prune"))(maintain.prune)
+app.command(
+    "import",
+    epilog=examples(
+        ("shipwrightd import old/events.jsonl", "an old journal of this machine"),
+        ("shipwrightd import --machine mac mac/events.jsonl", "that of another machine, stored separately"),
+    ),
+)(maintain.import_)
+app.command(
+    epilog=examples(
+        ("shipwrightd prune --older-than 180d --dry-run", "what would be deleted"),
+        ("shipwrightd export --out events.jsonl", "keep a copy"),
+        ("shipwrightd prune --older-than 180d", "delete it"),
+    )
+)(maintain.prune)
 app.command()(maintain.recover)
-app.command(epilog=examples.of("completion"))(completion.completion)
+
+
+class Shell(StrEnum):
+    """A shell that typer has a completion script for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+@app.command(
+    epilog=examples(
+        "shipwrightd completion bash > ~/.local/share/bash-completion/completions/shipwrightd",
+        ("shipwrightd completion zsh > ~/.zfunc/_shipwrightd", "with ~/.zfunc in fpath before compinit"),
+        "shipwrightd completion fish > ~/.config/fish/completions/shipwrightd.fish",
+    )
+)
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish")]) -> None:
+    """Print a script that completes commands in a shell.
+
+    It completes commands, options and their values. The script runs shipwrightd
+    to find out what can follow, so it needs no update with shipwrightd.
+    """
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    print(get_completion_script(prog_name="shipwrightd", complete_var=COMPLETE_VARIABLE, shell=shell.value))
+
+
+def complete_for_shells() -> None:
+    """Let typer answer completion scripts; it prepares this only for programs that have its own options for it."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()

@@ -1,18 +1,42 @@
-"""How `import`, `prune` and `recover` are written on the command line. What they do is in `upkeep_commands`."""
+"""Commands that change or check what is stored: `import`, `prune`, `rebuild`, `migrate`, `verify`, `recover`."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from typing import Annotated
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shipwrightd.cli import maintain_commands
-from shipwrightd.cli.options import Db, Home
-from shipwrightd.reports.question import QuestionError
+from shipwrightd import __version__
+from shipwrightd.cli.options import (
+    Db,
+    Home,
+    check_home,
+    damage_named,
+    existing_database,
+    existing_home,
+    refuse_unusable,
+    usage_errors,
+)
+from shipwrightd.config import settings
+from shipwrightd.errors import FOUND, PathError
+from shipwrightd.reports.question import UNITS, QuestionError, moment, utc
+from shipwrightd.text import visible
+
+if TYPE_CHECKING:
+    from shipwrightd.database.migrate import Migration
+    from shipwrightd.maintenance.prune import Pruned
 
 MACHINE = re.compile(r"[A-Za-z0-9._@+-]{1,100}")
 JOURNAL = "events.jsonl"
+AGE = re.compile(r"([0-9]{1,6})([hdw])")
+SHORTEST_S = 86_400
+LONGEST_S = 36_500 * 86_400
+SHOWN_DIFFERENCES = 20
 
 
 def _machine(name: str | None) -> str | None:
@@ -28,55 +52,207 @@ def import_(
     *,
     machine: Annotated[
         str | None,
-        typer.Option(metavar="NAME", callback=_machine, help="keep them apart, as the events of this machine"),
+        typer.Option(metavar="NAME", callback=_machine, help="store the events separately, as those of this machine"),
     ] = None,
 ) -> None:
-    """Bring the events of a file into the database, once.
+    """Store the events of a file that are not in the database yet.
 
-    Takes what `export --table events --format jsonl` wrote, a copy of an
-    events.jsonl, or that of another machine. Catches up with the files first;
-    then each record comes in as often as the file has it more than the
-    database: a second time nothing is new. All of it, or nothing.
+    Takes the output of `export --table events --format jsonl`, a copy of an
+    events.jsonl, or the one of another machine. Stores what Shipwright wrote
+    first; then adds each record that the file has more often than the
+    database, so a second import adds nothing. It stores all of it, or nothing.
 
-    What comes in counts as older than all that is there, and is part of runs
-    and figures. What prune took away stays away. Refuses while a daemon runs.
+    Imported events count as older than all others, and are part of runs and
+    figures. What prune deleted stays deleted. Refuses while a daemon runs.
     """
-    raise typer.Exit(maintain_commands.import_events(home, db, file, machine))
+    places = existing_home(home, db)
+    refuse_unusable(places.db)
+    from shipwrightd import log
+    from shipwrightd.maintenance import import_events as importing
+
+    log.set_up("warning")  # the summary shows the rest
+    source = None if file == importing.STDIN else Path(file)
+    with damage_named(places.db):
+        done = importing.import_events(places.home, places.db, source, machine)
+    print(
+        f"{done.lines:,} lines: {done.new:,} new ({done.salvaged:,} salvaged), {done.known:,} known, "
+        f"{done.quarantined:,} quarantined"
+    )
+    if done.left_out:
+        print(f"{done.left_out:,} left out: older than what prune deleted")
 
 
 def prune(
-    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="180d, 26w or 36h; a day at least")],
+    older_than: Annotated[str, typer.Option(metavar="AGE", help="180d, 26w or 36h; at least a day")],
     home: Home = None,
     db: Db = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be deleted")] = False,
-    now: Annotated[str | None, typer.Option(metavar="TIME", help="count from this time, not from now")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be deleted")] = False,
+    now: Annotated[str | None, typer.Option(metavar="TIME", help="count from this time instead of now")] = None,
 ) -> None:
-    """Delete old events and give their space back.
+    """Delete old events and free their disk space.
 
-    Runs, stages, costs and all figures stay; so does every event that
-    a file still holds. Needs free disk for two copies of the database while
-    it works. What is deleted cannot be had back but from an export:
-    `export` first. Refuses while a daemon runs, but for --dry-run.
+    Runs, stages, costs and all figures stay; so does every event that a file
+    still holds. Needs free disk for two copies of the database while it
+    works. Deleted events can only be restored from an export, so run `export`
+    first. Refuses while a daemon runs, except with --dry-run.
     """
+    with usage_errors():
+        before_epoch = _before(older_than, now)
+    places = existing_home(home, db)
+    path = existing_database(places.db, current=dry_run)
+    from shipwrightd.maintenance import prune as pruning
+
+    with damage_named(path):
+        if dry_run:
+            _print_pruned(pruning.preview(places.home, path, before_epoch), "would be deleted")
+            return
+        done = pruning.prune(places.home, path, before_epoch)
+    _print_pruned(done, "deleted")
+    print(f"database: {_mib(done.bytes_before)} before, {_mib(done.bytes_after)} now")
+
+
+def _before(age: str, now: str | None) -> int:
+    """Return the time, in seconds, that is as long ago as 180d, 26w or 36h. Raises QuestionError."""
+    match = AGE.fullmatch(age)
+    seconds = int(match[1]) * UNITS[match[2]] if match else LONGEST_S + 1
+    if seconds > LONGEST_S:
+        raise QuestionError(f"--older-than: {age!r} is no age; write 180d, 26w or 36h")
+    if seconds < SHORTEST_S:
+        raise QuestionError("--older-than: less than a day is taken for a typing error; write 1d or more")
+    present = int(time.time())
+    return (present if now is None else moment(now, present, option="--now")) - seconds
+
+
+def _print_pruned(pruned: Pruned, what: str) -> None:
+    print(f"events before {utc(pruned.before_epoch) or pruned.before_epoch}")
+    for old in pruned.origins:
+        why = f", {old.held:,} kept because a file still holds them" if old.held else ""
+        print(f"  {visible(old.origin)}: {old.going:,} {what}{why}")
+    if not pruned.origins:
+        print("  none that may be deleted")
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):,.1f} MiB"
+
+
+def rebuild(home: Home = None, db: Db = None) -> None:
+    """Derive runs, stages and metrics from the events again.
+
+    Replaces the tables pipeline_runs, pipeline_stages and metrics in one
+    transaction; the events stay as they are. Only needed if somebody changed
+    these tables. Refuses while a daemon runs.
+    """
+    path = existing_database(settings.locate(home, db).db)
+    from shipwrightd.maintenance import retry
+
+    with damage_named(path):
+        rebuilt = retry.rebuild(path)
+    for table, rows in rebuilt.items():
+        print(f"{table}: {rows:,} rows")
+
+
+def migrate(
+    home: Home = None,
+    db: Db = None,
+    *,
+    only_show: Annotated[bool, typer.Option("--status", help="only show what would be applied")] = False,
+) -> None:
+    """Bring the database to the schema of this release.
+
+    `run` and `backfill` do this automatically.
+    """
+    places = settings.locate(home, db)
+    if places.db.is_relative_to(places.home):
+        check_home(places)
+    with damage_named(places.db):
+        migrations = _pending(places.db) if only_show else _apply(places.db)
+    what = "to apply" if only_show else "applied"
+    print(f"{len(migrations)} {what}" if migrations else "the schema is up to date")
+    for migration in migrations:
+        print(f"  {migration.name}")
+
+
+def _pending(path: Path) -> list[Migration]:
+    from shipwrightd.database import migrate as migrations
+    from shipwrightd.database.connection import open_reader
+
+    with contextlib.closing(open_reader(path)) as db:
+        return migrations.pending(db, migrations.known())
+
+
+def _apply(path: Path) -> list[Migration]:
+    from shipwrightd.database import connection
+    from shipwrightd.database import migrate as migrations
+    from shipwrightd.recovery import swap
+
+    refuse_unusable(path)
+    connection.prepare_folder(path)
+    lock = connection.WriterLock(connection.lock_path(path))
+    lock.acquire({"pid": os.getpid(), "version": __version__, "command": "migrate"})
     try:
-        before_epoch = maintain_commands.before(older_than, now)
-    except QuestionError as error:
-        raise typer.BadParameter(str(error)) from error
-    raise typer.Exit(maintain_commands.prune(home, db, before_epoch, dry_run=dry_run))
+        swap.finish(path)
+        with contextlib.closing(connection.open_writer(path)) as db:
+            return migrations.migrate(db)
+    finally:
+        lock.release()
+
+
+def verify(home: Home = None, db: Db = None) -> int:
+    """Compare the database with the files; exit 1 if they differ.
+
+    Reads all files again: the database must hold each record exactly as
+    often. Records that the database keeps longer than the files are no
+    difference. Changes nothing, and may run beside a daemon: it then reports
+    only what still differs after rescan_s and settle_s, as set here, and 5 s.
+    """
+    places = existing_home(home, db)
+    path = existing_database(places.db, current=True)
+    from shipwrightd.maintenance.verify import verify as compare
+
+    loaded = settings.resolve().settings  # invalid ones do not matter here
+    with damage_named(path):
+        differences = compare(places.home, path, delay_s=loaded.rescan_s + loaded.settle_s)
+    if not differences:
+        print("the database agrees with the files")
+        return 0
+    for difference in differences[:SHOWN_DIFFERENCES]:
+        print(f"{visible(difference.source)}: {visible(difference.text)}")
+    more = f", the first {SHOWN_DIFFERENCES} shown" if len(differences) > SHOWN_DIFFERENCES else ""
+    print(f"1 difference{more}" if len(differences) == 1 else f"{len(differences)} differences{more}")
+    return FOUND
 
 
 def recover(
     home: Home = None,
     db: Db = None,
     *,
-    force: Annotated[bool, typer.Option("--force", help="build it anew even if nothing is found")] = False,
+    force: Annotated[bool, typer.Option("--force", help="rebuild it even if no damage is found")] = False,
 ) -> None:
-    """Check all of the database, and mend it if it is damaged.
+    """Check the whole database, and recover it if it is damaged.
 
-    Reads every page. A damaged one is set aside, never deleted, and built anew
-    from what can be read of it and from the files; `run` and `backfill` do so
-    by themselves with the damage they meet. Needs as much free disk as the
-    database takes. Refuses while a daemon runs.
+    Reads every page. A damaged database is moved aside, never deleted, and
+    rebuilt from its readable pages and from the files. `run` and `backfill` do
+    this automatically for damage they come across. Needs as much free disk as
+    the database takes. Refuses while a daemon runs.
     """
-    raise typer.Exit(maintain_commands.recover(home, db, force=force))
+    places = existing_home(home, db)
+    refuse_unusable(places.db, recovering=True)
+    from shipwrightd import log
+    from shipwrightd.daemon import catch_up
+    from shipwrightd.recovery.rebuild import Care
+
+    log.set_up("critical")  # the result is printed
+    care = Care(damage="recover --force" if force else None, thorough=True)
+    with damage_named(places.db):
+        done = catch_up.backfill(places.home, places.db, care=care)
+    recovery = care.recovery
+    if recovery is None:
+        print("no damage was found")
+    else:
+        print("rebuilt without checking for damage (--force)" if force else f"damaged: {visible(recovery.reason)}")
+        print(f"{recovery.kept:,} records kept, {recovery.refilled:,} events from the files, {recovery.lost:,} lost")
+        print(f"the previous database file is {visible(str(places.db.with_name(recovery.set_aside)))}")
+    if done.errors:
+        raise PathError("; ".join(done.errors), hint="fix that and run `shipwrightd backfill` for the rest")

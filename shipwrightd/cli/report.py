@@ -1,354 +1,535 @@
-"""How `report` and `api` are written on the command line. What they do is in `report_commands`."""
+"""`report` and `api`: questions to the database or, without one, to the files, and their answers as text.
+
+Every report is a row of REPORTS, from which its command is made. A report's modules are loaded when it runs.
+"""
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+import contextlib
+import csv
+import importlib
+import inspect
+import select
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO, cast
 
+import apsw
 import typer
 
-from shipwrightd.cli import examples, report_commands
-from shipwrightd.cli.options import Db, Home
-from shipwrightd.cli.report_commands import Asked, Format
-from shipwrightd.reports.question import QuestionError
+from shipwrightd.cli.options import Db, Home, Since, Until, examples, text_option, usage_errors, with_parameters
+from shipwrightd.config import settings
+from shipwrightd.database import connection
+from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
+from shipwrightd.reports import activity
+from shipwrightd.reports import question as questions
+from shipwrightd.reports.activity_ids import newest
+from shipwrightd.reports.question import Question, QuestionError
+from shipwrightd.reports.runs import STATUSES
+from shipwrightd.text import CsvScreen, Encoded, Screen, visible, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-P = ParamSpec("P")
+    from shipwrightd.config.settings import Config
+    from shipwrightd.reports.activity import Event
 
-HELP = """Ask the database a question.
+    EventWriter = Callable[[Iterable[Event]], None]
+
+USUAL_DAYS = 30
+HAS_RECORDS = "SELECT 1 FROM checkpoints UNION ALL SELECT 1 FROM events LIMIT 1"
+FILTERS = ("issue", "type", "model", "stage", "developer", "repo", "status", "search", "run")
+PATHS = ("home", "db")  # names of files may be any bytes
+POLL_S = 0.2
+FOLLOWED_EVENTS = 10
+CHANGES = "PRAGMA data_version"
+NO_WRITER = "nothing new will come: no shipwrightd is ingesting (`shipwrightd run` does)"
+
+app = typer.Typer(
+    help="""Ask the database a question.
 
 Answers as a table, or with --format json or csv for programs. Without a
-database the files themselves are read, which takes longer and holds less.
-Times are UTC. See docs/reports.md for each figure and the JSON.
-"""
-
-app = typer.Typer(help=HELP, epilog=examples.of("report"), no_args_is_help=True)
-
-Days = Annotated[float | None, typer.Option("--days", metavar="N", help="the last N days [default: 30]")]
-AnyDays = Annotated[float | None, typer.Option("--days", metavar="N", help="the last N days [default: all]")]
-Since = Annotated[
-    str | None, typer.Option("--since", metavar="TIME", help="from then on: 2026-01-31, 2026-01-31T12:00:00Z, 7d, 12h")
-]
-Until = Annotated[
-    str | None, typer.Option("--until", metavar="TIME", help="up to then; a date is meant with all its day")
-]
-Now = Annotated[str | None, typer.Option("--now", metavar="TIME", help="take this for the present time")]
-Issue = Annotated[str | None, typer.Option("--issue", metavar="N", help="of this issue only")]
-Type = Annotated[
-    str | None, typer.Option("--type", metavar="TYPE", help="events of this type; stage means all stage.* too")
-]
-Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="of this model only")]
-Stage = Annotated[str | None, typer.Option("--stage", metavar="NAME", help="of this stage only")]
-Developer = Annotated[
-    str | None, typer.Option("--developer", metavar="NAME", help="of this developer; NAME@MACHINE for one machine")
-]
-Repo = Annotated[
-    str | None, typer.Option("--repo", metavar="REPO", help="of this repository: its name, or the hash memory uses")
-]
-Status = Annotated[
-    str | None, typer.Option("--status", metavar="STATUS", help="only these: success, failed, running, abandoned")
-]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="at most so many rows")]
-Offset = Annotated[int, typer.Option("--offset", metavar="N", min=0, max=(1 << 62), help="leave out the first N rows")]
-As = Annotated[Format, typer.Option("--format", help="how to answer")]
-Sender = Annotated[
-    str | None,
-    typer.Option(
-        "--developer",
-        metavar="NAME",
-        help="team events of this developer, or of NAME@MACHINE [default: this machine's own events]",
+database the files themselves are read, which takes longer and has less
+history. Times are UTC. See docs/reports.md for each figure and the JSON.
+""",
+    epilog=examples(
+        "shipwrightd report dora --days 90",
+        "shipwrightd report costs --since 2026-01-01 --format csv",
+        "shipwrightd report runs --status failed",
+        "shipwrightd report memory --search 'flaky test'",
     ),
-]
-Events = Annotated[
-    int | None,
-    typer.Option("--limit", metavar="N", min=1, max=100_000, help="so many events [default: 50; following: 10]"),
-]
-Cursor = Annotated[
-    str | None, typer.Option("--cursor", metavar="CURSOR", help="go on where a page ended: its next_cursor")
-]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="show the last events, then each new one, until stopped")]
-Compat = Annotated[bool, typer.Option("--compat", help="the figures Shipwright's dashboard shows, its errors included")]
+    no_args_is_help=True,
+)
 
 
-def asked(command: Callable[P, Asked]) -> Callable[P, None]:
-    """Make a command of a function that returns what is asked; its name is the report's."""
+class Format(StrEnum):
+    """An output format of a report."""
 
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def _count(text: str, most: int) -> Any:  # noqa: ANN401 - a type
+    return Annotated[int | None, typer.Option(metavar="N", min=1, max=most, help=text)]
+
+
+def _days(default: str) -> Any:  # noqa: ANN401 - likewise
+    return Annotated[float | None, typer.Option(metavar="N", help=f"the last N days [default: {default}]")]
+
+
+Now = Annotated[str | None, typer.Option(metavar="TIME", help="use this as the current time")]
+# Parameters of reports; what follows a dot only tells variants apart.
+PARAMETERS: dict[str, Any] = {
+    "run": Annotated[int | None, typer.Argument(metavar="[ID]", help="show this run in full, by its ID in the list")],
+    "days": _days(str(USUAL_DAYS)),
+    "days.all": _days("all"),
+    "since": Since,
+    "until": Until,
+    "issue": text_option("N", "only this issue"),
+    "type": text_option("TYPE", "only events of this type; stage includes all stage.*"),
+    "type.memory": text_option("TYPE", "only this kind: failure, decision, pattern, ..."),
+    "model": text_option("NAME", "only this model"),
+    "stage": text_option("NAME", "only this stage"),
+    "developer": text_option("NAME", "only this developer; NAME@MACHINE for one machine"),
+    "developer.events": text_option(
+        "NAME", "only team events of this developer, or of NAME@MACHINE [default: this machine's own events]"
+    ),
+    "repo": text_option("REPO", "only this repository: its name, or the hash that memory uses"),
+    "status": text_option("STATUS", f"only runs that are {' or '.join(STATUSES)}", autocompletion=lambda: STATUSES),
+    "search": text_option("WORDS", "entries that contain all these words, best match first"),
+    "limit": _count("at most this many rows", 1_000_000),
+    "limit.events": _count("at most this many events [default: 50; with --follow: 10]", 100_000),
+    "offset": Annotated[int, typer.Option(metavar="N", min=0, max=1 << 62, help="skip the first N rows")],
+    "cursor": text_option("CURSOR", "continue where a page ended: its next_cursor"),
+    "follow": Annotated[
+        bool, typer.Option("--follow", "-f", help="show the latest events, then each new one, until interrupted")
+    ],
+    "form": Annotated[Format, typer.Option("--format", help="the format of the answer")],
+    "now": Now,
+    "home": Home,
+    "db": Db,
+}
+EVERY_REPORT = "form now home db"
+DEFAULTS = {"offset": 0, "follow": False, "form": Format.TABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report as its command declares it: the parameters it takes besides those of every report, and its help."""
+
+    parameters: str
+    help: str
+
+
+REPORTS = {
+    "dora": Report(
+        "days since until issue",
+        """Show the four DORA measures of delivery.
+
+        Deployment frequency, lead time, change failure rate and time to restore, each with its grade.""",
+    ),
+    "costs": Report(
+        "days since until model stage issue limit",
+        """Show what was spent, and what is left of the budget.
+
+        In total and by model, stage, issue and day.""",
+    ),
+    "stages": Report(
+        "days since until stage",
+        """Show how long each stage takes and how often it fails.
+
+        Also what it costs, and which one is the bottleneck.""",
+    ),
+    "throughput": Report("days since until issue", "Show how many runs finish each day."),
+    "failures": Report(
+        "days since until stage issue limit",
+        """Show what failed: where, when and with which errors.
+
+        By stage and day, by class of error, and the latest error messages.""",
+    ),
+    "runs": Report(
+        "run days.all since until issue status limit offset",
+        """List runs, newest first, or show one in full.
+
+        One run is shown with its stages, cost and errors.""",
+    ),
+    "activity": Report(
+        "days.all since until issue type model stage developer.events limit.events offset cursor follow",
+        """Show what happened, newest first.
+
+        With --follow, also what happens from now on, until interrupted.""",
+    ),
+    "team": Report("developer", "Show who is online, idle or offline, and what runs where."),
+    "memory": Report(
+        "search repo stage type.memory limit offset",
+        """Show what Shipwright remembers: failures, fixes, patterns.
+
+        Failures and what helped, decisions and patterns; --search searches their full text.""",
+    ),
+}
+
+
+def _declare(name: str, report: Report) -> None:
+    """Add the command of a report."""
+
+    def command(**given: Any) -> None:  # noqa: ANN401 - as the parameters are declared
+        with usage_errors():
+            answer(name, given)
+
+    keys = f"{report.parameters} {EVERY_REPORT}".split()
+    declared = with_parameters(command, {key.partition(".")[0]: PARAMETERS[key] for key in keys}, DEFAULTS)
+    app.command(name, help=inspect.cleandoc(report.help))(declared)
+
+
+for _name, _report in REPORTS.items():
+    _declare(_name, _report)
+
+
+def answer(name: str, given: Mapping[str, Any]) -> None:
+    """Print the answer of a report to the given options. Raises QuestionError for options that make no sense."""
+    if given.get("follow"):
+        follow(given)
+        return
+    question = question_of(name, given)
+    places = settings.locate(given["home"], given["db"])
+    try:
+        with reading(places) as (db, source):
+            _print_answer(db, name, question, source, given["form"])
+    except apsw.CorruptError:
+        with from_files(places, f"the database {places.db} is damaged") as db:
+            _print_answer(db, name, question, "files", given["form"])
+    except apsw.SQLError as error:  # somebody changed its tables
+        raise connection.explained(places.db, error) from error
+
+
+def _print_answer(db: apsw.Connection, name: str, question: Question, source: str, form: Format) -> None:
+    report = importlib.import_module(f"shipwrightd.reports.{name}")
+    result = report.collect(db, question)
+    if form is Format.JSON:
+        print_json({**envelope(name, question, source), **asdict(result)})
+    elif result.empty:
+        from shipwrightd.reports.extent import nothing
+
+        print(visible(nothing(db, name, question)), file=sys.stderr if form is Format.CSV else sys.stdout)
+    elif form is Format.CSV:
+        write = csv_writer()
+        for row in report.rows(result):
+            write(row)
+    else:
+        from shipwrightd.reports.terminal import Page
+
+        importlib.import_module(f"shipwrightd.reports.terminal.{name}").show(result, Page())
+
+
+def question_of(name: str, given: Mapping[str, Any]) -> Question:
+    """Return the question that the options of a report mean. Raises QuestionError."""
+    for option, value in given.items():
+        if option not in PATHS and isinstance(value, str):
+            questions.readable(value, option=f"--{option}")
+    now = clock(given.get("now"))
+    period = questions.period(
+        now,
+        days=given.get("days"),
+        since=given.get("since"),
+        until=given.get("until"),
+        default_days=USUAL_DAYS if "days" in REPORTS[name].parameters.split() else None,
+    )
+    if name == "activity" and given.get("until") is None and given.get("now") is None:
+        period = replace(period, until=questions.YEAR_10000)  # includes what a clock that is ahead has written
+    filters = {option: given[option] for option in FILTERS if given.get(option) is not None}
+    if "issue" in filters:
+        filters["issue"] = questions.issue_of(filters["issue"])
+    return Question(
+        now=now,
+        period=period,
+        limit=given.get("limit"),
+        offset=given.get("offset", 0),
+        cursor=given.get("cursor"),
+        filters=filters,
+        **filters,
+    )
+
+
+def clock(text: str | None) -> int:
+    """Return the time in seconds: that of --now, else the current one."""
+    now = int(time.time())
+    return now if text is None else questions.moment(text, now, option="--now")
+
+
+def envelope(name: str, question: Question, source: str) -> dict[str, Any]:
+    """Return what the JSON of every report begins with."""
+    return {
+        "report": name,
+        "now": questions.utc(question.now),
+        "since": questions.utc(question.period.since),
+        "until": questions.utc(question.end),
+        "filters": question.filters,
+        "source": source,
+    }
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, indented."""
+    import orjson
+
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    sys.stdout.flush()
+    byte_output().write(text + b"\n")
+
+
+def byte_output(*, csv: bool = False) -> BinaryIO:
+    """Return where bytes of JSON or CSV go: to a terminal only what cannot act on it. Flush stdout first."""
+    if not sys.stdout.isatty():
+        return sys.stdout.buffer
+    screen = CsvScreen(sys.stdout) if csv else Screen(sys.stdout)
+    return cast("BinaryIO", Encoded(screen))  # has all that is used of it
+
+
+def csv_writer() -> Callable[[Mapping[str, Any]], None]:
+    """Return a function that prints rows of one shape as CSV (RFC 4180, but lines end as on Unix), after a header."""
+    out: CsvScreen | TextIO = CsvScreen(sys.stdout) if sys.stdout.isatty() else sys.stdout
+    writer: csv.DictWriter[str] | None = None
+
+    def write(row: Mapping[str, Any]) -> None:
+        nonlocal writer
+        if writer is None:
+            writer = csv.DictWriter(out, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+
+    return write
+
+
+@contextlib.contextmanager
+def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
+    """Open the database, as `database`, or if that fails a temporary one made from the files, as `files`.
+
+    Raises MissingError if there are no files either, LockedError while another program keeps it locked.
+    """
+    try:
+        db = open_database(places.db)
+    except LockedError:
+        raise
+    except ShipwrightdError as error:
+        if not places.home.is_dir():
+            if not isinstance(error, MissingError):
+                raise
+            message = f"{error.message}, and no Shipwright home at {places.home}"
+            raise MissingError(message, hint="run Shipwright once, or name its folder with --home") from error
+        with from_files(places, error.message) as db:
+            yield db, "files"
+        return
+    with contextlib.closing(db):
+        _warn_if_behind(db, places.home)
+        yield db, "database"
+
+
+@contextlib.contextmanager
+def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
+    """Open a temporary database made from the files as they are now; print why on stderr."""
+    from shipwrightd import log
+    from shipwrightd.daemon import catch_up
+
+    warn(f"{why}: reading the files instead, which have less history")
+    with tempfile.TemporaryDirectory(prefix="shipwrightd-") as folder:
+        path = Path(folder) / "shipwright.db"
+        log.set_up("error")
+        for error in catch_up.backfill(places.home, path).errors:
+            warn(error)
+        with contextlib.closing(open_database(path, empty=True)) as db:
+            yield db
+
+
+def _warn_if_behind(db: apsw.Connection, home: Path) -> None:
+    from shipwrightd.status.lag import unread_bytes
+
+    unread = unread_bytes(db, home, time.time())
+    if unread:
+        warn(
+            f"the database lacks the last {unread} bytes of events.jsonl"
+            " - is the daemon running? `shipwrightd status` shows it, `shipwrightd backfill` imports them"
+        )
+
+
+def open_database(path: Path, *, empty: bool = False) -> apsw.Connection:
+    """Open a database of this release's schema for reading; one without records is accepted only if `empty`.
+
+    Raises MissingError for one that does not exist or is not ready, and what open_reader raises.
+    """
+    db = connection.open_reader(path)
+    try:
+        problem = _unready(db, empty=empty)
+        if problem:
+            raise MissingError(f"{path} {problem}")  # noqa: TRY301 - closed the same way as after any other error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _unready(db: apsw.Connection, *, empty: bool) -> str:
+    """Return why a database cannot be read yet, an empty text if it can."""
+    from shipwrightd.database import migrate
+
+    if not migrate.version(db):
+        return "has no shipwrightd tables yet"
+    if migrate.pending(db, migrate.known()):
+        return "has the tables of an older release (`shipwrightd migrate` brings it up to date)"
+    return "holds no record yet" if not empty and db.execute(HAS_RECORDS).get is None else ""
+
+
+def follow(given: Mapping[str, Any]) -> None:
+    """Print the latest events, then each new one, until interrupted or nobody reads any more.
+
+    Raises QuestionError for options that do not fit, MissingError without a database.
+    """
+    for option in ("until", "cursor", "offset", "now"):
+        if given[option]:
+            raise QuestionError(f"--follow and --{option} exclude each other")
+    question = question_of("activity", given)
+    path = settings.locate(given["home"], given["db"]).db
+    tail = Tail(path, question)
+    with contextlib.closing(tail):
+        write = _event_writer(given["form"])
+        write(tail.last(FOLLOWED_EVENTS if question.limit is None else question.limit))
+        if not connection.lock_is_held(connection.lock_path(path)):
+            warn(NO_WRITER)
+        while True:
+            for events in tail.new():
+                write(events)
+            _pause(POLL_S)
+
+
+class Tail:
+    """The newest events of a database, which another one may replace at any time."""
+
+    def __init__(self, path: Path, question: Question) -> None:
+        self._path = path
+        self._question = question
+        self._changes: int | None = None
+        self._open()
+
+    def _open(self) -> None:
+        """Switch to the end of the database that is at the path now, if it can be opened. Raises MissingError."""
+        file = connection.identity(self._path)
+        db = open_database(self._path, empty=True)
+        self._file, self._db, self._changes, self._after = file, db, None, newest(db)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def last(self, count: int) -> list[Event]:
+        """Return the last events, oldest first."""
+        question = replace(self._question, limit=count, cursor=str(self._after + 1))
+        return activity.collect(self._db, question).events[::-1]
+
+    def new(self) -> Iterable[list[Event]]:
+        """Yield the events that were stored since the last call, oldest first, some at a time."""
+        if connection.identity(self._path) != self._file and not self._reopened():
+            return
+        with contextlib.suppress(apsw.BusyError):  # a program locks all of it; the next poll is soon
+            changes = self._db.execute(CHANGES).get
+            if changes == self._changes:
+                return
+            for end, events in activity.since(self._db, self._question, self._after):
+                yield events
+                self._after = end
+            self._changes = changes
+
+    def _reopened(self) -> bool:
+        """Switch to the database that is at the path now; return False while there is none that can be read."""
+        previous = self._db
         try:
-            code = report_commands.answer(command.__name__, command(*args, **kwargs))
-        except QuestionError as error:
-            raise typer.BadParameter(str(error)) from error
-        raise typer.Exit(code)
+            self._open()
+        except MissingError:
+            return False
+        previous.close()
+        warn(f"{self._path} was replaced; following the new one from its end")
+        return True
 
-    return run
+
+def _event_writer(form: Format) -> EventWriter:
+    """Return a function that prints events in a format, each on a line, at once."""
+    if form is Format.JSON:
+        return _print_json_lines
+    if form is Format.CSV:
+        write = csv_writer()
+
+        def print_csv(events: Iterable[Event]) -> None:
+            for event in events:
+                write(activity.row(event))
+            sys.stdout.flush()
+
+        return print_csv
+    from shipwrightd.reports.terminal import Page
+    from shipwrightd.reports.terminal.activity import follow as show
+
+    page = Page()
+    return lambda events: show(events, page)
 
 
-@app.command()
-@asked
-def dora(
-    days: Days = None,
-    since: Since = None,
-    until: Until = None,
-    issue: Issue = None,
-    form: As = Format.TABLE,
+def _print_json_lines(events: Iterable[Event]) -> None:
+    import orjson
+
+    sys.stdout.flush()
+    out = byte_output()
+    for event in events:
+        out.write(orjson.dumps(asdict(event)) + b"\n")
+    out.flush()
+
+
+def _pause(seconds: float) -> None:
+    """Wait; raise BrokenPipeError if the reader of our output is gone, which otherwise only a write would show."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    ready = poll.poll(seconds * 1_000)
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in ready):
+        raise BrokenPipeError
+    if ready:  # some systems cannot poll a terminal, and return at once
+        time.sleep(seconds)
+
+
+def _api_paths() -> list[str]:
+    from shipwrightd.dashboard.api import PATHS as paths  # noqa: N811 - a list here
+
+    return list(paths)
+
+
+def api(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="with its parameters: '/api/metrics/history?period=30'; or a whole URL",
+            autocompletion=_api_paths,
+        ),
+    ],
     now: Now = None,
     home: Home = None,
     db: Db = None,
     *,
-    compat: Compat = False,
-) -> Asked:
-    """How delivery goes, in the four measures of DORA.
+    compat: Annotated[
+        bool, typer.Option("--compat", help="answer exactly as Shipwright's dashboard does, its errors included")
+    ] = False,
+) -> None:
+    """Print the dashboard's answer to a path of its API, as JSON.
 
-    Deployment frequency, lead time, change failure rate and time to restore, each with its grade.
+    Figures are right where the dashboard is wrong: docs/dashboard.md lists each
+    difference, and --compat leaves them all out. For an unknown path the
+    message lists those that exist.
     """
-    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, issue=issue, compat=compat)
+    from shipwrightd.dashboard.api import answer as answer_of
+    from shipwrightd.dashboard.api import checked
 
-
-@app.command()
-@asked
-def costs(
-    days: Days = None,
-    since: Since = None,
-    until: Until = None,
-    model: Model = None,
-    stage: Stage = None,
-    issue: Issue = None,
-    limit: Limit = None,
-    form: As = Format.TABLE,
-    now: Now = None,
-    home: Home = None,
-    db: Db = None,
-    *,
-    compat: Compat = False,
-) -> Asked:
-    """What was spent, on what, and what the budget leaves.
-
-    In all, by model, stage, issue and day.
-    """
-    return Asked(
-        home=home,
-        db=db,
-        form=form,
-        days=days,
-        since=since,
-        until=until,
-        now=now,
-        model=model,
-        stage=stage,
-        issue=issue,
-        limit=limit,
-        compat=compat,
-    )
-
-
-@app.command()
-@asked
-def stages(
-    days: Days = None,
-    since: Since = None,
-    until: Until = None,
-    stage: Stage = None,
-    form: As = Format.TABLE,
-    now: Now = None,
-    home: Home = None,
-    db: Db = None,
-    *,
-    compat: Compat = False,
-) -> Asked:
-    """How long each stage takes, and how often it fails.
-
-    Also what it costs, and which one is the bottleneck.
-    """
-    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, stage=stage, compat=compat)
-
-
-@app.command()
-@asked
-def throughput(
-    days: Days = None,
-    since: Since = None,
-    until: Until = None,
-    issue: Issue = None,
-    form: As = Format.TABLE,
-    now: Now = None,
-    home: Home = None,
-    db: Db = None,
-    *,
-    compat: Compat = False,
-) -> Asked:
-    """How many runs are finished each day."""
-    return Asked(home=home, db=db, form=form, days=days, since=since, until=until, now=now, issue=issue, compat=compat)
-
-
-@app.command()
-@asked
-def failures(
-    days: Days = None,
-    since: Since = None,
-    until: Until = None,
-    stage: Stage = None,
-    issue: Issue = None,
-    limit: Limit = None,
-    form: As = Format.TABLE,
-    now: Now = None,
-    home: Home = None,
-    db: Db = None,
-    *,
-    compat: Compat = False,
-) -> Asked:
-    """What failed: where, when, and with which errors.
-
-    By stage and day, by class of error, and the last ones in words.
-    """
-    return Asked(
-        home=home,
-        db=db,
-        form=form,
-        days=days,
-        since=since,
-        until=until,
-        now=now,
-        stage=stage,
-        issue=issue,
-        limit=limit,
-        compat=compat,
-    )
-
-
-@app.command()
-@asked
-def runs(
-    run: Annotated[
-        int | None, typer.Argument(metavar="[ID]", help="this run in full, by the number in the list")
-    ] = None,
-    days: AnyDays = None,
-    since: Since = None,
-    until: Until = None,
-    issue: Issue = None,
-    status: Status = None,
-    limit: Limit = None,
-    offset: Offset = 0,
-    form: As = Format.TABLE,
-    now: Now = None,
-    home: Home = None,
-    db: Db = None,
-) -> Asked:
-    """List the runs, newest first, or show one in full.
-
-    One is shown with its stages, cost and errors.
-    """
-    return Asked(
-        home=home,
-        db=db,
-        form=form,
-        days=days,
-        since=since,
-        until=until,
-        now=now,
-        run=run,
-        issue=issue,
-        status=status,
-        limit=limit,
-        offset=offset,
-    )
-
-
-@app.command()
-@asked
-def activity(
-    days: AnyDays = None,
-    since: Since = None,
-    until: Until = None,
-    issue: Issue = None,
-    type: Type = None,  # noqa: A002 - the option is called so
-    model: Model = None,
-    stage: Stage = None,
-    developer: Sender = None,
-    limit: Events = None,
-    offset: Offset = 0,
-    cursor: Cursor = None,
-    form: As = Format.TABLE,
-    now: Now = None,
-    home: Home = None,
-    db: Db = None,
-    *,
-    follow: Follow = False,
-    compat: Compat = False,
-) -> Asked:
-    """What happened, newest first; with --follow, as it happens."""
-    return Asked(
-        home=home,
-        db=db,
-        form=form,
-        days=days,
-        since=since,
-        until=until,
-        now=now,
-        issue=issue,
-        type=type,
-        model=model,
-        stage=stage,
-        developer=developer,
-        limit=limit,
-        offset=offset,
-        cursor=cursor,
-        follow=follow,
-        compat=compat,
-    )
-
-
-@app.command()
-@asked
-def team(
-    developer: Developer = None,
-    form: As = Format.TABLE,
-    now: Now = None,
-    home: Home = None,
-    db: Db = None,
-    *,
-    compat: Compat = False,
-) -> Asked:
-    """Who is online, idle or offline, and what runs where."""
-    return Asked(home=home, db=db, form=form, now=now, developer=developer, compat=compat)
-
-
-@app.command()
-@asked
-def memory(
-    search: Annotated[
-        str | None, typer.Option("--search", metavar="WORDS", help="entries with all these words, the best first")
-    ] = None,
-    repo: Repo = None,
-    stage: Stage = None,
-    type: Annotated[  # noqa: A002 - the option is called so
-        str | None, typer.Option("--type", metavar="TYPE", help="only these: failure, decision, pattern, ...")
-    ] = None,
-    limit: Limit = None,
-    offset: Offset = 0,
-    form: As = Format.TABLE,
-    now: Now = None,
-    home: Home = None,
-    db: Db = None,
-    *,
-    compat: Compat = False,
-) -> Asked:
-    """What Shipwright remembers: failures, fixes, patterns.
-
-    Failures and what helped, decisions, patterns; with --search, by full text.
-    """
-    return Asked(
-        home=home,
-        db=db,
-        form=form,
-        now=now,
-        search=search,
-        repo=repo,
-        stage=stage,
-        type=type,
-        limit=limit,
-        offset=offset,
-        compat=compat,
-    )
+    with usage_errors():
+        questions.readable(path, option="PATH")
+        moment = clock(now)
+        checked(path)
+        with reading(settings.locate(home, db)) as (opened, _):
+            print_json(answer_of(opened, path, moment, compat=compat))

@@ -47,7 +47,6 @@ class Question:
     offset: int = 0
     cursor: str | None = None  # as the page before gave it
     run: int | None = None  # pipeline_runs.id: this one in full
-    compat: bool = False  # the figures that Shipwright's dashboard shows
     filters: dict[str, object] = field(default_factory=dict)  # those that were given, for the answer to repeat
 
     @property

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shipwrightd.table import UNLIMITED, Column, cut, table, wrapped
-from shipwrightd.text import age_of, as_json, family, size_of, visible
+from shipwrightd.table import Column, cut, table, wrapped
+from shipwrightd.text import UNLIMITED, age_of, as_json, family, size_of, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

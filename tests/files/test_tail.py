@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from process import call, places, source
+from shipwrightd.journals.align import line_hashes
 from world import Follower, World, doubles, line
 
 from shipwrightd.journals import follow
 from shipwrightd.journals import lines as tail
-from shipwrightd.journals.align import line_hashes
 from shipwrightd.journals.lines import (
     GIANT_HEAD_BYTES,
     MAX_LINE_BYTES,

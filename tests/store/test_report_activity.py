@@ -14,7 +14,6 @@ from rich.console import Console
 from shipwrightd.database.connection import open_writer
 from shipwrightd.reports import activity
 from shipwrightd.reports.activity_ids import BLOCK_BITS, Wanted, blocks, newest
-from shipwrightd.reports.compat import activity as compat
 from shipwrightd.reports.question import YEAR_10000, Period, Question, QuestionError
 from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.activity import follow, show
@@ -251,39 +250,6 @@ def test_what_was_stored_behind_an_event_comes_oldest_first(books: Books) -> Non
 
     assert [(end, [e.type for e in found]) for end, found in activity.since(books.db, question, 1)] == [(3, ["b", "c"])]
     assert list(activity.since(books.db, question, 3)) == []
-
-
-def dashboards(books: Books, since: int | None = None, **given: Any) -> Activity:
-    period = Period(None if since is None else NOON + since, YEAR_10000 if since is None else NOON + 100)
-    return compat.collect(books.db, Question(now=NOON + 100, period=period, **given))
-
-
-def test_the_dashboard_goes_by_the_last_type_and_reads_strict_json_only(books: Books) -> None:
-    books.lines([b'{"ts":"2026-01-05T12:00:00Z","ts_epoch":1767614400,"type":"memory.decision","type":"adr"}'])
-    books.lines([b'{"ts":"2026-01-05T12:00:01Z","ts_epoch":1767614401,"type":"salvaged","n":007}'])
-    books.events(event("stage.started", 2, stage="build", note="x"))
-
-    assert types(ask(books)) == ["stage.started", "salvaged", "memory.decision"]
-    assert types(dashboards(books)) == ["stage.started", "adr"]
-    assert types(dashboards(books, type="stage")) == ["stage.started"]
-    assert types(dashboards(books, since=1)) == ["stage.started"]
-    assert types(dashboards(books, stage="test")) == []
-    assert dashboards(books).events[0].extra == {"note": "x"}
-
-
-def test_pages_of_the_dashboards_events_go_on_where_they_ended(books: Books) -> None:
-    ticks(books, "a", "b", "c", "d")
-    first = dashboards(books, limit=3)
-
-    assert (types(first), first.has_more) == (["d", "c", "b"], True)
-    assert types(dashboards(books, cursor=first.next_cursor)) == ["a"]
-    assert types(dashboards(books, offset=1, limit=2)) == ["c", "b"]
-
-
-@pytest.mark.parametrize("given", [{"developer": "Ada"}, {"issue": "seven"}, {"cursor": "3", "offset": 1}])
-def test_what_the_dashboards_feed_cannot_be_asked_is_refused(books: Books, given: dict[str, Any]) -> None:
-    with pytest.raises(QuestionError, match="--"):
-        dashboards(books, **given)
 
 
 @pytest.mark.parametrize(

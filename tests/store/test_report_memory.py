@@ -14,7 +14,6 @@ from reports import question, report
 from rich.console import Console
 
 from shipwrightd.database.connection import open_writer, transaction
-from shipwrightd.reports.compat import memory as dashboards
 from shipwrightd.reports.extent import nothing
 from shipwrightd.reports.memory import Memory, collect, rows
 from shipwrightd.reports.memory_repos import matching
@@ -350,8 +349,3 @@ def test_an_empty_answer_says_what_was_looked_for_and_how_much_there_is(db: apsw
     assert nothing(db, "memory", asked) == (
         "nothing for memory, the words rocket, stage build; there are 2 entries in memory"
     )
-
-
-def test_the_dashboard_has_no_filters(db: apsw.Connection) -> None:
-    with pytest.raises(QuestionError, match="--compat and --search, --stage"):
-        dashboards.collect(db, question(days=None, search="x", stage="y", compat=True))

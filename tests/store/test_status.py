@@ -18,8 +18,8 @@ from shipwrightd.status.collect import WATCHING, Source, Status, collect
 from shipwrightd.status.lag import unread_for, utc, written_at
 from shipwrightd.status.quarantine import Piece
 from shipwrightd.status.text import piece_text, status_json, status_text
-from shipwrightd.table import UNLIMITED, cells_of
-from shipwrightd.text import age_of, size_of
+from shipwrightd.table import cells_of
+from shipwrightd.text import UNLIMITED, age_of, size_of
 
 if TYPE_CHECKING:
     from pathlib import Path

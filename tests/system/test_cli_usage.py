@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from process import AS_ANY_USER
 
-from shipwrightd.__main__ import status_arguments
+from shipwrightd.cli.status import plain_options
 from shipwrightd.database.connection import WriterLock, lock_path, open_writer
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def call(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
         (["report", "dora", "--days", "x"], "'--days': Input should be a valid number - see"),
         (["report", "dora", "--format", "xml"], "'--format': 'xml' is not one of 'table', 'json', 'csv' - see"),
         (["quarantine", "show", "1", "--raw", "--json"], "exclude each other"),
-        (["quarantine", "show", "9" * 30], "no number of a piece is as large"),
-        (["quarantine", "retry", "9" * 30], "no number of a piece is as large"),
+        (["quarantine", "show", "9" * 30], "no ID is as large"),
+        (["quarantine", "retry", "9" * 30], "no ID is as large"),
         (["--home", "/x", "status"], "--home goes after the command: shipwrightd status --home /x"),
         (["--db=/x", "status", "--json"], "--db goes after the command: shipwrightd status --json --db=/x"),
         (["quarantine", "--db", "/x", "list"], "shipwrightd quarantine list --db /x"),
@@ -385,7 +385,7 @@ def test_both_ways_to_status_give_the_same_answer(home: Path, database: Path) ->
         arguments = ["status", "--home", str(home), *options]
         quick, full = call(*arguments), call(*arguments, "--")
 
-        assert status_arguments([*arguments, "--"]) is None
+        assert plain_options([*arguments[1:], "--"]) is None
         assert (quick.returncode, quick.stderr) == (full.returncode, full.stderr)
         answers = [json.loads(done.stdout) for done in (quick, full)]
         assert [answer.pop("checked_at") is not None for answer in answers] == [True, True]
@@ -395,16 +395,17 @@ def test_both_ways_to_status_give_the_same_answer(home: Path, database: Path) ->
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["status", "--help"],
-        ["status", "--home"],
-        ["status", "--home="],
-        ["status", "--db", "--json"],
-        ["status", "x"],
-        [],
+        ["--help"],
+        ["--home"],
+        ["--home="],
+        ["--db", "--json"],
+        ["--json", "--format", "prometheus"],
+        ["--format", "xml"],
+        ["x"],
     ],
 )
 def test_what_is_not_plain_is_left_to_typer(arguments: list[str]) -> None:
-    assert status_arguments(arguments) is None
+    assert plain_options(arguments) is None
 
 
 @pytest.mark.parametrize("option", [None, "--json", "--check"])
@@ -506,15 +507,21 @@ def test_run_goes_on_when_nobody_takes_its_log(home: Path, how: str, eventually:
 INTERRUPT = """
 import sys
 from shipwrightd import __main__
-from shipwrightd.cli import commands
-def backfill(home, db): raise KeyboardInterrupt
-commands.backfill = backfill
+from shipwrightd.daemon import catch_up
+def backfill(*_): raise KeyboardInterrupt
+catch_up.backfill = backfill
 sys.exit(__main__.guarded(["backfill"]))
 """
 
 
-def test_interrupt_ends_with_130_and_no_traceback() -> None:
-    done = subprocess.run([sys.executable, "-c", INTERRUPT], capture_output=True, text=True, check=False)
+def test_interrupt_ends_with_130_and_no_traceback(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPT],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(SHIPWRIGHTD_HOME=str(home)),
+    )
 
     assert (done.returncode, done.stderr) == (130, "")
 

@@ -21,18 +21,14 @@ TYPED = {
     "sta": "status",
     "--ver": "--version",
     "report do": "report dora",
-    "report dora --compa": "report dora --compat",
+    "report runs --status aban": "report runs --status abandoned",
     "quarantine show --r": "quarantine show --raw",
-    "service inst": "service install",
     "status --format prom": "status --format prometheus",
-    "status --format=prom": "status --format=prometheus",
     "run --log-level deb": "run --log-level debug",
-    "migrate --sta": "migrate --status",
     "export --table cost_e": "export --table cost_entries",
     "api /api/metrics/h": "api /api/metrics/history",
     "backup --home some": "backup --home some folder",
     "import jan": "import january lines.jsonl",
-    "import --db jan": "import --db january lines.jsonl",
 }
 STARTS = {
     "bash": ["bash", "--norc", "--noprofile", "-i"],
@@ -45,7 +41,7 @@ READY = {
 
 
 def script_for(shell: str, folder: Path) -> Path:
-    """Write the script of a shell, or skip where that shell is not."""
+    """Write the script of a shell, or skip where that shell is not installed."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     path = folder / f"completion.{shell}"
@@ -61,25 +57,28 @@ def place(folder: Path) -> Path:
     return folder
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Return an environment that has the program on its PATH, as the scripts run it."""
+    program = folder / "bin" / "shipwrightd"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m shipwrightd "$@"\n')
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(folder), "LC_ALL": "C.UTF-8"}
+
+
 def typed(shell: str, script: Path, where: Path) -> list[str]:
     """Type each line, TAB and return into an interactive shell on a terminal; return what the command got."""
-    said = where.parent / "said"
+    got = where.parent / "got"
     lines = [
         READY[shell].format(script=script),
-        f"shipwrightd() {{ printf '%s\\n' \"$*\" >> '{said}'; }}",
+        f"shipwrightd() {{ printf '%s\\n' \"$*\" >> '{got}'; }}",
         *(f"shipwrightd {text}\t" for text in TYPED),
         "exit",
     ]
     here, there = pty.openpty()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(where.parent),
-        "TERM": "dumb",
-        "PS1": "",
-        "LC_ALL": "C.UTF-8",
-    }
+    env = environment(where.parent) | {"TERM": "dumb", "PS1": ""}
     with subprocess.Popen(
-        STARTS[shell], stdin=there, stdout=there, stderr=there, cwd=where, env=environment, start_new_session=True
+        STARTS[shell], stdin=there, stdout=there, stderr=there, cwd=where, env=env, start_new_session=True
     ) as process:
         os.close(there)
         os.write(here, ("\r".join(lines) + "\r").encode())
@@ -91,7 +90,7 @@ def typed(shell: str, script: Path, where: Path) -> list[str]:
         finally:
             os.close(here)
         process.wait(20)
-    return [line.rstrip("/") for line in said.read_text().splitlines()]
+    return [line.rstrip("/") for line in got.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("shell", STARTS)
@@ -110,7 +109,7 @@ def test_fish_offers_what_completes_the_line(tmp_path: Path) -> None:
         text=True,
         check=True,
         cwd=place(tmp_path / "where"),
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        env=environment(tmp_path),
         timeout=60,
     )
     offered = [line.partition("\t")[0].rstrip("/") for line in done.stdout.split("\n\n")]

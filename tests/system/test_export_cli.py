@@ -160,7 +160,7 @@ def test_parquet_goes_into_a_pipe_but_not_to_a_terminal(world: World) -> None:
 
     assert parquet.read_table(pa.BufferReader(piped)).num_rows == 40
     assert shown.returncode == 2
-    assert "nothing for a terminal" in shown.stderr
+    assert "cannot be shown on a terminal" in shown.stderr
 
 
 def test_parquet_without_pyarrow_says_what_to_install(world: World, tmp_path: Path) -> None:
