@@ -95,10 +95,9 @@ def status(home: str | None, db: str | None, *, form: str = "table", check: bool
 
 def _status_as(form: str, found: Status, *, wide: bool) -> str:
     if form == "prometheus":
-        from shipwrightd.monitoring import exposition
         from shipwrightd.status import prometheus
 
-        return exposition.text(prometheus.metrics(found))
+        return prometheus.exposition(prometheus.metrics(found))
     from shipwrightd.status import text
 
     if form == "json":

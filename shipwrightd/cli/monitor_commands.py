@@ -8,28 +8,25 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from shipwrightd.config.settings import Config
     from shipwrightd.daemon.callbacks import Listener
-    from shipwrightd.monitoring.exposition import Metric
+    from shipwrightd.status.collect import Status
 
 
 def listeners(places: Config) -> list[Listener]:
-    """Return who tells monitors and operators of the loop; settings say whether they do anything."""
+    """Return the callbacks that inform operators; settings decide whether they do anything."""
     from shipwrightd.journals.sources import JOURNALS
-    from shipwrightd.monitoring.endpoint import Endpoint
     from shipwrightd.monitoring.hook import Hook
-    from shipwrightd.status import prometheus
+    from shipwrightd.monitoring.metrics import Endpoint
 
     names = [journal.name for journal in JOURNALS]
 
-    def of_database() -> Sequence[Metric]:
+    def status() -> Status:
         from shipwrightd.status.collect import collect
 
-        return prometheus.metrics(collect(places.home, places.db, names, time.time()))
+        return collect(places.home, places.db, names, time.time())
 
-    return [Endpoint(of_database, prometheus.build_info()), Hook(places)]
+    return [Endpoint(status), Hook(places)]
 
 
 def write(text: str, out: str, places: Config) -> None:

@@ -77,7 +77,7 @@ def test_figures_follow_what_the_daemon_does(world: World) -> None:
         assert found.value("shipwrightd_database_wal_size_bytes") == asked.database.wal_bytes > 0
         assert found.value("process_open_fds") > 3
         assert found.value("process_cpu_seconds_total") > 0
-        assert get(port, "/healthz") == (200, "well\n")
+        assert get(port, "/healthz") == (200, "ok\n")
 
 
 def test_a_source_in_the_way_is_counted_and_makes_it_unwell(world: World) -> None:
