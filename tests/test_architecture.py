@@ -33,7 +33,7 @@ PACKAGES: dict[str, set[str]] = {
     "dashboard": READS | {"reports"},
     "status": READS,
     "export": READS | {"reports"},
-    "doctor": READS | {"export", "status"},
+    "doctor": READS | {"config", "export", "service", "status"},
     "monitoring": {"config", "daemon", "status"},
     "service": set(),
 }

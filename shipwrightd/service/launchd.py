@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from shipwrightd.service.steps import Run, State, fill, writable
+from shipwrightd.service import Run, State, fill, writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.errors import MissingError, PathError, UnavailableError
-from shipwrightd.service import launchd, systemd
-from shipwrightd.service.steps import Remove, Run, State, Step, Write, differs, run, take, template
+from shipwrightd.service import Remove, Run, State, Step, Write, differs, launchd, run, systemd, take, template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from shipwrightd.service.steps import State, fill, writable
+from shipwrightd.service import State, fill, writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

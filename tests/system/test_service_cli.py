@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shipwrightd.service import plan
+from shipwrightd.service import Remove, Run, Step, Write, plan
 from shipwrightd.service.launchd import LABEL
-from shipwrightd.service.steps import Remove, Run, Step, Write
 
 pytestmark = pytest.mark.system
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipwrightd.errors import PathError, UnavailableError
-from shipwrightd.service import launchd, plan, systemd
-from shipwrightd.service.steps import State, fill, template
+from shipwrightd.service import State, fill, launchd, plan, systemd, template
 
 ODD = '/home/ada/it\'s 100%h of $HOME, "ü" \\x41: <done> & @HOME@/.shipwright'
 COMMAND = ("/opt/ship wright/bin/shipwrightd", "run", "--home", ODD)
