@@ -88,11 +88,7 @@ class Hook(Listener):
     def _report(self, content: dict[str, object]) -> None:
         body = json.dumps(content).encode()
         inherited = inheritable(os.environ)
-        about = {
-            "alarm": str(content["event"]),
-            "state": str(content["state"]),
-            "source": str(content["source"] or ""),
-        }
+        about = {"alarm": str(content["event"]), "state": str(content["state"]), "source": str(content["source"] or "")}
         log.info("alarm_told", **about)
         if self._command:
             self._commands.put(Job(self._command, body, {**inherited, **self._paths, **variables(content)}, about))

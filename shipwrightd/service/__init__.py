@@ -1,6 +1,7 @@
-"""What a service is made of, whoever supervises it: steps that can be shown or taken, and how it stands.
+"""Installs and controls the daemon as a service of systemd or launchd.
 
-A plan is a list of steps. `--dry-run` shows them, anything else takes them.
+Here are the parts of a plan, which is a list of steps: `--dry-run` prints
+them, all else carries them out; and the state of a service.
 """
 
 from __future__ import annotations
@@ -16,45 +17,45 @@ from pathlib import Path
 from shipwrightd.errors import MissingError, PathError, UnavailableError
 from shipwrightd.text import visible
 
-RUN_TIMEOUT_S = 180  # `systemctl restart` waits for the old daemon's end and the new one's READY
+RUN_TIMEOUT_S = 180  # `systemctl restart` waits until the old daemon has stopped and the new one is ready
 RETRY_S = 0.5
 PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A file that shall have this text. Unless said otherwise it is its owner's alone: a variable may be a secret."""
+    """Write a file; by default only its owner can read it, for a variable may be a secret."""
 
     path: Path
     text: str
     mode: int = 0o600
 
     def __str__(self) -> str:
-        """Show the file as it will be."""
+        """Return the file as it will be."""
         return f"# {self.path}\n{self.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """A file that shall not be there."""
+    """Remove a file."""
 
     path: Path
 
     def __str__(self) -> str:
-        """Show it as a shell would say it."""
+        """Return it as a shell command."""
         return f"rm {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A command of the supervisor; with `may_fail`, only its effect matters. It is tried again for `patience_s`."""
+    """Run a command of the supervisor, and retry it for `patience_s`. With `may_fail`, a failure is ignored."""
 
     command: tuple[str, ...]
     may_fail: bool = False
     patience_s: float = 0.0
 
     def __str__(self) -> str:
-        """Show it as a shell would say it."""
+        """Return it as a shell command."""
         return shlex.join(self.command)
 
 
@@ -63,19 +64,19 @@ Step = Write | Remove | Run
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How a service stands. `problem` says why that could not be asked; what it could not tell is None."""
+    """The state of a service. `problem` says why it is not known; unknown fields are None."""
 
     kind: str  # "systemd user unit", "systemd system unit" or "launchd agent"
-    path: Path  # of the unit or agent, whether it is there or not
+    path: Path  # of the unit or agent, whether it exists or not
     installed: bool
-    enabled: bool | None = None  # starts by itself at boot or login
+    enabled: bool | None = None  # starts automatically at boot or login
     active: str | None = None  # active, reloading, activating, deactivating, inactive or failed
     pid: int | None = None
-    since: str | None = None  # as the supervisor writes the time
-    said: str | None = None  # what the daemon last told it
-    result: str | None = None  # how the last run ended, where it did not end well
+    since: str | None = None  # as the supervisor formats the time
+    said: str | None = None  # the last status text of the daemon
+    result: str | None = None  # how the last run failed
     problem: str | None = None
-    outdated: bool = False  # the supervisor has not read the file since it changed
+    outdated: bool = False  # the file has changed since the supervisor read it
 
     @property
     def running(self) -> bool:
@@ -84,7 +85,7 @@ class State:
 
 
 def template(folder: str, name: str) -> str:
-    """Return a template of this release: inside the installed package, else in the checkout."""
+    """Return a template, from the installed package or the checkout. MissingError if it is in neither."""
     inside = Path(__file__).parents[1] / folder
     base = inside if inside.is_dir() else Path(__file__).parents[2] / folder
     try:
@@ -94,7 +95,7 @@ def template(folder: str, name: str) -> str:
 
 
 def fill(text: str, values: dict[str, str]) -> str:
-    """Return a template with each @NAME@ replaced; a line that is nothing but an empty value goes."""
+    """Return a template with each @NAME@ replaced; a line with nothing but an empty value is removed."""
     lines = (
         PLACEHOLDER.sub(lambda found: values[found[1]], line)
         for line in text.splitlines()
@@ -104,17 +105,17 @@ def fill(text: str, values: dict[str, str]) -> str:
 
 
 def writable(text: str) -> str:
-    """Return the text if a unit or property list can hold it. PathError for control characters and broken UTF-8."""
+    """Return the text. PathError for control characters and invalid UTF-8, which no unit or property list can hold."""
     if text.isascii() and text.isprintable():
         return text
     if visible(text) != text:
-        message = f"{visible(text)} holds a control character or is no UTF-8, which no service file can say"
+        message = f"{visible(text)} has a control character or invalid UTF-8, which service files do not allow"
         raise PathError(message, hint="rename it, or reach it through a symlink")
     return text
 
 
 def differs(step: Write) -> bool:
-    """Tell whether a file is not there as it shall be."""
+    """Tell whether the file does not exist or has other content."""
     try:
         return step.path.read_text(encoding="utf-8") != step.text
     except (FileNotFoundError, UnicodeDecodeError):
@@ -122,7 +123,7 @@ def differs(step: Write) -> bool:
 
 
 def take(step: Step) -> None:
-    """Do what a step says. Raises OSError for files, what `run` raises for commands."""
+    """Carry out a step. Raises OSError for files, UnavailableError for commands."""
     match step:
         case Write():
             step.path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +131,7 @@ def take(step: Step) -> None:
             beside.touch(mode=0o600)
             beside.write_text(step.text, encoding="utf-8")
             beside.chmod(step.mode)
-            beside.replace(step.path)  # a supervisor never reads half a file
+            beside.replace(step.path)  # the supervisor never reads half a file
         case Remove():
             step.path.unlink(missing_ok=True)
         case Run():
@@ -142,7 +143,7 @@ def take(step: Step) -> None:
 
 
 def run(command: tuple[str, ...], timeout_s: float = RUN_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
-    """Run a command of the supervisor. UnavailableError when it is not there or does not answer."""
+    """Run a command of the supervisor. UnavailableError if it does not exist or does not end in time."""
     try:
         return subprocess.run(
             command,
@@ -155,22 +156,22 @@ def run(command: tuple[str, ...], timeout_s: float = RUN_TIMEOUT_S) -> subproces
             env=_environment(),
         )
     except FileNotFoundError as error:
-        hint = "run `shipwrightd run` under a supervisor of your own"
+        hint = "start `shipwrightd run` with another supervisor"
         raise UnavailableError(f"there is no {command[0]} on this machine", hint=hint) from error
     except subprocess.TimeoutExpired as error:
-        message = f"`{' '.join(command)}` does not end within {timeout_s:g} s"
+        message = f"`{' '.join(command)}` did not end within {timeout_s:g} s"
         raise UnavailableError(message, hint="see `shipwrightd service logs`") from error
 
 
 def _environment() -> dict[str, str]:
-    """Return ours, in English, with the folder in which a user's systemd listens: `su` and cron leave it out."""
+    """Return our environment, in English, with the runtime folder of the user's systemd, which `su` and cron omit."""
     folder = f"/run/user/{os.getuid()}"
     known = {"XDG_RUNTIME_DIR": folder} if Path(folder).is_dir() else {}
     return known | os.environ | {"LC_ALL": "C"}
 
 
 def failed(step: Run, done: subprocess.CompletedProcess[str]) -> UnavailableError:
-    """Return the error for a command that failed: what it said, on one line."""
-    said = " ".join((done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").split())
+    """Return the error for a failed command, with its output on one line."""
+    output = " ".join((done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").split())
     option = " --system" if step.command[0] == "systemctl" and "--user" not in step.command else ""
-    return UnavailableError(f"`{step}` failed: {visible(said)}", hint=f"see `shipwrightd service logs{option}`")
+    return UnavailableError(f"`{step}` failed: {visible(output)}", hint=f"see `shipwrightd service logs{option}`")

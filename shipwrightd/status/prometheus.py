@@ -133,11 +133,7 @@ def _totals(status: Status) -> list[Metric]:
             "Times that content was lost before it could be read",
             _each(by, lambda s: s.gaps),
         ),
-        gauge(
-            "shipwrightd_source_quarantine_pieces",
-            "Pieces in quarantine now",
-            _each(by, lambda s: s.quarantined),
-        ),
+        gauge("shipwrightd_source_quarantine_pieces", "Pieces in quarantine now", _each(by, lambda s: s.quarantined)),
     ]
 
 
@@ -150,21 +146,13 @@ def _by_source(status: Status) -> list[Metric]:
             "Bytes in the file that are not in the database",
             _each(by, lambda s: s.behind_bytes),
         ),
-        gauge(
-            "shipwrightd_source_lag_seconds",
-            "Age of the oldest unread byte",
-            _each(by, lambda s: s.lag_s, max),
-        ),
+        gauge("shipwrightd_source_lag_seconds", "Age of the oldest unread byte", _each(by, lambda s: s.lag_s, max)),
         gauge(
             "shipwrightd_source_unfinished_bytes",
             "Size of an unfinished last line, which is not counted as lag",
             _each(by, lambda s: s.unfinished_bytes),
         ),
-        gauge(
-            "shipwrightd_source_errors",
-            "Files with an error",
-            _each(by, lambda s: int(s.error is not None)),
-        ),
+        gauge("shipwrightd_source_errors", "Files with an error", _each(by, lambda s: int(s.error is not None))),
         gauge(
             "shipwrightd_source_newest_record_timestamp_seconds",
             "Timestamp of the newest record, in seconds since 1970",
@@ -186,9 +174,7 @@ def _grouped(sources: list[Source]) -> dict[str, list[Source]]:
 
 
 def _each(
-    by: dict[str, list[Source]],
-    value: Callable[[Source], float | None],
-    join: Callable[[list[float]], float] = sum,
+    by: dict[str, list[Source]], value: Callable[[Source], float | None], join: Callable[[list[float]], float] = sum
 ) -> dict[str, float]:
     """Return one value for each kind of source that has any."""
     values = {name: [v for source in like if (v := value(source)) is not None] for name, like in by.items()}

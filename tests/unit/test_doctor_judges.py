@@ -275,11 +275,11 @@ def test_service_is_judged_by_whether_it_runs_and_will_again(*, service: State, 
 def test_wrong_settings_fail_and_stay_out_of_archives() -> None:
     hook = Value("hook_command", ("nothing-here",), "file")
     settings = Resolved([hook], ["a"], [File(Path("/s"), exists=True, open_to="c")])
-    found = list(machine.judge_settings(settings, {"SHIPWRIGHTD_QQQQQ": "1"}))
+    found = list(machine.judge_settings(settings, {"SHIPWRIGHTD_B": "1"}))
 
     assert [(finding.state, finding.text, finding.private) for finding in found] == [
         ("fail", "a", True),
-        ("warn", "SHIPWRIGHTD_QQQQQ is no setting", True),
+        ("warn", "SHIPWRIGHTD_B is not a setting, perhaps SHIPWRIGHTD_DB", True),
         ("warn", "c", True),
         ("fail", "hook_command: there is no program nothing-here", True),
     ]
