@@ -113,50 +113,33 @@ def _settings(found: Resolved) -> dict[str, object]:
 # -- from the database
 
 LIMIT = 1_000  # rows of each list, the newest
-COUNTS = (
-    ("budgets", "SELECT count(*) FROM budgets"),
-    ("checkpoints", "SELECT count(*) FROM checkpoints"),
-    ("cost_entries", "SELECT count(*) FROM cost_entries"),
-    ("cost_outcomes", "SELECT count(*) FROM cost_outcomes"),
-    ("daemon_completed", "SELECT count(*) FROM daemon_completed"),
-    ("daemon_failures", "SELECT count(*) FROM daemon_failures"),
-    ("daemon_jobs", "SELECT count(*) FROM daemon_jobs"),
-    ("daemon_queue", "SELECT count(*) FROM daemon_queue"),
-    ("daemon_state", "SELECT count(*) FROM daemon_state"),
-    ("daemon_titles", "SELECT count(*) FROM daemon_titles"),
-    ("events", "SELECT count(*) FROM events"),
-    ("gaps", "SELECT count(*) FROM gaps"),
-    ("generations", "SELECT count(*) FROM generations"),
-    ("heartbeats", "SELECT count(*) FROM heartbeats"),
-    ("history", "SELECT count(*) FROM history"),
-    ("memory_entries", "SELECT count(*) FROM memory_entries"),
-    ("metrics", "SELECT count(*) FROM metrics"),
-    ("pipeline_runs", "SELECT count(*) FROM pipeline_runs"),
-    ("pipeline_stages", "SELECT count(*) FROM pipeline_stages"),
-    ("projection_state", "SELECT count(*) FROM projection_state"),
-    ("pruned", "SELECT count(*) FROM pruned"),
-    ("quarantine", "SELECT count(*) FROM quarantine"),
-    ("recoveries", "SELECT count(*) FROM recoveries"),
-    ("run_outcomes", "SELECT count(*) FROM run_outcomes"),
-    ("schema_version", "SELECT count(*) FROM schema_version"),
-    ("sessions", "SELECT count(*) FROM sessions"),
-    ("settled", "SELECT count(*) FROM settled"),
-    ("settled_runs", "SELECT count(*) FROM settled_runs"),
-    ("settled_stages", "SELECT count(*) FROM settled_stages"),
-    ("source_errors", "SELECT count(*) FROM source_errors"),
-)
-PRAGMAS = (
-    ("application_id", "PRAGMA application_id"),
-    ("auto_vacuum", "PRAGMA auto_vacuum"),
-    ("compile_options", "PRAGMA compile_options"),
-    ("encoding", "PRAGMA encoding"),
-    ("freelist_count", "PRAGMA freelist_count"),
-    ("journal_mode", "PRAGMA journal_mode"),
-    ("page_count", "PRAGMA page_count"),
-    ("page_size", "PRAGMA page_size"),
-    ("schema_version", "PRAGMA schema_version"),
-    ("user_version", "PRAGMA user_version"),
-)
+COUNTS = """
+SELECT 'budgets', count(*) FROM budgets UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
+UNION ALL SELECT 'cost_entries', count(*) FROM cost_entries
+UNION ALL SELECT 'cost_outcomes', count(*) FROM cost_outcomes
+UNION ALL SELECT 'daemon_completed', count(*) FROM daemon_completed
+UNION ALL SELECT 'daemon_failures', count(*) FROM daemon_failures
+UNION ALL SELECT 'daemon_jobs', count(*) FROM daemon_jobs UNION ALL SELECT 'daemon_queue', count(*) FROM daemon_queue
+UNION ALL SELECT 'daemon_state', count(*) FROM daemon_state
+UNION ALL SELECT 'daemon_titles', count(*) FROM daemon_titles UNION ALL SELECT 'events', count(*) FROM events
+UNION ALL SELECT 'gaps', count(*) FROM gaps UNION ALL SELECT 'generations', count(*) FROM generations
+UNION ALL SELECT 'heartbeats', count(*) FROM heartbeats UNION ALL SELECT 'history', count(*) FROM history
+UNION ALL SELECT 'memory_entries', count(*) FROM memory_entries UNION ALL SELECT 'metrics', count(*) FROM metrics
+UNION ALL SELECT 'pipeline_runs', count(*) FROM pipeline_runs
+UNION ALL SELECT 'pipeline_stages', count(*) FROM pipeline_stages
+UNION ALL SELECT 'projection_state', count(*) FROM projection_state UNION ALL SELECT 'pruned', count(*) FROM pruned
+UNION ALL SELECT 'quarantine', count(*) FROM quarantine UNION ALL SELECT 'recoveries', count(*) FROM recoveries
+UNION ALL SELECT 'run_outcomes', count(*) FROM run_outcomes
+UNION ALL SELECT 'schema_version', count(*) FROM schema_version UNION ALL SELECT 'sessions', count(*) FROM sessions
+UNION ALL SELECT 'settled', count(*) FROM settled UNION ALL SELECT 'settled_runs', count(*) FROM settled_runs
+UNION ALL SELECT 'settled_stages', count(*) FROM settled_stages
+UNION ALL SELECT 'source_errors', count(*) FROM source_errors"""
+PRAGMAS = """
+SELECT application_id, auto_vacuum, encoding, freelist_count, journal_mode, page_count, page_size, schema_version,
+       user_version
+FROM pragma_application_id, pragma_auto_vacuum, pragma_encoding, pragma_freelist_count, pragma_journal_mode,
+     pragma_page_count, pragma_page_size, pragma_schema_version, pragma_user_version"""
+COMPILE_OPTIONS = "SELECT compile_options FROM pragma_compile_options"
 APPLIED = "SELECT version, name, checksum, applied_at FROM schema_version ORDER BY version"
 CHECKPOINTS = """
 SELECT c.source, c.kind, c.generation, c.records, c.salvaged, c.quarantined, c.gaps, c.newest_epoch,
@@ -179,10 +162,13 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
         return [{**row, "source": public_name(target, str(row["source"]))} for row in rows]
 
     return {
-        "pragmas": _pragmas,
+        "pragmas": lambda db: {
+            **_rows(db, PRAGMAS)[0],
+            "compile_options": [text for (text,) in db.execute(COMPILE_OPTIONS)],
+        },
         "migrations": lambda db: _rows(db, APPLIED),
         "schema": _schema,
-        "tables": lambda db: {name: db.execute(statement).get for name, statement in COUNTS},
+        "tables": lambda db: dict(db.execute(COUNTS)),
         "checkpoints": lambda db: listed(db, CHECKPOINTS),
         "quarantine": lambda db: listed(db, QUARANTINE),
         "gaps": lambda db: [{**row, "detail": _counts_in(row["detail"])} for row in listed(db, GAPS)],
@@ -199,11 +185,6 @@ def _counts_in(detail: object) -> dict[str, int]:
     """Return only the numbers in the detail of a gap."""
     found = json.loads(str(detail or "{}"))
     return {key: value for key, value in found.items() if isinstance(value, int)}
-
-
-def _pragmas(db: apsw.Connection) -> dict[str, object]:
-    found = {name: [row[0] for row in db.execute(statement)] for name, statement in PRAGMAS}
-    return {name: rows if name == "compile_options" else rows[0] for name, rows in found.items()}
 
 
 def _schema(db: apsw.Connection) -> dict[str, object]:

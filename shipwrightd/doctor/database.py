@@ -15,13 +15,13 @@ from shipwrightd.database.connection import open_reader
 from shipwrightd.doctor.finding import fail, ok, warn
 from shipwrightd.doctor.machine import size_at
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
-from shipwrightd.status.collect import recoveries as recorded_recoveries
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from shipwrightd.doctor.finding import Examination, Finding, Target
+    from shipwrightd.doctor.finding import Finding, Target
+    from shipwrightd.status.collect import Recovery
 
 QUICK_S = 5.0
 STEPS = 20_000  # of SQLite's virtual machine, between two checks of the time
@@ -51,24 +51,20 @@ def opened(target: Target) -> tuple[apsw.Connection | None, Finding]:
     return db, ok("database", f"{target.db} ({size_of(size)}), created by shipwrightd", size_bytes=size)
 
 
-def schema(examination: Examination) -> Iterator[Finding]:
+def schema(db: apsw.Connection) -> Finding:
     """Compare the schema version with the one this release needs."""
-    db, known = examination.db, migrate.known()
-    version = migrate.version(db)
+    version, known = migrate.version(db), migrate.known()
     if not version:
-        yield warn("schema", "there are no tables yet", "`shipwrightd run` or `shipwrightd backfill` creates them")
-        return
+        return warn("schema", "there are no tables yet", "`shipwrightd run` or `shipwrightd backfill` creates them")
     try:
         todo = migrate.pending(db, known)
     except DatabaseError as error:
-        yield fail("schema", error.message, error.hint, version=version, known=len(known))
-        return
+        return fail("schema", error.message, error.hint, version=version, known=len(known))
     if todo:
         text = f"schema version {version}, this release has {len(known)}"
         hint = "run `shipwrightd migrate`, or restart the daemon, which migrates it"
-        yield warn("schema", text, hint, version=version, known=len(known))
-    else:
-        yield ok("schema", f"version {version}, current", version=version, known=len(known))
+        return warn("schema", text, hint, version=version, known=len(known))
+    return ok("schema", f"version {version}, current", version=version, known=len(known))
 
 
 def has_tables(db: apsw.Connection) -> bool:
@@ -93,17 +89,8 @@ def objects(db: apsw.Connection) -> dict[str, tuple[str, str]]:
     return {name: (kind, sql or "") for name, kind, sql in db.execute(OBJECTS)}
 
 
-def tables(examination: Examination) -> Iterator[Finding]:
+def tables(found: dict[str, tuple[str, str]], wanted: dict[str, tuple[str, str]], *, held: bool) -> Iterator[Finding]:
     """Compare tables, indexes and views with those that the migrations create."""
-    version = migrate.version(examination.db)
-    if version:
-        yield from judge_tables(objects(examination.db), expected(version), held=examination.held)
-
-
-def judge_tables(
-    found: dict[str, tuple[str, str]], wanted: dict[str, tuple[str, str]], *, held: bool
-) -> Iterator[Finding]:
-    """Judge what is missing, altered or foreign."""
     missing = sorted(wanted.keys() - found.keys())
     altered = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
     foreign = len(found.keys() - wanted.keys())
@@ -128,44 +115,38 @@ def judge_tables(
         yield ok("tables", f"{len(wanted)} tables, indexes and views, as the migrations create them")
 
 
-def journal_mode(examination: Examination) -> Iterator[Finding]:
+def journal_mode(path: Path, page_bytes: int) -> Finding:
     """Check the journal mode and the length of the write-ahead log."""
-    target = examination.target
-    mode = _mode(target)
+    mode = _mode(path)
     if mode != "wal":
         text = f"the journal mode is {mode}, so that readers and the daemon block each other"
-        yield warn("journal_mode", text, "restart the daemon, which sets wal", mode=mode)
-        return
-    log = target.db.with_name(target.db.name + "-wal")
-    size = log.stat().st_size if log.exists() else 0
-    facts = {"mode": mode, "wal_bytes": size, "page_bytes": examination.db.execute("PRAGMA page_size").get}
+        return warn("journal_mode", text, "restart the daemon, which sets wal", mode=mode)
+    size = size_at(path.with_name(path.name + "-wal"))
+    facts = {"mode": mode, "wal_bytes": size, "page_bytes": page_bytes}
     if size > LONG_LOG:
         text = f"wal, and its log has grown to {size_of(size)}: a program has been reading for a long time"
-        yield warn("journal_mode", text, f"stop it; `fuser {shlex.quote(str(target.db))}` shows which", **facts)
-    else:
-        yield ok("journal_mode", f"wal, its log takes {size_of(size)}", **facts)
+        return warn("journal_mode", text, f"stop it; `fuser {shlex.quote(str(path))}` shows which", **facts)
+    return ok("journal_mode", f"wal, its log takes {size_of(size)}", **facts)
 
 
-def _mode(target: Target) -> str:
+def _mode(path: Path) -> str:
     """Return the mode in the header; SQLite reports another one for a file opened as immutable."""
-    with target.db.open("rb") as file:
+    with path.open("rb") as file:
         header = file.read(20)
     return "wal" if header[18:20] == b"\x02\x02" else "rollback"
 
 
-def integrity(examination: Examination) -> Iterator[Finding]:
+def integrity(db: apsw.Connection, *, deep: bool) -> Finding:
     """Read the whole database, or as much as five seconds allow."""
-    deep = examination.target.deep
-    yield _checked("integrity", "PRAGMA integrity_check(20)" if deep else "PRAGMA quick_check(20)", examination)
+    return _checked("integrity", "PRAGMA integrity_check(20)" if deep else "PRAGMA quick_check(20)", db, deep=deep)
 
 
-def foreign_keys(examination: Examination) -> Iterator[Finding]:
+def foreign_keys(db: apsw.Connection, *, deep: bool) -> Finding:
     """Search for references to missing rows."""
-    yield _checked("foreign_keys", "PRAGMA foreign_key_check", examination)
+    return _checked("foreign_keys", "PRAGMA foreign_key_check", db, deep=deep)
 
 
-def _checked(check: str, statement: str, examination: Examination) -> Finding:
-    db, deep = examination.db, examination.target.deep
+def _checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> Finding:
     started = time.monotonic()
     end = None if deep else started + QUICK_S
     db.set_progress_handler(lambda: end is not None and time.monotonic() > end, STEPS)
@@ -197,12 +178,10 @@ def judge_check(check: str, found: list[str], seconds: float, *, deep: bool) -> 
     return ok(check, f"no errors, {how} in {seconds:.1f} s", complete=True, seconds=round(seconds, 3))
 
 
-def recoveries(examination: Examination) -> Iterator[Finding]:
+def recoveries(found: Sequence[Recovery]) -> Finding:
     """Report how often the database was recovered, and which damaged files are still kept."""
-    found = recorded_recoveries(examination.db, examination.target.db)
     if not found:
-        yield ok("recoveries", "the database was never damaged", recoveries=0)
-        return
+        return ok("recoveries", "the database was never damaged", recoveries=0)
     lost, refilled = sum(one.lost for one in found), sum(one.refilled for one in found)
     files = [file for one in found if (file := Path(one.set_aside)).is_file()]
     size = sum(size_at(file.with_name(file.name + end)) for file in files for end in ("", "-wal", "-shm"))
@@ -216,10 +195,9 @@ def recoveries(examination: Examination) -> Iterator[Finding]:
     times = "once" if len(found) == 1 else f"{len(found)} times"
     text = f"recovered {times}, last from damage found at {found[-1].detected_at}; {lost:,} records were lost"
     if not files:
-        yield ok("recoveries", text, **facts)
-        return
+        return ok("recoveries", text, **facts)
     kept = "the damaged file is kept" if len(files) == 1 else f"{len(files)} damaged files are kept"
     why = "keep them as long as you may need the lost records" if lost else "nothing was lost, so they are not needed"
     remove = " ".join(f"{shlex.quote(str(file))}*" for file in files)
     todo = f"check the disk; {why}; `rm {remove}` frees the space"
-    yield warn("recoveries", f"{text}; {kept} ({size_of(size)})", todo, **facts)
+    return warn("recoveries", f"{text}; {kept} ({size_of(size)})", todo, **facts)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+import apsw
 
 from shipwrightd import __version__
 from shipwrightd.clock import utc
+from shipwrightd.database import migrate
+from shipwrightd.database.connection import lock_is_held, lock_path
 from shipwrightd.doctor import database, machine, sources
-from shipwrightd.doctor.finding import FAIL, WARN, Examination, Finding
+from shipwrightd.doctor.finding import FAIL, WARN, Finding
 from shipwrightd.errors import ShipwrightdError
+from shipwrightd.status.collect import recoveries
 from shipwrightd.status.text import as_json, wrapped
 from shipwrightd.text import visible
 
@@ -19,42 +26,85 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shipwrightd.doctor.finding import Environment, Target
+    from shipwrightd.doctor.sources import Installed
+    from shipwrightd.status.collect import Status
 
 STATE_CELLS = 6
 CHECK_CELLS = 21
 
-Check = Callable[[Examination], Iterable[Finding]]
+
+@dataclass(frozen=True)
+class Examination:
+    """A target that is being examined, with its database once that is open."""
+
+    target: Target
+    environment: Environment
+    opened: apsw.Connection | None = None
+
+    @property
+    def db(self) -> apsw.Connection:
+        """Return the open database; only for checks that come after opening it."""
+        assert self.opened is not None  # noqa: S101 - the table of checks says so
+        return self.opened
+
+    @cached_property
+    def version(self) -> int:
+        """Return the schema version of the database."""
+        return migrate.version(self.db)
+
+    @cached_property
+    def held(self) -> bool:
+        """Tell whether a process holds the writer lock."""
+        return lock_is_held(lock_path(self.target.db))
+
+    @cached_property
+    def shipwright(self) -> Installed | None:
+        """Return the installed version of Shipwright."""
+        return sources.find(self.environment.variables)
+
+    @cached_property
+    def status(self) -> Status:
+        """Return what `status` reports."""
+        return self.target.status()
+
+
+Check = Callable[[Examination], Iterable[Finding] | Finding]
 MACHINE: tuple[tuple[str, Check], ...] = (
-    ("program", machine.program),
-    ("sqlite", machine.sqlite),
-    ("libraries", machine.libraries),
-    ("settings", machine.settings),
-    ("home", machine.home),
-    ("folder", machine.folder),
-    ("files", machine.files),
-    ("disk", machine.disk),
-    ("watching", machine.watching),
-    ("open_files", machine.open_files),
-    ("lock", machine.lock),
-    ("shipwright", sources.shipwright),
-    ("shipwright_database", sources.shipwright_database),
-    ("service", machine.service),
+    ("program", lambda _: machine.program()),
+    ("sqlite", lambda _: machine.sqlite(apsw.sqlite_lib_version())),
+    ("libraries", lambda _: machine.libraries()),
+    ("settings", lambda x: machine.settings(x.environment.settings, x.environment.variables)),
+    ("home", lambda x: machine.home(x.target)),
+    ("folder", lambda x: machine.folder(x.target)),
+    ("files", lambda x: machine.files(x.target)),
+    ("disk", lambda x: machine.disk(x.target)),
+    ("watching", lambda x: machine.watching(x.target)),
+    ("open_files", lambda _: machine.open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
+    ("lock", lambda x: machine.lock(machine.holder_of(x.target.db), str(x.target.home))),
+    ("shipwright", lambda x: sources.shipwright(x.shipwright)),
+    ("shipwright_database", lambda x: sources.shipwright_database(x.target, x.shipwright)),
+    ("service", lambda x: machine.service(x.environment.service, held=x.held) if x.environment.service else ()),
 )
 DATABASE: tuple[tuple[str, Check], ...] = (  # for any database of ours
-    ("schema", database.schema),
-    ("tables", database.tables),
-    ("journal_mode", database.journal_mode),
-    ("integrity", database.integrity),
-    ("foreign_keys", database.foreign_keys),
+    ("schema", lambda x: database.schema(x.db)),
+    (
+        "tables",
+        lambda x: (
+            database.tables(database.objects(x.db), database.expected(x.version), held=x.held) if x.version else ()
+        ),
+    ),
+    ("journal_mode", lambda x: database.journal_mode(x.target.db, x.db.execute("PRAGMA page_size").get)),
+    ("integrity", lambda x: database.integrity(x.db, deep=x.target.deep)),
+    ("foreign_keys", lambda x: database.foreign_keys(x.db, deep=x.target.deep)),
 )
 CONTENT: tuple[tuple[str, Check], ...] = (  # for one whose schema this release can read
-    ("checkpoints", sources.checkpoints),
-    ("lag", sources.lag),
-    ("source_errors", sources.errors),
-    ("quarantine", sources.quarantine),
-    ("gaps", sources.gaps),
-    ("recoveries", database.recoveries),
-    ("clock", sources.clock),
+    ("checkpoints", lambda x: sources.checkpoints(x.target.home, x.db, held=x.held)),
+    ("lag", lambda x: sources.lag(x.status.sources, held=x.held)),
+    ("source_errors", lambda x: sources.errors(x.db)),
+    ("quarantine", lambda x: sources.quarantine(x.db)),
+    ("gaps", lambda x: sources.gaps(x.db)),
+    ("recoveries", lambda x: database.recoveries(recoveries(x.db, x.target.db))),
+    ("clock", lambda x: sources.clock(x.target, x.db, x.status.sources)),
 )
 
 
@@ -107,7 +157,8 @@ def guarded(name: str, check: Check, examination: Examination) -> list[Finding]:
     """Run one check; an error in it becomes a finding."""
     found: list[Finding] = []
     try:
-        found.extend(check(examination))
+        result = check(examination)
+        found.extend([result] if isinstance(result, Finding) else result)
     except ShipwrightdError as error:
         found.append(Finding(name, WARN, f"could not be checked: {error.message}", error.hint))
     except OSError as error:

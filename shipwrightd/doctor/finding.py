@@ -1,19 +1,15 @@
-"""What a check finds, and what it examines."""
+"""What a check finds, and what is examined."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from shipwrightd.database.connection import lock_is_held, lock_path
 from shipwrightd.status.collect import Status, collect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    import apsw
 
     from shipwrightd.config.settings import Resolved
     from shipwrightd.service import State
@@ -74,28 +70,3 @@ class Environment:
     settings: Resolved
     variables: Mapping[str, str]
     service: State | None = None
-
-
-@dataclass(frozen=True)
-class Examination:
-    """A target that is being examined, with its database once that is open."""
-
-    target: Target
-    environment: Environment
-    opened: apsw.Connection | None = None
-
-    @property
-    def db(self) -> apsw.Connection:
-        """Return the open database; only for checks that come after opening it."""
-        assert self.opened is not None  # noqa: S101 - the table of checks says so
-        return self.opened
-
-    @cached_property
-    def held(self) -> bool:
-        """Tell whether a process holds the writer lock."""
-        return lock_is_held(lock_path(self.target.db))
-
-    @cached_property
-    def status(self) -> Status:
-        """Return what `status` reports."""
-        return self.target.status()

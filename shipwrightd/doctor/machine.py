@@ -15,8 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import apsw
-
 from shipwrightd import __version__
 from shipwrightd.config.settings import strays
 from shipwrightd.database import migrate
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shipwrightd.config.settings import Resolved
-    from shipwrightd.doctor.finding import Examination
+    from shipwrightd.doctor.finding import Target
     from shipwrightd.service import State
 
 # -- versions
@@ -41,7 +39,7 @@ RESET_BUG = ((3, 7, 0), (3, 51, 3))
 BACKPORTED = ((3, 44, 6), (3, 50, 7))
 
 
-def program(_: Examination) -> Iterator[Finding]:
+def program() -> Iterator[Finding]:
     """Report the version, its schema, Python and the operating system."""
     schema = migrate.known()[-1].version
     yield ok("program", f"shipwrightd {__version__}, schema {schema}", version=__version__, schema=schema)
@@ -54,12 +52,7 @@ def program(_: Examination) -> Iterator[Finding]:
         yield warn("system", system, "shipwrightd supports Linux and macOS", platform=system)
 
 
-def sqlite(_: Examination) -> Iterator[Finding]:
-    """Report the version of SQLite."""
-    yield judge_sqlite(apsw.sqlite_lib_version())
-
-
-def judge_sqlite(version: str) -> Finding:
+def sqlite(version: str) -> Finding:
     """Judge a version of SQLite."""
     numbers = tuple(int(part) for part in version.split(".")[:3])
     fixed = any(numbers[:2] == release[:2] and numbers >= release for release in BACKPORTED)
@@ -69,7 +62,7 @@ def judge_sqlite(version: str) -> Finding:
     return ok("sqlite", f"SQLite {version}", version=version)
 
 
-def libraries(_: Examination) -> Iterator[Finding]:
+def libraries() -> Finding:
     """Report the versions of the libraries."""
     found: dict[str, str | None] = {}
     for name in LIBRARIES:
@@ -79,20 +72,14 @@ def libraries(_: Examination) -> Iterator[Finding]:
             found[name] = None
     missing = [name for name, version in found.items() if version is None]
     if missing:
-        yield fail("libraries", f"not installed: {', '.join(missing)}", "reinstall shipwrightd", versions=found)
-    else:
-        yield ok("libraries", ", ".join(f"{name} {version}" for name, version in found.items()), versions=found)
+        return fail("libraries", f"not installed: {', '.join(missing)}", "reinstall shipwrightd", versions=found)
+    return ok("libraries", ", ".join(f"{name} {version}" for name, version in found.items()), versions=found)
 
 
 # -- settings and service
 
 
-def settings(examination: Examination) -> Iterator[Finding]:
-    """Check the settings."""
-    yield from judge_settings(examination.environment.settings, examination.environment.variables)
-
-
-def judge_settings(found: Resolved, variables: Mapping[str, str]) -> Iterator[Finding]:
+def settings(found: Resolved, variables: Mapping[str, str]) -> Iterator[Finding]:
     """Judge the settings, and the variables that look like one."""
     files = [file for file in found.files if file.exists]
     exposed = [file.open_to for file in files if file.open_to]
@@ -109,13 +96,7 @@ def judge_settings(found: Resolved, variables: Mapping[str, str]) -> Iterator[Fi
         yield ok("settings", f"valid, from {source}" if files else "valid, no settings file")
 
 
-def service(examination: Examination) -> Iterator[Finding]:
-    """Check the service."""
-    if examination.environment.service is not None:
-        yield judge_service(examination.environment.service, held=examination.held)
-
-
-def judge_service(found: State, *, held: bool) -> Finding:
+def service(found: State, *, held: bool) -> Finding:
     """Judge the state of the service; `held` is whether a daemon runs."""
     facts = {name: getattr(found, name) for name in ("kind", "installed", "enabled", "active", "result")}
     if not found.installed:
@@ -169,18 +150,15 @@ def entry(path: Path, *, follow: bool = True) -> Entry | None:
     return Entry(path, found.st_mode, found.st_uid)
 
 
-def home(examination: Examination) -> Iterator[Finding]:
+def home(target: Target) -> Finding:
     """Check Shipwright's folder."""
-    target = examination.target
     try:
         found = entry(target.home)
     except OSError as error:
-        yield fail("home", f"{target.home} cannot be examined: {error.strerror}", ABOVE)
-        return
+        return fail("home", f"{target.home} cannot be examined: {error.strerror}", ABOVE)
     if found is None:
-        yield fail("home", f"there is no folder {target.home}", "run Shipwright once, or set its folder with --home")
-    else:
-        yield judge_home(found, target.user, readable=os.access(target.home, os.R_OK | os.X_OK))
+        return fail("home", f"there is no folder {target.home}", "run Shipwright once, or set its folder with --home")
+    return judge_home(found, target.user, readable=os.access(target.home, os.R_OK | os.X_OK))
 
 
 def judge_home(found: Entry, user: int, *, readable: bool) -> Finding:
@@ -198,20 +176,17 @@ def judge_home(found: Entry, user: int, *, readable: bool) -> Finding:
     return ok("home", str(found), mode=f"{stat.S_IMODE(found.mode):04o}")
 
 
-def folder(examination: Examination) -> Iterator[Finding]:
+def folder(target: Target) -> Finding:
     """Check the database's folder."""
-    target = examination.target
     path = target.db.parent
     try:
         found = entry(path)
     except OSError as error:
-        yield fail("folder", f"{path} cannot be examined: {error.strerror}", ABOVE)
-        return
+        return fail("folder", f"{path} cannot be examined: {error.strerror}", ABOVE)
     if found is None:
-        yield ok("folder", f"{path} does not exist yet")
-    else:
-        writable = os.access(path, os.W_OK | os.X_OK)
-        yield judge_folder(found, target.user, writable=writable, shared=path == target.home)
+        return ok("folder", f"{path} does not exist yet")
+    writable = os.access(path, os.W_OK | os.X_OK)
+    return judge_folder(found, target.user, writable=writable, shared=path == target.home)
 
 
 def judge_folder(found: Entry, user: int, *, writable: bool, shared: bool) -> Finding:
@@ -233,9 +208,9 @@ def judge_folder(found: Entry, user: int, *, writable: bool, shared: bool) -> Fi
     return ok("folder", str(found), mode=f"{stat.S_IMODE(found.mode):04o}")
 
 
-def files(examination: Examination) -> Iterator[Finding]:
+def files(target: Target) -> Iterator[Finding]:
     """Check the database, its log, its shared memory and its lock file."""
-    db = examination.target.db
+    db = target.db
     beside = [db.with_name(db.name + end) for end in ("-wal", "-shm", "-journal")]
     wrong, seen = [], 0
     for path in (db, *beside, lock_path(db)):
@@ -246,7 +221,7 @@ def files(examination: Examination) -> Iterator[Finding]:
             continue
         if found is not None:
             seen += 1
-            wrong += judge_file(found, examination.target.user, usable=os.access(path, os.R_OK | os.W_OK))
+            wrong += judge_file(found, target.user, usable=os.access(path, os.R_OK | os.W_OK))
     yield from wrong
     if not wrong:
         yield ok("files", f"{seen} files, private" if seen else "none yet", count=seen)
@@ -300,9 +275,8 @@ def space_at(path: Path) -> Space:
     )
 
 
-def disk(examination: Examination) -> Iterator[Finding]:
+def disk(target: Target) -> Iterator[Finding]:
     """Check the file system of the database, and that of the home if it is another one."""
-    target = examination.target
     space = space_at(target.db)
     size = sum(size_at(target.db.with_name(target.db.name + end)) for end in ("", "-wal"))
     yield judge_space(space, size)
@@ -364,19 +338,18 @@ class Use:
     instances: int
 
 
-def watching(examination: Examination) -> Iterator[Finding]:
+def watching(target: Target) -> Finding:
     """Check what file-system events need."""
-    home = examination.target.home
+    home = target.home
     kind = network_type(read_mounts(), str(home.resolve()))
     if kind:
         text = f"{home} is on a network file system ({kind}): writes on other machines cause no events here"
         todo = "nothing to do: files are polled every half second; a daemon on the other machine is faster"
-        yield warn("watching", text, todo)
-    elif not sys.platform.startswith("linux"):
-        yield ok("watching", "file-system events have no limits on this system")
-    else:
-        used = use_of(examination.target.user)
-        yield judge_watching(_limit("max_user_watches"), _limit("max_user_instances"), used, folders(home))
+        return warn("watching", text, todo)
+    if not sys.platform.startswith("linux"):
+        return ok("watching", "file-system events have no limits on this system")
+    used = use_of(target.user)
+    return judge_watching(_limit("max_user_watches"), _limit("max_user_instances"), used, folders(home))
 
 
 def folders(home: Path) -> int:
@@ -437,13 +410,8 @@ def judge_watching(watches: int | None, instances: int | None, used: Use, needed
     return ok("watching", text, **facts)
 
 
-def open_files(_: Examination) -> Iterator[Finding]:
-    """Check how many files a process of this user may open."""
-    yield judge_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-
-
-def judge_open_files(limit: int) -> Finding:
-    """Judge a limit of open files."""
+def open_files(limit: int) -> Finding:
+    """Judge how many files a process of this user may open."""
     if limit == resource.RLIM_INFINITY:
         return ok("open_files", "no limit")
     if limit < OPEN_FILES:
@@ -487,12 +455,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def lock(examination: Examination) -> Iterator[Finding]:
-    """Check the writer lock."""
-    yield from judge_lock(holder_of(examination.target.db), str(examination.target.home))
-
-
-def judge_lock(found: Holder, home: str) -> Iterator[Finding]:
+def lock(found: Holder, home: str) -> Iterator[Finding]:
     """Judge the holder of the lock against the home that is examined."""
     facts = {"held": found.held, "pid": found.pid, "command": found.command or None, "version": found.version or None}
     if not found.held:

@@ -23,7 +23,9 @@ from shipwrightd.text import family, size_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from shipwrightd.doctor.finding import Examination, Target
+    import apsw
+
+    from shipwrightd.doctor.finding import Target
     from shipwrightd.status.collect import Source
 
 PATIENCE_S = 3.0  # a daemon switches to a replaced file after two seconds without changes
@@ -85,12 +87,11 @@ MISMATCHES = {
 }
 
 
-def checkpoints(examination: Examination) -> Iterator[Finding]:
-    """Compare the journals' checkpoints with the files, which may change for a moment while a daemon runs."""
-    home, held = examination.target.home, examination.held
+def checkpoints(home: Path, db: apsw.Connection, *, held: bool) -> Iterator[Finding]:
+    """Compare the journals' checkpoints with the files, which may differ for a moment while a daemon runs."""
     end = time.monotonic() + PATIENCE_S
     while True:
-        found = [Checkpoint(*row) for row in examination.db.execute(CHECKPOINTS)]
+        found = [Checkpoint(*row) for row in db.execute(CHECKPOINTS)]
         verdicts = {checkpoint.source: _fit(home, checkpoint) for checkpoint in found}
         if not held or time.monotonic() > end or not MISMATCHES.keys() & verdicts.values():
             break
@@ -126,30 +127,27 @@ def judge_checkpoints(verdicts: dict[str, str], *, held: bool) -> Iterator[Findi
         yield ok("checkpoints", text, fitting=fitting, journals=len(verdicts))
 
 
-def lag(examination: Examination) -> Iterator[Finding]:
-    """Check for content of the files that is not in the database."""
-    held = examination.held
-    behind = [source for source in examination.status.sources if source.behind_bytes and source.readable]
+def lag(sources: Sequence[Source], *, held: bool) -> Finding:
+    """Judge content of the files that is not in the database."""
+    behind = [source for source in sources if source.behind_bytes and source.readable]
     late = [source for source in behind if source.lag_s > LAG_ALLOWED_S]
     count = sum(source.behind_bytes for source in behind)
     facts = {"behind_bytes": count, "sources": len(behind)}
     if not behind:
-        yield ok("lag", "the database is up to date", **facts)
-        return
+        return ok("lag", "the database is up to date", **facts)
     oldest = max(source.lag_s for source in behind)
     text = f"{size_of(count)} in {len(behind)} files are unread, the oldest for {age_of(oldest)}"
     if late and held:
-        yield fail("lag", text, "`shipwrightd status` lists them; the daemon's log shows why", **facts)
-    elif held:
-        yield ok("lag", text, **facts)
-    else:
-        yield warn("lag", text, "start the daemon, or run `shipwrightd backfill`", **facts)
+        return fail("lag", text, "`shipwrightd status` lists them; the daemon's log shows why", **facts)
+    if held:
+        return ok("lag", text, **facts)
+    return warn("lag", text, "start the daemon, or run `shipwrightd backfill`", **facts)
 
 
-def errors(examination: Examination) -> Iterator[Finding]:
+def errors(db: apsw.Connection) -> Iterator[Finding]:
     """Report current errors of sources and of watching."""
     count = 0
-    for source, error, since in examination.db.execute(ERRORS):
+    for source, error, since in db.execute(ERRORS):
         count += 1
         if not source and error.startswith(WATCHING):
             todo = "nothing to do: files are polled every half second; see watching above"
@@ -168,28 +166,26 @@ def _remedy(error: str) -> str:
     return "fix that; reading continues automatically"
 
 
-def quarantine(examination: Examination) -> Iterator[Finding]:
+def quarantine(db: apsw.Connection) -> Finding:
     """Report content that could not be decoded."""
-    reasons = dict(examination.db.execute(QUARANTINED))
+    reasons = dict(db.execute(QUARANTINED))
     if not reasons:
-        yield ok("quarantine", "empty", kept=0)
-        return
+        return ok("quarantine", "empty", kept=0)
     kept = sum(reasons.values())
     listed = ", ".join(f"{count:,} {reason}" for reason, count in list(reasons.items())[:SHOWN])
     text = f"{kept:,} kept ({listed})"
     todo = "see `shipwrightd quarantine list`; nothing is lost; after an update, `quarantine retry` may decode them"
-    yield warn("quarantine", text, todo, kept=kept)
+    return warn("quarantine", text, todo, kept=kept)
 
 
-def gaps(examination: Examination) -> Iterator[Finding]:
+def gaps(db: apsw.Connection) -> Finding:
     """Report content that was lost before it could be read."""
-    count, newest, sources = next(examination.db.execute(GAPS))
+    count, newest, sources = next(db.execute(GAPS))
     if not count:
-        yield ok("gaps", "none", gaps=0)
-        return
+        return ok("gaps", "none", gaps=0)
     text = f"{count:,} in {sources} sources, the last detected at {newest}"
     todo = "keep the daemon running: content that comes and goes while it is stopped is lost"
-    yield warn("gaps", text, todo, gaps=count)
+    return warn("gaps", text, todo, gaps=count)
 
 
 # -- clocks
@@ -201,13 +197,12 @@ SELECT max(at) FROM (
     SELECT max(committed_at) AS at FROM checkpoints UNION ALL SELECT max(applied_at) FROM schema_version)"""
 
 
-def clock(examination: Examination) -> Iterator[Finding]:
+def clock(target: Target, db: apsw.Connection, sources: Sequence[Source]) -> Iterator[Finding]:
     """Compare this machine's clock with the times of records, files and commits."""
-    target, sources = examination.target, examination.status.sources
     found = [
         *judge_records(sources),
         *_judge_files(target, [source.source for source in sources]),
-        *judge_commits(seconds_of(examination.db.execute(LATEST).get), target.now),
+        *judge_commits(seconds_of(db.execute(LATEST).get), target.now),
     ]
     yield from found or [ok("clock", f"{utc(target.now)}; no record, file or commit is later")]
 
@@ -306,22 +301,19 @@ def beginning(path: Path, size: int) -> bytes:
         os.close(fd)
 
 
-def shipwright(examination: Examination) -> Iterator[Finding]:
+def shipwright(found: Installed | None) -> Finding:
     """Report the version of Shipwright."""
-    found = find(examination.environment.variables)
     if found is None:
-        yield ok("shipwright", "version unknown: not found on PATH or in ~/.local/bin", version=None)
-    else:
-        yield ok("shipwright", f"version {found.version} ({found.path})", version=found.version)
+        return ok("shipwright", "version unknown: not found on PATH or in ~/.local/bin", version=None)
+    return ok("shipwright", f"version {found.version} ({found.path})", version=found.version)
 
 
-def shipwright_database(examination: Examination) -> Iterator[Finding]:
+def shipwright_database(target: Target, found: Installed | None) -> Finding:
     """Check the path where Shipwright keeps a database of its own."""
-    target = examination.target
-    path, found = target.home / OWN, find(examination.environment.variables)
+    path = target.home / OWN
     ours = os.path.realpath(target.db) == os.path.realpath(path) or _is_ours(path)
     limited = _is_limited(target.home / "budget.json")
-    yield judge_own_database(path, exists=path.exists(), ours=ours, found=found, limited=limited)
+    return judge_own_database(path, exists=path.exists(), ours=ours, found=found, limited=limited)
 
 
 def judge_own_database(path: Path, *, exists: bool, ours: bool, found: Installed | None, limited: bool) -> Finding:

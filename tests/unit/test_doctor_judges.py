@@ -34,7 +34,7 @@ def only(found: object) -> Finding:
     [("3.51.2", "warn"), ("3.40.1", "warn"), ("3.44.6", "ok"), ("3.50.7", "ok"), ("3.51.3", "ok"), ("3.6.23", "ok")],
 )
 def test_sqlite_that_damages_databases_is_warned_of(version: str, state: str) -> None:
-    assert only(machine.judge_sqlite(version)).state == state
+    assert only(machine.sqlite(version)).state == state
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_own_watches_are_counted_as_the_system_shows_them(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("limit", "state"), [(20, "warn"), (1024, "ok"), (resource.RLIM_INFINITY, "ok")])
 def test_low_limit_of_open_files_is_warned_of(limit: int, state: str) -> None:
-    assert only(machine.judge_open_files(limit)).state == state
+    assert only(machine.open_files(limit)).state == state
 
 
 FOLDER = stat.S_IFDIR
@@ -174,7 +174,7 @@ RUNNING = Holder(held=True, pid=5, alive=True, command="run", since="then", vers
     ],
 )
 def test_lock_is_judged_by_who_holds_it(holder: Holder, says: list[str]) -> None:
-    found = list(machine.judge_lock(holder, "/h"))
+    found = list(machine.lock(holder, "/h"))
 
     assert len(found) == len(says)
     for finding, text in zip(found, says, strict=True):
@@ -201,7 +201,7 @@ def test_schema_is_compared_with_what_the_migrations_create(
     held: bool,
     states: list[str],
 ) -> None:
-    assert [finding.state for finding in database.judge_tables(found, WANTED, held=held)] == states
+    assert [finding.state for finding in database.tables(found, WANTED, held=held)] == states
 
 
 @pytest.mark.parametrize(
@@ -269,13 +269,13 @@ UNIT = State("unit", Path("/u"), installed=True)
     ],
 )
 def test_service_is_judged_by_whether_it_runs_and_will_again(*, service: State, held: bool, state: str) -> None:
-    assert only(machine.judge_service(service, held=held)).state == state
+    assert only(machine.service(service, held=held)).state == state
 
 
 def test_wrong_settings_fail_and_stay_out_of_archives() -> None:
     hook = Value("hook_command", ("nothing-here",), "file")
     settings = Resolved([hook], ["a"], [File(Path("/s"), exists=True, open_to="c")])
-    found = list(machine.judge_settings(settings, {"SHIPWRIGHTD_B": "1"}))
+    found = list(machine.settings(settings, {"SHIPWRIGHTD_B": "1"}))
 
     assert [(finding.state, finding.text, finding.private) for finding in found] == [
         ("fail", "a", True),
@@ -283,4 +283,4 @@ def test_wrong_settings_fail_and_stay_out_of_archives() -> None:
         ("warn", "c", True),
         ("fail", "hook_command: there is no program nothing-here", True),
     ]
-    assert only(machine.judge_settings(Resolved([], [], []), {})).text == "valid, no settings file"
+    assert only(machine.settings(Resolved([], [], []), {})).text == "valid, no settings file"
