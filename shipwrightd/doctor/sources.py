@@ -71,11 +71,8 @@ def fit(path: Path, checkpoint: Checkpoint) -> str:
         before = os.pread(fd, checkpoint.anchor_bytes, checkpoint.offset - checkpoint.anchor_bytes)
         if blake2b(before, digest_size=len(checkpoint.anchor) or 16).digest() != checkpoint.anchor:
             return "changed"
-        return (
-            "fits"
-            if (found.st_dev, found.st_ino) == (checkpoint.device & ALL_BITS, checkpoint.inode & ALL_BITS)
-            else "moved"
-        )
+        identity = checkpoint.device & ALL_BITS, checkpoint.inode & ALL_BITS
+        return "fits" if (found.st_dev, found.st_ino) == identity else "moved"
     finally:
         os.close(fd)
 

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from shipwrightd import __version__
-from shipwrightd.status.lag import seconds_of
+from shipwrightd.clock import seconds_of
 from shipwrightd.text import family, visible
 
 if TYPE_CHECKING:

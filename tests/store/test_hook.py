@@ -1,4 +1,4 @@
-"""Whom an error that stands is told to, how, and for how long that may take: real programs and a real HTTP server."""
+"""How a persistent error is reported, and for how long that may take: real programs and a real HTTP server."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("command", [("no-such-program",), ("/dev/null",)])
-def test_a_command_that_cannot_be_run_is_said_at_once_and_harms_nothing(
+def test_a_command_that_cannot_be_run_is_logged_at_once_and_harms_nothing(
     make: Callable[..., Told], command: tuple[str, ...], eventually: Eventually
 ) -> None:
     told = make(hook_command=command)
@@ -170,7 +170,7 @@ def test_a_slow_command_never_holds_up_the_loop_nor_its_end(
     eventually(lambda: not is_running(int(started.read_text())))
 
 
-def test_more_than_can_wait_is_dropped_and_said(
+def test_more_than_can_wait_is_dropped_and_logged(
     make: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
     monkeypatch.setattr(hooks, "PENDING", 1)
@@ -377,7 +377,7 @@ def test_what_another_program_inherits_holds_nothing_that_is_for_us() -> None:
     assert inheritable(environment) == {"PATH": "/bin", "LANG": "C"}
 
 
-def test_nobody_is_told_and_nothing_is_started_without_a_hook(make: Callable[..., Told]) -> None:
+def test_nobody_is_notified_and_nothing_is_started_without_a_hook(make: Callable[..., Told]) -> None:
     before = set(threading.enumerate())
     told = make()
     told.hook.turned(WAITING)

@@ -196,7 +196,7 @@ def test_an_address_of_another_machine_is_a_config_error(address: str) -> None:
         bind(address)
 
 
-def test_what_is_local_is_told_from_what_is_not() -> None:
+def test_loopback_addresses_are_recognized() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "127.8.8.8", "::1")] == [True] * 3
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.1", "fe80::1%eth0")] == [False] * 4  # noqa: S104
 

@@ -141,7 +141,7 @@ def test_a_port_in_use_is_one_line_and_73_and_frees_the_database(world: World) -
         daemon.wait_for(daemon.has_logged("daemon_following"))
 
 
-def test_a_second_daemon_is_told_of_the_first_and_not_of_the_port(world: World) -> None:
+def test_a_second_daemon_is_refused_for_the_first_and_not_of_the_port(world: World) -> None:
     with Running(world, SHIPWRIGHTD_METRICS="127.0.0.1:0") as daemon:
         done = refused(world, f"127.0.0.1:{port_of(daemon)}")
 
@@ -180,7 +180,7 @@ def is_closed(port: int) -> bool:
     return False
 
 
-def test_a_hook_hears_of_an_error_and_of_its_end(world: World, tmp_path: Path) -> None:
+def test_a_hook_is_notified_of_an_error_and_of_its_end(world: World, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     world.events.unlink(missing_ok=True)
     world.events.mkdir()
