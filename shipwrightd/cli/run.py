@@ -18,11 +18,11 @@ from shipwrightd.errors import PathError
 from shipwrightd.text import width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from shipwrightd.config.settings import Config, Settings
     from shipwrightd.daemon.callbacks import Listener
-    from shipwrightd.monitoring.exposition import Metric
+    from shipwrightd.status.collect import Status
 
 
 # Values are taken as text: settings checks those of flags, environment and files alike.
@@ -76,18 +76,17 @@ def run(**given: Any) -> None:  # noqa: ANN401 - as PARAMETERS declare
 def _listeners(places: Config) -> list[Listener]:
     """Return the callbacks of the loop that serve metrics and run the hook, if the settings ask for it."""
     from shipwrightd.journals.sources import JOURNALS
-    from shipwrightd.monitoring.endpoint import Endpoint
     from shipwrightd.monitoring.hook import Hook
-    from shipwrightd.status import prometheus
+    from shipwrightd.monitoring.metrics import Endpoint
 
     names = [journal.name for journal in JOURNALS]
 
-    def of_database() -> Sequence[Metric]:
+    def status() -> Status:
         from shipwrightd.status.collect import collect
 
-        return prometheus.metrics(collect(places.home, places.db, names, time.time()))
+        return collect(places.home, places.db, names, time.time())
 
-    return [Endpoint(of_database, prometheus.build_info()), Hook(places)]
+    return [Endpoint(status), Hook(places)]
 
 
 def backfill(home: Home = None, db: Db = None) -> None:

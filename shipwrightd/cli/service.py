@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shipwrightd.config.settings import Config
+    from shipwrightd.service import State, Step
     from shipwrightd.service.plan import Place
-    from shipwrightd.service.steps import State, Step
 
 ENDED_BY_SIGNAL = 128  # and the signal's number, as a shell reports it
 

@@ -71,10 +71,9 @@ def show(
 
 def _rendered(state: Status, form: Form, columns: int) -> str:
     if form is Form.PROMETHEUS:
-        from shipwrightd.monitoring import exposition
         from shipwrightd.status import prometheus
 
-        return exposition.text(prometheus.metrics(state))
+        return prometheus.exposition(prometheus.metrics(state))
     from shipwrightd.status import text
 
     return f"{text.status_json(state) if form is Form.JSON else text.status_text(state, columns)}\n"

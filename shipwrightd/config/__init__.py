@@ -1,1 +1,1 @@
-"""Settings: flags, environment and files; what is allowed, and where each value came from."""
+"""Settings: from flags, the environment and files; what is allowed, and where each value comes from."""

@@ -1,4 +1,4 @@
-"""The settings files: where they are looked for, what they hold, who may write to them."""
+"""Settings files: their paths, their content, and who can write to them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 BELOW = Path("shipwrightd") / "config.toml"
 SYSTEM = Path("/etc") / BELOW
-FILE_BYTES = 1 << 20  # a larger file is none of settings
+FILE_BYTES = 1 << 20  # a larger file is not a settings file
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One settings file as it was found."""
+    """A settings file that was read, or does not exist."""
 
     path: Path
     exists: bool = False
     table: Mapping[str, object] = field(default_factory=dict)
-    problem: str | None = None  # why nothing could be read from it
-    open_to: str | None = None  # who else may write to it, and what to do about that
+    problem: str | None = None  # why it could not be read
+    open_to: str | None = None  # who else can write to it, and what to do about that
 
 
 def paths(env: Mapping[str, str]) -> list[Path]:
-    """Return where settings are looked for, the strongest first.
+    """Return the paths of settings files, the strongest first.
 
     The user's, then those of `$XDG_CONFIG_DIRS` (default `/etc/xdg`, as the XDG base directory
-    specification has it), then `/etc`. macOS has `/etc`, too, and no other place there.
+    specification says), then `/etc`; the same on macOS.
     """
     own = _folder(env.get("XDG_CONFIG_HOME", "")) or _home_config(env)
     listed = (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
@@ -43,20 +43,20 @@ def paths(env: Mapping[str, str]) -> list[Path]:
 
 
 def _folder(text: str) -> Path | None:
-    """Return an absolute path; relative ones are to be ignored, says the specification."""
+    """Return an absolute path; the specification says to ignore relative ones."""
     return Path(text) if text.startswith("/") else None
 
 
 def _home_config(env: Mapping[str, str]) -> Path | None:
     try:
         home = Path(env["HOME"]) if env.get("HOME") else Path("~").expanduser()
-    except RuntimeError:  # a user without a home has no settings of their own
+    except RuntimeError:  # a user without a home has no settings file
         return None
     return home / ".config" if home.is_absolute() else None
 
 
 def read(path: Path) -> File:
-    """Return what a settings file holds. One that is not there is no problem, one that cannot be read is."""
+    """Read a settings file. It is a problem if it cannot be read, but not if it does not exist."""
     try:
         content, found = _content(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -68,20 +68,20 @@ def read(path: Path) -> File:
 
     try:
         table = tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested beyond reason
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
         problem = f"the settings {path} are not TOML: {visible(str(error))}"
         return File(path, exists=True, problem=problem)
     return File(path, exists=True, table=table, open_to=writers(path, found, os.geteuid()))
 
 
 def _content(path: Path) -> tuple[bytes, os.stat_result]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe must not stop us
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe must not block
     try:
         found = os.fstat(fd)
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(0, "it is a folder", str(path))
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "it is no regular file", str(path))
+            raise OSError(0, "it is not a regular file", str(path))
         if found.st_size > FILE_BYTES:
             raise OSError(0, f"it is larger than {FILE_BYTES} bytes", str(path))
         return os.read(fd, FILE_BYTES), found
@@ -90,12 +90,12 @@ def _content(path: Path) -> tuple[bytes, os.stat_result]:
 
 
 def writers(path: Path, found: os.stat_result, user: int) -> str | None:
-    """Return who besides the user and root may write to a file, with what to do about it; None for nobody.
+    """Return who besides the user and root can write to a file, with what to do about it; None for nobody.
 
-    The folder may be anyone's: a file that another puts in this one's place is theirs, and told by its owner.
+    The folder does not matter: if another user replaces the file, it belongs to that user.
     """
     if found.st_uid not in {0, user}:
         return f"{path} belongs to another user (uid {found.st_uid}): `chown {user} {path}`"
     if ownership.others_can_write(found):
-        return f"{path} may be written by others (mode {stat.S_IMODE(found.st_mode):04o}): `chmod go-w {path}`"
+        return f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o}): `chmod go-w {path}`"
     return None

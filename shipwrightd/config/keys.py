@@ -1,7 +1,4 @@
-"""The settings one by one: name, flag, what is allowed, and how a value is read. Pure.
-
-`config` knows where values come from, this module what they may be.
-"""
+"""Every setting: its name, flag, allowed values, and how a value is parsed. Pure."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ SHOWN = 500  # characters of a refused value
 
 
 class Text(str):
-    """A value written out, as in a variable or after a flag; a plain str is one that a file says is a string."""
+    """A value written as text, in a variable or after a flag; a plain str is a string in a file."""
 
     __slots__ = ()
 
 
 class RefusedError(ValueError):
-    """The value is not one of those allowed."""
+    """The value is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Key:
     flag: str  # of `run`
     allowed: str
     parse: Callable[[object], object]  # raises RefusedError
-    secret: bool = False  # its value is never put into a message
+    secret: bool = False  # its value appears in no message
 
     @property
     def variable(self) -> str:
@@ -47,12 +44,12 @@ class Key:
         return f"SHIPWRIGHTD_{self.name.upper()}"
 
     def spelled(self, flag_value: object) -> str:
-        """Return the flag as it was given: a switch that is off has a name of its own."""
+        """Return the flag that gives a value: `--no-...` for a switch that is off."""
         return self.flag.replace("--", "--no-", 1) if flag_value is False else self.flag
 
 
 def _path(value: object) -> str:
-    """Return a path; in a file, where no current folder counts, an absolute one."""
+    """Return a path; in a file it must be absolute."""
     whole = isinstance(value, str) and value and "\0" not in value
     if not whole or not (isinstance(value, Text) or str(value).startswith(("/", "~"))):
         raise RefusedError
@@ -73,7 +70,7 @@ def _between(least: float, most: float) -> Callable[[object], float]:
             found = float(value)
         except (ValueError, OverflowError):
             raise RefusedError from None
-        if not least <= found <= most:  # nan is neither
+        if not least <= found <= most:  # nan is not
             raise RefusedError
         return found
 
@@ -109,7 +106,7 @@ def _command(value: object) -> tuple[str, ...]:
     if isinstance(value, Text):
         try:
             value = shlex.split(value)
-        except ValueError:  # a quotation that does not end
+        except ValueError:  # an unclosed quotation
             raise RefusedError from None
     if not isinstance(value, list) or not all(isinstance(word, str) and "\0" not in word for word in value):
         raise RefusedError
@@ -160,38 +157,38 @@ NAMES = tuple(key.name for key in KEYS)
 
 
 def refusal(key: Key, place: str, value: object) -> str:
-    """Say what is wrong with a value and what is allowed."""
-    given = "not valid" if key.secret else visible(as_toml(value))[:SHOWN]
-    return f"{place} is {given}, allowed: {key.allowed}"
+    """Return what is wrong with a value and what is allowed."""
+    shown = "not valid" if key.secret else visible(as_toml(value))[:SHOWN]
+    return f"{place} is {shown}, allowed: {key.allowed}"
 
 
 def unknown(name: str, path: object) -> str:
-    """Say that a file holds what is no setting, and which one may be meant."""
+    """Return that a name in a file is not a setting, and which one may be meant."""
     alike = nearest(name, NAMES)
     perhaps = f", perhaps {alike}" if alike else ""
     return f"unknown setting {visible(name)[:SHOWN]} in {path}{perhaps} (known: {', '.join(NAMES)})"
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """Return the name that one may be a slip of, or an empty text."""
+    """Return the most similar name, or an empty text."""
     import difflib  # noqa: PLC0415 - seldom needed
 
     return next(iter(difflib.get_close_matches(name, names, n=1)), "")
 
 
 def as_toml(value: object) -> str:
-    """Return a value as it is written in TOML."""
+    """Return a value in TOML."""
     if isinstance(value, bool | str | list | tuple | dict):
-        import json  # noqa: PLC0415 - seldom needed; TOML spells these alike
+        import json  # noqa: PLC0415 - seldom needed; TOML writes these alike
 
         return json.dumps(value, ensure_ascii=False, default=str)
     return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def masked(key: str, value: object) -> object:
-    """Return a value as it may be shown: of a URL scheme and host alone, for the rest may authorise.
+    """Return a value that may be shown: of a URL only scheme and host, since the rest may be a secret.
 
-    User name and password stand before the host; webhooks of chat services carry their secret in the path.
+    Webhooks of chat services have theirs in the path.
     """
     if key != "hook_url" or not value:
         return value

@@ -1,7 +1,7 @@
-"""Where things are and how the daemon behaves; with `config_files` alone in reading environment and settings files.
+"""Resolves the settings and where each comes from.
 
-Flags win over the environment, the environment over the user's file, that over
-the system's, and all over the defaults below. Each value remembers where it came from.
+Flags override the environment, the environment the user's file, that the
+system's, and all of them the defaults below.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HINT = "correct it there, or remove it for the default; `shipwrightd config show
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The two places everything else follows from; both absolute."""
+    """Shipwright's folder and the database; both paths are absolute."""
 
     home: Path
     db: Path
@@ -34,16 +34,16 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What may change while the daemon runs: SIGHUP reads it again."""
+    """Settings that may change while the daemon runs: SIGHUP reloads them."""
 
     log_level: str = "info"
-    rescan_s: float = 2.0  # between two looks at every source, whatever the events say
-    settle_s: float = 2.0  # how long a file that shrank must rest before it is believed
+    rescan_s: float = 2.0  # between two passes over all sources
+    settle_s: float = 2.0  # how long to wait after a rewrite before reading the file
     watch: bool = True  # file-system events on or off
-    metrics: str = ""  # HOST:PORT to serve figures for monitors at; empty for off
-    hook_command: tuple[str, ...] = ()  # run when an error stands; empty for none
-    hook_url: str = ""  # told when an error stands; empty for none
-    hook_after_s: float = 60.0  # how long an error must stand for that
+    metrics: str = ""  # HOST:PORT to serve metrics at; empty for off
+    hook_command: tuple[str, ...] = ()  # run when an error persists; empty for none
+    hook_url: str = ""  # notified when an error persists; empty for none
+    hook_after_s: float = 60.0  # how long an error must persist for that
 
 
 DEFAULTS = Settings()
@@ -51,7 +51,7 @@ DEFAULTS = Settings()
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A setting with where it came from."""
+    """The value of a setting, and where it comes from."""
 
     key: str
     value: object
@@ -61,20 +61,20 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """All settings; where something is wrong with one, the next weaker value stands in for it."""
+    """All settings; an invalid value is replaced by the next weaker one."""
 
     values: Sequence[Value]
     problems: Sequence[str]
-    files: Sequence[File]  # all places that were looked at, the strongest first
+    files: Sequence[File]  # all paths, the strongest first
 
     @property
     def places(self) -> Config:
-        """Return home and database. Raises ConfigError when a path means nothing, which `problems` says, too."""
+        """Return home and database. Raises ConfigError for an invalid path, which is in `problems` as well."""
         return _places({value.key: value for value in self.values})
 
     @property
     def settings(self) -> Settings:
-        """Return what may change while the daemon runs."""
+        """Return the settings that may change while the daemon runs."""
         names = {field.name for field in fields(Settings)}
         return Settings(**{value.key: value.value for value in self.values if value.key in names})  # type: ignore[arg-type]
 
@@ -82,11 +82,11 @@ class Resolved:
 def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str] | None = None) -> Config:
     """Return home and database. Neither has to exist.
 
-    Raises ConfigError for a path that means nothing and for a settings file, which may name them, that
-    cannot be read. Other settings are not judged: they are none of a reader's business.
+    Raises ConfigError for an invalid path, and for a settings file that may name them and cannot be read.
+    Other settings are not checked: a reader does not need them.
     """
     env = os.environ if env is None else env
-    layers = _given({"home": home, "db": db}, env)
+    layers = _command_line_and_environment({"home": home, "db": db}, env)
     known = {name for layer in layers for name in layer.values}
     files = [] if known >= {"home", "db"} else [config_files.read(path) for path in config_files.paths(env)]
     problems = [problem for file in files for problem in _unusable(file)]
@@ -97,14 +97,14 @@ def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str
 
 
 def names_home(home: str | None, env: Mapping[str, str] | None = None) -> bool:
-    """Tell whether somebody said which home, with the flag, in the environment or in a file."""
+    """Tell whether the home is set by a flag, a variable or a file."""
     return next(value.kind for value in resolve({"home": home}, env).values if value.key == "home") != "default"
 
 
 def passed_on(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the variables that a daemon started elsewhere needs in order to find the settings that hold here.
+    """Return the variables that a service needs to have the settings of this environment.
 
-    Secrets are not among them: what starts a daemon is a file that everybody may read. See `kept_back`.
+    Secrets are left out, as everybody can read a unit. See `kept_back`.
     """
     env = os.environ if env is None else env
     names = [key.variable for key in KEYS if key not in PLACES and not key.secret]
@@ -112,7 +112,7 @@ def passed_on(env: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def kept_back(env: Mapping[str, str] | None = None) -> list[str]:
-    """Return the variables that are set and not passed on, for they may be secrets."""
+    """Return the variables that are set but not passed on, because they may be secrets."""
     env = os.environ if env is None else env
     return [key.variable for key in KEYS if key.secret and env.get(key.variable)]
 
@@ -126,14 +126,14 @@ def load(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | Non
 
 
 def resolve(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> Resolved:
-    """Return every setting with where it comes from, and all that is wrong with any, overridden or not.
+    """Return every setting with where it comes from, and all problems, also of overridden values.
 
-    `flags` holds what stood on the command line, None for what did not.
+    `flags` has the values from the command line, None for those not given.
     """
     env = os.environ if env is None else env
     files = [config_files.read(path) for path in config_files.paths(env)]
-    problems = [problem for file in files for problem in _judge(file)]
-    layers = (*_given(flags or {}, env), *map(_Layer.of, files))
+    problems = [problem for file in files for problem in _problems(file)]
+    layers = (*_command_line_and_environment(flags or {}, env), *map(_Layer.of, files))
     found = {key.name: _pick(key, layers, problems) for key in KEYS}
     try:
         places = _places(found)
@@ -146,15 +146,15 @@ def resolve(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | 
 
 
 def strays(env: Mapping[str, str]) -> list[str]:
-    """Return what to say of variables that look like ours and set nothing."""
+    """Return messages about variables that look like a setting but are none."""
     known = {key.variable: key.name for key in KEYS}
     named = sorted(name for name in env if name.startswith("SHIPWRIGHTD_") and name not in known)
     alike = {name: nearest(name, tuple(known)) for name in named}
-    return [f"{name} is no setting" + (f", perhaps {alike[name]}" if alike[name] else "") for name in named]
+    return [f"{name} is not a setting" + (f", perhaps {alike[name]}" if alike[name] else "") for name in named]
 
 
-def _judge(file: File) -> Iterable[str]:
-    """Say what is wrong with a file as a whole."""
+def _problems(file: File) -> Iterable[str]:
+    """Yield the problems of a file apart from its values."""
     yield from _unusable(file)
     for name in file.table:
         if name not in NAMES:
@@ -162,11 +162,11 @@ def _judge(file: File) -> Iterable[str]:
 
 
 def _unusable(file: File) -> Iterable[str]:
-    """Say why nothing is taken from a file."""
+    """Yield why no settings are read from a file."""
     if file.problem:
         yield file.problem
     if file.open_to:
-        yield f"settings are not taken from a file that others can write to: {file.open_to}"
+        yield f"settings are not read from a file that other users can write to: {file.open_to}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,29 +179,29 @@ class _Layer:
 
     @classmethod
     def of(cls, file: File) -> _Layer:
-        """Return what a file sets; nothing that others may have put there."""
+        """Return the settings in a file; none if other users can write to it."""
         return cls("file", {} if file.open_to else file.table, str(file.path))
 
     def name(self, key: Key) -> str:
-        """Return what the user knows the value's origin by."""
+        """Return the flag, the variable or the path of a value."""
         if self.kind == "file":
             return self.path
         return key.variable if self.kind == "environment" else key.spelled(self.values[key.name])
 
     def place(self, key: Key) -> str:
-        """Return the same, as it is said in a message."""
+        """Return the same for a message."""
         return f"{key.name} in {self.path}" if self.kind == "file" else self.name(key)
 
 
-def _given(flags: Mapping[str, object], env: Mapping[str, str]) -> tuple[_Layer, _Layer]:
-    """Return what command line and environment set; an empty variable counts as none."""
+def _command_line_and_environment(flags: Mapping[str, object], env: Mapping[str, str]) -> tuple[_Layer, _Layer]:
+    """Return the values of the command line and of the environment; an empty variable counts as none."""
     written = {k: Text(v) if isinstance(v, str) else v for k, v in flags.items() if v is not None}
     variables = {key.name: Text(env[key.variable]) for key in KEYS if env.get(key.variable)}
     return _Layer("flag", written), _Layer("environment", variables)
 
 
 def _pick(key: Key, layers: Iterable[_Layer], problems: list[str]) -> Value:
-    """Return the strongest valid value, and add to the problems what is wrong with any."""
+    """Return the strongest valid value, and add the problems of all values."""
     picked: Value | None = None
     for layer in layers:
         if key.name not in layer.values:
@@ -223,8 +223,8 @@ def _places(found: Mapping[str, Value]) -> Config:
     try:
         str(database).encode()
     except UnicodeEncodeError as error:
-        message = f"the path of the database is no UTF-8, and SQLite opens no other: {str(database)!a}"
-        raise ConfigError(message, hint="name another place with --db or SHIPWRIGHTD_DB") from error
+        message = f"SQLite cannot open a path that is not UTF-8: {str(database)!a}"
+        raise ConfigError(message, hint="choose another path with --db or SHIPWRIGHTD_DB") from error
     return Config(root, database)
 
 
@@ -232,21 +232,21 @@ def _absolute(path: str) -> Path:
     try:
         return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolve() would follow symlinks
     except RuntimeError as error:
-        message = f"cannot tell what {visible(path)} means: {visible(str(error))}"
+        message = f"invalid path {visible(path)}: {visible(str(error))}"
         raise ConfigError(message, hint="give a full path") from error
 
 
 def settings_path(env: Mapping[str, str] | None = None) -> Path:
-    """Return where the user's settings file is looked for, the system's where the user has no home."""
+    """Return the path of the user's settings file, or of the system's for a user without a home."""
     return config_files.paths(os.environ if env is None else env)[0]
 
 
 def warn_if_shipwrights_own(db: Path, home: Path) -> str | None:
-    """Return a warning when the database has the name of Shipwright's own: Shipwright acts on it."""
+    """Return a warning if the database is at the path of Shipwright's own database, which Shipwright uses."""
     if os.path.realpath(db) != os.path.realpath(home / "shipwright.db"):
         return None
     return (
-        f"{db} is where Shipwright 2.2 to 3.0 keeps a database of its own: while a file of that name exists, "
-        'it takes the remaining budget for "unlimited" and adds its tables. Harmless with Shipwright 1, '
-        "else choose another place with --db"
+        f"Shipwright 2.2 to 3.0 keeps a database of its own at {db}: while a file of that name exists, "
+        'it takes the remaining budget for "unlimited" and adds its tables. Harmless with Shipwright 1; '
+        "otherwise choose another path with --db"
     )

@@ -1,6 +1,5 @@
-"""`doctor`: everything a maintainer would ask about, looked at without changing anything.
+"""`doctor`: checks everything a maintainer would ask about, without changing anything.
 
-Each check looks at one thing and says what it found, and what to do about it.
-What decides takes plain values; looking at files and limits is the thin part
-around it. `examine` puts the checks together.
+A check examines one thing and yields findings, each with what to do. Judging
+takes plain values; reading files and limits is the thin part around it.
 """

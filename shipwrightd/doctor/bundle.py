@@ -1,43 +1,51 @@
-"""A support archive: what a maintainer asks for first, without secrets and without anything a person wrote.
+"""The support archive: what a maintainer asks for first, without secrets and without anything a person wrote.
 
-Nothing is copied from a file or a record. What goes in is counted, measured,
-or one of our own texts; every text passes through `scrub`.
+Nothing is copied from a file or a record. Parts consist of counts, positions,
+times and fixed texts; in each text, private paths and names are replaced.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
+import errno
 import io
+import json
+import os
+import re
+import shlex
+import sys
 import tarfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
 
+from shipwrightd.database import migrate
 from shipwrightd.database.connection import open_reader
-from shipwrightd.doctor import books
-from shipwrightd.doctor.examine import standing
-from shipwrightd.doctor.scrub import said, scrub_for
-from shipwrightd.doctor.text import answer
+from shipwrightd.doctor import sources
+from shipwrightd.doctor.database import expected, objects
+from shipwrightd.doctor.examine import answer
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.export.files import new_file
 from shipwrightd.text import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from shipwrightd.config.settings import Resolved
     from shipwrightd.doctor.examine import Diagnosis
-    from shipwrightd.doctor.finding import Case
+    from shipwrightd.doctor.finding import Environment, Target
 
 FOLDER = "shipwrightd-doctor"
-OUR_SQL = "schema"  # holds nothing but the text of our migrations
-LEFT_OUT = "left out: it may quote what somebody wrote"
+UNCHANGED = "schema"  # a part that holds nothing but the text of our migrations
+OMITTED = "omitted: it may quote what somebody wrote"
+HIDDEN = {"metrics", "hook_command", "hook_url"}  # settings that name machines and may hold secrets
 
 
 def write(target: Path, parts: Mapping[str, object], now: float, *, force: bool) -> None:
-    """Write the parts as JSON files of one archive, whole or not at all, for its owner alone. Raises PathError."""
+    """Write the parts as JSON files of one archive, complete or not at all, for its owner alone. Raises PathError."""
     with new_file(target, force=force) as temporary, tarfile.open(temporary, "w:gz") as archive:
         for name, part in parts.items():
             content = as_json(part).encode()
@@ -46,61 +54,221 @@ def write(target: Path, parts: Mapping[str, object], now: float, *, force: bool)
             archive.addfile(entry, io.BytesIO(content))
 
 
-def gather(case: Case, found: Diagnosis, settings: object, folders: Mapping[str, str]) -> dict[str, object]:
-    """Return all parts by name; what cannot be had is replaced by the kind of error that stood in the way.
-
-    `folders` are the paths that a command line knows, each with what stands for it.
-    """
-    with _opened(case) as db:
-        asked = {} if db is None else books.parts(case) | {"names": books.names, "theirs": books.theirs}
-        inside = {name: _tried(functools.partial(part, db)) for name, part in asked.items() if db is not None}
-    names, theirs = inside.pop("names", []), inside.pop("theirs", [])
-    scrub = scrub_for(case, folders, _texts(names), _texts(theirs))
+def gather(target: Target, environment: Environment, diagnosis: Diagnosis) -> dict[str, object]:
+    """Return all parts by name; one that cannot be read is replaced by the type of the error."""
+    with contextlib.ExitStack() as stack:
+        stored, names, foreign = {}, [], []
+        with contextlib.suppress(ShipwrightdError, OSError):
+            db = stack.enter_context(contextlib.closing(open_reader(target.db, untouched=True)))
+            stored = {name: _tried(partial(query, db)) for name, query in archive_queries(target).items()}
+            names, foreign = _texts(_tried(partial(_names, db))), _texts(_tried(partial(_foreign, db)))
     parts = {
-        "doctor": _diagnosis(found),
-        "status": _tried(functools.partial(_status, case)),
-        "settings": settings,
-        **inside,
+        "doctor": _without_private_texts(diagnosis),
+        "status": _tried(partial(_status, target)),
+        "settings": _settings(environment.settings),
+        **stored,
     }
-    return {name: part if name == OUR_SQL else scrub.value(part) for name, part in parts.items()}
+    scrub = Scrub.of(target, environment, names, foreign)
+    return {name: part if name == UNCHANGED else scrub.value(part) for name, part in parts.items()}
+
+
+def _tried(part: Callable[[], object]) -> object:
+    """Return a part, or the type of the error that occurred: its text may quote."""
+    try:
+        return part()
+    except (ShipwrightdError, apsw.Error, OSError, ValueError) as error:
+        return {"error": type(error).__name__}
 
 
 def _texts(found: object) -> list[str]:
     return [str(text) for text in found] if isinstance(found, list) else []
 
 
-def _diagnosis(found: Diagnosis) -> dict[str, object]:
-    """Return the diagnosis without the texts that may quote somebody."""
-    whole = answer(found)
-    findings = [asdict(finding) for finding in found.findings]
-    hidden = {"text": LEFT_OUT, "todo": "", "facts": {}}
-    whole["findings"] = [{**finding, **hidden} if finding["private"] else finding for finding in findings]
-    return whole
+def _without_private_texts(diagnosis: Diagnosis) -> dict[str, object]:
+    found = answer(diagnosis)
+    hidden = {"text": OMITTED, "todo": "", "facts": {}}
+    findings = [asdict(finding) for finding in diagnosis.findings]
+    found["findings"] = [{**finding, **hidden} if finding["private"] else finding for finding in findings]
+    return found
 
 
-def _status(case: Case) -> dict[str, object]:
-    """Return what `status` says, of errors and problems only their kind."""
-    found = standing(case)
-    sources = [{**asdict(source), "error": source.error and said(source.error)} for source in found.sources]
-    degraded = bool(found.daemon.watching_degraded)
-    daemon = {**asdict(found.daemon), "watching_degraded": degraded}
-    return {**asdict(found), "problems": len(found.problems), "daemon": daemon, "sources": sources}
+def _status(target: Target) -> dict[str, object]:
+    """Return what `status` reports; of errors and problems only their kind or number."""
+    found = target.status()
+    listed = [{**asdict(source), "error": source.error and kind_of(source.error)} for source in found.sources]
+    daemon = {**asdict(found.daemon), "watching_degraded": bool(found.daemon.watching_degraded)}
+    return {**asdict(found), "problems": len(found.problems), "daemon": daemon, "sources": listed}
 
 
-@contextlib.contextmanager
-def _opened(case: Case) -> Iterator[apsw.Connection | None]:
-    try:
-        db = open_reader(case.db, untouched=True)
-    except (ShipwrightdError, OSError):
-        yield None
-        return
-    with contextlib.closing(db):
-        yield db
+def _settings(found: Resolved) -> dict[str, object]:
+    """Return the settings with the kind of place they come from; of some only whether they are set."""
+    values = [
+        {"setting": one.key, "value": bool(one.value) if one.key in HIDDEN else one.value, "from": one.kind}
+        for one in found.values
+    ]
+    files = [{"place": place, "exists": file.exists} for place, file in enumerate(found.files, 1)]
+    return {"settings": values, "problems": len(found.problems), "files": files}
 
 
-def _tried(part: Callable[[], object]) -> object:
-    """Return a part, or what kind of error kept it from being had: its text may quote."""
-    try:
-        return part()
-    except (ShipwrightdError, apsw.Error, OSError, ValueError) as error:
-        return {"error": type(error).__name__}
+# -- from the database
+
+LIMIT = 1_000  # rows of each list, the newest
+COUNTS = """
+SELECT 'budgets', count(*) FROM budgets UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
+UNION ALL SELECT 'cost_entries', count(*) FROM cost_entries
+UNION ALL SELECT 'cost_outcomes', count(*) FROM cost_outcomes
+UNION ALL SELECT 'daemon_completed', count(*) FROM daemon_completed
+UNION ALL SELECT 'daemon_failures', count(*) FROM daemon_failures
+UNION ALL SELECT 'daemon_jobs', count(*) FROM daemon_jobs UNION ALL SELECT 'daemon_queue', count(*) FROM daemon_queue
+UNION ALL SELECT 'daemon_state', count(*) FROM daemon_state
+UNION ALL SELECT 'daemon_titles', count(*) FROM daemon_titles UNION ALL SELECT 'events', count(*) FROM events
+UNION ALL SELECT 'gaps', count(*) FROM gaps UNION ALL SELECT 'generations', count(*) FROM generations
+UNION ALL SELECT 'heartbeats', count(*) FROM heartbeats UNION ALL SELECT 'line_hashes', count(*) FROM line_hashes
+UNION ALL SELECT 'memory_entries', count(*) FROM memory_entries UNION ALL SELECT 'metrics', count(*) FROM metrics
+UNION ALL SELECT 'pipeline_runs', count(*) FROM pipeline_runs
+UNION ALL SELECT 'pipeline_stages', count(*) FROM pipeline_stages
+UNION ALL SELECT 'projection_state', count(*) FROM projection_state UNION ALL SELECT 'pruned', count(*) FROM pruned
+UNION ALL SELECT 'quarantine', count(*) FROM quarantine UNION ALL SELECT 'recoveries', count(*) FROM recoveries
+UNION ALL SELECT 'run_outcomes', count(*) FROM run_outcomes
+UNION ALL SELECT 'schema_version', count(*) FROM schema_version UNION ALL SELECT 'sessions', count(*) FROM sessions
+UNION ALL SELECT 'kept_range', count(*) FROM kept_range UNION ALL SELECT 'kept_runs', count(*) FROM kept_runs
+UNION ALL SELECT 'kept_stages', count(*) FROM kept_stages
+UNION ALL SELECT 'source_errors', count(*) FROM source_errors"""
+PRAGMAS = """
+SELECT application_id, auto_vacuum, encoding, freelist_count, journal_mode, page_count, page_size, schema_version,
+       user_version
+FROM pragma_application_id, pragma_auto_vacuum, pragma_encoding, pragma_freelist_count, pragma_journal_mode,
+     pragma_page_count, pragma_page_size, pragma_schema_version, pragma_user_version"""
+COMPILE_OPTIONS = "SELECT compile_options FROM pragma_compile_options"
+APPLIED = "SELECT version, name, checksum, applied_at FROM schema_version ORDER BY version"
+CHECKPOINTS = """
+SELECT c.source, c.kind, c.generation, c.records, c.salvaged, c.quarantined, c.gaps, c.newest_epoch,
+       c.committed_at, g.state, g.offset, g.anchor_bytes, g.lines
+FROM checkpoints AS c LEFT JOIN generations AS g ON g.id = c.generation ORDER BY c.source LIMIT ?"""
+QUARANTINE = """
+SELECT id, source, generation, offset, length, reason, seen_at, state FROM quarantine ORDER BY id DESC LIMIT ?"""
+GAPS = "SELECT id, source, reason, detected_at, after_event, old_offset, detail FROM gaps ORDER BY id DESC LIMIT ?"
+ERRORS = "SELECT source, error, since FROM source_errors ORDER BY source LIMIT ?"
+NAMES = """
+SELECT source FROM checkpoints UNION SELECT source FROM quarantine
+UNION SELECT source FROM gaps UNION SELECT source FROM source_errors"""
+
+
+def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], object]]:
+    """Return what is read from the database, by the name of its file in the archive."""
+
+    def listed(db: apsw.Connection, statement: str) -> list[dict[str, object]]:
+        rows = _rows(db, statement, (LIMIT,))
+        return [{**row, "source": public_name(target, str(row["source"]))} for row in rows]
+
+    return {
+        "pragmas": lambda db: {
+            **_rows(db, PRAGMAS)[0],
+            "compile_options": [text for (text,) in db.execute(COMPILE_OPTIONS)],
+        },
+        "migrations": lambda db: _rows(db, APPLIED),
+        "schema": _schema,
+        "tables": lambda db: dict(db.execute(COUNTS)),
+        "checkpoints": lambda db: listed(db, CHECKPOINTS),
+        "quarantine": lambda db: listed(db, QUARANTINE),
+        "gaps": lambda db: [{**row, "detail": _counts_in(row["detail"])} for row in listed(db, GAPS)],
+        "errors": lambda db: [{**row, "error": kind_of(str(row["error"]))} for row in listed(db, ERRORS)],
+    }
+
+
+def _rows(db: apsw.Connection, statement: str, values: tuple[int, ...] = ()) -> list[dict[str, object]]:
+    cursor = db.execute(statement, values)
+    return [dict(zip((name for name, *_ in cursor.get_description()), row, strict=True)) for row in cursor]
+
+
+def _counts_in(detail: object) -> dict[str, int]:
+    """Return only the numbers in the detail of a gap."""
+    found = json.loads(str(detail or "{}"))
+    return {key: value for key, value in found.items() if isinstance(value, int)}
+
+
+def _schema(db: apsw.Connection) -> dict[str, object]:
+    """Return the SQL of everything that is as the migrations create it, and the names of what is not."""
+    found, wanted = objects(db), expected(migrate.version(db))
+    same = {name: sql for name, (_, sql) in wanted.items() if found.get(name) == wanted[name]}
+    return {
+        "same": same,
+        "missing": sorted(wanted.keys() - found.keys()),
+        "altered": sorted(name for name in wanted.keys() & found.keys() if name not in same),
+        "foreign": len(found.keys() - wanted.keys()),
+    }
+
+
+def _names(db: apsw.Connection) -> list[str]:
+    """Return the name of every source in the database."""
+    return [name for (name,) in db.execute(NAMES)]
+
+
+def _foreign(db: apsw.Connection) -> list[str]:
+    """Return the names of tables, indexes and views that do not belong to shipwrightd."""
+    return sorted(objects(db).keys() - expected(migrate.version(db)).keys())
+
+
+# -- private texts
+
+OTHER = "<other>"
+PATH = re.compile(r"(?<![\w>~.*/])/(?!(?:proc|sys|etc/shipwrightd|etc/xdg)\b)[^\s'\"`,;:()]+")
+FOREIGN = re.compile(r"<foreign>\.\S+")
+ERROR_KINDS = ("watching is degraded", "cannot be used: not JSON", "cannot be used", "cannot read")
+SYSTEM_ERRORS = frozenset(os.strerror(number) for number in errno.errorcode)
+
+
+@dataclass(frozen=True, slots=True)
+class Scrub:
+    """Replaces private texts: known ones by their placeholder, the longest first; then all that looks like a path."""
+
+    known: Mapping[str, str]
+
+    @classmethod
+    def of(cls, target: Target, environment: Environment, names: Iterable[str], foreign: Iterable[str]) -> Scrub:
+        """Return one for an installation, the names of its sources, and the names of foreign tables."""
+        files = {str(file.path): f"<settings file {place}>" for place, file in enumerate(environment.settings.files, 1)}
+        program = sources.find(environment.variables)
+        folders = {os.path.expanduser("~"): "~", sys.prefix: "<prefix>"}  # noqa: PTH111 - its spelling matters
+        known = folders | ({str(program.path): "<shipwright>"} if program else {}) | files
+        for path, placeholder in ((target.db.parent, "<db folder>"), (target.db, "<db>"), (target.home, "<home>")):
+            known |= {str(path): placeholder, os.path.realpath(path): placeholder}
+        known |= {shlex.quote(text): placeholder for text, placeholder in known.items()}
+        known |= {name: public for name in names if (public := public_name(target, name)) != name}
+        known |= dict.fromkeys(foreign, "<foreign>")
+        return cls({private: placeholder for private, placeholder in known.items() if private not in {"", "/"}})
+
+    def text(self, text: str) -> str:
+        """Return a text without what is private."""
+        for private in sorted(self.known, key=len, reverse=True):
+            text = text.replace(private, self.known[private])
+        return FOREIGN.sub("<foreign>", PATH.sub("<path>", text))
+
+    def value(self, value: object) -> object:
+        """Return a value made of lists, dicts and texts without what is private."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(inner) for inner in value]
+        return value
+
+
+def public_name(target: Target, name: str) -> str:
+    """Return a source's own name if it is fixed, else the pattern of its kind."""
+    fixed = {*target.journals, *(rotated for names in target.journals.values() for rotated in names), ""}
+    if name in fixed:
+        return name
+    return next((pattern for pattern in target.documents if _matches(pattern, name)), OTHER)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return bool(re.fullmatch(re.escape(pattern).replace(r"\*", "[^/]*"), name))
+
+
+def kind_of(error: str) -> str:
+    """Return the kind of an error and the system's text for it; the rest may quote."""
+    kind = next((kind for kind in ERROR_KINDS if kind in error), OTHER)
+    reason = error.rpartition(": ")[2]
+    return f"{kind}: {reason}" if reason in SYSTEM_ERRORS else kind

@@ -1,10 +1,11 @@
-"""The database file itself: ours, of this release, whole."""
+"""Checks of the database file: created by shipwrightd, of this schema, undamaged; and past recoveries."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
@@ -12,63 +13,62 @@ import apsw
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import open_reader
 from shipwrightd.doctor.finding import fail, ok, warn
+from shipwrightd.doctor.machine import size_at
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from shipwrightd.doctor.finding import Case, Finding
+    from shipwrightd.doctor.finding import Finding, Target
+    from shipwrightd.status.collect import Recovery
 
 QUICK_S = 5.0
-STEPS = 20_000  # of SQLite's machine between two looks at the clock
+STEPS = 20_000  # of SQLite's virtual machine, between two checks of the time
 SHOWN = 5
-LONG_LOG = 256 << 20  # bytes; eight megabytes are usual, a load makes it 24
-REBUILT = (
-    "restart the daemon: it sets the file aside and builds a new one from it and the files; "
-    "`shipwrightd recover` does so, too, for damage that no start looks at"
+LONG_LOG = 256 << 20  # bytes; 8 MiB are usual, 24 during a load
+RECOVER = (
+    "restart the daemon: it moves the file aside and rebuilds it from its readable pages and the source files; "
+    "`shipwrightd recover` does the same, also for damage that a start does not notice"
 )
 OBJECTS = """
 SELECT name, type, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"""
 
 
-def opened(case: Case) -> tuple[apsw.Connection | None, Finding]:
-    """Open the database without changing anything; None and the reason where that cannot be done."""
+def opened(target: Target) -> tuple[apsw.Connection | None, Finding]:
+    """Open the database without changing anything; return None and the reason if that fails."""
     try:
-        db = open_reader(case.db, untouched=True)
+        db = open_reader(target.db, untouched=True)
     except MissingError:
-        todo = "`shipwrightd run` makes it from the files and follows them, `shipwrightd backfill` only makes it"
-        return None, warn("database", f"there is no database at {case.db} yet", todo)
+        todo = "`shipwrightd run` creates it from the files and follows them, `shipwrightd backfill` only creates it"
+        return None, warn("database", f"there is no database at {target.db} yet", todo)
     except ShipwrightdError as error:
         return None, fail("database", error.message, error.hint)
     except OSError as error:
-        text = f"{case.db} cannot be looked at: {error.strerror or error}"
-        return None, fail("database", text, "check the modes of the folders above it")
-    size = case.db.stat().st_size
-    return db, ok("database", f"{case.db} ({size_of(size)}), made by shipwrightd", size_bytes=size)
+        text = f"{target.db} cannot be examined: {error.strerror or error}"
+        return None, fail("database", text, "check the permissions of the folders above it")
+    size = target.db.stat().st_size
+    return db, ok("database", f"{target.db} ({size_of(size)}), created by shipwrightd", size_bytes=size)
 
 
-def schema(db: apsw.Connection) -> Iterator[Finding]:
-    """Compare the schema with what this release needs."""
+def schema(db: apsw.Connection) -> Finding:
+    """Compare the schema version with the one this release needs."""
     version, known = migrate.version(db), migrate.known()
     if not version:
-        yield warn("schema", "there are no tables yet", "`shipwrightd run` or `shipwrightd backfill` makes them")
-        return
+        return warn("schema", "there are no tables yet", "`shipwrightd run` or `shipwrightd backfill` creates them")
     try:
         todo = migrate.pending(db, known)
     except DatabaseError as error:
-        yield fail("schema", error.message, error.hint, version=version, known=len(known))
-        return
+        return fail("schema", error.message, error.hint, version=version, known=len(known))
     if todo:
         text = f"schema version {version}, this release has {len(known)}"
-        hint = "`shipwrightd migrate`, or restart the daemon: it brings it up to date"
-        yield warn("schema", text, hint, version=version, known=len(known))
-    else:
-        yield ok("schema", f"version {version}, that of this release", version=version, known=len(known))
+        hint = "run `shipwrightd migrate`, or restart the daemon, which migrates it"
+        return warn("schema", text, hint, version=version, known=len(known))
+    return ok("schema", f"version {version}, current", version=version, known=len(known))
 
 
 def has_tables(db: apsw.Connection) -> bool:
-    """Tell whether the tables of the sources can be asked; a damaged schema cannot."""
+    """Tell whether the tables can be read, which takes an undamaged schema."""
     try:
         return bool(migrate.version(db))
     except apsw.Error:
@@ -76,7 +76,7 @@ def has_tables(db: apsw.Connection) -> bool:
 
 
 def expected(version: int) -> dict[str, tuple[str, str]]:
-    """Return name, type and SQL of everything that the migrations up to a version make."""
+    """Return name, type and SQL of everything that the migrations up to a version create."""
     with contextlib.closing(apsw.Connection(":memory:")) as db:
         db.execute(migrate.SCHEMA_VERSION)
         for migration in migrate.known()[:version]:
@@ -85,128 +85,119 @@ def expected(version: int) -> dict[str, tuple[str, str]]:
 
 
 def objects(db: apsw.Connection) -> dict[str, tuple[str, str]]:
-    """Return everything a database is made of."""
+    """Return name, type and SQL of everything in a database."""
     return {name: (kind, sql or "") for name, kind, sql in db.execute(OBJECTS)}
 
 
-def tables(db: apsw.Connection, *, held: bool) -> Iterator[Finding]:
-    """Compare tables, indexes and views with those that the migrations make."""
-    version = migrate.version(db)
-    if version:
-        yield from judge_tables(objects(db), expected(version), held=held)
-
-
-def judge_tables(
-    found: dict[str, tuple[str, str]], wanted: dict[str, tuple[str, str]], *, held: bool
-) -> Iterator[Finding]:
-    """Judge what is missing, altered, or somebody else's."""
+def tables(found: dict[str, tuple[str, str]], wanted: dict[str, tuple[str, str]], *, held: bool) -> Iterator[Finding]:
+    """Compare tables, indexes and views with those that the migrations create."""
     missing = sorted(wanted.keys() - found.keys())
     altered = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
-    strange = len(found.keys() - wanted.keys())
+    foreign = len(found.keys() - wanted.keys())
     indexes = all(wanted[name][0] == "index" for name in missing)
-    facts = {"missing": missing, "altered": altered, "strange": strange}
+    facts = {"missing": missing, "altered": altered, "foreign": foreign}
     if altered or (missing and not indexes):
         text = f"tables were changed: {', '.join((*missing, *altered)[:SHOWN])}"
-        yield fail("tables", text, REBUILT, **facts)
+        yield fail("tables", text, RECOVER, **facts)
     elif missing and held:
-        yield ok("tables", f"{len(missing)} indexes are away while a first load goes on", **facts)
+        yield ok("tables", f"{len(missing)} indexes are missing while a first load runs", **facts)
     elif missing:
         text = f"indexes are missing: {', '.join(missing[:SHOWN])}"
-        yield warn("tables", text, "the next `shipwrightd run` makes those that an interrupted load left out", **facts)
-    if strange:
-        text = f"{strange} tables, indexes or views in the database are not of shipwrightd"
         yield warn(
-            "tables", text, "nothing, if they are yours; they may not survive a rebuild of the database", **facts
+            "tables", text, "the next `shipwrightd run` creates those that an interrupted load left out", **facts
         )
-    if not (missing or altered or strange):
-        yield ok("tables", f"{len(wanted)} tables, indexes and views, as the migrations make them")
+    if foreign:
+        text = f"{foreign} tables, indexes or views in the database do not belong to shipwrightd"
+        yield warn(
+            "tables", text, "nothing to do if they are yours; a recovery of the database does not keep them", **facts
+        )
+    if not (missing or altered or foreign):
+        yield ok("tables", f"{len(wanted)} tables, indexes and views, as the migrations create them")
 
 
-def journal_mode(case: Case, db: apsw.Connection) -> Iterator[Finding]:
-    """Look at the journal mode and at the length of the log."""
-    mode = _mode(case)
+def journal_mode(path: Path, page_bytes: int) -> Finding:
+    """Check the journal mode and the length of the write-ahead log."""
+    mode = _mode(path)
     if mode != "wal":
-        text = f"the journal mode is {mode}, so that readers and the daemon wait for each other"
-        yield warn("journal_mode", text, "restart the daemon: it sets wal", mode=mode)
-        return
-    log = case.db.with_name(case.db.name + "-wal")
-    size = log.stat().st_size if log.exists() else 0
-    facts = {"mode": mode, "wal_bytes": size, "page_bytes": db.execute("PRAGMA page_size").get}
+        text = f"the journal mode is {mode}, so that readers and the daemon block each other"
+        return warn("journal_mode", text, "restart the daemon, which sets wal", mode=mode)
+    size = size_at(path.with_name(path.name + "-wal"))
+    facts = {"mode": mode, "wal_bytes": size, "page_bytes": page_bytes}
     if size > LONG_LOG:
-        text = f"wal, and its log has grown to {size_of(size)}: some program has been reading for long"
-        yield warn("journal_mode", text, f"end it; `fuser {shlex.quote(str(case.db))}` names it", **facts)
-    else:
-        yield ok("journal_mode", f"wal, its log has {size_of(size)}", **facts)
+        text = f"wal, and its log has grown to {size_of(size)}: a program has been reading for a long time"
+        return warn("journal_mode", text, f"stop it; `fuser {shlex.quote(str(path))}` shows which", **facts)
+    return ok("journal_mode", f"wal, its log takes {size_of(size)}", **facts)
 
 
-def _mode(case: Case) -> str:
-    """Return the mode that the header tells; SQLite calls a file that is read as unchanging otherwise."""
-    with case.db.open("rb") as file:
+def _mode(path: Path) -> str:
+    """Return the mode in the header; SQLite reports another one for a file opened as immutable."""
+    with path.open("rb") as file:
         header = file.read(20)
     return "wal" if header[18:20] == b"\x02\x02" else "rollback"
 
 
-def integrity(case: Case, db: apsw.Connection) -> Iterator[Finding]:
-    """Read the database from one end to the other, or as much as five seconds allow."""
-    yield _checked("integrity", db, "PRAGMA integrity_check(20)" if case.deep else "PRAGMA quick_check(20)", case)
+def integrity(db: apsw.Connection, *, deep: bool) -> Finding:
+    """Read the whole database, or as much as five seconds allow."""
+    return _checked("integrity", "PRAGMA integrity_check(20)" if deep else "PRAGMA quick_check(20)", db, deep=deep)
 
 
-def foreign_keys(case: Case, db: apsw.Connection) -> Iterator[Finding]:
-    """Look for references that lead nowhere."""
-    yield _checked("foreign_keys", db, "PRAGMA foreign_key_check", case)
+def foreign_keys(db: apsw.Connection, *, deep: bool) -> Finding:
+    """Search for references to missing rows."""
+    return _checked("foreign_keys", "PRAGMA foreign_key_check", db, deep=deep)
 
 
-def _checked(check: str, db: apsw.Connection, statement: str, case: Case) -> Finding:
+def _checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> Finding:
     started = time.monotonic()
-    end = None if case.deep else started + QUICK_S
+    end = None if deep else started + QUICK_S
     db.set_progress_handler(lambda: end is not None and time.monotonic() > end, STEPS)
     try:
-        found = [_told(row) for row in db.execute(statement)]
+        found = [_text_of(row) for row in db.execute(statement)]
     except apsw.InterruptError:
-        return ok(
-            check, f"nothing wrong in what {QUICK_S:.0f} s let it look at; `doctor --deep` reads all", complete=False
-        )
+        text = f"no errors in the part that was read in {QUICK_S:.0f} s; `doctor --deep` reads everything"
+        return ok(check, text, complete=False)
     except (apsw.CorruptError, apsw.NotADBError) as error:
-        return fail(check, f"the database is damaged: {error}", REBUILT, complete=False)
+        return fail(check, f"the database is damaged: {error}", RECOVER, complete=False)
     finally:
         db.set_progress_handler(None)
-    return judge_check(check, found, time.monotonic() - started, deep=case.deep)
+    return judge_check(check, found, time.monotonic() - started, deep=deep)
 
 
-def _told(row: Iterable[object]) -> str:
-    """Return what a row of a check says; a broken reference is named by its tables."""
+def _text_of(row: Iterable[object]) -> str:
+    """Return a row of a check as text; a broken reference is named by its tables."""
     values = list(row)
-    return str(values[0]) if len(values) == 1 else f"{values[0]} refers to a row of {values[2]} that is not there"
+    return str(values[0]) if len(values) == 1 else f"{values[0]} refers to a row of {values[2]} that does not exist"
 
 
 def judge_check(check: str, found: list[str], seconds: float, *, deep: bool) -> Finding:
-    """Judge what a check of SQLite returned."""
+    """Judge the result of a check of SQLite."""
     wrong = [text for text in found if text != "ok"]
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        return fail(check, f"{'; '.join(wrong[:SHOWN])}{more}", REBUILT, complete=True, problems=len(wrong))
-    how = "all of it was read" if deep else "looked through"
-    return ok(check, f"nothing wrong, {how} in {seconds:.1f} s", complete=True, seconds=round(seconds, 3))
+        return fail(check, f"{'; '.join(wrong[:SHOWN])}{more}", RECOVER, complete=True, problems=len(wrong))
+    how = "everything was read" if deep else "read"
+    return ok(check, f"no errors, {how} in {seconds:.1f} s", complete=True, seconds=round(seconds, 3))
 
 
-PRAGMAS = (
-    ("application_id", "PRAGMA application_id"),
-    ("auto_vacuum", "PRAGMA auto_vacuum"),
-    ("compile_options", "PRAGMA compile_options"),
-    ("encoding", "PRAGMA encoding"),
-    ("freelist_count", "PRAGMA freelist_count"),
-    ("journal_mode", "PRAGMA journal_mode"),
-    ("page_count", "PRAGMA page_count"),
-    ("page_size", "PRAGMA page_size"),
-    ("schema_version", "PRAGMA schema_version"),
-    ("user_version", "PRAGMA user_version"),
-)
-
-
-def pragmas(db: apsw.Connection) -> dict[str, object]:
-    """Return what SQLite says of the database and of itself."""
-    found: dict[str, object] = {}
-    for name, statement in PRAGMAS:
-        rows = [row[0] for row in db.execute(statement)]
-        found[name] = rows if name == "compile_options" else rows[0]
-    return found
+def recoveries(found: Sequence[Recovery]) -> Finding:
+    """Report how often the database was recovered, and which damaged files are still kept."""
+    if not found:
+        return ok("recoveries", "the database was never damaged", recoveries=0)
+    lost, refilled = sum(one.lost for one in found), sum(one.refilled for one in found)
+    files = [file for one in found if (file := Path(one.set_aside)).is_file()]
+    size = sum(size_at(file.with_name(file.name + end)) for file in files for end in ("", "-wal", "-shm"))
+    facts = {
+        "recoveries": len(found),
+        "refilled": refilled,
+        "lost": lost,
+        "set_aside": len(files),
+        "set_aside_bytes": size,
+    }
+    times = "once" if len(found) == 1 else f"{len(found)} times"
+    text = f"recovered {times}, last from damage found at {found[-1].detected_at}; {lost:,} records were lost"
+    if not files:
+        return ok("recoveries", text, **facts)
+    kept = "the damaged file is kept" if len(files) == 1 else f"{len(files)} damaged files are kept"
+    why = "keep them as long as you may need the lost records" if lost else "nothing was lost, so they are not needed"
+    remove = " ".join(f"{shlex.quote(str(file))}*" for file in files)
+    todo = f"check the disk; {why}; `rm {remove}` frees the space"
+    return warn("recoveries", f"{text}; {kept} ({size_of(size)})", todo, **facts)

@@ -1,13 +1,18 @@
-"""What a check found, and the case it is asked about."""
+"""What a check finds, and what is examined."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shipwrightd.status.collect import Status, collect
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from shipwrightd.config.settings import Resolved
+    from shipwrightd.service import State
 
 OK = "ok"
 WARN = "warn"
@@ -16,23 +21,23 @@ FAIL = "fail"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the answer. Its fields are the keys of `doctor --json`; they may grow, but none goes."""
+    """One result of a check. Its fields are the keys of `doctor --json`; fields may be added, none is removed."""
 
-    check: str  # what was looked at; a word that stays the same
-    state: str  # ok | warn (works, but look at it) | fail (does not work, or loses something)
+    check: str  # a stable name of what was checked
+    state: str  # ok | warn (works, but needs attention) | fail (does not work, or loses something)
     text: str
     todo: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)  # figures behind the text
-    private: bool = False  # the text may quote what a person wrote: it stays out of a support archive
+    private: bool = False  # the text may quote what a person wrote: left out of a support archive
 
 
 def ok(check: str, text: str, **facts: object) -> Finding:
-    """Return that all is well."""
+    """Return that something is as it should be."""
     return Finding(check, OK, text, facts=facts)
 
 
 def warn(check: str, text: str, todo: str, **facts: object) -> Finding:
-    """Return that something works and should be looked at."""
+    """Return that something works but needs attention."""
     return Finding(check, WARN, text, todo, facts)
 
 
@@ -42,13 +47,26 @@ def fail(check: str, text: str, todo: str, **facts: object) -> Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """What is examined, when, and how thoroughly."""
+class Target:
+    """The installation to examine, and the sources it may have."""
 
     home: Path
     db: Path
-    now: float  # seconds
-    user: int  # id of the user whose files they should be
-    journals: Mapping[str, Sequence[str]]  # each with the names it is rotated to
+    now: float  # seconds since 1970
+    user: int  # id of the user who should own the files
+    journals: Mapping[str, Sequence[str]]  # each with its rotated names
     documents: Sequence[str]  # patterns
-    deep: bool = False
+    deep: bool = False  # read the whole database, however long that takes
+
+    def status(self) -> Status:
+        """Return what `status` reports, leaving no trace beside the database."""
+        return collect(self.home, self.db, list(self.journals), self.now, untouched=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What surrounds the installation."""
+
+    settings: Resolved
+    variables: Mapping[str, str]
+    service: State | None = None

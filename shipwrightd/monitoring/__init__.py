@@ -1,1 +1,1 @@
-"""What accompanies the run loop: figures for monitors over HTTP, and an operator's hook."""
+"""Callbacks of the run loop that inform operators: metrics over HTTP, and a hook for errors."""

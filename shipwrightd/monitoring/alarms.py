@@ -1,4 +1,4 @@
-"""Which errors stand, and when somebody is to be told. Pure: time is an argument."""
+"""Decides when an operator is told about an error that persists, and that it is over. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
     from shipwrightd.daemon.callbacks import Turn
 
-QUIET_S = 300.0  # at least, between two times that the same state is raised
+QUIET_S = 300.0  # minimum between two notices that the same trouble began
 RAISED = "raised"
 RESOLVED = "resolved"
-SAID = {
+TEXTS = {
     ("source_error", RAISED): "a source cannot be read",
     ("source_error", RESOLVED): "a source can be read again",
-    ("database_waiting", RAISED): "the database cannot be written and is waited for",
+    ("database_waiting", RAISED): "the database cannot be written; waiting for it",
     ("database_waiting", RESOLVED): "the database can be written again",
-    ("watching_degraded", RAISED): "file-system events cannot be relied on, changes show later",
-    ("watching_degraded", RESOLVED): "file-system events can be relied on again",
+    ("watching_degraded", RAISED): "file-system events are unreliable, changes are noticed later",
+    ("watching_degraded", RESOLVED): "file-system events are reliable again",
 }
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Trouble:
-    """A state that somebody may want to be told of; of a source, the kind it is of."""
+    """An error that may persist; `source` is a kind of source, or empty."""
 
     state: str
     source: str = ""
@@ -35,21 +35,21 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What to tell."""
+    """A trouble that has lasted long enough to be reported, or is over."""
 
     event: str  # raised | resolved
     trouble: Trouble
-    stood_s: float  # from its beginning to now, or to its end
+    stood_s: float  # how long it has lasted, or did
 
     @property
     def text(self) -> str:
-        """Return it in words of ours: no error text, no path, nothing of the data."""
+        """Return it in words, with no error text, no path and no data."""
         source = self.trouble.source
-        return SAID[self.trouble.state, self.event] + (f": {source}" if source else "")
+        return TEXTS[self.trouble.state, self.event] + (f": {source}" if source else "")
 
 
-def standing(turn: Turn) -> frozenset[Trouble]:
-    """Return the troubles of a turn."""
+def open_troubles(turn: Turn) -> frozenset[Trouble]:
+    """Return the troubles at the end of one turn of the loop."""
     found = {Trouble("source_error", family(source)) for source in turn.errors}
     if turn.waiting is not None:
         found.add(Trouble("database_waiting"))
@@ -60,46 +60,48 @@ def standing(turn: Turn) -> frozenset[Trouble]:
 
 @dataclass(slots=True)
 class _Course:
-    """What became of one trouble so far; times are monotonic seconds."""
+    """The history of one trouble; times are monotonic seconds."""
 
+    trouble: Trouble
     began: float | None = None
     ended: float | None = None
     raised: bool = False
     raised_at: float = float("-inf")
 
+    def present(self, now: float, after_s: float) -> Notice | None:
+        """Return a notice if the trouble has lasted for `after_s` and was not raised in the last few minutes."""
+        self.ended = None
+        self.began = now if self.began is None else self.began
+        if self.raised or now < max(self.began + after_s, self.raised_at + QUIET_S):
+            return None
+        self.raised, self.raised_at = True, now
+        return Notice(RAISED, self.trouble, now - self.began)
+
+    def absent(self, now: float, after_s: float) -> Notice | None:
+        """Return a notice if the trouble was raised and has been gone for `after_s`."""
+        if self.began is None:
+            return None
+        self.ended = now if self.ended is None else self.ended
+        if self.raised and now < self.ended + after_s:
+            return None
+        notice = Notice(RESOLVED, self.trouble, self.ended - self.began) if self.raised else None
+        self.began, self.raised = None, False
+        return notice
+
 
 class Alarms:
-    """Raises what stands for a while, once, and resolves what has been gone for as long, once."""
+    """Raises each trouble once when it has lasted for a while, and resolves it once when it has been gone as long."""
 
     def __init__(self) -> None:
-        """Begin with no trouble."""
+        """Start without troubles."""
         self._courses: dict[Trouble, _Course] = {}
 
-    def step(self, found: AbstractSet[Trouble], *, now: float, after_s: float) -> list[Notice]:
-        """Return what is to be told now that these troubles stand."""
-        for trouble in found:
-            self._courses.setdefault(trouble, _Course())
+    def step(self, troubles: AbstractSet[Trouble], *, now: float, after_s: float) -> list[Notice]:
+        """Return the notices due at `now`, given the troubles that are present."""
+        for trouble in troubles:
+            self._courses.setdefault(trouble, _Course(trouble))
         notices = (
-            _step(trouble, course, trouble in found, (now, after_s)) for trouble, course in self._courses.items()
+            course.present(now, after_s) if trouble in troubles else course.absent(now, after_s)
+            for trouble, course in self._courses.items()
         )
         return sorted((notice for notice in notices if notice), key=lambda notice: notice.trouble)
-
-
-def _step(trouble: Trouble, course: _Course, stands: bool, at: tuple[float, float]) -> Notice | None:  # noqa: FBT001
-    now, after_s = at
-    if stands:
-        course.ended = None
-        course.began = now if course.began is None else course.began
-        due = max(course.began + after_s, course.raised_at + QUIET_S)
-        if course.raised or now < due:
-            return None
-        course.raised, course.raised_at = True, now
-        return Notice(RAISED, trouble, now - course.began)
-    if course.began is None:
-        return None
-    course.ended = now if course.ended is None else course.ended
-    if course.raised and now < course.ended + after_s:
-        return None
-    told = Notice(RESOLVED, trouble, course.ended - course.began) if course.raised else None
-    course.began, course.raised = None, False
-    return told

@@ -1,31 +1,75 @@
-"""Counts what the loop does. The loop's thread counts, the server's thread asks; a lock stands between."""
+"""`run --metrics HOST:PORT`: counts what the loop does and serves it, with what `status` reports, over HTTP.
+
+The loop's thread counts, the server's threads read. prometheus-client and the
+server take 0.1 s to load, so they are loaded only when metrics are served.
+"""
+
+# ruff: noqa: PLC0415 - see above
 
 from __future__ import annotations
 
+import bisect
 import threading
 import time
 from collections import Counter
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import apsw
+import structlog
+
 from shipwrightd.daemon.callbacks import Listener
-from shipwrightd.monitoring.exposition import Histogram, Metric, Sample, counter, gauge
+from shipwrightd.errors import ShipwrightdError
 from shipwrightd.text import family
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prometheus_client.core import Metric
+
     from shipwrightd.config.settings import Settings
     from shipwrightd.daemon.callbacks import Batch, Turn
+    from shipwrightd.monitoring.http import Response, Server
+    from shipwrightd.status.collect import Status
 
 RECORDS = (1, 10, 100, 1_000, 10_000, 100_000)
 BYTES = (1 << 10, 1 << 14, 1 << 18, 1 << 22, 1 << 26)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 STUCK_S = 30.0  # beyond rescan_s; the longest transaction takes a small part of it
+FRESH_S = 1.0  # the database is read at most this often
+LAG = "shipwrightd_source_lag_bytes"
+TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+
+log = structlog.get_logger()
 
 
-class Figures(Listener):
-    """What happened since the start, and whether the loop is well."""
+class Histogram:
+    """Counts observations up to each of its bounds, which are ascending. Not thread-safe."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """Start without observations."""
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect.bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def metric(self, name: str, text: str) -> Metric:
+        """Return the observations so far."""
+        from prometheus_client.core import HistogramMetricFamily
+
+        bounds = [*(f"{bound:g}" for bound in self._bounds), "+Inf"]
+        return HistogramMetricFamily(name, text, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
+
+
+class LoopMetrics(Listener):
+    """Counts events since the start, and decides whether the loop is healthy."""
 
     def __init__(self) -> None:
-        """Begin at nothing."""
+        """Start at zero."""
         self._lock = threading.Lock()
         self._passes = Counter({"hint": 0, "scan": 0})
         self._failed: Counter[str] = Counter()
@@ -41,24 +85,24 @@ class Figures(Listener):
         self._watch_starts = 0
         self._reloads = 0
         self._rescan_s = 0.0
-        self._began = self._moved = time.monotonic()
+        self._began = self._active = time.monotonic()
         self._caught_up_s: float | None = None
 
     def started(self, settings: Settings) -> None:
-        """Begin to measure the first catch-up."""
+        """Start measuring the first catch-up."""
         with self._lock:
             self._rescan_s = settings.rescan_s
-            self._began = self._moved = time.monotonic()
+            self._began = self._active = time.monotonic()
 
     def following(self) -> None:
-        """Note how long the first catch-up took."""
+        """Record how long the first catch-up took."""
         with self._lock:
             self._caught_up_s = time.monotonic() - self._began
 
     def batch_stored(self, batch: Batch) -> None:
         """Count a transaction."""
         with self._lock:
-            self._moved = time.monotonic()
+            self._active = time.monotonic()
             self._read[family(batch.source)] += batch.size_bytes
             self._records.observe(batch.records)
             self._bytes.observe(batch.size_bytes)
@@ -66,9 +110,9 @@ class Figures(Listener):
             self._commits.observe(batch.commit_s)
 
     def turned(self, turn: Turn) -> None:
-        """Count a pass, and the errors and waits that it began."""
+        """Count a pass, and the errors and waits that began in it."""
         with self._lock:
-            self._moved = time.monotonic()
+            self._active = time.monotonic()
             self._passes["hint" if turn.hinted else "scan"] += 1
             self._pass_seconds.observe(turn.seconds)
             errors = frozenset(turn.errors)
@@ -79,71 +123,170 @@ class Figures(Listener):
             self._watch_starts = turn.watch_starts
 
     def reloaded(self, settings: Settings) -> None:
-        """Count it, and take over how often the loop goes round."""
+        """Count a reload of the settings."""
         with self._lock:
             self._reloads += 1
             self._rescan_s = settings.rescan_s
 
-    def ailments(self) -> list[str]:
-        """Say why the daemon is not well, in words that hold nothing of the data; empty when it is."""
+    def problems(self) -> list[str]:
+        """Return why the daemon is unhealthy, in texts without data; empty when it is healthy."""
         with self._lock:
-            still_s = time.monotonic() - self._moved
-            stuck = still_s > STUCK_S + self._rescan_s
-            said = [f"the loop has not moved for {still_s:.0f} s"] if stuck else []
-            said += ["the database is waited for"] if self._waiting else []
-            return said + [f"{source} cannot be read" for source in sorted({family(name) for name in self._errors})]
+            idle_s = time.monotonic() - self._active
+            found = [f"the loop has not run for {idle_s:.0f} s"] if idle_s > STUCK_S + self._rescan_s else []
+            found += ["waiting for the database"] if self._waiting else []
+            return found + [f"{source} cannot be read" for source in sorted({family(name) for name in self._errors})]
 
     def metrics(self, lag_bytes: float | None) -> list[Metric]:
-        """Return the metrics; `lag_bytes` is what is left to read, None where that is not known."""
+        """Return the metrics; `lag_bytes` is what is left to read, None if unknown."""
         with self._lock:
-            return [*self._of_batches(), *self._of_passes(), *self._of_the_first_catch_up(lag_bytes)]
+            return [*self._batch_metrics(), *self._pass_metrics(), *self._catch_up_metrics(lag_bytes)]
 
-    def _of_batches(self) -> list[Metric]:
+    def _batch_metrics(self) -> list[Metric]:
+        from shipwrightd.status.prometheus import counter
+
         return [
             counter("shipwrightd_source_read_bytes_total", "Bytes of journals stored since the start", self._read),
             self._records.metric("shipwrightd_batch_records", "Records stored by one transaction"),
             self._bytes.metric("shipwrightd_batch_size_bytes", "Bytes of a journal stored by one transaction"),
             self._seconds.metric(
-                "shipwrightd_batch_duration_seconds", "Reading, decoding, storing and committing one transaction"
+                "shipwrightd_batch_duration_seconds", "Time to read, decode, store and commit one transaction"
             ),
-            self._commits.metric("shipwrightd_commit_duration_seconds", "Committing alone"),
+            self._commits.metric("shipwrightd_commit_duration_seconds", "Time of the commit alone"),
         ]
 
-    def _of_passes(self) -> list[Metric]:
-        passes = [Sample(count, {"reason": reason}) for reason, count in sorted(self._passes.items())]
+    def _pass_metrics(self) -> list[Metric]:
+        from shipwrightd.status.prometheus import counter, gauge
+
         return [
-            Metric(
+            counter(
                 "shipwrightd_passes_total",
-                "counter",
-                "Looks at sources that an event named (hint), and at all of them (scan)",
-                passes,
+                "Passes over the sources named by events (hint), and over all sources (scan)",
+                self._passes,
+                label="reason",
             ),
-            self._pass_seconds.metric("shipwrightd_pass_duration_seconds", "One look"),
-            counter("shipwrightd_watch_starts_total", "How often watching was started", self._watch_starts),
-            counter("shipwrightd_source_failures_total", "Errors that began to stand", self._failed),
-            counter("shipwrightd_database_waits_total", "How often the database had to be waited for", self._waits),
-            gauge("shipwrightd_database_waiting", "1 while it is waited for", int(self._waiting)),
-            counter("shipwrightd_reloads_total", "How often settings were read again", self._reloads),
+            self._pass_seconds.metric("shipwrightd_pass_duration_seconds", "Time of one pass"),
+            counter("shipwrightd_watch_starts_total", "How often file watching was started", self._watch_starts),
+            counter("shipwrightd_source_failures_total", "Errors of sources that began", self._failed),
+            counter(
+                "shipwrightd_database_waits_total", "How often the daemon had to wait for the database", self._waits
+            ),
+            gauge("shipwrightd_database_waiting", "1 while the daemon waits for the database", int(self._waiting)),
+            counter("shipwrightd_reloads_total", "How often settings were reloaded", self._reloads),
         ]
 
-    def _of_the_first_catch_up(self, lag_bytes: float | None) -> list[Metric]:
-        done = self._caught_up_s
+    def _catch_up_metrics(self, lag_bytes: float | None) -> list[Metric]:
+        from shipwrightd.status.prometheus import gauge
+
+        done_s = self._caught_up_s
         read = sum(self._read.values())
-        progress = 1.0 if done is not None else _share(read, lag_bytes)
+        progress = None if lag_bytes is None else read / max(1.0, read + lag_bytes)
         return [
             gauge(
                 "shipwrightd_first_catchup_done",
-                "1 when all that was there at the start is stored",
-                int(done is not None),
+                "1 when everything that existed at the start is stored",
+                int(done_s is not None),
             ),
             gauge(
                 "shipwrightd_first_catchup_duration_seconds",
-                "How long that took, or has taken so far",
-                time.monotonic() - self._began if done is None else done,
+                "How long the first catch-up took, or has taken so far",
+                time.monotonic() - self._began if done_s is None else done_s,
             ),
-            gauge("shipwrightd_first_catchup_progress_ratio", "Read so far, of all there is to read", progress),
+            gauge(
+                "shipwrightd_first_catchup_progress_ratio",
+                "Share of bytes read so far",
+                progress if done_s is None else 1.0,
+            ),
         ]
 
 
-def _share(read: float, lag_bytes: float | None) -> float | None:
-    return None if lag_bytes is None else read / max(1.0, read + lag_bytes)
+class Endpoint(LoopMetrics):
+    """Serves `/metrics` and `/healthz` where the settings say; a reload starts, moves and stops it.
+
+    `status` is called in a thread of the server; its ShipwrightdError, apsw.Error and OSError mean that the
+    database cannot be read at the moment.
+    """
+
+    def __init__(self, status: Callable[[], Status]) -> None:
+        """Serve nothing yet."""
+        super().__init__()
+        self._status = status
+        self._server: Server | None = None
+        self._address = ""
+        self._known: list[Metric] = []
+        self._read_at = float("-inf")
+        self._reading = threading.Lock()
+
+    def started(self, settings: Settings) -> None:
+        """Start serving. Raises ConfigError and PathError for an address that cannot be used."""
+        super().started(settings)
+        self._serve(settings.metrics)
+
+    def reloaded(self, settings: Settings) -> None:
+        """Serve at the new address; if that cannot be used, stay at the old one."""
+        super().reloaded(settings)
+        if settings.metrics == self._address:
+            return
+        try:
+            self._serve(settings.metrics)
+        except ShipwrightdError as error:
+            log.error("metrics_refused", error=str(error))  # noqa: TRY400 - a user's mistake needs no traceback
+
+    def stopping(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.stop()
+
+    def _serve(self, address: str) -> None:
+        """Serve at this address instead of the current one; an empty address stops."""
+        server = self._open(address) if address else None
+        self.stopping()
+        self._server, self._address = server, address
+
+    def _open(self, address: str) -> Server:
+        from shipwrightd.monitoring.http import Server, bind
+        from shipwrightd.status import prometheus  # noqa: F401 - loaded here, so that the first scrape is no slower
+
+        listening = bind(address)
+        host, port = listening.getsockname()[:2]
+        server = Server(listening, {"/metrics": self.serve_metrics, "/healthz": self.serve_health})
+        log.info("metrics_served", host=host, port=port)
+        if not server.local:
+            log.warning("metrics_open", host=host, why="anyone who reaches this address can read them without a login")
+        return server
+
+    def serve_health(self) -> Response:
+        """Return 200, or 503 with the reasons."""
+        from shipwrightd.monitoring.http import Response
+
+        problems = self.problems()
+        return Response(503, "".join(f"{each}\n" for each in problems)) if problems else Response(200, "ok\n")
+
+    def serve_metrics(self) -> Response:
+        """Return all metrics."""
+        from prometheus_client import PROCESS_COLLECTOR
+
+        from shipwrightd.monitoring.http import Response
+        from shipwrightd.status import prometheus
+
+        stored = self._database_metrics()
+        lag = [sample.value for metric in stored if metric.name == LAG for sample in metric.samples]
+        readable = prometheus.gauge(
+            "shipwrightd_database_readable", "0 while the database cannot be read", int(bool(stored))
+        )
+        counted = self.metrics(sum(lag) if stored else None)
+        found = [*(stored or [prometheus.build_info()]), readable, *counted, *PROCESS_COLLECTOR.collect()]
+        return Response(200, prometheus.exposition(found), TEXT_FORMAT)
+
+    def _database_metrics(self) -> list[Metric]:
+        """Return the metrics of `status`, at most a second old; empty if the database cannot be read."""
+        from shipwrightd.status import prometheus
+
+        with self._reading:
+            if time.monotonic() - self._read_at >= FRESH_S:
+                try:
+                    self._known = prometheus.metrics(self._status())
+                except (ShipwrightdError, apsw.Error, OSError) as error:
+                    log.debug("metrics_database_unread", error=str(error))
+                    self._known = []
+                self._read_at = time.monotonic()
+            return self._known

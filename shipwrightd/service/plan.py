@@ -1,7 +1,7 @@
-"""The service: fills in and installs the templates of systemd/ and launchd/, controls it, and asks how it stands.
+"""Plans the steps that install, remove and control the service, and reads its state.
 
-Plans first and acts then. Knows no settings: what the daemon shall be started
-with is handed in.
+The units and agents are templates in systemd/ and launchd/. What the daemon
+is started with is an argument.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.errors import MissingError, PathError, UnavailableError
-from shipwrightd.service import launchd, systemd
-from shipwrightd.service.steps import Remove, Run, State, Step, Write, differs, run, take, template
+from shipwrightd.service import Remove, Run, State, Step, Write, differs, launchd, run, systemd, take, template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +22,7 @@ ASK_TIMEOUT_S = 10
 SYSTEM_USER = "shipwrightd"
 STATE_FOLDER = Path("/var/lib/shipwrightd")
 SYSUSERS = Path("/etc/sysusers.d/shipwrightd.conf")
-PUBLIC = 0o644  # systemd tells everybody what a system unit says, whatever its mode, and complains of any other
+PUBLIC = 0o644  # systemd shows a system unit to everybody, whatever its mode, and warns about any other mode
 LINGER = Path("/var/lib/systemd/linger")
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/var", "/srv", "/tmp")))  # noqa: S108 - from the system unit
 
@@ -34,17 +33,17 @@ class Place:
 
     path: Path  # of the unit or agent
     system: bool = False
-    log: Path | None = None  # where there is no journal
+    log: Path | None = None  # if there is no journal
 
     @property
     def on_macos(self) -> bool:
-        """Tell whether launchd supervises here."""
+        """Tell whether launchd is the supervisor."""
         return self.path.suffix == ".plist"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the service starts: the command, its variables, and Shipwright's home, which it reads."""
+    """What the service starts: the command, its environment, and Shipwright's home."""
 
     command: tuple[str, ...]
     variables: Mapping[str, str]
@@ -52,22 +51,22 @@ class Start:
 
 
 def program() -> tuple[str, ...]:
-    """Return the command that starts this installation: its script, else its interpreter and the module.
+    """Return the command that starts this installation: its script, or its interpreter with the module.
 
-    Neither has the working folder on the path of modules.
+    Neither imports modules from the working directory.
     """
     script = Path(sys.executable).with_name("shipwrightd")
     return (str(script),) if os.access(script, os.X_OK) else (sys.executable, "-P", "-m", "shipwrightd")
 
 
 def place(*, system: bool = False, env: Mapping[str, str] | None = None, platform: str = sys.platform) -> Place:
-    """Return where the service belongs. UnavailableError for a system service on macOS."""
+    """Return the place of the service. UnavailableError for a system service on macOS."""
     env = os.environ if env is None else env
     home = Path(env.get("HOME") or Path.home())
     if platform == "darwin":
         if system:
-            message = "on macOS shipwrightd runs as an agent of its user only"
-            raise UnavailableError(message, hint="leave --system out")
+            message = "on macOS, shipwrightd runs only as an agent of its user"
+            raise UnavailableError(message, hint="omit --system")
         library = home / "Library"
         agent = library / "LaunchAgents" / f"{launchd.LABEL}.plist"
         return Place(agent, log=library / "Logs" / "shipwrightd.log")
@@ -79,69 +78,69 @@ def place(*, system: bool = False, env: Mapping[str, str] | None = None, platfor
 
 
 def state(at: Place | None = None) -> State:
-    """Return how the service stands, that of the user unless another place is named. Raises nothing expected."""
+    """Return the state of the service at a place, by default the user's. Errors are in its `problem`."""
     at = at or place()
     kind = launchd.KIND if at.on_macos else systemd.kind(system=at.system)
     installed = at.path.is_file()
     try:
         if at.on_macos:
-            told = run(launchd.show(os.getuid()), ASK_TIMEOUT_S)
-            return launchd.state(None if told.returncode else told.stdout, at.path, installed=installed)
-        told = run(systemd.show(system=at.system), ASK_TIMEOUT_S)
+            done = run(launchd.show(os.getuid()), ASK_TIMEOUT_S)
+            return launchd.state(None if done.returncode else done.stdout, at.path, installed=installed)
+        done = run(systemd.show(system=at.system), ASK_TIMEOUT_S)
     except UnavailableError as error:
         return State(kind, at.path, installed, problem=error.message)
-    if told.returncode:
-        said = " ".join(told.stderr.split())
-        return State(kind, at.path, installed, problem=said or f"systemctl ended with code {told.returncode}")
-    return systemd.state(told.stdout, at.path, installed=installed, system=at.system)
+    if done.returncode:
+        message = " ".join(done.stderr.split())
+        return State(kind, at.path, installed, problem=message or f"systemctl exited with code {done.returncode}")
+    return systemd.state(done.stdout, at.path, installed=installed, system=at.system)
 
 
 def reachable(at: Place) -> State:
-    """Return how the service stands. UnavailableError, and what to do, when its supervisor does not answer."""
+    """Return the state of the service. UnavailableError with what to do if its supervisor does not respond."""
     found = state(at)
     if found.problem is None:
         return found
     if at.system:
-        hint = "it takes a machine that systemd has booted; elsewhere have your supervisor start `shipwrightd run`"
+        hint = "this needs systemd as init; otherwise let your supervisor start `shipwrightd run`"
     elif systemd.no_bus(found.problem):
         hint = (
-            "log in directly rather than through su or sudo, or have your systemd started at boot: "
+            "log in directly instead of through su or sudo, or start your systemd at boot: "
             "`sudo loginctl enable-linger $USER`"
         )
     else:
-        hint = "have a supervisor of your own start `shipwrightd run`"
-    raise UnavailableError(f"cannot ask the service manager: {found.problem}", hint=hint)
+        hint = "let another supervisor start `shipwrightd run`"
+    raise UnavailableError(f"the service manager does not respond: {found.problem}", hint=hint)
 
 
 def files(at: Place, start: Start) -> list[Write]:
-    """Return the files of the service as they shall be. PathError for paths that they cannot hold."""
+    """Return the files of the service. PathError for paths that they cannot hold."""
     if at.log is not None:
         text = template("launchd", "local.shipwrightd.plist")
         return [Write(at.path, launchd.agent(text, start.command, start.variables, str(at.log)))]
-    answer = run(("systemctl", "--version"), ASK_TIMEOUT_S).stdout
+    output = run(("systemctl", "--version"), ASK_TIMEOUT_S).stdout
     more = {"ENVIRONMENT": systemd.environment(start.variables)}
     if not at.system:
         text = template("systemd", "shipwrightd.service")
-        return [Write(at.path, systemd.unit(text, systemd.version(answer), start.command, more))]
+        return [Write(at.path, systemd.unit(text, systemd.version(output), start.command, more))]
     for file in (start.command[0], os.path.realpath(sys.executable)):
         refuse_hidden(Path(file))
-    more["HOME"] = systemd.quoted(f"-{start.home}")  # the daemon itself says so better when it is missing
+    more["HOME"] = systemd.quoted(f"-{start.home}")  # optional: if it is missing, the daemon has the better message
     text = template("systemd", "shipwrightd-system.service")
-    unit = systemd.unit(text, systemd.version(answer), start.command, more)
+    unit = systemd.unit(text, systemd.version(output), start.command, more)
     user = template("systemd", "shipwrightd.sysusers")
     return [Write(SYSUSERS, user, PUBLIC), Write(at.path, unit, PUBLIC)]
 
 
 def refuse_hidden(file: Path) -> None:
-    """Raise PathError for a program, or the Python that runs it, that the system unit does not see."""
+    """Raise PathError for a program or its Python in a folder that the system unit hides."""
     if any(file.is_relative_to(folder) for folder in HIDDEN):
         message = f"the system service cannot see {file}"
-        hint = "install shipwrightd and its Python for all, below /opt or /usr, and call that one"
+        hint = "install shipwrightd and its Python for all users, below /opt or /usr, and run that one"
         raise PathError(message, hint=hint)
 
 
 def install(at: Place, start: Start, *, start_now: bool) -> list[Step]:
-    """Return what is still to be done until the service is installed, enabled and, if asked for, running."""
+    """Return the steps that are left until the service is installed, enabled and, with `start_now`, running."""
     found = reachable(at)
     changed = [file for file in files(at, start) if differs(file)]
     if at.on_macos:
@@ -150,23 +149,23 @@ def install(at: Place, start: Start, *, start_now: bool) -> list[Step]:
     if any(file.path == SYSUSERS for file in changed):
         steps.append(Run(("systemd-sysusers", str(SYSUSERS))))
 
-    def tell(*words: str) -> None:
+    def systemctl(*words: str) -> None:
         steps.append(Run(systemd.systemctl(*words, system=at.system)))
 
     new_unit = any(file.path == at.path for file in changed)
     if new_unit or found.outdated:
-        tell("daemon-reload")
+        systemctl("daemon-reload")
     if not found.enabled:
-        tell("enable", systemd.UNIT)
+        systemctl("enable", systemd.UNIT)
     if start_now and not found.running:
-        tell("restart", systemd.UNIT)  # one that waits for its next try is tried at once
+        systemctl("restart", systemd.UNIT)  # also starts one that waits for its next attempt
     elif new_unit and found.running:
-        tell("restart", systemd.UNIT)
+        systemctl("restart", systemd.UNIT)
     return steps
 
 
 def _load(at: Place, found: State, *, changed: bool, start_now: bool) -> tuple[Run, ...]:
-    """Return the commands that make launchd take over an agent as it now is; loading starts it."""
+    """Return the commands that make launchd use the current agent; loading starts it."""
     uid = os.getuid()
     if changed and found.enabled:
         return (*launchd.unload(uid), *launchd.load(uid, at.path))
@@ -176,7 +175,7 @@ def _load(at: Place, found: State, *, changed: bool, start_now: bool) -> tuple[R
 
 
 def uninstall(at: Place) -> list[Step]:
-    """Return what is to be done until nothing of the service is left. Database and system user stay."""
+    """Return the steps that remove the service. The database and the system user stay."""
     found = reachable(at)
     paths = [path for path in (at.path, *((SYSUSERS,) if at.system else ())) if path.exists()]
     if at.on_macos:
@@ -192,7 +191,7 @@ def uninstall(at: Place) -> list[Step]:
 
 
 def control(at: Place, action: str) -> list[Step]:
-    """Return the commands for start, stop or restart. MissingError when there is nothing installed."""
+    """Return the commands for start, stop or restart. MissingError if the service is not installed."""
     found = reachable(at)
     if not found.installed:
         option = " --system" if at.system else ""
@@ -203,17 +202,17 @@ def control(at: Place, action: str) -> list[Step]:
 
 
 def carry_out(steps: list[Step]) -> None:
-    """Take the steps in order. PathError when a file cannot be written or removed."""
+    """Carry out the steps in order. PathError if a file cannot be written or removed."""
     for step in steps:
         try:
             take(step)
         except PermissionError as error:
             message = f"cannot change {error.filename}: {error.strerror}"
-            raise PathError(message, hint="for a system service, run it through sudo") from error
+            raise PathError(message, hint="for a system service, use sudo") from error
 
 
 def log_command(at: Place, lines: int, *, follow: bool) -> tuple[str, ...]:
-    """Return the command that prints the log. MissingError where there is none yet."""
+    """Return the command that prints the log. MissingError if there is none yet."""
     if at.log is None:
         return systemd.journal(lines, follow=follow, system=at.system)
     if not at.log.exists():
@@ -222,5 +221,5 @@ def log_command(at: Place, lines: int, *, follow: bool) -> tuple[str, ...]:
 
 
 def lingers(user: str) -> bool:
-    """Tell whether a user's systemd runs without them being logged in."""
+    """Tell whether a user's systemd runs while they are not logged in."""
     return (LINGER / user).exists()

@@ -32,4 +32,4 @@ def test_no_command_uses_the_network(tmp_path: Path) -> None:
 def test_each_dependency_has_a_range_with_both_ends() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in project["dependencies"]:
-        assert re.fullmatch(r"[a-z]+>=[\d.]+,<[\d.]+", requirement), requirement
+        assert re.fullmatch(r"[a-z-]+>=[\d.]+,<[\d.]+", requirement), requirement

@@ -194,14 +194,14 @@ def test_settings_of_another_user_are_refused(settings: Path) -> None:
 
 def test_settings_that_others_can_change_are_refused(settings: Path) -> None:
     settings.chmod(0o666)
-    with pytest.raises(ConfigError, match="others can write to"):
+    with pytest.raises(ConfigError, match="other users can write to"):
         read(settings)
 
 
 def test_settings_that_are_a_pipe_stop_nobody(settings: Path) -> None:
     settings.unlink()
     os.mkfifo(settings)
-    with pytest.raises(ConfigError, match="no regular file"):
+    with pytest.raises(ConfigError, match="not a regular file"):
         read(settings)
 
 

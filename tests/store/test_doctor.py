@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -12,15 +13,15 @@ import apsw
 import pytest
 from world import World, line
 
+from shipwrightd.config.settings import Resolved
 from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.database.connection import WriterLock, lock_path, open_writer
 from shipwrightd.database.migrate import known
-from shipwrightd.doctor import given, shipwright, sources
-from shipwrightd.doctor.books import COUNTS
+from shipwrightd.doctor import sources
+from shipwrightd.doctor.bundle import COUNTS
 from shipwrightd.doctor.database import expected
-from shipwrightd.doctor.examine import Diagnosis, _guarded, examine
-from shipwrightd.doctor.finding import Case, Finding
-from shipwrightd.doctor.text import answer, page
+from shipwrightd.doctor.examine import Diagnosis, Examination, answer, examine, guarded, page
+from shipwrightd.doctor.finding import Environment, Finding, Target
 from shipwrightd.documents.kinds import DOCUMENTS
 from shipwrightd.journals.sources import JOURNALS
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KNOWN = known()[-1].version
-NOTHING = given.Given(settings=given.Settings(), installed=None, service=None)
+NOTHING = Environment(Resolved([], [], []), {})
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def case(world: World, *, now: float | None = None, deep: bool = False) -> Case:
-    return Case(
+def target(world: World, *, now: float | None = None, deep: bool = False) -> Target:
+    return Target(
         home=world.home,
         db=world.db_path,
         now=time.time() if now is None else now,
@@ -54,7 +55,7 @@ def case(world: World, *, now: float | None = None, deep: bool = False) -> Case:
 
 
 def ask(world: World, **options: float) -> Diagnosis:
-    return examine(case(world, **options), NOTHING)  # type: ignore[arg-type]
+    return examine(target(world, **options), NOTHING)  # type: ignore[arg-type]
 
 
 def of(found: Diagnosis, check: str) -> list[Finding]:
@@ -87,13 +88,13 @@ def write(world: World, sql: str) -> None:
     db.close()
 
 
-def test_healthy_home_has_nothing_to_mend(world: World) -> None:
+def test_healthy_home_has_nothing_to_fix(world: World) -> None:
     found = ask(world)
 
     assert found.ok
     assert [finding.check for finding in found.findings if finding.state != "ok"] == ["lock"]
     assert all(finding.todo for finding in found.findings if finding.state != "ok")
-    assert page(found, 80).splitlines()[-1] == "1 to look at"
+    assert page(found, 80).splitlines()[-1] == "1 warning"
     assert max(len(text) for text in page(found, 80).splitlines()) <= 80
     assert {"ok", "version", "checked_at", "home", "database", "deep", "findings"} == set(answer(found))
 
@@ -181,7 +182,7 @@ def test_damage_is_found(world: World, *, deep: bool) -> None:
     found = ask(world, deep=deep)
 
     assert state(found, "integrity") == "fail"
-    assert "sets the file aside" in of(found, "integrity")[0].todo
+    assert "moves the file aside" in of(found, "integrity")[0].todo
 
 
 def test_index_that_lost_an_entry_is_found_by_a_deep_look(world: World) -> None:
@@ -201,7 +202,7 @@ def test_index_that_lost_an_entry_is_found_by_a_deep_look(world: World) -> None:
     [
         ("DROP INDEX events_type", "tables", "warn", "indexes are missing: events_type"),
         ("ALTER TABLE budgets ADD COLUMN more TEXT", "tables", "fail", "tables were changed: budgets"),
-        ("CREATE TABLE theirs (a)", "tables", "warn", "1 tables, indexes or views in the database are not of"),
+        ("CREATE TABLE theirs (a)", "tables", "warn", "1 tables, indexes or views in the database do not belong to"),
         (
             f"DELETE FROM schema_version WHERE version = {KNOWN}",  # noqa: S608 - a number
             "schema",
@@ -235,7 +236,7 @@ def test_index_that_lost_an_entry_is_found_by_a_deep_look(world: World) -> None:
             "INSERT INTO gaps (source, reason, detected_at) VALUES ('a', 'no_overlap', '2026-01-01T00:00:00Z')",
             "gaps",
             "warn",
-            "1 in 1 sources, the last found at 2026-01-01T00:00:00Z",
+            "1 in 1 sources, the last detected at 2026-01-01T00:00:00Z",
         ),
     ],
 )
@@ -261,7 +262,7 @@ def test_foreign_and_newer_databases_are_named(world: World) -> None:
     assert (finding.state, "not a shipwrightd database" in finding.text) == ("fail", True)
 
 
-def test_modes_that_let_others_in_are_told_with_the_command_that_mends_them(world: World) -> None:
+def test_modes_that_let_others_in_are_reported_with_the_command_that_fixes_them(world: World) -> None:
     world.db_path.chmod(0o644)
     world.db_path.parent.chmod(0o755)
     world.home.chmod(0o777)
@@ -294,26 +295,28 @@ def test_holder_of_the_lock_is_named(world: World) -> None:
 
 
 @pytest.fixture
-def place(world: World) -> Iterator[sources.Place]:
-    """Return where reading stands in the journal, as ingesting put it down."""
+def checkpoint(world: World) -> Iterator[sources.Checkpoint]:
+    """Return the checkpoint of the journal, as ingesting stored it."""
     db = apsw.Connection(str(world.db_path))
-    yield sources.Place(*next(db.execute(sources.PLACES)))
+    yield sources.Checkpoint(*next(db.execute(sources.CHECKPOINTS)))
     db.close()
 
 
-def test_checkpoint_is_compared_with_the_file_as_ingesting_wrote_it(world: World, place: sources.Place) -> None:
-    assert sources.fit(world.events, place) == "fits"
+def test_checkpoint_is_compared_with_the_file_as_ingesting_wrote_it(
+    world: World, checkpoint: sources.Checkpoint
+) -> None:
+    assert sources.fit(world.events, checkpoint) == "fits"
     world.append(1)
-    assert sources.fit(world.events, place) == "fits", "what was appended is behind it"
+    assert sources.fit(world.events, checkpoint) == "fits", "what was appended is behind it"
     whole = world.events.read_bytes()
     world.replace(whole)
-    assert sources.fit(world.events, place) == "moved"
+    assert sources.fit(world.events, checkpoint) == "moved"
     world.events.write_bytes(whole.replace(b"tick", b"tock"))
-    assert sources.fit(world.events, place) == "changed"
+    assert sources.fit(world.events, checkpoint) == "changed"
     world.events.write_bytes(whole[:100])
-    assert sources.fit(world.events, place) == "shorter"
+    assert sources.fit(world.events, checkpoint) == "shorter"
     world.events.unlink()
-    assert sources.fit(world.events, place) == "absent"
+    assert sources.fit(world.events, checkpoint) == "absent"
 
 
 def test_rotation_while_the_daemon_is_down_is_no_fault(world: World) -> None:
@@ -323,14 +326,14 @@ def test_rotation_while_the_daemon_is_down_is_no_fault(world: World) -> None:
     found = ask(world)
 
     assert (state(found, "checkpoints"), found.ok) == ("ok", True)
-    assert "the next start finds its place" in of(found, "checkpoints")[0].text
+    assert "the next start resumes in it" in of(found, "checkpoints")[0].text
     assert state(found, "lag") == "warn"
 
 
-def test_what_is_from_the_future_is_told(world: World) -> None:
+def test_what_is_from_the_future_is_reported(world: World) -> None:
     found = ask(world, now=time.time() - 7_200)
     said = [finding.text for finding in of(found, "clock")]
-    assert any(text.startswith("events.jsonl was written 120 min from now") for text in said)
+    assert any(text == "events.jsonl has a modification time 120 min in the future" for text in said)
     assert any("the clock was set back" in text for text in said)
 
     ahead = int(time.time()) + 10 * 86_400
@@ -352,7 +355,7 @@ def test_databases_that_were_set_aside_are_told(world: World) -> None:
     world.db_path.with_name(name).write_bytes(b"x" * 1024)
     (finding,) = of(ask(world), "recoveries")
     assert (finding.state, "the damaged file is kept (1.0 KiB)" in finding.text) == ("warn", True)
-    assert f"keep them while any of the lost records is missed; `rm {world.db_path.with_name(name)}*`" in finding.todo
+    assert f"keep them as long as you may need the lost records; `rm {world.db_path.with_name(name)}*`" in finding.todo
 
     world.db_path.with_name(name + "-wal").write_bytes(b"x" * 1024)
     write(world, "UPDATE recoveries SET lost = 0")
@@ -362,7 +365,7 @@ def test_databases_that_were_set_aside_are_told(world: World) -> None:
 
 def test_every_table_is_counted_for_the_archive() -> None:
     made = {name for name, (kind, _) in expected(KNOWN).items() if kind == "table"}
-    assert {name for name, _ in COUNTS} == {name for name in made if not name.startswith("memory_search")}
+    assert set(re.findall(r"FROM (\w+)", COUNTS)) == {name for name in made if not name.startswith("memory_search")}
 
 
 SCRIPT = '#!/usr/bin/env bash\n# Shipwright CLI (sw)\nset -euo pipefail\n\nVERSION="{}"\n\nexit 1\n'
@@ -377,12 +380,12 @@ def test_release_of_shipwright_is_read_from_its_script(tmp_path: Path) -> None:
     (tmp_path / ".local" / "bin").mkdir(parents=True)
     (tmp_path / ".local" / "bin" / "shipwright").symlink_to(tmp_path / "lib" / "sw")
 
-    found = shipwright.find({"PATH": f"{tmp_path / 'other'}:/nowhere::", "HOME": str(tmp_path)})
+    found = sources.find({"PATH": f"{tmp_path / 'other'}:/nowhere::", "HOME": str(tmp_path)})
 
     assert found is not None
     assert (found.version, found.keeps_database) == ("3.0.0", True)
-    assert not shipwright.Installed(tmp_path, "2.1.2").keeps_database
-    assert shipwright.find({"PATH": str(tmp_path / "other")}) is None
+    assert not sources.Installed(tmp_path, "2.1.2").keeps_database
+    assert sources.find({"PATH": str(tmp_path / "other")}) is None
 
 
 def test_shipwrights_own_database_beside_a_budget_is_warned_of(world: World) -> None:
@@ -396,12 +399,12 @@ def test_shipwrights_own_database_beside_a_budget_is_warned_of(world: World) -> 
     assert state(ask(world), "shipwright_database") == "fail"
 
 
-def test_check_that_falls_ill_is_a_finding() -> None:
-    def ill() -> Iterator[Finding]:
+def test_an_error_in_a_check_is_a_finding(world: World) -> None:
+    def broken(_: Examination) -> Iterator[Finding]:
         yield Finding("x", "ok", "")
         raise KeyError("geheim")
 
-    first, second = _guarded("x", ill)
+    first, second = guarded("x", broken, Examination(target(world), NOTHING))
 
     assert (first.state, second.state, second.private) == ("ok", "warn", True)
     assert second.text == "could not be checked: KeyError: 'geheim'"

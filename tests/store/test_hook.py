@@ -1,4 +1,4 @@
-"""Whom an error that stands is told to, how, and for how long that may take: real programs and a real HTTP server."""
+"""How a persistent error is reported, and for how long that may take: real programs and a real HTTP server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from shipwrightd.config.settings import Config, Settings
 from shipwrightd.daemon.callbacks import Turn
-from shipwrightd.monitoring import courier as couriers
+from shipwrightd.monitoring import hook as hooks
 from shipwrightd.monitoring.alarms import RAISED, Notice, Trouble
 from shipwrightd.monitoring.hook import Hook, inheritable, payload
 
@@ -128,7 +128,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
 ) -> None:
     started = tmp_path / "started"
     told = make(hook_command=("sh", "-c", 'sleep 60 & echo $! >"$0"; wait', str(started)))
-    told.hook._by_command._timeout_s = 0.5  # noqa: SLF001 - ten seconds are too long for a test
+    told.hook._commands._timeout_s = 0.5  # noqa: SLF001 - ten seconds are too long for a test
     told.hook.turned(WAITING)
     eventually(lambda: told.logged("hook_timed_out"))
 
@@ -143,7 +143,7 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("command", [("no-such-program",), ("/dev/null",)])
-def test_a_command_that_cannot_be_run_is_said_at_once_and_harms_nothing(
+def test_a_command_that_cannot_be_run_is_logged_at_once_and_harms_nothing(
     make: Callable[..., Told], command: tuple[str, ...], eventually: Eventually
 ) -> None:
     told = make(hook_command=command)
@@ -170,10 +170,10 @@ def test_a_slow_command_never_holds_up_the_loop_nor_its_end(
     eventually(lambda: not is_running(int(started.read_text())))
 
 
-def test_more_than_can_wait_is_dropped_and_said(
+def test_more_than_can_wait_is_dropped_and_logged(
     make: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(couriers, "PENDING", 1)
+    monkeypatch.setattr(hooks, "PENDING", 1)
     told = make(hook_command=("sleep", "60"))
     told.hook.turned(Turn(0, errors={f"{number}.json": "" for number in range(5)}))
 
@@ -232,7 +232,7 @@ def receive() -> Iterator[Callable[..., Receiver]]:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(couriers, "BETWEEN_TRIES_S", (0.01,))
+    monkeypatch.setattr(hooks, "BETWEEN_ATTEMPTS_S", (0.01,))
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -319,7 +319,7 @@ def test_a_url_that_answers_a_byte_now_and_then_is_given_up(make: Callable[..., 
         dripping = threading.Thread(target=drip, daemon=True)
         dripping.start()
         told = make(hook_url=f"http://127.0.0.1:{listening.getsockname()[1]}/")
-        told.hook._by_url._timeout_s = 1.0  # noqa: SLF001 - ten seconds are too long for a test
+        told.hook._posts._timeout_s = 1.0  # noqa: SLF001 - ten seconds are too long for a test
         told.hook.turned(WAITING)
         eventually(lambda: told.logged("hook_timed_out"), 20)
         ended.set()
@@ -377,7 +377,7 @@ def test_what_another_program_inherits_holds_nothing_that_is_for_us() -> None:
     assert inheritable(environment) == {"PATH": "/bin", "LANG": "C"}
 
 
-def test_nobody_is_told_and_nothing_is_started_without_a_hook(make: Callable[..., Told]) -> None:
+def test_nobody_is_notified_and_nothing_is_started_without_a_hook(make: Callable[..., Told]) -> None:
     before = set(threading.enumerate())
     told = make()
     told.hook.turned(WAITING)

@@ -1,4 +1,4 @@
-"""The server of figures against real clients, the slow and the hostile among them."""
+"""The metrics server with real clients, slow and hostile ones included."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scrape import exchange, get
+from structlog.testing import capture_logs
 
 from shipwrightd.errors import ConfigError, PathError
-from shipwrightd.monitoring import server as serving
-from shipwrightd.monitoring.request import TEXT, Answer
-from shipwrightd.monitoring.server import CONNECTIONS, Server, bound, is_local
+from shipwrightd.monitoring import http
+from shipwrightd.monitoring.http import CONNECTIONS, REQUEST_BYTES, Response, Server, bind, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,19 +23,40 @@ if TYPE_CHECKING:
 BODY = "figures\n" * 100_000  # more than a socket takes at once
 
 
+def broken() -> Response:
+    raise ZeroDivisionError
+
+
+PATHS = {
+    "/metrics": lambda: Response(200, BODY),
+    "/healthz": lambda: Response(503, "unhealthy é\n"),
+    "/broken": broken,
+}
+
+
+def serve(address: str = "127.0.0.1:0") -> Server:
+    return Server(bind(address), PATHS)
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
-    listening = bound("127.0.0.1:0")
-    number: int = listening.getsockname()[1]
-    server = Server(listening, {"/metrics": lambda: Answer(200, BODY, TEXT)}, local=True)
-    yield number
-    server.stop(within_s=5)
+    server = serve()
+    yield server.server_port
+    server.stop()
+
+
+@pytest.fixture
+def anywhere() -> Iterator[int]:
+    """Return the port of a server that other machines reach."""
+    server = serve("0.0.0.0:0")
+    yield server.server_port
+    server.stop()
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> float:
     """Give each exchange less time than it has."""
-    monkeypatch.setattr(serving, "EXCHANGE_S", 0.2)
+    monkeypatch.setattr(http, "EXCHANGE_S", 0.2)
     return 0.2
 
 
@@ -107,15 +128,25 @@ def test_silent_clients_keep_nobody_out(port: int) -> None:
             client.close()
 
 
-def test_there_is_one_thread_however_many_come(port: int) -> None:
+def test_threads_are_as_many_as_connections_however_many_clients_come(port: int, eventually: Eventually) -> None:
     before = threading.active_count()
-    clients = [connected(port) for _ in range(CONNECTIONS)]
+    clients = [connected(port) for _ in range(CONNECTIONS * 3)]
     try:
         assert get(port)[0] == 200
-        assert threading.active_count() == before
+        assert threading.active_count() <= before + CONNECTIONS
     finally:
         for client in clients:
             client.close()
+    eventually(lambda: threading.active_count() == before)
+
+
+def test_an_error_of_ours_is_logged_and_the_next_client_is_served(port: int, eventually: Eventually) -> None:
+    with capture_logs() as logs:
+        assert exchange(port, b"GET /broken HTTP/1.1\r\n\r\n") == b""
+        eventually(lambda: bool(logs))
+
+    assert [(entry["event"], entry["error"]) for entry in logs] == [("metrics_failed", "ZeroDivisionError: ")]
+    assert get(port)[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -128,7 +159,7 @@ def test_there_is_one_thread_however_many_come(port: int) -> None:
         (b"GET /metrics HTTP/1.1\r\n\r\n" * 3, b"200"),
     ],
 )
-def test_a_wrong_request_is_told_so_and_the_next_client_is_served(port: int, sent: bytes, status: bytes) -> None:
+def test_a_wrong_request_gets_an_error_and_the_next_client_is_served(port: int, sent: bytes, status: bytes) -> None:
     assert exchange(port, sent).split(b" ")[1] == status
     assert get(port)[0] == 200
 
@@ -147,24 +178,121 @@ def test_who_hangs_up_early_is_forgotten(port: int) -> None:
 
 
 def test_its_end_frees_the_port() -> None:
-    listening = bound("127.0.0.1:0")
+    listening = bind("127.0.0.1:0")
     address = f"127.0.0.1:{listening.getsockname()[1]}"
-    Server(listening, {}, local=True).stop(within_s=5)
+    Server(listening, {}).stop()
 
-    bound(address).close()
+    bind(address).close()
 
 
 def test_a_port_in_use_is_a_path_error() -> None:
-    with bound("127.0.0.1:0") as taken, pytest.raises(PathError, match=r"cannot listen at 127\.0\.0\.1:\d+: .* in use"):
-        bound(f"127.0.0.1:{taken.getsockname()[1]}")
+    with bind("127.0.0.1:0") as taken, pytest.raises(PathError, match=r"cannot listen at 127\.0\.0\.1:\d+: .* in use"):
+        bind(f"127.0.0.1:{taken.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1:9100", "no-such-host.invalid:9100", "999.1.1.1:9100", "x..y:1"])
 def test_an_address_of_another_machine_is_a_config_error(address: str) -> None:
     with pytest.raises(ConfigError, match="metrics: "):
-        bound(address)
+        bind(address)
 
 
-def test_what_is_local_is_told_from_what_is_not() -> None:
-    assert [is_local(host) for host in ("127.0.0.1", "127.8.8.8", "::1")] == [True] * 3
-    assert [is_local(host) for host in ("0.0.0.0", "::", "10.0.0.1", "fe80::1%eth0")] == [False] * 4  # noqa: S104
+def test_loopback_addresses_are_recognized() -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.8.8.8", "::1")] == [True] * 3
+    assert [is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.1", "fe80::1%eth0")] == [False] * 4  # noqa: S104
+
+
+# -- requests
+
+
+def request(path: str = "/healthz", host: str = "127.0.0.1:9100", method: str = "GET") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nX: y\r\n\r\n".encode()
+
+
+def answer(port: int, sent: bytes) -> tuple[bytes, bytes]:
+    """Return the status line and the body of the response."""
+    head, _, body = exchange(port, sent).partition(b"\r\n\r\n")
+    return head.split(b"\r\n")[0], body
+
+
+UNHEALTHY = (b"HTTP/1.1 503 Service Unavailable", "unhealthy é\n".encode())
+
+
+def test_a_path_gives_its_response(port: int) -> None:
+    assert answer(port, request()) == UNHEALTHY
+    assert answer(port, request("/healthz?a=b")) == UNHEALTHY
+    assert answer(port, b"GET /healthz HTTP/1.0\n\n") == UNHEALTHY
+
+
+def test_head_is_a_get_without_the_body(port: int) -> None:
+    whole, head = exchange(port, request()), exchange(port, request(method="HEAD"))
+
+    assert head == whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    assert b"Content-Length: 13\r\n" in head
+    assert b"Connection: close" in head
+
+
+def test_a_request_that_comes_in_pieces_is_waited_for(port: int) -> None:
+    with connected(port) as client:
+        for byte in request():
+            client.sendall(bytes([byte]))
+        assert client.recv(65_536).startswith(UNHEALTHY[0])
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
+def test_other_methods_are_refused_with_those_allowed(port: int, method: str) -> None:
+    response = exchange(port, request(method=method))
+
+    assert response.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert b"Allow: GET, HEAD\r\n" in response
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\n\n",
+        b"GET\n\n",
+        b"GET /metrics\n\n",
+        b"get /metrics HTTP/1.1\n\n",
+        b"\x16\x03\x01\x02\n\n",
+        b"GET / HTTP/2\n\n",
+        b"GET / HTTP/2.0\n\n",
+        b"GET /metrics x HTTP/1.1\r\n\r\n",
+        b" \xff\xfe\r\n\r\n",
+    ],
+)
+def test_garbage_is_a_bad_request(port: int, garbage: bytes) -> None:
+    assert answer(port, garbage)[0] == b"HTTP/1.1 400 Bad Request"
+
+
+@pytest.mark.parametrize("headers", ["X: " + "x" * REQUEST_BYTES, "X: y\r\n" * (REQUEST_BYTES // 6), "a:b\n" * 150])
+def test_a_request_that_is_too_large_is_refused(port: int, headers: str) -> None:
+    sent = f"GET /metrics HTTP/1.1\r\n{headers}\r\n\r\n".encode()
+
+    assert answer(port, sent)[0] == b"HTTP/1.1 431 Request Header Fields Too Large"
+
+
+@pytest.mark.parametrize(
+    "sent", [request("/<script>secret"), b"secret <script>\r\n\r\n", b"GET /x HTTP/1.1\nsecret\n\n"]
+)
+def test_nothing_of_a_request_comes_back(port: int, sent: bytes) -> None:
+    response = exchange(port, sent)
+
+    assert response.startswith((b"HTTP/1.1 404 Not Found", b"HTTP/1.1 400 Bad Request"))
+    assert b"script" not in response
+    assert b"secret" not in response
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9", "[::1]", "[::1]:9", "10.0.0.1"]
+)
+def test_an_address_and_localhost_are_accepted(port: int, host: str) -> None:
+    assert answer(port, request(host=host)) == UNHEALTHY
+
+
+@pytest.mark.parametrize(
+    "host", ["rebound.example", "rebound.example:9100", "localhost.example", "127.0.0.1.example", "[x"]
+)
+def test_another_name_is_refused_on_the_loopback_alone(port: int, anywhere: int, host: str) -> None:
+    """A page in a browser may give its own name our address; elsewhere a name may well be ours."""
+    assert answer(port, request(host=host))[0] == b"HTTP/1.1 403 Forbidden"
+    assert answer(anywhere, request(host=host)) == UNHEALTHY

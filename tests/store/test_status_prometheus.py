@@ -14,9 +14,9 @@ from scrape import Scraped
 
 from shipwrightd import __version__
 from shipwrightd.database.connection import WriterLock, lock_path, open_writer
-from shipwrightd.monitoring.exposition import text
+from shipwrightd.monitoring.metrics import Histogram
 from shipwrightd.status.collect import collect
-from shipwrightd.status.prometheus import metrics
+from shipwrightd.status.prometheus import counter, exposition, gauge, metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,9 @@ QUARANTINED = """
 INSERT INTO quarantine (source, offset, length, reason, raw, seen_at, state)
 VALUES (?, 0, 1, 'no JSON', x'7b', '', ?)"""
 ERROR = "INSERT INTO source_errors (source, error, since) VALUES (?, ?, '2026-01-01T00:00:00Z')"
-HEAVY = ("typer", "rich", "structlog", "watchdog", "socket", "subprocess")
+HEAVY = ("typer", "rich", "structlog", "watchdog", "subprocess")
+NETWORK = ("prometheus_client", "socket", "http.server")  # comes with the library, and with nothing else
+NASTY = 'a"b\\c\nd\x1b[2J\u2028\udcff é'
 CONVENTION = re.compile(r"shipwrightd_[a-z]+(_[a-z]+)*")
 
 
@@ -41,7 +43,7 @@ def put(database: Path, sql: str, *rows: tuple[object, ...]) -> None:
 
 
 def ask(database: Path, home: Path) -> Scraped:
-    return Scraped(text(metrics(collect(home, database, ["events.jsonl"], NOW))))
+    return Scraped(exposition(metrics(collect(home, database, ["events.jsonl"], NOW))))
 
 
 def call(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -138,6 +140,42 @@ def test_promtool_has_nothing_to_say(home: Path, database: Path) -> None:
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
 
 
+# -- as text
+
+
+def test_a_label_comes_through_with_controls_written_out() -> None:
+    scraped = Scraped(exposition([gauge("x", "text", {NASTY: 1.5})]))
+
+    assert list(scraped.labels()) == ['a"b\\c\\nd\\x1b[2J\\u2028\\xff é']
+
+
+def test_help_stays_on_its_line() -> None:
+    scraped = Scraped(exposition([gauge("x", "one\ntwo \\ three", 1)]))
+
+    assert scraped.help == {"x": "one\ntwo \\ three"}
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 0.1, 1e-9, 123456789012.5, 2**53, 1e300, float("inf"), float("-inf")])
+def test_a_number_comes_through_exactly(value: float) -> None:
+    assert Scraped(exposition([gauge("x", "text", value)])).value("x") == value
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert exposition([gauge("x", "text", None), counter("y_total", "text", {}), gauge("z", "text", {})]) == ""
+
+
+def test_a_histogram_counts_up_to_each_bound_with_the_bound() -> None:
+    histogram = Histogram((0.5, 1, 10))
+    for value in (0.5, 0.6, 1, 10, 11, 1000):
+        histogram.observe(value)
+
+    scraped = Scraped(exposition([histogram.metric("x", "text")]))
+
+    assert scraped.kinds == {"x": "histogram"}
+    assert [scraped.value("x_bucket", le=le) for le in ("0.5", "1", "10", "+Inf")] == [1, 3, 4, 6]
+    assert (scraped.value("x_count"), scraped.value("x_sum")) == (6, 1023.1)
+
+
 # -- as a command
 
 
@@ -149,13 +187,16 @@ def test_each_format_comes_the_quick_way_as_it_does_through_typer(home: Path, da
         assert quick.stdout == full.stdout
 
 
-def test_it_loads_no_library_it_does_not_need(home: Path, database: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "avoided"), [("prometheus", HEAVY), ("table", HEAVY + NETWORK), ("json", HEAVY + NETWORK)]
+)
+def test_it_loads_no_library_it_does_not_need(home: Path, database: Path, form: str, avoided: tuple[str, ...]) -> None:
     """A collector asks often."""
     assert database.exists()
     code = (
         "import sys; from shipwrightd.__main__ import guarded; "
-        f"guarded(['status', '--format=prometheus', '--home', {str(home)!r}]); "
-        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+        f"guarded(['status', '--format={form}', '--home', {str(home)!r}]); "
+        f"print([m for m in {avoided!r} if m in sys.modules])"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

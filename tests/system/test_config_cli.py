@@ -82,7 +82,7 @@ def test_show_with_something_wrong_shows_what_would_hold_and_exits_78(desk: Desk
 
     assert done.returncode == 78
     assert "rescan_s      2 " in done.stdout
-    assert [line.split(maxsplit=2)[1] for line in done.stderr.splitlines()] == ["rescan_s", "cannot"]
+    assert [line.split(maxsplit=2)[1] for line in done.stderr.splitlines()] == ["rescan_s", "invalid"]
     assert desk.answer("config", "show")["problems"]
 
 
@@ -108,7 +108,7 @@ def test_check_says_all_that_is_wrong_a_line_each_and_exits_78(desk: Desk) -> No
     done = desk.call("config", "check", SHIPWRIGHTD_RESCAN="1")
 
     assert done.returncode == 78
-    assert done.stdout == "warning: SHIPWRIGHTD_RESCAN is no setting, perhaps SHIPWRIGHTD_RESCAN_S\n"
+    assert done.stdout == "warning: SHIPWRIGHTD_RESCAN is not a setting, perhaps SHIPWRIGHTD_RESCAN_S\n"
     assert [line.partition(" (known")[0] for line in done.stderr.splitlines()] == [
         f"shipwrightd: unknown setting log_levle in {desk.own}, perhaps log_level",
         f"shipwrightd: settle_s in {desk.own} is 0, allowed: seconds from 0.1 to 60",

@@ -34,7 +34,7 @@ def doctor(world: World, *options: str) -> dict[str, Any]:
     return found
 
 
-def test_daemon_that_runs_well_has_nothing_to_mend(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_daemon_that_runs_well_has_nothing_to_fix(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHIPWRIGHTD_FIXTURES", raising=False)  # a name of the tests, no setting
     with Running(world) as daemon:
         daemon.wait_for(lambda: daemon.logged("daemon_following"))
@@ -167,7 +167,7 @@ def test_archive_holds_what_a_maintainer_asks_for_and_nothing_that_is_private(tm
     }
     assert "heartbeats/*.json" in {row["source"] for row in parts["checkpoints"]}
     assert parts["gaps"][0]["detail"] == {"lines": 3}
-    assert parts["schema"]["theirs"] == 2
+    assert parts["schema"]["foreign"] == 2
     assert {"setting": "hook_url", "value": True, "from": "file"} in parts["settings"]["settings"]
     assert "<db>" in next(f["text"] for f in parts["doctor"]["findings"] if f["check"] == "database")
     assert {"source": "heartbeats/*.json", "error": "cannot read", "since": "2026-01-01T00:00:00Z"} in parts["errors"]

@@ -77,7 +77,7 @@ def test_figures_follow_what_the_daemon_does(world: World) -> None:
         assert found.value("shipwrightd_database_wal_size_bytes") == asked.database.wal_bytes > 0
         assert found.value("process_open_fds") > 3
         assert found.value("process_cpu_seconds_total") > 0
-        assert get(port, "/healthz") == (200, "well\n")
+        assert get(port, "/healthz") == (200, "ok\n")
 
 
 def test_a_source_in_the_way_is_counted_and_makes_it_unwell(world: World) -> None:
@@ -141,7 +141,7 @@ def test_a_port_in_use_is_one_line_and_73_and_frees_the_database(world: World) -
         daemon.wait_for(daemon.has_logged("daemon_following"))
 
 
-def test_a_second_daemon_is_told_of_the_first_and_not_of_the_port(world: World) -> None:
+def test_a_second_daemon_is_refused_for_the_first_and_not_of_the_port(world: World) -> None:
     with Running(world, SHIPWRIGHTD_METRICS="127.0.0.1:0") as daemon:
         done = refused(world, f"127.0.0.1:{port_of(daemon)}")
 
@@ -180,7 +180,7 @@ def is_closed(port: int) -> bool:
     return False
 
 
-def test_a_hook_hears_of_an_error_and_of_its_end(world: World, tmp_path: Path) -> None:
+def test_a_hook_is_notified_of_an_error_and_of_its_end(world: World, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     world.events.unlink(missing_ok=True)
     world.events.mkdir()

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shipwrightd.service import plan
+from shipwrightd.service import Remove, Run, Step, Write, plan
 from shipwrightd.service.launchd import LABEL
-from shipwrightd.service.steps import Remove, Run, Step, Write
 
 pytestmark = pytest.mark.system
 
@@ -95,7 +94,7 @@ def test_without_a_systemd_of_the_user_it_is_said_how_to_have_one(home: Path, pa
         (["install", "--system"], 78, "--home /home/NAME/.shipwright"),
         (["install", "--system", "--home", "HOME", "--db", "/elsewhere/x.db"], 78, "below /var/lib/shipwrightd only"),
         (["install", "--home", "HOME/none"], 66, "no Shipwright home"),
-        (["install", "--home", "HOME", "--db", "/x\ny"], 73, "/x\\ny holds a control character"),
+        (["install", "--home", "HOME", "--db", "/x\ny"], 73, "/x\\ny has a control character"),
         (["logs", "--lines", "0"], 2, "--help"),
         (["reload"], 2, "No such command"),
     ],

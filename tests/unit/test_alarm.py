@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shipwrightd.daemon.callbacks import Turn
-from shipwrightd.monitoring.alarms import QUIET_S, RAISED, RESOLVED, SAID, Alarms, Notice, Trouble, standing
+from shipwrightd.monitoring.alarms import QUIET_S, RAISED, RESOLVED, TEXTS, Alarms, Notice, Trouble, open_troubles
 
 WAITING = Trouble("database_waiting")
 JOURNAL = Trouble("source_error", "events.jsonl")
@@ -83,7 +83,7 @@ def test_it_says_for_how_long_it_stood() -> None:
 
 def test_the_troubles_of_a_turn_name_kinds_of_sources_and_nothing_else() -> None:
     errors = {f"memory/{number}/failures.json": "secret" for number in range(3)} | {"heartbeats/secret.json": "x"}
-    found = standing(Turn(0, errors=errors, trouble=["secret"], waiting="secret"))
+    found = open_troubles(Turn(0, errors=errors, trouble=["secret"], waiting="secret"))
 
     assert found == {
         Trouble("source_error", "memory/*/failures.json"),
@@ -91,10 +91,10 @@ def test_the_troubles_of_a_turn_name_kinds_of_sources_and_nothing_else() -> None
         Trouble("database_waiting"),
         Trouble("watching_degraded"),
     }
-    assert standing(Turn(0)) == frozenset()
+    assert open_troubles(Turn(0)) == frozenset()
 
 
 def test_each_state_has_its_words() -> None:
-    assert {state for state, _ in SAID} == {"source_error", "database_waiting", "watching_degraded"}
+    assert {state for state, _ in TEXTS} == {"source_error", "database_waiting", "watching_degraded"}
     assert Notice(RAISED, JOURNAL, 0.0).text == "a source cannot be read: events.jsonl"
     assert Notice(RESOLVED, WAITING, 0.0).text == "the database can be written again"

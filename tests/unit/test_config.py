@@ -76,19 +76,19 @@ def test_places_are_absolute_and_keep_their_symlinks(tmp_path: Path, monkeypatch
 
 
 def test_user_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ConfigError, match="cannot tell what ~nobody-here/x means"):
+    with pytest.raises(ConfigError, match="invalid path ~nobody-here/x"):
         locate("~nobody-here/x", None, {})
 
 
 def test_database_path_that_is_no_utf8_is_refused_and_such_a_home_is_not() -> None:
-    with pytest.raises(ConfigError, match=r"no UTF-8, and SQLite opens no other: '/jos.udce9/") as caught:
+    with pytest.raises(ConfigError, match=r"SQLite cannot open a path that is not UTF-8: '/jos.udce9/") as caught:
         locate("/jos\udce9", None, {})
     assert "--db" in caught.value.hint
     assert str(locate("/jos\udce9", "/db/s.db", {}).db) == "/db/s.db"
 
 
 def test_a_home_of_nobody_does_not_act_on_the_terminal() -> None:
-    with pytest.raises(ConfigError, match=r"cannot tell what ~nobody\\x1b\[31m\\xff means") as caught:
+    with pytest.raises(ConfigError, match=r"invalid path ~nobody\\x1b\[31m\\xff") as caught:
         locate(db="~nobody\x1b[31m\udcff", env={})
     assert str(caught.value) == visible(str(caught.value))
 
@@ -208,8 +208,8 @@ def test_places_of_settings_follow_the_base_directory_specification() -> None:
     [
         (0o644, 7, 7, None),
         (0o600, 0, 7, None),
-        (0o664, 7, 7, "may be written by others (mode 0664): `chmod go-w /f`"),
-        (0o602, 0, 7, "may be written by others (mode 0602): `chmod go-w /f`"),
+        (0o664, 7, 7, "can be written by other users (mode 0664): `chmod go-w /f`"),
+        (0o602, 0, 7, "can be written by other users (mode 0602): `chmod go-w /f`"),
         (0o644, 8, 7, "belongs to another user (uid 8): `chown 7 /f`"),
         (0o644, 7, 0, "belongs to another user (uid 7): `chown 0 /f`"),
     ],
@@ -227,7 +227,7 @@ def test_nothing_is_taken_from_a_file_that_others_may_write_to(env: dict[str, st
     assert load({}, env).hook_command == ("true",)
 
     path.chmod(0o666)
-    with pytest.raises(ConfigError, match=r"settings are not taken from a file that others.*`chmod go-w "):
+    with pytest.raises(ConfigError, match=r"settings are not read from a file that other users.*`chmod go-w "):
         load({}, env)
     assert resolve({}, env).settings == Settings()
 
@@ -289,7 +289,7 @@ def test_pipe_in_the_place_of_a_file_is_refused_at_once(env: dict[str, str]) -> 
     path.unlink()
     os.mkfifo(path)
 
-    with pytest.raises(ConfigError, match=r"cannot read the settings .*: it is no regular file"):
+    with pytest.raises(ConfigError, match=r"cannot read the settings .*: it is not a regular file"):
         load({}, env)
 
 

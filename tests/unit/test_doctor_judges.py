@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from shipwrightd import __version__
-from shipwrightd.doctor import clock, database, given, lock, places, program, shipwright, sources, space, watching
+from shipwrightd.config.files import File
+from shipwrightd.config.settings import Resolved, Value
+from shipwrightd.doctor import database, machine, sources
 from shipwrightd.doctor.finding import Finding
-from shipwrightd.doctor.lock import Holder
-from shipwrightd.doctor.places import Entry
-from shipwrightd.doctor.shipwright import Installed
-from shipwrightd.doctor.space import Space
-from shipwrightd.doctor.watching import Use
+from shipwrightd.doctor.machine import Entry, Holder, Space, Use
+from shipwrightd.doctor.sources import Installed
+from shipwrightd.service import State
 
 GIB = 1 << 30
 
@@ -34,7 +34,7 @@ def only(found: object) -> Finding:
     [("3.51.2", "warn"), ("3.40.1", "warn"), ("3.44.6", "ok"), ("3.50.7", "ok"), ("3.51.3", "ok"), ("3.6.23", "ok")],
 )
 def test_sqlite_that_damages_databases_is_warned_of(version: str, state: str) -> None:
-    assert only(program.judge_sqlite(version)).state == state
+    assert only(machine.sqlite(version)).state == state
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_free_disk_is_judged_by_the_size_of_the_database(
     read_only: bool,
     state: str,
 ) -> None:
-    assert only(space.judge("disk", Space(free, 10 * GIB, inodes, read_only, 1), size)).state == state
+    assert only(machine.judge_space(Space(free, 10 * GIB, inodes, read_only, 1), size)).state == state
 
 
 def test_full_disk_of_shipwright_fails() -> None:
-    assert only(space.judge_home(Space(0, GIB, 1, False, 1))).state == "fail"  # noqa: FBT003
-    assert only(space.judge_home(Space(GIB, GIB, 1, False, 1))).state == "ok"  # noqa: FBT003
+    assert only(machine.judge_home_space(Space(0, GIB, 1, False, 1))).state == "fail"  # noqa: FBT003
+    assert only(machine.judge_home_space(Space(GIB, GIB, 1, False, 1))).state == "ok"  # noqa: FBT003
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_full_disk_of_shipwright_fails() -> None:
 def test_watches_that_do_not_suffice_are_warned_of(
     watches: int | None, instances: int | None, used: Use, state: str, says: str
 ) -> None:
-    found = only(watching.judge(watches, instances, used, 10))
+    found = only(machine.judge_watching(watches, instances, used, 10))
 
     assert (found.state, says in found.todo) == (state, True)
 
@@ -92,13 +92,13 @@ def test_own_watches_are_counted_as_the_system_shows_them(tmp_path: Path) -> Non
     (tmp_path / "self").mkdir()
     user = tmp_path.stat().st_uid
 
-    assert watching.use_of(user, tmp_path) == Use(2, 1)
-    assert watching.use_of(user + 1, tmp_path) == Use(0, 0)
+    assert machine.use_of(user, tmp_path) == Use(2, 1)
+    assert machine.use_of(user + 1, tmp_path) == Use(0, 0)
 
 
 @pytest.mark.parametrize(("limit", "state"), [(20, "warn"), (1024, "ok"), (resource.RLIM_INFINITY, "ok")])
 def test_low_limit_of_open_files_is_warned_of(limit: int, state: str) -> None:
-    assert only(watching.judge_open_files(limit)).state == state
+    assert only(machine.open_files(limit)).state == state
 
 
 FOLDER = stat.S_IFDIR
@@ -116,7 +116,7 @@ FILE = stat.S_IFREG
     ],
 )
 def test_home_is_judged_as_what_is_only_read(*, mode: int, owner: int, able: bool, state: str) -> None:
-    assert only(places.judge_home(Entry(Path("/h"), mode, owner), 7, readable=able)).state == state
+    assert only(machine.judge_home(Entry(Path("/h"), mode, owner), 7, readable=able)).state == state
 
 
 @pytest.mark.parametrize(
@@ -139,21 +139,21 @@ def test_folder_of_the_database_is_judged_as_private(
     shared: bool,
     state: str,
 ) -> None:
-    assert only(places.judge_folder(Entry(Path("/d"), mode, owner), 7, writable=able, shared=shared)).state == state
+    assert only(machine.judge_folder(Entry(Path("/d"), mode, owner), 7, writable=able, shared=shared)).state == state
 
 
 @pytest.mark.parametrize(
     ("mode", "owner", "able", "says"),
     [
-        (FILE | 0o644, 7, True, "warn others get at /d/x y (mode 0644) `chmod 0600 '/d/x y'`"),
+        (FILE | 0o644, 7, True, "warn other users can access /d/x y (mode 0644) `chmod 0600 '/d/x y'`"),
         (FILE | 0o600, 0, True, "fail /d/x y belongs to uid 0, not 7 `chown 7 '/d/x y'`"),
-        (FILE | 0o400, 7, False, "fail /d/x y cannot be read and written"),
+        (FILE | 0o400, 7, False, "fail /d/x y (mode 0400) belongs to uid 7 and cannot be read and written"),
         (stat.S_IFLNK | 0o777, 7, True, "fail /d/x y is a symbolic link"),
-        (stat.S_IFIFO | 0o600, 7, True, "fail /d/x y is no regular file"),
+        (stat.S_IFIFO | 0o600, 7, True, "fail /d/x y is not a regular file"),
     ],
 )
 def test_files_of_the_database_are_judged_as_private(*, mode: int, owner: int, able: bool, says: str) -> None:
-    found = only(places.judge_file(Entry(Path("/d/x y"), mode, owner), 7, usable=able))
+    found = only(machine.judge_file(Entry(Path("/d/x y"), mode, owner), 7, usable=able))
 
     assert f"{found.state} {found.text} {found.todo}".startswith(says)
 
@@ -166,15 +166,15 @@ RUNNING = Holder(held=True, pid=5, alive=True, command="run", since="then", vers
     [
         (RUNNING, ["ok held by run (pid 5, since then)"]),
         (Holder(held=False), ["warn no daemon is running"]),
-        (Holder(held=False, pid=5), ["warn no daemon is running; pid 5 ended without giving the lock back"]),
-        (replace(RUNNING, alive=False), ["warn held by run (pid 5, since then), which cannot be seen"]),
+        (Holder(held=False, pid=5), ["warn no daemon is running; pid 5 ended without releasing the lock"]),
+        (replace(RUNNING, alive=False), ["warn held by run (pid 5, since then), which is not visible here"]),
         (Holder(held=True, pid=5, alive=True, command="prune"), ["ok held by prune"]),
         (replace(RUNNING, home="/o"), ["ok held", "warn the daemon follows another home"]),
         (replace(RUNNING, version="0.0.1"), ["ok held", "warn the daemon is version 0.0.1"]),
     ],
 )
 def test_lock_is_judged_by_who_holds_it(holder: Holder, says: list[str]) -> None:
-    found = list(lock.judge(holder, "/h"))
+    found = list(machine.lock(holder, "/h"))
 
     assert len(found) == len(says)
     for finding, text in zip(found, says, strict=True):
@@ -195,13 +195,13 @@ WANTED = {"events": ("table", "a"), "events_type": ("index", "b")}
         (WANTED | {"mine": ("table", "c")}, False, ["warn"]),
     ],
 )
-def test_schema_is_compared_with_what_the_migrations_make(
+def test_schema_is_compared_with_what_the_migrations_create(
     *,
     found: dict[str, tuple[str, str]],
     held: bool,
     states: list[str],
 ) -> None:
-    assert [finding.state for finding in database.judge_tables(found, WANTED, held=held)] == states
+    assert [finding.state for finding in database.tables(found, WANTED, held=held)] == states
 
 
 @pytest.mark.parametrize(
@@ -219,10 +219,10 @@ def test_checkpoint_that_does_not_fit_matters_beside_a_daemon(*, verdict: str, h
     assert next(sources.judge_checkpoints({"events.jsonl": verdict}, held=held)).state == state
 
 
-def test_clock_that_was_set_back_is_told_by_the_database() -> None:
-    assert not list(clock.database(1_000.0, 990.0))
-    assert not list(clock.database(None, 990.0))
-    assert "2 h from now: the clock was set back" in only(clock.database(8_200.0, 990.0)).text
+def test_clock_that_was_set_back_is_noticed_by_the_last_commit() -> None:
+    assert not list(sources.judge_commits(1_000.0, 990.0))
+    assert not list(sources.judge_commits(None, 990.0))
+    assert "2 h in the future: the clock was set back" in only(sources.judge_commits(8_200.0, 990.0)).text
 
 
 V1 = Installed(Path("/sw"), "1.10.0")
@@ -251,35 +251,36 @@ def test_file_at_shipwrights_own_place_matters_to_its_spending_gate(
 ) -> None:
     path = Path("/h/shipwright.db")
 
-    assert only(shipwright.judge(path, there=there, ours=ours, found=found, limited=limited)).state == state
+    assert only(sources.judge_own_database(path, exists=there, ours=ours, found=found, limited=limited)).state == state
+
+
+UNIT = State("unit", Path("/u"), installed=True)
 
 
 @pytest.mark.parametrize(
     ("service", "held", "state"),
     [
-        (given.Service("unit", installed=False), True, "warn"),
-        (given.Service("unit", installed=True, enabled=True, active="active"), True, "ok"),
-        (given.Service("unit", installed=True, enabled=False, active="active"), True, "warn"),
-        (given.Service("unit", installed=True, active="failed", result="exit-code"), False, "fail"),
-        (given.Service("unit", installed=True, active="inactive"), False, "warn"),
-        (given.Service("unit", installed=True, problem="no bus"), False, "warn"),
+        (replace(UNIT, installed=False), True, "warn"),
+        (replace(UNIT, enabled=True, active="active"), True, "ok"),
+        (replace(UNIT, enabled=False, active="active"), True, "warn"),
+        (replace(UNIT, active="failed", result="exit-code"), False, "fail"),
+        (replace(UNIT, active="inactive"), False, "warn"),
+        (replace(UNIT, problem="no bus"), False, "warn"),
     ],
 )
-def test_service_is_judged_by_whether_it_runs_and_will_again(*, service: given.Service, held: bool, state: str) -> None:
-    assert only(given.service(service, held=held)).state == state
+def test_service_is_judged_by_whether_it_runs_and_will_again(*, service: State, held: bool, state: str) -> None:
+    assert only(machine.service(service, held=held)).state == state
 
 
 def test_wrong_settings_fail_and_stay_out_of_archives() -> None:
-    found = list(
-        given.settings(
-            given.Settings(problems=["a"], strays=["b"], exposed=["c"], hook="nothing-here", hook_found=False)
-        )
-    )
+    hook = Value("hook_command", ("nothing-here",), "file")
+    settings = Resolved([hook], ["a"], [File(Path("/s"), exists=True, open_to="c")])
+    found = list(machine.settings(settings, {"SHIPWRIGHTD_B": "1"}))
 
-    assert [(finding.state, finding.private) for finding in found] == [
-        ("fail", True),
-        ("warn", True),
-        ("warn", True),
-        ("fail", True),
+    assert [(finding.state, finding.text, finding.private) for finding in found] == [
+        ("fail", "a", True),
+        ("warn", "SHIPWRIGHTD_B is not a setting, perhaps SHIPWRIGHTD_DB", True),
+        ("warn", "c", True),
+        ("fail", "hook_command: there is no program nothing-here", True),
     ]
-    assert only(given.settings(given.Settings())).text == "valid, no settings file"
+    assert only(machine.settings(Resolved([], [], []), {})).text == "valid, no settings file"

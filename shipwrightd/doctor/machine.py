@@ -1,0 +1,479 @@
+"""Checks of the machine: versions, settings, permissions, disk, limits, the writer lock and the service."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+import shlex
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipwrightd import __version__
+from shipwrightd.config.settings import strays
+from shipwrightd.database import migrate
+from shipwrightd.database.connection import lock_is_held, lock_path, read_holder
+from shipwrightd.database.mounts import network_type, read_mounts
+from shipwrightd.doctor.finding import WARN, Finding, fail, ok, warn
+from shipwrightd.text import size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shipwrightd.config.settings import Resolved
+    from shipwrightd.doctor.finding import Target
+    from shipwrightd.service import State
+
+# -- versions
+
+LIBRARIES = ("apsw", "orjson", "prometheus-client", "rich", "structlog", "typer", "watchdog")
+SUPPORTED = ("Linux", "Darwin")
+# Resetting the log while another connection checkpoints can lose pages: https://sqlite.org/wal.html
+RESET_BUG = ((3, 7, 0), (3, 51, 3))
+BACKPORTED = ((3, 44, 6), (3, 50, 7))
+
+
+def program() -> Iterator[Finding]:
+    """Report the version, its schema, Python and the operating system."""
+    schema = migrate.known()[-1].version
+    yield ok("program", f"shipwrightd {__version__}, schema {schema}", version=__version__, schema=schema)
+    python = platform.python_version()
+    yield ok("python", f"Python {python} ({platform.python_implementation()})", version=python)
+    system = platform.platform()
+    if platform.system() in SUPPORTED:
+        yield ok("system", system, platform=system)
+    else:
+        yield warn("system", system, "shipwrightd supports Linux and macOS", platform=system)
+
+
+def sqlite(version: str) -> Finding:
+    """Judge a version of SQLite."""
+    numbers = tuple(int(part) for part in version.split(".")[:3])
+    fixed = any(numbers[:2] == release[:2] and numbers >= release for release in BACKPORTED)
+    if RESET_BUG[0] <= numbers < RESET_BUG[1] and not fixed:
+        text = f"SQLite {version} can damage a database when the write-ahead log is reset (fixed in 3.51.3)"
+        return warn("sqlite", text, f"`{sys.executable} -m pip install --upgrade apsw`", version=version)
+    return ok("sqlite", f"SQLite {version}", version=version)
+
+
+def libraries() -> Finding:
+    """Report the versions of the libraries."""
+    found: dict[str, str | None] = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    missing = [name for name, version in found.items() if version is None]
+    if missing:
+        return fail("libraries", f"not installed: {', '.join(missing)}", "reinstall shipwrightd", versions=found)
+    return ok("libraries", ", ".join(f"{name} {version}" for name, version in found.items()), versions=found)
+
+
+# -- settings and service
+
+
+def settings(found: Resolved, variables: Mapping[str, str]) -> Iterator[Finding]:
+    """Judge the settings, and the variables that look like one."""
+    files = [file for file in found.files if file.exists]
+    exposed = [file.open_to for file in files if file.open_to]
+    wrong = [(text, "fail", "correct it, see `shipwrightd config show`") for text in found.problems]
+    wrong += [(text, "warn", "correct its name or remove it") for text in strays(variables)]
+    wrong += [(text, "warn", "its settings are ignored until then") for text in exposed]
+    hook = found.settings.hook_command
+    if hook and shutil.which(hook[0]) is None:
+        text = f"hook_command: there is no program {hook[0]}"
+        wrong.append((text, "fail", "give its full path: a service has a shorter PATH than a shell"))
+    yield from (Finding("settings", state, text, todo, private=True) for text, state, todo in wrong)
+    if not wrong:
+        source = f"{len(files)} file{'s' * (len(files) > 1)}"
+        yield ok("settings", f"valid, from {source}" if files else "valid, no settings file")
+
+
+def service(found: State, *, held: bool) -> Finding:
+    """Judge the state of the service; `held` is whether a daemon runs."""
+    facts = {name: getattr(found, name) for name in ("kind", "installed", "enabled", "active", "result")}
+    if not found.installed:
+        text = f"no {found.kind} is installed" + ("; the daemon was started in another way" if held else "")
+        todo = "`shipwrightd service install` starts it automatically and restarts it when it fails"
+        return warn("service", text, todo, **facts)
+    if found.problem:
+        todo = "run `shipwrightd service status` in a login shell"
+        return warn("service", f"{found.kind}: {found.problem}", todo, **facts)
+    if found.active == "failed":
+        text = f"{found.kind} has failed" + (f" ({found.result})" if found.result else "")
+        todo = "`shipwrightd service logs` shows why; then `shipwrightd service restart`"
+        return fail("service", text, todo, **facts)
+    if found.active not in {"active", "reloading", "activating"}:
+        return warn(
+            "service", f"{found.kind} is {found.active or 'not running'}", "`shipwrightd service start`", **facts
+        )
+    if found.enabled is False:
+        text = f"{found.kind} is {found.active}, but does not start automatically"
+        return warn("service", text, "run `shipwrightd service install` again", **facts)
+    return ok("service", f"{found.kind} is {found.active}", **facts)
+
+
+# -- permissions
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+SHARED_WRITE = stat.S_IWGRP | stat.S_IWOTH
+ABOVE = "check the permissions of the folders above it"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder."""
+
+    path: Path
+    mode: int  # with the type, as stat gives it
+    owner: int
+
+    def __str__(self) -> str:
+        """Return its path with the permission bits as chmod takes them."""
+        return f"{self.path} (mode {stat.S_IMODE(self.mode):04o})"
+
+
+def entry(path: Path, *, follow: bool = True) -> Entry | None:
+    """Return the file or folder at a path, if any. Raises OSError if it cannot be examined."""
+    try:
+        found = path.stat(follow_symlinks=follow)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Entry(path, found.st_mode, found.st_uid)
+
+
+def home(target: Target) -> Finding:
+    """Check Shipwright's folder."""
+    try:
+        found = entry(target.home)
+    except OSError as error:
+        return fail("home", f"{target.home} cannot be examined: {error.strerror}", ABOVE)
+    if found is None:
+        return fail("home", f"there is no folder {target.home}", "run Shipwright once, or set its folder with --home")
+    return judge_home(found, target.user, readable=os.access(target.home, os.R_OK | os.X_OK))
+
+
+def judge_home(found: Entry, user: int, *, readable: bool) -> Finding:
+    """Judge the permissions of Shipwright's folder, which is only read."""
+    quoted = shlex.quote(str(found.path))
+    if not stat.S_ISDIR(found.mode):
+        return fail("home", f"{found.path} is not a folder", "set Shipwright's folder with --home")
+    if not readable:
+        text = f"{found} belongs to uid {found.owner} and cannot be read"
+        return fail("home", text, f"`chmod u+rx {quoted}`, or run as its owner")
+    if found.owner not in {user, 0}:
+        return warn("home", f"{found.path} belongs to uid {found.owner}, not {user}", "run as its owner")
+    if found.mode & SHARED_WRITE:
+        return warn("home", f"other users can write to {found}, and so add records", f"`chmod go-w {quoted}`")
+    return ok("home", str(found), mode=f"{stat.S_IMODE(found.mode):04o}")
+
+
+def folder(target: Target) -> Finding:
+    """Check the database's folder."""
+    path = target.db.parent
+    try:
+        found = entry(path)
+    except OSError as error:
+        return fail("folder", f"{path} cannot be examined: {error.strerror}", ABOVE)
+    if found is None:
+        return ok("folder", f"{path} does not exist yet")
+    writable = os.access(path, os.W_OK | os.X_OK)
+    return judge_folder(found, target.user, writable=writable, shared=path == target.home)
+
+
+def judge_folder(found: Entry, user: int, *, writable: bool, shared: bool) -> Finding:
+    """Judge the permissions of the database's folder; Shipwright's own folder may be readable for others."""
+    quoted = shlex.quote(str(found.path))
+    private = f"`chmod {FOLDER_MODE:04o} {quoted}`"
+    if not stat.S_ISDIR(found.mode):
+        return fail("folder", f"{found.path} is not a folder", "choose another path with --db")
+    if not writable:
+        text = f"{found} belongs to uid {found.owner} and cannot be written to"
+        return fail("folder", text, f"`chmod u+rwx {quoted}`, or run as its owner")
+    if found.owner != user:
+        text = f"{found.path} belongs to uid {found.owner}, not {user}"
+        return fail("folder", text, f"`chown -R {user} {quoted}`, or run as its owner")
+    if found.mode & SHARED_WRITE:
+        return fail("folder", f"other users can write to {found} and replace the database", private)
+    if stat.S_IMODE(found.mode) & 0o077 and not shared:
+        return warn("folder", f"other users can read {found}", private)
+    return ok("folder", str(found), mode=f"{stat.S_IMODE(found.mode):04o}")
+
+
+def files(target: Target) -> Iterator[Finding]:
+    """Check the database, its log, its shared memory and its lock file."""
+    db = target.db
+    beside = [db.with_name(db.name + end) for end in ("-wal", "-shm", "-journal")]
+    wrong, seen = [], 0
+    for path in (db, *beside, lock_path(db)):
+        try:
+            found = entry(path, follow=path == db)
+        except OSError as error:
+            wrong.append(fail("files", f"{path} cannot be examined: {error.strerror}", ABOVE))
+            continue
+        if found is not None:
+            seen += 1
+            wrong += judge_file(found, target.user, usable=os.access(path, os.R_OK | os.W_OK))
+    yield from wrong
+    if not wrong:
+        yield ok("files", f"{seen} files, private" if seen else "none yet", count=seen)
+
+
+def judge_file(found: Entry, user: int, *, usable: bool) -> Iterator[Finding]:
+    """Judge the type and permissions of one file of the database; yield nothing if they are right."""
+    quoted = shlex.quote(str(found.path))
+    private = f"`chmod {FILE_MODE:04o} {quoted}`"
+    if not stat.S_ISREG(found.mode):
+        kind = "a symbolic link" if stat.S_ISLNK(found.mode) else "not a regular file"
+        yield fail("files", f"{found.path} is {kind}", "move it away: shipwrightd creates a new one")
+    elif not usable:
+        text = f"{found} belongs to uid {found.owner} and cannot be read and written"
+        yield fail("files", text, f"{private}, or run as its owner")
+    elif found.owner != user:
+        yield fail("files", f"{found.path} belongs to uid {found.owner}, not {user}", f"`chown {user} {quoted}`")
+    elif stat.S_IMODE(found.mode) & 0o077:
+        yield warn("files", f"other users can access {found}", private)
+
+
+# -- disk
+
+NO_SPACE = 32 << 20  # bytes: the write-ahead log of a load is 24 MiB, and rows follow
+LOW_SPACE = 256 << 20
+PERCENT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Free space of a file system, for this user."""
+
+    free: int  # bytes
+    total: int
+    inodes: int | None  # None where they are not counted
+    read_only: bool
+    device: int
+
+
+def space_at(path: Path) -> Space:
+    """Return the space at a path, or at the nearest folder above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    found = os.statvfs(path)
+    return Space(
+        free=found.f_bavail * found.f_frsize,
+        total=found.f_blocks * found.f_frsize,
+        inodes=found.f_favail if found.f_files else None,
+        read_only=bool(found.f_flag & os.ST_RDONLY),
+        device=path.stat().st_dev,
+    )
+
+
+def disk(target: Target) -> Iterator[Finding]:
+    """Check the file system of the database, and that of the home if it is another one."""
+    space = space_at(target.db)
+    size = sum(size_at(target.db.with_name(target.db.name + end)) for end in ("", "-wal"))
+    yield judge_space(space, size)
+    if target.home.exists() and (other := space_at(target.home)).device != space.device:
+        yield judge_home_space(other)
+
+
+def size_at(path: Path) -> int:
+    """Return the size of a file in bytes, 0 if it cannot be read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def judge_space(found: Space, size: int) -> Finding:
+    """Judge the space for a database of this size: migrations, prune and backup need as much again."""
+    share = found.free * PERCENT // found.total if found.total else 0
+    text = f"{size_of(found.free)} free ({share} %), the database takes {size_of(size)}"
+    facts = {"free_bytes": found.free, "total_bytes": found.total, "database_bytes": size}
+    if found.read_only:
+        return fail("disk", "the database's file system is read-only", "mount it for writing, or choose another --db")
+    if found.free < NO_SPACE:
+        todo = "free space: nothing can be stored until then; the daemon waits and continues automatically"
+        return fail("disk", text, todo, **facts)
+    if found.inodes == 0:
+        return fail("disk", "there are no free inodes", "delete files; the daemon continues automatically", **facts)
+    if found.free < max(LOW_SPACE, size):
+        todo = "free space: `prune`, `backup` and some updates need as much as the database takes"
+        return warn("disk", text, todo, **facts)
+    return ok("disk", text, **facts)
+
+
+def judge_home_space(found: Space) -> Finding:
+    """Judge the space for Shipwright's own files."""
+    text = f"{size_of(found.free)} free in the file system of Shipwright's files"
+    facts = {"free_bytes": found.free, "total_bytes": found.total}
+    if found.free < NO_SPACE:
+        todo = "free space there: Shipwright cannot write its events, and they will be missing"
+        return fail("disk_home", text, todo, **facts)
+    return ok("disk_home", text, **facts)
+
+
+# -- file-system events and limits
+
+PROC = Path("/proc")
+INOTIFY = PROC / "sys" / "fs" / "inotify"
+INSTANCE = Path("anon_inode:inotify")  # target of the descriptor of an instance
+FDINFO_BYTES = 16 << 20  # of one process's list of watches
+OPEN_FILES = 64  # a running daemon holds a dozen, and two for each journal's rotated files
+POLLING = "until then files are polled every half second"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The inotify resources that one user's processes take."""
+
+    watches: int
+    instances: int
+
+
+def watching(target: Target) -> Finding:
+    """Check what file-system events need."""
+    home = target.home
+    kind = network_type(read_mounts(), str(home.resolve()))
+    if kind:
+        text = f"{home} is on a network file system ({kind}): writes on other machines cause no events here"
+        todo = "nothing to do: files are polled every half second; a daemon on the other machine is faster"
+        return warn("watching", text, todo)
+    if not sys.platform.startswith("linux"):
+        return ok("watching", "file-system events have no limits on this system")
+    used = use_of(target.user)
+    return judge_watching(_limit("max_user_watches"), _limit("max_user_instances"), used, folders(home))
+
+
+def folders(home: Path) -> int:
+    """Return how many folders are watched."""
+    memory = home / "memory"
+    named = sum(path.is_dir() for path in (home, home / "heartbeats", memory))
+    with contextlib.suppress(OSError), os.scandir(memory) as entries:
+        named += sum(entry.is_dir() for entry in entries)
+    return named
+
+
+def _limit(name: str) -> int | None:
+    try:
+        return int((INOTIFY / name).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def use_of(user: int, proc: Path = PROC) -> Use:
+    """Return the watches and instances of a user's processes, as far as they are visible."""
+    watches = instances = 0
+    for process in _processes(user, proc):
+        with contextlib.suppress(OSError), os.scandir(process / "fd") as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if Path(entry.path).readlink() == INSTANCE:
+                        instances += 1
+                        with (process / "fdinfo" / entry.name).open("rb") as file:
+                            watches += file.read(FDINFO_BYTES).count(b"inotify wd:")
+    return Use(watches, instances)
+
+
+def _processes(user: int, proc: Path) -> Iterator[Path]:
+    with contextlib.suppress(OSError), os.scandir(proc) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and entry.stat().st_uid == user:
+                    yield Path(entry.path)
+
+
+def judge_watching(watches: int | None, instances: int | None, used: Use, needed: int) -> Finding:
+    """Judge whether so many more folders can be watched; a limit of None is unknown."""
+    facts = {
+        "watches": watches,
+        "watches_used": used.watches,
+        "instances": instances,
+        "instances_used": used.instances,
+        "folders": needed,
+    }
+    text = f"{needed} folders to watch; {used.watches:,} of {watches or 0:,} watches and {used.instances} of "
+    text += f"{instances or 0} instances are in use"
+    if watches is not None and used.watches + needed > watches:
+        return warn("watching", text, f"`sudo sysctl fs.inotify.max_user_watches={2 * watches}`; {POLLING}", **facts)
+    if instances is not None and used.instances >= instances:
+        return warn(
+            "watching", text, f"`sudo sysctl fs.inotify.max_user_instances={2 * instances}`; {POLLING}", **facts
+        )
+    return ok("watching", text, **facts)
+
+
+def open_files(limit: int) -> Finding:
+    """Judge how many files a process of this user may open."""
+    if limit == resource.RLIM_INFINITY:
+        return ok("open_files", "no limit")
+    if limit < OPEN_FILES:
+        return warn("open_files", f"a process may open {limit} files", f"`ulimit -n {4 * OPEN_FILES}`", limit=limit)
+    return ok("open_files", f"a process may open {limit:,}", limit=limit)
+
+
+# -- the writer lock
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The writer lock and what its file says of the holder, which is valid only while the lock is held."""
+
+    held: bool
+    pid: int | None = None
+    alive: bool = False  # a process with this id exists
+    command: str = ""
+    since: str = ""
+    version: str = ""
+    home: str = ""
+
+
+def holder_of(db: Path) -> Holder:
+    """Return who holds the lock of a database, or held it last and did not release it."""
+    path = lock_path(db)
+    stored = read_holder(path)
+    pid = stored.get("pid")
+    valid = pid if isinstance(pid, int) and not isinstance(pid, bool) and pid > 0 else None
+    texts = (str(stored.get(key) or "") for key in ("command", "started_at", "version", "home"))
+    return Holder(lock_is_held(path), valid, valid is not None and _is_alive(valid), *texts)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def lock(found: Holder, home: str) -> Iterator[Finding]:
+    """Judge the holder of the lock against the home that is examined."""
+    facts = {"held": found.held, "pid": found.pid, "command": found.command or None, "version": found.version or None}
+    if not found.held:
+        left = f"; pid {found.pid} ended without releasing the lock, which the next start takes over"
+        text = "no daemon is running" + (left if found.pid else "")
+        yield warn("lock", text, "`shipwrightd service start`, or `shipwrightd run`", **facts)
+        return
+    who = f"{found.command or 'shipwrightd'} (pid {found.pid or 'unknown'}, since {found.since or 'unknown'})"
+    if found.command != "run":
+        yield ok("lock", f"held by {who}; a daemon can start when it is done", **facts)
+    elif found.pid is not None and not found.alive:
+        todo = "it runs in another container or on another machine: check it there, and start no second one here"
+        yield warn("lock", f"held by {who}, which is not visible here", todo, **facts)
+    else:
+        yield ok("lock", f"held by {who}", **facts)
+    if found.home and os.path.realpath(found.home) != os.path.realpath(home):
+        text = f"the daemon follows another home: {found.home}"
+        yield Finding("lock_home", WARN, text, "use the same --home, or another --db for this one", private=True)
+    if found.version and found.version != __version__:
+        text = f"the daemon is version {found.version}, this program {__version__}"
+        yield warn("lock_version", text, "restart it: `shipwrightd service restart`")
