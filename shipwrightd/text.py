@@ -1,4 +1,4 @@
-"""Text on its way to a terminal: nothing that came from a file or an argument may act on it.
+"""Text for people: sizes, and text that cannot act on a terminal, wherever it came from.
 
 Imports nothing of ours, so that everything may use it.
 """
@@ -24,11 +24,23 @@ _ESCAPES = (
     | {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
 )
 _LINE_ENDS = "\n"
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_UNIT = 1024
 
 
 def visible(text: str) -> str:
     """Return the text on one line, each control character written out as an escape."""
     return text.translate(_ESCAPES)
+
+
+def size_of(count: int) -> str:
+    """Return a number of bytes for people: 999 B, 1.5 MiB."""
+    value = float(count)
+    for unit in _UNITS:
+        if value < _UNIT or unit == _UNITS[-1]:
+            break
+        value /= _UNIT
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def family(source: str) -> str:

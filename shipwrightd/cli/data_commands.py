@@ -14,10 +14,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from shipwrightd.clock import utc
 from shipwrightd.errors import ConfigError
 from shipwrightd.export.tables import Form, Wish, columns, pour
-from shipwrightd.reports.question import QuestionError, moment, utc
-from shipwrightd.text import visible
+from shipwrightd.reports.question import QuestionError, moment
+from shipwrightd.text import size_of, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +91,6 @@ def backup(places: Config, name: str, *, force: bool) -> int:
     """Copy the database to a file, check the copy, and say what it holds."""
     from shipwrightd.export.backup import back_up
     from shipwrightd.export.files import destination
-    from shipwrightd.status.text import size_of
 
     target = destination(name, force=force, home=places.home, database=places.db)
     with _ended_cleanly():

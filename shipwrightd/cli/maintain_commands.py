@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.cli.commands import OK, _made, _naming, _refuse_unusable, _with_home
+from shipwrightd.clock import utc
 from shipwrightd.config import settings
 from shipwrightd.errors import PathError
-from shipwrightd.reports.question import UNITS, QuestionError, moment, utc
+from shipwrightd.reports.question import UNITS, QuestionError, moment
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:

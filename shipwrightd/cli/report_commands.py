@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
+from shipwrightd.clock import YEAR_10000, utc
 from shipwrightd.config import settings
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
 from shipwrightd.reports import question as questions
@@ -105,7 +106,7 @@ def _answer(db: apsw.Connection, name: str, question: Question, source: str, for
     if form is Format.JSON:
         print_json({**envelope(name, question, source), **asdict(found)})
     elif found.empty:
-        from shipwrightd.reports.extent import nothing
+        from shipwrightd.reports import nothing
 
         print(visible(nothing(db, name, question)), file=sys.stderr if form is Format.CSV else sys.stdout)
     elif form is Format.CSV:
@@ -136,7 +137,7 @@ def question_of(name: str, asked: Asked) -> Question:
         default_days=DEFAULT_DAYS.get(name, USUAL_DAYS),
     )
     if name in OPEN_ENDED and asked.until is None and asked.now is None:
-        period = replace(period, until=questions.YEAR_10000)
+        period = replace(period, until=YEAR_10000)
     values = {field: getattr(asked, field) for field in FILTERS}
     if asked.issue is not None:
         values["issue"] = questions.issue_of(asked.issue)
@@ -164,9 +165,9 @@ def envelope(name: str, question: Question, source: str) -> dict[str, Any]:
     period = question.period
     return {
         "report": name,
-        "now": questions.utc(question.now),
-        "since": questions.utc(period.since),
-        "until": questions.utc(question.end),
+        "now": utc(question.now),
+        "since": utc(period.since),
+        "until": utc(question.end),
         "filters": question.filters,
         "compat": question.compat,
         "source": source,

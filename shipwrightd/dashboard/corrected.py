@@ -15,8 +15,7 @@ from shipwrightd.dashboard.grades import graded, percent
 from shipwrightd.dashboard.javascript import cents, rounded
 from shipwrightd.dashboard.request import day_at
 from shipwrightd.reports import costs, costs_sql, dora, stages_cost
-from shipwrightd.reports.periods import start_of_day
-from shipwrightd.reports.question import DAY_S, WEEK_S, Period, Question
+from shipwrightd.reports.question import DAY_S, WEEK_S, Period, Question, start_of_day
 from shipwrightd.reports.stages import NAMES
 
 if TYPE_CHECKING:

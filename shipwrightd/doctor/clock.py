@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from shipwrightd.clock import seconds_of, utc
 from shipwrightd.doctor.finding import ok, warn
-from shipwrightd.status.lag import seconds_of, utc
 from shipwrightd.status.text import age_of
 from shipwrightd.text import family
 

@@ -13,7 +13,7 @@ from shipwrightd.database import migrate
 from shipwrightd.database.connection import open_reader
 from shipwrightd.doctor.finding import fail, ok, warn
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
-from shipwrightd.status.text import size_of
+from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

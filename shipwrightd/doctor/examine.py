@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shipwrightd.clock import utc
 from shipwrightd.doctor import (
     clock,
     database,
@@ -22,7 +23,6 @@ from shipwrightd.doctor import (
 from shipwrightd.doctor.finding import FAIL, Finding
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.status.collect import Status, collect
-from shipwrightd.status.lag import utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.doctor.finding import ok, warn
 from shipwrightd.status.collect import recoveries as known
-from shipwrightd.status.text import size_of
+from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from shipwrightd.database.connection import ALL_BITS
 from shipwrightd.doctor.finding import FAIL, WARN, Finding, fail, ok, warn
 from shipwrightd.status.collect import LAG_ALLOWED_S, WATCHING
-from shipwrightd.status.text import age_of, size_of
+from shipwrightd.status.text import age_of
+from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

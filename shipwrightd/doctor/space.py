@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipwrightd.doctor.finding import fail, ok, warn
-from shipwrightd.status.text import size_of
+from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from shipwrightd.clock import utc
 from shipwrightd.reports.activity_ids import LARGEST, matching, newest, walk, wanted
-from shipwrightd.reports.question import QuestionError, utc
+from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

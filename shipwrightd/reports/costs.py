@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shipwrightd.clock import YEAR_10000, day_of
 from shipwrightd.reports.costs_sql import BREAKDOWN, BUDGET, RUNS, SPENT
-from shipwrightd.reports.periods import days_of, start_of_day
-from shipwrightd.reports.question import DAY_S, YEAR_10000, day_of
+from shipwrightd.reports.question import DAY_S, days_of, start_of_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

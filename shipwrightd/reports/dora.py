@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.reports.question import WEEK_S, Period, utc
+from shipwrightd.clock import utc
+from shipwrightd.reports.question import WEEK_S, Period
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from shipwrightd.clock import YEAR_10000, utc
 from shipwrightd.reports.failures_sql import ATTEMPTS, FAILED, FINISHED, LAST
-from shipwrightd.reports.periods import days_of
-from shipwrightd.reports.question import YEAR_10000, utc
+from shipwrightd.reports.question import days_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.reports.question import DAY_S, utc
+from shipwrightd.clock import utc
+from shipwrightd.reports.question import DAY_S
 from shipwrightd.reports.stages_cost import Money, spent
 from shipwrightd.reports.stages_one import Detail, one_stage
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipwrightd.reports.question import DAY_S, day_of
+from shipwrightd.clock import day_of
+from shipwrightd.reports.question import DAY_S
 
 if TYPE_CHECKING:
     import apsw

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shipwrightd.reports.question import DAY_S, utc
+from shipwrightd.clock import utc
+from shipwrightd.reports.question import DAY_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

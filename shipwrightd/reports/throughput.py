@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.reports.periods import days_of, length_s
-from shipwrightd.reports.question import DAY_S, utc
+from shipwrightd.clock import utc
+from shipwrightd.reports.question import DAY_S, days_of, length_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

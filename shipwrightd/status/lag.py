@@ -5,7 +5,6 @@ Looks at files, never at the database, and reads a bounded piece of each.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import stat
@@ -106,21 +105,3 @@ def written_at(line: bytes) -> float | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return float(value) if isinstance(value, int) and 0 < value < 1 << 40 else None
-
-
-def seconds_of(text: str | None) -> float | None:
-    """Return a stored time as seconds, or None."""
-    try:
-        return dt.datetime.fromisoformat(text).timestamp() if text else None
-    except ValueError:
-        return None
-
-
-def utc(seconds: float | None) -> str | None:
-    """Return seconds as the database writes times, or None for none and for what no calendar has."""
-    if seconds is None:
-        return None
-    try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -10,8 +10,8 @@ import platform
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__
+from shipwrightd.clock import seconds_of
 from shipwrightd.monitoring.exposition import Metric, Sample, counter, gauge
-from shipwrightd.status.lag import seconds_of
 from shipwrightd.text import family
 
 if TYPE_CHECKING:

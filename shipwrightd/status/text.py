@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 from unicodedata import combining, east_asian_width
 
-from shipwrightd.text import family, visible
+from shipwrightd.text import family, size_of, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,8 +23,6 @@ _Named = TypeVar("_Named", "Source", "Summary")
 
 ROOMY = 10_000  # width where nobody looks on: no line is cut
 GAP = "  "
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-UNIT = 1024
 AGES = (("s", 120.0, 1), ("min", 7_200.0, 60), ("h", 172_800.0, 3_600))
 DAY_S = 86_400
 RECOVERIES_SHOWN = 3  # the last ones; --json has all
@@ -118,16 +116,6 @@ def cells_of(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def size_of(count: int) -> str:
-    """Return a number of bytes for people: 999 B, 1.5 MiB."""
-    value = float(count)
-    for unit in UNITS:
-        if value < UNIT or unit == UNITS[-1]:
-            break
-        value /= UNIT
-    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def age_of(seconds: float | None) -> str:

@@ -11,11 +11,12 @@ from document_samples import take
 from projection import NOON, event
 from rich.console import Console
 
+from shipwrightd.clock import YEAR_10000
 from shipwrightd.database.connection import open_writer
 from shipwrightd.reports import activity
 from shipwrightd.reports.activity_ids import BLOCK_BITS, Wanted, blocks, newest
 from shipwrightd.reports.compat import activity as compat
-from shipwrightd.reports.question import YEAR_10000, Period, Question, QuestionError
+from shipwrightd.reports.question import Period, Question, QuestionError
 from shipwrightd.reports.terminal.activity import follow, show
 from shipwrightd.reports.terminal.table import Page
 

@@ -14,8 +14,8 @@ from reports import question, report
 from rich.console import Console
 
 from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.reports import nothing
 from shipwrightd.reports.compat import memory as dashboards
-from shipwrightd.reports.extent import nothing
 from shipwrightd.reports.memory import Memory, collect, rows
 from shipwrightd.reports.memory_repos import matching
 from shipwrightd.reports.memory_search import expression
@@ -348,7 +348,7 @@ def test_an_empty_answer_says_what_was_looked_for_and_how_much_there_is(db: apsw
     asked = question(days=None, search="rocket", stage="build")
 
     assert nothing(db, "memory", asked) == (
-        "nothing for memory, the words rocket, stage build; there are 2 entries in memory"
+        "No entries in memory with the words rocket, stage build. Entries in memory: 2."
     )
 
 

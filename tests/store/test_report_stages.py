@@ -12,7 +12,7 @@ from projection import NOON, Books, entry, stage, started
 from reports import DAY, question
 from rich.console import Console
 
-from shipwrightd.reports.question import utc
+from shipwrightd.clock import utc
 from shipwrightd.reports.stages import Stage, bottleneck, collect, rows, second_half
 from shipwrightd.reports.terminal.stages import show
 from shipwrightd.reports.terminal.table import Page

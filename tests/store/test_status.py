@@ -12,22 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shipwrightd.clock import utc
 from shipwrightd.database.connection import WriterLock, lock_path, open_writer
 from shipwrightd.errors import DatabaseError
 from shipwrightd.status.collect import WATCHING, Source, Status, collect
-from shipwrightd.status.lag import unread_for, utc, written_at
+from shipwrightd.status.lag import unread_for, written_at
 from shipwrightd.status.quarantine import Piece
-from shipwrightd.status.text import (
-    ROOMY,
-    Column,
-    age_of,
-    cells_of,
-    piece_text,
-    size_of,
-    status_json,
-    status_text,
-    table,
-)
+from shipwrightd.status.text import ROOMY, Column, age_of, cells_of, piece_text, status_json, status_text, table
+from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from shipwrightd.dashboard.grades import is_success
 from shipwrightd.dashboard.javascript import cents, truthy
 from shipwrightd.reports.compat.events import day_of, finite, meant, named, runs
 from shipwrightd.reports.costs import Costs, Line, Pipelines, Total, budget
-from shipwrightd.reports.periods import days_of
+from shipwrightd.reports.question import days_of
 
 if TYPE_CHECKING:
     import apsw

@@ -9,7 +9,7 @@ from shipwrightd.dashboard.as_dashboard import STAGE_FAILED
 from shipwrightd.dashboard.grades import is_success, percent
 from shipwrightd.reports.compat.events import day_of, meant, named, runs
 from shipwrightd.reports.failures import Cell, Failures, StageFailures
-from shipwrightd.reports.periods import days_of
+from shipwrightd.reports.question import days_of
 
 if TYPE_CHECKING:
     import apsw

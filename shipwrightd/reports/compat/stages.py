@@ -5,12 +5,12 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from shipwrightd.clock import utc
 from shipwrightd.dashboard.as_dashboard import STAGE_COMPLETED, bottlenecks
 from shipwrightd.dashboard.events import epoch
 from shipwrightd.dashboard.javascript import cents, rounded, text, truthy
 from shipwrightd.dashboard.request import Asked
 from shipwrightd.reports.compat.events import finite, meant
-from shipwrightd.reports.question import utc
 from shipwrightd.reports.stages import Bottleneck, Stage, Stages, second_half
 
 if TYPE_CHECKING:

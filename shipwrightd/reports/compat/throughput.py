@@ -8,8 +8,7 @@ from shipwrightd.dashboard.events import epoch
 from shipwrightd.dashboard.grades import is_success, percent
 from shipwrightd.dashboard.javascript import cents, rounded
 from shipwrightd.reports.compat.events import day_of, finite, runs
-from shipwrightd.reports.periods import days_of, length_s
-from shipwrightd.reports.question import DAY_S
+from shipwrightd.reports.question import DAY_S, days_of, length_s
 from shipwrightd.reports.throughput import HOUR_S, QUEUED, Day, Throughput
 
 if TYPE_CHECKING:

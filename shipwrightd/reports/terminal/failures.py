@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.reports.periods import stretch_of
+from shipwrightd.reports.question import stretch_of
 from shipwrightd.reports.terminal.table import Col, number, percent
 
 if TYPE_CHECKING:

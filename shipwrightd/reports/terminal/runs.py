@@ -8,8 +8,7 @@ from shipwrightd.reports.terminal.short import short
 from shipwrightd.reports.terminal.table import STATES, Col, duration, money, number
 
 if TYPE_CHECKING:
-    from shipwrightd.reports.runs import Run, Runs
-    from shipwrightd.reports.runs_one import Attempt, Detail
+    from shipwrightd.reports.runs import Attempt, Detail, Run, Runs
     from shipwrightd.reports.terminal.table import Page
 
 WIDE = 110  # columns: room for the template, the attempts and the goal, too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.reports.periods import idle_together, stretch_of, unit_for
+from shipwrightd.reports.question import idle_together, stretch_of, unit_for
 from shipwrightd.reports.terminal.short import idle
 from shipwrightd.reports.terminal.table import Col, duration, number, percent
 
