@@ -23,7 +23,7 @@ from shipwrightd.config import settings
 from shipwrightd.database import connection
 from shipwrightd.errors import MissingError
 from shipwrightd.reports import activity
-from shipwrightd.reports.activity_ids import newest
+from shipwrightd.reports.activity import newest
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:

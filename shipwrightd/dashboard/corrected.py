@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from shipwrightd.dashboard.as_dashboard import BOTTLENECK_DAYS, ranked, week_ends
 from shipwrightd.dashboard.grades import graded, percent
 from shipwrightd.dashboard.javascript import cents, rounded
 from shipwrightd.dashboard.request import day_at
-from shipwrightd.reports import costs, costs_sql, dora, stages_cost
+from shipwrightd.reports import costs, dora
 from shipwrightd.reports.question import DAY_S, WEEK_S, Period, Question, start_of_day
 from shipwrightd.reports.stages import NAMES
 
@@ -40,10 +38,6 @@ SELECT count(*), avg(duration_s), min(duration_s), max(duration_s), min(ended_ep
 FROM pipeline_stages
 WHERE stage = ?1 AND ended_epoch >= ?2 AND ended_epoch <= ?3 AND status = 'success' AND duration_s IS NOT NULL
 HAVING count(*) > 0"""
-# ?1 a JSON array of days; each is one look into the index.
-COST_OF_DAYS = """
-SELECT d.value, m.value FROM json_each(?1) AS d CROSS JOIN metrics AS m
-    ON m.name = 'cost_usd' AND m.period = 'day' AND m.period_start = d.value AND m.dimension = ''"""
 # The dashboard's map has no period, so this one reads the index of all attempts at a stage.
 FAILED = """
 SELECT stage, date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*)
@@ -123,7 +117,7 @@ def stage_performance(db: apsw.Connection, asked: Asked) -> Answer:
     period = asked.period(7)
     since = asked.cutoff(period)
     half = math.nan if math.isnan(period) else asked.now - math.floor(period / 2) * DAY_S
-    paid = stages_cost.spent(db, span(asked, since)).stages
+    paid = costs.breakdown(db, Question(now=asked.now, period=span(asked, since)), by_stage=True)["stage"]
     return {
         "stages": [
             {
@@ -176,7 +170,8 @@ def failure_heatmap(db: apsw.Connection, _asked: Asked) -> Answer:
 
 def costs_breakdown(db: apsw.Connection, asked: Asked) -> Answer:
     """Answer /api/costs/breakdown from cost_entries: all money once, and by issue."""
-    found = costs.collect(db, _money(asked, asked.cutoff(asked.period(7))))
+    period = span(asked, asked.cutoff(asked.period(7)))
+    found = costs.collect(db, Question(now=asked.now, period=period, limit=ALL_ISSUES))
     return {
         "byStage": _named(found.by_stage),
         "byModel": _named(found.by_model),
@@ -189,15 +184,9 @@ def _named(lines: list[costs.Line]) -> dict[str, float]:
     return {"unknown" if line.name is None else str(line.name): cents(line.cost_usd) for line in lines}
 
 
-def _money(asked: Asked, since: float) -> Question:
-    return Question(now=asked.now, period=span(asked, since), limit=ALL_ISSUES)
-
-
 def costs_trend(db: apsw.Connection, asked: Asked) -> Answer:
     """Answer /api/costs/trend: each day's money, the first day whole."""
     days = asked.days(asked.period(30))
-    past: list[tuple[Any, ...]] = db.execute(COST_OF_DAYS, (orjson.dumps(days[:-1]).decode(),)).fetchall()
-    found = dict(past)
-    if days:
-        found[days[-1]] = (db.execute(costs_sql.SPENT, (start_of_day(asked.now), asked.now)).get or 0) / costs.MILLION
-    return {"daily": [{"date": day, "cost": cents(found.get(day, 0))} for day in days]}
+    period = span(asked, start_of_day(asked.now) - (len(days) - 1) * DAY_S)
+    sums = costs.breakdown(db, Question(now=asked.now, period=period), by_stage=True)["day"] if days else {}
+    return {"daily": [{"date": day, "cost": cents(sums[day].usd if day in sums else 0)} for day in days]}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shipwrightd.dashboard import events as journal
 from shipwrightd.dashboard.javascript import bounds, text, truthy
 from shipwrightd.dashboard.request import FailsError, issue_of
-from shipwrightd.reports.activity_ids import Wanted, matching, newest
+from shipwrightd.reports.activity import Wanted, newest, search
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -159,9 +159,8 @@ def activity(db: apsw.Connection, asked: Asked) -> Answer:
     kind = asked.text("type", "all")
     wanted = Wanted(type=None if kind == "all" else kind, issue=_issue(asked))
     length = _count(db, wanted)
-    found = (
-        journal.read(row) for number in matching(db, wanted, newest(db) + 1) for row in db.execute(BY_ID, (number,))
-    )
+    ids = (id_ for _, matching in search(db, wanted, newest(db) + 1) for id_ in matching)
+    found = (journal.read(row) for id_ in ids for row in db.execute(BY_ID, (id_,)))
     titles = {**_titles(db.execute(KNOWN_TITLES)), **active_titles(db)}
     return _page(asked, found, length, titles)
 

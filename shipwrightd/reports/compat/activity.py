@@ -6,11 +6,11 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from shipwrightd.clock import YEAR_10000
 from shipwrightd.dashboard import events as journal
 from shipwrightd.dashboard.feed import active_titles, seen_original
 from shipwrightd.dashboard.javascript import number, text
 from shipwrightd.reports.activity import PAGE_EVENTS, Activity, Event, cursor_of
-from shipwrightd.reports.activity_ids import OPEN
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def meant(db: apsw.Connection, question: Question) -> Iterator[tuple[int, journa
 
 def _within(told: journal.Event, question: Question) -> bool:
     since, until = question.period.since, question.period.until
-    if since is None and until >= OPEN:
+    if since is None and until >= YEAR_10000:
         return True
     return (since or 0) <= journal.epoch(told) < until
 

@@ -8,8 +8,7 @@ from shipwrightd.reports.terminal.short import short
 from shipwrightd.reports.terminal.table import Col, duration, money, number
 
 if TYPE_CHECKING:
-    from shipwrightd.reports.stages import Stage, Stages
-    from shipwrightd.reports.stages_one import Detail, Step
+    from shipwrightd.reports.stages import Detail, Stage, Stages, Step
     from shipwrightd.reports.terminal.table import Page
 
 WIDE = 110  # columns: room for the shortest attempt and the skipped ones, too
