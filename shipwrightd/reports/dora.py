@@ -1,8 +1,7 @@
-"""Delivery: how often, how fast, how many go wrong, how soon that is mended; for a period and each week of it.
+"""Delivery: how often, how fast, how many fail, how soon they recover; for a period and each of its weeks.
 
-The four measures and their grades are those of Shipwright's dashboard
-(calculateDoraGrades); docs/dashboard.md tells where its figures differ and why.
-All comes from run_outcomes, so time grows with the finished runs of the period.
+The four measures and their grades are those of Shipwright's dashboard (calculateDoraGrades); docs/dashboard.md lists
+where its figures differ and why. Everything comes from run_outcomes: time grows with the finished runs of the period.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ HOUR_S = 3_600.0
 DAY_S = 86_400.0
 MOST_WEEKS = 104  # of a period without a beginning
 
-# ?1 <= end < ?2; ?3 an issue or NULL. One row for each stretch of ?4 seconds, counted back from ?5.
+# ?1 <= end < ?2; ?3 an issue or NULL. One row for each interval of ?4 seconds, counted back from ?5.
 OUTCOMES = """
 SELECT max(?5 - 1 - ended_epoch, 0) / ?4, sum(good), count(*) - sum(good),
     sum(lead_time_s), count(lead_time_s), sum(recovery_s), sum(recoveries)
@@ -41,7 +40,7 @@ GRADES = ("Elite", "High", "Medium", "Low")
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure; value and grade are None where nothing happened that it could be taken from."""
+    """One figure; value and grade are None without a sample."""
 
     value: float | None
     unit: str  # per day | hours | %
@@ -51,10 +50,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The four measures of one stretch of time."""
+    """The four measures of an interval."""
 
-    start: str | None  # UTC; None: all there was before
-    end: str | None  # UTC, not part of it
+    start: str | None  # UTC; None: from the first run
+    end: str | None  # UTC, excluded
     deploys: int  # successful runs
     failures: int
     deployment_frequency: Measure
@@ -65,20 +64,20 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Dora:
-    """The whole answer: the period, and its weeks from the oldest on, counted back from its end."""
+    """The whole answer: the period, and its weeks, oldest first, counted back from its end."""
 
     period: Delivery
     weeks: list[Delivery]
 
     @property
     def empty(self) -> bool:
-        """Tell whether no run ended in all that time."""
+        """Tell whether no run ended in the period or its weeks."""
         return not any(part.deploys + part.failures for part in (self.period, *self.weeks))
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What runs that ended in one stretch add up to."""
+    """Sums of the runs that ended in an interval."""
 
     good: int = 0
     bad: int = 0
@@ -89,7 +88,7 @@ class Sums:
 
 
 def collect(db: apsw.Connection, question: Question) -> Dora:
-    """Answer for the question's period, and the weeks it touches."""
+    """Answer for the question's period, and its weeks."""
     until, end = question.period.until, question.end
     since = question.period.since
     if since is None:
@@ -109,13 +108,13 @@ def collect(db: apsw.Connection, question: Question) -> Dora:
 
 
 def sums(db: apsw.Connection, period: Period, end: int, step: int, issue: object = None) -> dict[int, Sums]:
-    """Return the sums of each stretch of `step` seconds, 0 the one before `end`; one without runs is left out."""
+    """Return the sums of each interval of `step` seconds that has runs, counted back from `end`: 0 is the last."""
     rows = db.execute(OUTCOMES, (period.since or 0, period.until, issue, step, end))
     return {at: Sums(*(value or 0 for value in values)) for at, *values in rows}
 
 
 def delivery(start: int | None, end: int, counted_from: int | None, found: Sums) -> Delivery:
-    """Return the measures of one stretch; without a start, a day counts from `counted_from` on."""
+    """Return the measures of an interval; without a start, its length counts from `counted_from`."""
     begin = start if start is not None else counted_from
     days = (end - (end if begin is None else begin)) / DAY_S
     runs = found.good + found.bad
@@ -144,17 +143,17 @@ def _measure(total: float, samples: int, unit: str, limits: tuple[float, ...]) -
 
 
 def grade_of_frequency(per_day: float) -> str:
-    """Return the grade of so many deployments a day."""
+    """Return the grade of a number of deployments a day."""
     return next((grade for grade, least in zip(GRADES, DEPLOYS_PER_DAY, strict=False) if per_day >= least), "Low")
 
 
 def grade_below(value: float, limits: tuple[float, ...]) -> str:
-    """Return the grade of a figure that is the better the smaller it is."""
+    """Return the grade of a figure of which less is better."""
     return next((grade for grade, limit in zip(GRADES, limits, strict=False) if value < limit), "Low")
 
 
 def rounded(value: float) -> float:
-    """Return a figure to two decimals, halves up, as JavaScript's Math.round has it."""
+    """Return a figure to two decimals, rounded half up as JavaScript's Math.round does."""
     return int(value * 100 + 0.5) / 100
 
 

@@ -1,7 +1,7 @@
-"""Throughput: runs finished each UTC day, how many a day and an hour, whether it goes up, and what waits now.
+"""Throughput: finished runs by UTC day, per day and per hour, their trend, and the queue now.
 
-A run counts on the day it ended, successful or failed, not abandoned. All comes
-from run_outcomes, so time grows with the finished runs of the period.
+A run counts on the day it ended, successful or failed, not abandoned. Everything comes from run_outcomes: time grows
+with the finished runs of the period.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Half:
     """One half of the period."""
 
     start: str | None  # UTC
-    end: str | None  # UTC, not part of it
+    end: str | None  # UTC, excluded
     finished: int
     successful: int
     per_day: float | None  # finished runs
@@ -64,11 +64,11 @@ class Half:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The second half of the period beside the first."""
+    """The second half of the period compared with the first."""
 
     first: Half
     second: Half
-    change_percent: float | None  # of the finished runs a day; None where the first half has none
+    change_percent: float | None  # of finished runs a day; None if the first half has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +79,24 @@ class Throughput:
     successful: int
     failed: int
     success_percent: float | None
-    days: float  # the length of the period up to now; without a beginning from the first run's end
+    days: float  # length of the period up to now; without a beginning, from the end of the first run
     per_day: float | None  # finished runs
     per_hour: float | None
     mean_success_duration_s: float | None
-    best_day: Day | None  # with the most successful runs, the earliest of several
-    queued: int  # in the daemon's queue now, whatever the period
-    running: int  # runs going on now
-    trend: Trend | None  # None without a period to halve
-    by_day: list[Day]  # each day of the period, the oldest first
+    best_day: Day | None  # with the most successful runs; the earliest on a tie
+    queued: int  # in the daemon's queue now
+    running: int  # runs in progress now
+    trend: Trend | None  # None if there is no period to halve
+    by_day: list[Day]  # each day of the period, oldest first
 
     @property
     def empty(self) -> bool:
-        """Tell whether no run ended in the period, none is running and none waits."""
+        """Tell whether no run ended in the period, none is running and none is queued."""
         return not (self.finished or self.running or self.queued)
 
 
 def collect(db: apsw.Connection, question: Question) -> Throughput:
-    """Answer for the question's period, and issue if it names one."""
+    """Answer for the question's period and issue."""
     period = question.period
     values = {"since": period.since or 0, "until": period.until, "issue": question.issue}
     found = {day: Day(day, finished, good, finished - good) for day, finished, good in db.execute(DAYS, values)}
@@ -123,7 +123,7 @@ def collect(db: apsw.Connection, question: Question) -> Throughput:
 
 
 def trend(db: apsw.Connection, question: Question, first: int | None) -> Trend | None:
-    """Return both halves of the time from `first` to the period's end."""
+    """Return the halves of the time from `first` to the period's end, compared."""
     if first is None or question.end <= first:
         return None
     middle = (first + question.end) // 2
@@ -136,10 +136,9 @@ def trend(db: apsw.Connection, question: Question, first: int | None) -> Trend |
 
 
 def half(db: apsw.Connection, question: Question, start: int, end: int, until: int | None = None) -> Half:
-    """Return what ended from `start` up to `end`, or up to `until` where that is the period's own end."""
+    """Return what ended from `start` to `end`, excluded; to `until` if the half ends with the period."""
     values = {"since": start, "until": end if until is None else until, "issue": question.issue}
-    found: list[Any] = db.execute(COUNT, values).fetchall()
-    finished, successful = found[0]
+    ((finished, successful),) = db.execute(COUNT, values)
     return Half(utc(start), utc(end), finished, successful, _rate(finished, end - start, DAY_S))
 
 

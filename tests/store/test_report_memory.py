@@ -16,9 +16,8 @@ from rich.console import Console
 from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.reports import nothing
 from shipwrightd.reports.compat import memory as dashboards
-from shipwrightd.reports.memory import Memory, collect, rows
-from shipwrightd.reports.memory_repos import matching
-from shipwrightd.reports.memory_search import expression
+from shipwrightd.reports.memory import Memory, collect, expression, rows
+from shipwrightd.reports.memory import repos_matching as matching
 from shipwrightd.reports.question import QuestionError
 from shipwrightd.reports.terminal.memory import show
 from shipwrightd.reports.terminal.table import Page

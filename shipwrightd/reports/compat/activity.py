@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipwrightd.clock import YEAR_10000
 from shipwrightd.dashboard import events as journal
-from shipwrightd.dashboard.feed import active_titles, seen_original
+from shipwrightd.dashboard.events import active_titles, seen_as_dashboard
 from shipwrightd.dashboard.javascript import number, text
 from shipwrightd.reports.activity import PAGE_EVENTS, Activity, Event, cursor_of
 from shipwrightd.reports.question import QuestionError
@@ -47,7 +47,7 @@ def collect(db: apsw.Connection, question: Question) -> Activity:
 
 def meant(db: apsw.Connection, question: Question) -> Iterator[tuple[int, journal.Event]]:
     """Yield the events that are meant, newest first."""
-    for id_, told in seen_original(db, question.type, question.issue):  # type: ignore[arg-type]  # no text, see above
+    for id_, told in seen_as_dashboard(db, question.type, question.issue):  # type: ignore[arg-type]  # no text, see above
         if all(
             wanted is None or told.get(key) == wanted
             for key, wanted in (("stage", question.stage), ("model", question.model))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from shipwrightd.dashboard.as_dashboard import MONEY, cost_of
-from shipwrightd.dashboard.grades import is_success
+from shipwrightd.dashboard.as_dashboard import MONEY, cost_of, is_success
 from shipwrightd.dashboard.javascript import cents, truthy
 from shipwrightd.reports.compat.events import day_of, finite, meant, named, runs
 from shipwrightd.reports.costs import Costs, Line, Pipelines, Total, budget

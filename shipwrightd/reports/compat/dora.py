@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipwrightd.clock import utc
+from shipwrightd.dashboard.as_dashboard import COMPLETED, STARTED, grades_of, is_success, lead_times, recovery_times
 from shipwrightd.dashboard.events import epoch
-from shipwrightd.dashboard.grades import COMPLETED, STARTED, grades_of, is_success, lead_times, recovery_times
 from shipwrightd.reports.compat.events import meant
 from shipwrightd.reports.dora import MOST_WEEKS, Delivery, Dora, Measure
 from shipwrightd.reports.question import DAY_S, WEEK_S

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from shipwrightd.dashboard import events
-from shipwrightd.dashboard.grades import COMPLETED
+from shipwrightd.dashboard.as_dashboard import COMPLETED
 from shipwrightd.dashboard.javascript import number, text, truthy
 
 if TYPE_CHECKING:

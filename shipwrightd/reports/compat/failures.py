@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from shipwrightd.dashboard.as_dashboard import STAGE_FAILED
-from shipwrightd.dashboard.grades import is_success, percent
+from shipwrightd.dashboard.as_dashboard import STAGE_FAILED, is_success, percent
 from shipwrightd.reports.compat.events import day_of, meant, named, runs
 from shipwrightd.reports.failures import Cell, Failures, StageFailures
 from shipwrightd.reports.question import days_of

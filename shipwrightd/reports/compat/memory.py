@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipwrightd.dashboard.documents import files, patterns_original
-from shipwrightd.dashboard.request import Asked
-from shipwrightd.reports.memory import USUAL_LIMIT, Count, Memory
-from shipwrightd.reports.memory_entries import Decision, Failure
+from shipwrightd.dashboard.documents import files, patterns_as_dashboard
+from shipwrightd.dashboard.request import Request
+from shipwrightd.reports.memory import USUAL_LIMIT, Count, Decision, Failure, Memory
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
         raise QuestionError(f"--compat and {', '.join(given)}: the dashboard shows all of memory, or nothing")
     limit = USUAL_LIMIT if question.limit is None else question.limit
     page = slice(question.offset, question.offset + limit)
-    found = patterns_original(db, Asked("", question.now))["patterns"]
+    found = patterns_as_dashboard(db, Request("", question.now))["patterns"]
     folders = files(db, "decisions.json")
     return Memory(
         counts=[Count("", None, "failure", one["frequency"], one["frequency"]) for one in found],

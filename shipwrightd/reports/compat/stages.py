@@ -9,7 +9,7 @@ from shipwrightd.clock import utc
 from shipwrightd.dashboard.as_dashboard import STAGE_COMPLETED, bottlenecks
 from shipwrightd.dashboard.events import epoch
 from shipwrightd.dashboard.javascript import cents, rounded, text, truthy
-from shipwrightd.dashboard.request import Asked
+from shipwrightd.dashboard.request import Request
 from shipwrightd.reports.compat.events import finite, meant
 from shipwrightd.reports.stages import Bottleneck, Stage, Stages, second_half
 
@@ -40,7 +40,7 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
         whole_runs_cost_usd=0.0,
         other_cost_usd=0.0,
         stages=found,
-        bottlenecks=[_bottleneck(one, by_stage) for one in bottlenecks(db, Asked("", question.now))["bottlenecks"]],
+        bottlenecks=[_bottleneck(one, by_stage) for one in bottlenecks(db, Request("", question.now))["bottlenecks"]],
         detail=None,
     )
 

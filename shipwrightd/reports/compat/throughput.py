@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shipwrightd.dashboard.as_dashboard import is_success, percent
 from shipwrightd.dashboard.events import epoch
-from shipwrightd.dashboard.grades import is_success, percent
 from shipwrightd.dashboard.javascript import cents, rounded
 from shipwrightd.reports.compat.events import day_of, finite, runs
 from shipwrightd.reports.question import DAY_S, days_of, length_s
