@@ -55,10 +55,10 @@ def answer(db: apsw.Connection, path: str, now: int, *, compat: bool) -> Any:  #
 
 def checked(path: str) -> tuple[Endpoint, Endpoint]:
     """Return the endpoints of a path, corrected and as the dashboard. Raises QuestionError for an unknown path."""
-    found = parse(path, 0).path
+    bare = parse(path, 0).path
     for start, both in OF_ISSUE.items():
-        if found.startswith(start):
+        if bare.startswith(start):
             return both
-    if found not in EXACT:
+    if bare not in EXACT:
         raise QuestionError(f"{path!r} is not one of {', '.join(PATHS)}")
-    return EXACT[found]
+    return EXACT[bare]

@@ -48,7 +48,7 @@ def history(db: apsw.Connection, request: Request) -> Answer:
         "total_completed": len(good),
         "total_failed": len(done) - len(good),
         "stage_durations": {
-            stage: rounded(number(total(found)) / len(found)) for stage, found in entries(durations(events))
+            stage: rounded(number(total(took)) / len(took)) for stage, took in entries(durations(events))
         },
         "daily_counts": daily_counts(done, request),
         "dora_grades": grades_of(starts, days, request.now),
@@ -57,11 +57,11 @@ def history(db: apsw.Connection, request: Request) -> Answer:
 
 def durations(events: list[Event]) -> dict[str, list[Any]]:
     """Return the durations of each stage that completed, in file order."""
-    found: dict[str, list[Any]] = {}
+    took: dict[str, list[Any]] = {}
     for event in events:
         if event["type"] == STAGE_COMPLETED and truthy(event.get("stage")):
-            found.setdefault(text(event["stage"]), []).append(event.get("duration_s") or 0)
-    return found
+            took.setdefault(text(event["stage"]), []).append(event.get("duration_s") or 0)
+    return took
 
 
 def daily_counts(done: list[Event], request: Request) -> list[Answer]:
@@ -109,14 +109,14 @@ def stage_performance(db: apsw.Connection, request: Request) -> Answer:
     for event in journal.since(db, (STAGE_COMPLETED,), request.cutoff(period)):
         if truthy(event.get("stage")):
             stages.setdefault(text(event["stage"]), []).append(event)
-    return {"stages": [_stage(name, found, half) for name, found in entries(stages)]}
+    return {"stages": [_stage(name, events, half) for name, events in entries(stages)]}
 
 
-def _stage(name: str, found: list[Event], half: float) -> Answer:
-    took = [event.get("duration_s") or 0 for event in found]
-    early = [event.get("duration_s") or 0 for event in found if epoch(event) < half]
-    late = [event.get("duration_s") or 0 for event in found if not epoch(event) < half]
-    paid = [event["cost_usd"] for event in found if number(event.get("cost_usd")) > 0]
+def _stage(name: str, events: list[Event], half: float) -> Answer:
+    took = [event.get("duration_s") or 0 for event in events]
+    early = [event.get("duration_s") or 0 for event in events if epoch(event) < half]
+    late = [event.get("duration_s") or 0 for event in events if not epoch(event) < half]
+    paid = [event["cost_usd"] for event in events if number(event.get("cost_usd")) > 0]
     average = number(total(took)) / len(took)
     first, second = (number(total(part)) / len(part) if part else average for part in (early, late))
     return {
@@ -132,13 +132,13 @@ def _stage(name: str, found: list[Event], half: float) -> Answer:
 
 def bottlenecks(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/bottlenecks."""
-    found = durations(journal.since(db, (STAGE_COMPLETED,), request.cutoff(BOTTLENECK_DAYS)))
-    return ranked([(stage, rounded(number(total(took)) / len(took))) for stage, took in entries(found)])
+    stages = durations(journal.since(db, (STAGE_COMPLETED,), request.cutoff(BOTTLENECK_DAYS)))
+    return ranked([(stage, rounded(number(total(took)) / len(took))) for stage, took in entries(stages)])
 
 
 def ranked(averages: list[tuple[str, float]]) -> Answer:
     """Return the five stages with the longest average, with the dashboard's advice."""
-    order = sorted(averages, key=lambda found: -found[1])[:BOTTLENECKS]
+    order = sorted(averages, key=lambda one: -one[1])[:BOTTLENECKS]
     return {"bottlenecks": [_bottleneck(stage, average) for stage, average in order]}
 
 
@@ -196,11 +196,11 @@ def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:
         if number(cost) <= 0:
             continue
         whole = plus(whole, cost)
-        for key, found in sums.items():
+        for key, part in sums.items():
             named = event.get(key)
             if truthy(named) or key != "issue":
                 name = text(named) if truthy(named) else "unknown"
-                found[name] = plus(found.get(name) or 0, cost)
+                part[name] = plus(part.get(name) or 0, cost)
     return {
         "byStage": {name: cents(cost) for name, cost in sums["stage"].items()},
         "byModel": {name: cents(cost) for name, cost in sums["model"].items()},
@@ -209,12 +209,12 @@ def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:
     }
 
 
-def _rounded_issues(found: dict[str, Any]) -> dict[str, Any]:
+def _rounded_issues(issues: dict[str, Any]) -> dict[str, Any]:
     """Return the rounded cost of each issue; the dashboard looks it up under parseInt of the issue."""
-    for name in list(found):
+    for name in list(issues):
         key = text(parse_int(name))
-        found[key] = cents(found.get(key, NAN))
-    return found
+        issues[key] = cents(issues.get(key, NAN))
+    return issues
 
 
 def costs_trend(db: apsw.Connection, request: Request) -> Answer:
@@ -283,7 +283,7 @@ def mean(values: list[float]) -> float | None:
 def lead_times(recent: list[Event]) -> list[float]:
     """Return hours from the last start of an issue to each of its successes."""
     starts: dict[str, Any] = {}
-    found = []
+    hours = []
     for event in recent:
         issue = event.get("issue")
         if not truthy(issue):
@@ -293,14 +293,14 @@ def lead_times(recent: list[Event]) -> list[float]:
         elif event.get("type") == COMPLETED and is_success(event):
             start = number(starts.get(text(issue), NAN))
             if 0 < start < epoch(event):
-                found.append((epoch(event) - start) / HOUR_S)
-    return found
+                hours.append((epoch(event) - start) / HOUR_S)
+    return hours
 
 
 def recovery_times(done: list[Event]) -> list[float]:
     """Return hours from the last failure of an issue to its next success."""
     failures: dict[str, float] = {}
-    found = []
+    hours = []
     for event in done:
         issue = event.get("issue")
         if not truthy(issue):
@@ -309,6 +309,6 @@ def recovery_times(done: list[Event]) -> list[float]:
             failures[text(issue)] = epoch(event)
         elif (failed := failures.get(text(issue), NAN)) > 0:
             if epoch(event) > failed:
-                found.append((epoch(event) - failed) / HOUR_S)
+                hours.append((epoch(event) - failed) / HOUR_S)
             del failures[text(issue)]
-    return found
+    return hours

@@ -13,7 +13,7 @@ from shipwrightd.dashboard.javascript import cents, rounded
 from shipwrightd.dashboard.request import day_at
 from shipwrightd.reports import costs, dora
 from shipwrightd.reports.question import DAY_S, WEEK_S, Period, Question, start_of_day
-from shipwrightd.reports.stages import NAMES
+from shipwrightd.reports.stages import names_of
 
 if TYPE_CHECKING:
     import apsw
@@ -63,9 +63,9 @@ def history(db: apsw.Connection, request: Request) -> Answer:
 
 def daily_counts(db: apsw.Connection, request: Request) -> list[Answer]:
     """Return successful and failed runs of each of the last seven days."""
-    found = by_day(db, request, 7)
+    counts = by_day(db, request, 7)
     return [
-        {"date": day, "completed": found.get(day, (0, 0))[0], "failed": found.get(day, (0, 0))[1]}
+        {"date": day, "completed": counts.get(day, (0, 0))[0], "failed": counts.get(day, (0, 0))[1]}
         for day in request.days(7)
     ]
 
@@ -79,22 +79,22 @@ def by_day(db: apsw.Connection, request: Request, period: float) -> dict[str, tu
 def grades(db: apsw.Connection, now: int, days: int) -> Grades:
     """Return the measures of the last `days` days, the second `now` included."""
     since = now - days * DAY_S
-    found = dora.sums(db, Period(max(since, 0), now + 1), now + 1, max(now + 1, 1)).get(0, dora.Sums())
-    return measures(found, days)
+    runs = dora.sums(db, Period(max(since, 0), now + 1), now + 1, max(now + 1, 1)).get(0, dora.Sums())
+    return measures(runs, days)
 
 
-def measures(found: Sums, days: int) -> Grades:
+def measures(runs: Sums, days: int) -> Grades:
     """Return the measures of sums of runs."""
-    leads = [found.lead_s / dora.HOUR_S / found.leads] if found.leads else []
-    recoveries = [found.recovery_s / dora.HOUR_S / found.recoveries] if found.recoveries else []
-    return graded(cents(found.good / days), leads, percent(found.bad, found.good + found.bad), recoveries)
+    leads = [runs.lead_s / dora.HOUR_S / runs.leads] if runs.leads else []
+    recoveries = [runs.recovery_s / dora.HOUR_S / runs.recoveries] if runs.recoveries else []
+    return graded(cents(runs.good / days), leads, percent(runs.bad, runs.good + runs.bad), recoveries)
 
 
 def dora_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/dora-trend: each week separately, without its end."""
     ends = week_ends(request)
-    found = dora.sums(db, Period(max(ends[0] - WEEK_S, 0), request.now), request.now, WEEK_S) if ends else {}
-    weeks = [found.get(at, dora.Sums()) for at in range(len(ends) - 1, -1, -1)]
+    by_week = dora.sums(db, Period(max(ends[0] - WEEK_S, 0), request.now), request.now, WEEK_S) if ends else {}
+    weeks = [by_week.get(at, dora.Sums()) for at in range(len(ends) - 1, -1, -1)]
     return {
         "weeks": [{"week": day_at(end), "grades": measures(week, 7)} for end, week in zip(ends, weeks, strict=True)]
     }
@@ -106,9 +106,8 @@ def attempts(db: apsw.Connection, request: Request, since: float, half: float) -
     NaN for `since` means from the beginning, for `half` no first half.
     """
     first, middle = (0 if math.isnan(value) else int(value) for value in (since, half))
-    names = [name for (name,) in db.execute(NAMES)]
-    found = [(name, *row) for name in names for row in db.execute(ATTEMPTS, (name, first, request.now, middle))]
-    return sorted(found, key=lambda row: row[5])
+    stages = [(name, *row) for name in names_of(db) for row in db.execute(ATTEMPTS, (name, first, request.now, middle))]
+    return sorted(stages, key=lambda row: row[5])
 
 
 def stage_performance(db: apsw.Connection, request: Request) -> Answer:
@@ -147,21 +146,21 @@ def span(request: Request, since: float) -> Period:
 
 def bottlenecks(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/bottlenecks."""
-    found = attempts(db, request, request.cutoff(BOTTLENECK_DAYS), math.nan)
-    return ranked([(row[0], rounded(row[2])) for row in found])
+    stages = attempts(db, request, request.cutoff(BOTTLENECK_DAYS), math.nan)
+    return ranked([(row[0], rounded(row[2])) for row in stages])
 
 
 def throughput_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/throughput-trend: successful runs an hour on each whole day."""
     days = request.days(period := request.period(30))
-    found = by_day(db, request, period) if days else {}
-    return {"daily": [{"date": day, "throughput": cents(found.get(day, (0, 0))[0] / 24)} for day in days]}
+    counts = by_day(db, request, period) if days else {}
+    return {"daily": [{"date": day, "throughput": cents(counts.get(day, (0, 0))[0] / 24)} for day in days]}
 
 
 def failure_heatmap(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/metrics/failure-heatmap: failed attempts by stage and day, each once."""
     heatmap: dict[str, dict[str, int]] = {}
-    for (name,) in db.execute(NAMES).fetchall():
+    for name in names_of(db):
         for stage, day, count in db.execute(FAILED, (name,)):
             heatmap.setdefault(stage, {})[day] = count
     return {"heatmap": heatmap}
@@ -170,12 +169,12 @@ def failure_heatmap(db: apsw.Connection, _request: Request) -> Answer:
 def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/costs/breakdown from cost_entries: each cost once, and by issue."""
     period = span(request, request.cutoff(request.period(7)))
-    found = costs.collect(db, Question(now=request.now, period=period, limit=ALL_ISSUES))
+    answer = costs.collect(db, Question(now=request.now, period=period, limit=ALL_ISSUES))
     return {
-        "byStage": _named(found.by_stage),
-        "byModel": _named(found.by_model),
-        "byIssue": _named([line for line in found.by_issue if line.name is not None]),
-        "total": cents(found.total.cost_usd),
+        "byStage": _named(answer.by_stage),
+        "byModel": _named(answer.by_model),
+        "byIssue": _named([line for line in answer.by_issue if line.name is not None]),
+        "total": cents(answer.total.cost_usd),
     }
 
 

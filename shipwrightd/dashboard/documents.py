@@ -63,12 +63,12 @@ def team(db: apsw.Connection, request: Request) -> Answer:
 
 def team_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/team as the dashboard does. Raises FailsError for a developer without lists of jobs."""
-    found = _developers(db, request.now * 1000)
-    for developer in found:
+    developers = _developers(db, request.now * 1000)
+    for developer in developers:
         for key in ("active_jobs", "queued"):
             if developer[key] is None:
                 raise FailsError(f"a developer has no list {key}")
-    return _team(found)
+    return _team(developers)
 
 
 def _developers(db: apsw.Connection, now_ms: int) -> list[Answer]:
@@ -169,10 +169,10 @@ def _given(**values: str | None) -> Answer:
 
 def decisions_as_dashboard(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/memory/decisions as the dashboard does: one object a file, which holds the list."""
-    found = _decisions(db)
+    every = _decisions(db)
     return {
         "decisions": [
-            {"decisions": [decision for repo, decision in found if repo == folder]}
+            {"decisions": [decision for repo, decision in every if repo == folder]}
             for folder in files(db, "decisions.json")
         ]
     }

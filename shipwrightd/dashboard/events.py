@@ -187,10 +187,10 @@ def _seconds(ts: object) -> int | None:
 def _parsed(kept: str) -> Event | None:
     try:
         line = base64.b64decode(kept).decode("utf-8", "replace")
-        found = json.loads(line, parse_constant=_refuse)
+        event = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return event if isinstance(event, dict) else None
 
 
 def _refuse(constant: str) -> Any:  # noqa: ANN401 - never returns
@@ -208,10 +208,10 @@ def _halves(row: Sequence[Any]) -> tuple[Event, Event]:
 
 def _object(extra: str | None) -> Event:
     try:
-        found = json.loads(extra) if extra else {}
+        fields = json.loads(extra) if extra else {}
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def since(db: apsw.Connection, types: Iterable[str], cutoff: float) -> list[Event]:
@@ -252,8 +252,8 @@ def is_number(value: object, wanted: float) -> bool:
 
 def epoch(event: Event) -> float:
     """Return ts_epoch || 0."""
-    found = number(event.get("ts_epoch"))
-    return 0 if math.isnan(found) and not isinstance(event.get("ts_epoch"), str) else found
+    value = number(event.get("ts_epoch"))
+    return 0 if math.isnan(value) and not isinstance(event.get("ts_epoch"), str) else value
 
 
 # -- lists of events
@@ -264,13 +264,13 @@ def activity_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
     kind = request.text("type", "all")
     wanted = None if kind == "all" else kind
     issue = _issue(request)
-    found: Iterator[Event] = (event for _, event in seen_as_dashboard(db, wanted, issue))
+    events: Iterable[Event] = (event for _, event in seen_as_dashboard(db, wanted, issue))
     if wanted is None and issue is None:
         length = _length(db)
     else:
-        found = iter(events := list(found))
+        events = list(events)
         length = len(events)
-    return _page(request, found, length, active_titles(db))
+    return _page(request, events, length, active_titles(db))
 
 
 def seen_as_dashboard(db: apsw.Connection, kind: str | None, issue: int | None) -> Iterator[tuple[int, Event]]:
@@ -294,8 +294,8 @@ def active_titles(db: apsw.Connection) -> dict[str, str]:
     return _titles(db.execute(ACTIVE_TITLES))
 
 
-def _has_type(found: object, kind: str) -> bool:
-    return isinstance(found, str) and (found == kind or found.startswith(kind + "."))
+def _has_type(value: object, kind: str) -> bool:
+    return isinstance(value, str) and (value == kind or value.startswith(kind + "."))
 
 
 def _refuse_odd_types(db: apsw.Connection) -> None:
@@ -309,11 +309,11 @@ def _length(db: apsw.Connection) -> int:
     return plain + sum(read_as_dashboard(row) is not None for row in db.execute(SALVAGED))
 
 
-def _page(request: Request, found: Iterator[Event], length: int, titles: dict[str, str]) -> Answer:
+def _page(request: Request, events: Iterable[Event], length: int, titles: dict[str, str]) -> Answer:
     """Return the page that limit and offset select from `length` events."""
     limit, offset, first, last = page(request, length)
     return {
-        "events": [titled(event, titles) for event in islice(found, first, last)],
+        "events": [titled(event, titles) for event in islice(events, first, last)],
         "total": length,
         "hasMore": offset + limit < length,
     }
@@ -346,9 +346,9 @@ def activity(db: apsw.Connection, request: Request) -> Answer:
     wanted = Wanted(type=None if kind == "all" else kind, issue=_issue(request))
     length = _count(db, wanted)
     ids = (id_ for _, matching in search(db, wanted, newest(db) + 1) for id_ in matching)
-    found = (read(row) for id_ in ids for row in db.execute(BY_ID, (id_,)))
+    events = (read(row) for id_ in ids for row in db.execute(BY_ID, (id_,)))
     titles = {**_titles(db.execute(KNOWN_TITLES)), **active_titles(db)}
-    return _page(request, found, length, titles)
+    return _page(request, events, length, titles)
 
 
 def _count(db: apsw.Connection, wanted: Wanted) -> int:

@@ -57,10 +57,10 @@ class Request:
     def issue(self, position: int) -> int:
         """Return the issue at a position in the path. Raises RefusedError for 0 and for text that is not an issue."""
         parts = self.path.split("/")
-        found = issue_of((parts[position] if len(parts) > position else "") or "0")
-        if not found:
+        issue = issue_of((parts[position] if len(parts) > position else "") or "0")
+        if not issue:
             raise RefusedError("Invalid issue number")
-        return found
+        return issue
 
     def cutoff(self, days: float) -> float:
         """Return the time `days` days ago in seconds; NaN for NaN."""
@@ -74,17 +74,17 @@ class Request:
 
 def parse(address: str, now: int) -> Request:
     """Parse an address: a path with parameters, or a full URL."""
-    found = urlsplit(address)
+    url = urlsplit(address)
     parameters: dict[str, str] = {}
-    for name, value in parse_qsl(found.query, keep_blank_values=True):
+    for name, value in parse_qsl(url.query, keep_blank_values=True):
         parameters.setdefault(name, value)
-    return Request(found.path, now, parameters)
+    return Request(url.path, now, parameters)
 
 
 def issue_of(text: str) -> int | None:
     """Return the number that parseInt reads, within the range of the database; None if there is none."""
-    found = parse_int(text)
-    return None if math.isnan(found) else int(max(min(found, LARGEST), -LARGEST))
+    number = parse_int(text)
+    return None if math.isnan(number) else int(max(min(number, LARGEST), -LARGEST))
 
 
 def day_at(epoch: int) -> str:

@@ -94,13 +94,13 @@ def check(path: Path, content: Content, database: Path) -> None:
     try:
         with contextlib.closing(apsw.Connection(name, flags=flags)) as copy:
             _hear_interrupts(copy)
-            found = [text for (text,) in copy.execute("PRAGMA integrity_check(3)") if text != "ok"]
-            found += [f"a broken reference from {row[0]}" for row in copy.execute("PRAGMA foreign_key_check")][:3]
+            problems = [text for (text,) in copy.execute("PRAGMA integrity_check(3)") if text != "ok"]
+            problems += [f"a broken reference from {row[0]}" for row in copy.execute("PRAGMA foreign_key_check")][:3]
             same = _content(copy) == content and content.application == APPLICATION_ID
     except apsw.Error as error:
-        found, same = [str(error)], False
-    if found or not same:
-        why = "; ".join(found) or "its content differs from the database"
+        problems, same = [str(error)], False
+    if problems or not same:
+        why = "; ".join(problems) or "its content differs from the database"
         hint = "the copy was deleted; the database itself may be damaged"
         raise DatabaseError(f"the copy of {database} fails its check: {why}", hint=hint)
 

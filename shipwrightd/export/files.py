@@ -64,8 +64,8 @@ def _clear_away(folder: Path) -> None:
 def _is_abandoned(path: Path) -> bool:
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        found = os.fstat(handle)
-        if found.st_uid != os.geteuid() or found.st_mtime > time.time() - YOUNG_S:
+        status = os.fstat(handle)
+        if status.st_uid != os.geteuid() or status.st_mtime > time.time() - YOUNG_S:
             return False
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -94,27 +94,27 @@ SELECT id FROM events INDEXED BY events_team
 WHERE origin = ? AND id < ? AND origin GLOB 'team-events.jsonl/*' ORDER BY id DESC"""
 # The types that are ?1 or begin with ?1 and a dot, one step in the index for each; at most ?2.
 TYPES = """
-WITH RECURSIVE found (type) AS (
+WITH RECURSIVE matching (type) AS (
     SELECT min(type) FROM events WHERE type >= ?1 || '.' AND type < ?1 || '/'
     UNION ALL
-    SELECT (SELECT min(e.type) FROM events AS e WHERE e.type > found.type AND e.type < ?1 || '/')
-    FROM found WHERE found.type IS NOT NULL
+    SELECT (SELECT min(e.type) FROM events AS e WHERE e.type > matching.type AND e.type < ?1 || '/')
+    FROM matching WHERE matching.type IS NOT NULL
     LIMIT ?2
 )
-SELECT ?1 UNION ALL SELECT type FROM found WHERE type IS NOT NULL"""
+SELECT ?1 UNION ALL SELECT type FROM matching WHERE type IS NOT NULL"""
 # The origins of developer ?1, at any machine or, if it names one, at that.
 ORIGINS = """
-WITH RECURSIVE found (origin) AS (
+WITH RECURSIVE matching (origin) AS (
     SELECT min(origin) FROM events INDEXED BY events_team
     WHERE origin GLOB 'team-events.jsonl/*'
         AND origin >= 'team-events.jsonl/' || ?1 || '@' AND origin < 'team-events.jsonl/' || ?1 || 'A'
     UNION ALL
     SELECT (SELECT min(e.origin) FROM events AS e INDEXED BY events_team
             WHERE e.origin GLOB 'team-events.jsonl/*'
-                AND e.origin > found.origin AND e.origin < 'team-events.jsonl/' || ?1 || 'A')
-    FROM found WHERE found.origin IS NOT NULL
+                AND e.origin > matching.origin AND e.origin < 'team-events.jsonl/' || ?1 || 'A')
+    FROM matching WHERE matching.origin IS NOT NULL
 )
-SELECT 'team-events.jsonl/' || ?1 UNION ALL SELECT origin FROM found WHERE origin IS NOT NULL"""
+SELECT 'team-events.jsonl/' || ?1 UNION ALL SELECT origin FROM matching WHERE origin IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +265,10 @@ def blocks_of(db: apsw.Connection, want: Wanted, named: list[Filter], below: int
     parameters = (BLOCK_BITS, below, want.first, want.last)
     types = next((values for statement, values in named if statement == OF_TYPE), None)
     if types is None:
-        found = db.execute(BLOCKS, parameters)
+        rows = db.execute(BLOCKS, parameters)
     else:
-        found = db.execute(BLOCKS_OF_TYPES, (*parameters, json.dumps(types)))
-    return sorted(block for (block,) in found)
+        rows = db.execute(BLOCKS_OF_TYPES, (*parameters, json.dumps(types)))
+    return sorted(block for (block,) in rows)
 
 
 def filters(db: apsw.Connection, want: Wanted) -> list[Filter]:

@@ -319,8 +319,8 @@ def rows(answer: Costs) -> Iterable[dict[str, Any]]:
     """Return one row for the total and one for each line of each list; only the total has tokens."""
     total, other = answer.total, answer.other_issues
     yield _row("total", None, Line(None, total.cost_usd, total.entries, None), total)
-    for kind, found in (("model", answer.by_model), ("stage", answer.by_stage), ("issue", answer.by_issue)):
-        yield from (_row(kind, one.name, one) for one in found)
+    for kind, parts in (("model", answer.by_model), ("stage", answer.by_stage), ("issue", answer.by_issue)):
+        yield from (_row(kind, one.name, one) for one in parts)
     if other is not None:
         yield _row("other_issues", other.issues, other)
     yield from (_row("day", one.name, one) for one in answer.by_day)

@@ -95,13 +95,13 @@ def collect(db: apsw.Connection, question: Question) -> Dora:
         oldest = db.execute(FIRST, (until,)).get
         since = end - WEEK_S if oldest is None else max(oldest, end - MOST_WEEKS * WEEK_S)
     weeks = max(1, -(-(end - since) // WEEK_S))
-    found = sums(db, Period(end - weeks * WEEK_S, until), end, WEEK_S, question.issue)
+    by_week = sums(db, Period(end - weeks * WEEK_S, until), end, WEEK_S, question.issue)
     first = question.period.since or 0
     whole = sums(db, Period(first, until), end, until - first, question.issue).get(0, Sums())
     return Dora(
         delivery(question.period.since, end, since, whole),
         [
-            delivery(end - (at + 1) * WEEK_S, end - at * WEEK_S, None, found.get(at, Sums()))
+            delivery(end - (at + 1) * WEEK_S, end - at * WEEK_S, None, by_week.get(at, Sums()))
             for at in range(weeks - 1, -1, -1)
         ],
     )
@@ -113,21 +113,21 @@ def sums(db: apsw.Connection, period: Period, end: int, step: int, issue: object
     return {at: Sums(*(value or 0 for value in values)) for at, *values in rows}
 
 
-def delivery(start: int | None, end: int, counted_from: int | None, found: Sums) -> Delivery:
+def delivery(start: int | None, end: int, counted_from: int | None, totals: Sums) -> Delivery:
     """Return the measures of an interval; without a start, its length counts from `counted_from`."""
     begin = start if start is not None else counted_from
     days = (end - (end if begin is None else begin)) / DAY_S
-    runs = found.good + found.bad
-    per_day = rounded(found.good / days) if days else 0.0
+    runs = totals.good + totals.bad
+    per_day = rounded(totals.good / days) if days else 0.0
     return Delivery(
         start=utc(start),
         end=utc(end),
-        deploys=found.good,
-        failures=found.bad,
-        deployment_frequency=Measure(per_day, "per day", grade_of_frequency(per_day), found.good),
-        lead_time=_hours(found.lead_s, found.leads),
-        change_failure_rate=_measure(100 * found.bad, runs, "%", FAILURE_PERCENT),
-        time_to_restore=_hours(found.recovery_s, found.recoveries),
+        deploys=totals.good,
+        failures=totals.bad,
+        deployment_frequency=Measure(per_day, "per day", grade_of_frequency(per_day), totals.good),
+        lead_time=_hours(totals.lead_s, totals.leads),
+        change_failure_rate=_measure(100 * totals.bad, runs, "%", FAILURE_PERCENT),
+        time_to_restore=_hours(totals.recovery_s, totals.recoveries),
     )
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from shipwrightd.clock import YEAR_10000, utc
 from shipwrightd.reports.question import days_of
+from shipwrightd.reports.stages import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,21 +24,16 @@ if TYPE_CHECKING:
 ROWS = 20  # issues, and last failures, without a limit
 
 # Parameters: :since <= end < :until; :stage and :issue or NULL; :limit. Attempts are read stage by stage in the index
-# of their ends, or run by run if an issue is given. A failed run counts at the stage it failed at.
+# of their ends (:stages, a JSON array), or run by run if there is an issue, for which :stages is empty. A failed run
+# counts at the stage it failed at.
 
 # The attempts at each stage that succeeded or failed.
 ATTEMPTS = """
-WITH RECURSIVE stages (stage) AS (
-    SELECT coalesce(:stage, (SELECT min(stage) FROM pipeline_stages))
-    UNION ALL
-    SELECT (SELECT min(s.stage) FROM pipeline_stages AS s WHERE s.stage > stages.stage)
-    FROM stages WHERE :stage IS NULL AND stages.stage IS NOT NULL
-)
-SELECT stage, (
+SELECT value, (
     SELECT count(*) FROM pipeline_stages AS s INDEXED BY pipeline_stages_stage
-    WHERE s.stage = stages.stage AND s.ended_epoch >= :since AND s.ended_epoch < :until
+    WHERE s.stage = value AND s.ended_epoch >= :since AND s.ended_epoch < :until
         AND s.status IN ('success', 'failed'))
-FROM stages WHERE :issue IS NULL AND stage IS NOT NULL
+FROM json_each(:stages)
 UNION ALL
 SELECT s.stage, count(*)
 FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
@@ -51,18 +49,12 @@ WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issu
 # What failed, counted by kind: heat (stage and day), stage, class, issue (the first ones), issues (their number),
 # recovered runs, retried, recovered attempts.
 FAILED = """
-WITH RECURSIVE stages (stage) AS (
-    SELECT coalesce(:stage, (SELECT min(stage) FROM pipeline_stages))
-    UNION ALL
-    SELECT (SELECT min(s.stage) FROM pipeline_stages AS s WHERE s.stage > stages.stage)
-    FROM stages WHERE :stage IS NULL AND stages.stage IS NOT NULL
-), attempts AS MATERIALIZED (
+WITH attempts AS MATERIALIZED (
     SELECT s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class, r.issue
-    FROM stages
+    FROM json_each(:stages) AS j
         CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_stage
-            ON s.stage = stages.stage AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
+            ON s.stage = j.value AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
         CROSS JOIN pipeline_runs AS r ON r.id = s.run_id
-    WHERE :issue IS NULL
     UNION ALL
     SELECT s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class, r.issue
     FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
@@ -116,16 +108,10 @@ SELECT * FROM (
 # The last failures: attempts, and runs of which no attempt failed. Recovered: later, before :until, the stage succeeded
 # in the same run, or a run of the issue succeeded (for an attempt, its own run too).
 LAST = """
-WITH RECURSIVE stages (stage) AS (
-    SELECT coalesce(:stage, (SELECT min(stage) FROM pipeline_stages))
-    UNION ALL
-    SELECT (SELECT min(s.stage) FROM pipeline_stages AS s WHERE s.stage > stages.stage)
-    FROM stages WHERE :stage IS NULL AND stages.stage IS NOT NULL
-), failed (kind, id, run_id, ended_epoch) AS (
+WITH failed (kind, id, run_id, ended_epoch) AS (
     SELECT 'stage', s.id, NULL, s.ended_epoch
-    FROM stages CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_stage
-        ON s.stage = stages.stage AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
-    WHERE :issue IS NULL
+    FROM json_each(:stages) AS j CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_stage
+        ON s.stage = j.value AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
     UNION ALL
     SELECT 'stage', s.id, NULL, s.ended_epoch
     FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
@@ -250,7 +236,9 @@ class Count:
 
 def collect(db: apsw.Connection, question: Question) -> Failures:
     """Answer for the question's period, its stage and its issue."""
+    stages = [] if question.issue is not None else names_of(db) if question.stage is None else [question.stage]
     values = {
+        "stages": orjson.dumps(stages).decode(),
         "since": question.period.since or 0,
         "until": min(question.period.until, YEAR_10000),
         "stage": question.stage,
@@ -303,13 +291,13 @@ def by_stage(tried: dict[str, int], heat: list[Cell], runs: dict[str | None, int
     return sorted(lines, key=lambda one: (one.stage is None, -one.failed_attempts, -one.failed_runs, one.stage or ""))
 
 
-def _ranked(found: dict[str, list[Count]], kind: str) -> list[Count]:
-    counts = found.get(kind, [])
+def _ranked(all_counts: dict[str, list[Count]], kind: str) -> list[Count]:
+    counts = all_counts.get(kind, [])
     return sorted(counts, key=lambda one: (one.key is None, -one.runs, -one.attempts, str(one.key)))
 
 
-def _only(found: dict[str, list[Count]], kind: str) -> Count:
-    return found.get(kind, [Count(None, None, 0, 0)])[0]
+def _only(all_counts: dict[str, list[Count]], kind: str) -> Count:
+    return all_counts.get(kind, [Count(None, None, 0, 0)])[0]
 
 
 def failure(row: tuple[Any, ...]) -> Failure:

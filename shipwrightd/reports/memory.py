@@ -219,8 +219,8 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
     if question.search is None:
         for name, part in PARTS.items():
             if question.type in (None, part.entry_type):
-                asked = (part.entry_type, part.section, repos, question.stage, limit + 1, question.offset, part.order)
-                lists[name] = [part.make(row, known) for row in db.execute(ENTRIES, asked)]
+                values = (part.entry_type, part.section, repos, question.stage, limit + 1, question.offset, part.order)
+                lists[name] = [part.make(row, known) for row in db.execute(ENTRIES, values)]
     else:
         total, lists["matches"] = search(db, question, repos, limit, known)
     return Memory(
@@ -313,8 +313,8 @@ def value_of(row: Row) -> Any:  # noqa: ANN401 - any JSON
 
 def extra_of(row: Row) -> dict[str, Any]:
     """Return the fields of an entry that have no column."""
-    found = orjson.loads(row.extra) if row.extra else {}
-    return found if isinstance(found, dict) else {}
+    extra = orjson.loads(row.extra) if row.extra else {}
+    return extra if isinstance(extra, dict) else {}
 
 
 class Part(NamedTuple):
@@ -366,10 +366,10 @@ def _columns(entry: Match | Failure | Decision | Fact) -> dict[str, Any]:
 
 def repo_names(db: apsw.Connection) -> dict[str, str | None]:
     """Return each repository's hash and, if it is known, its name."""
-    found: dict[str, str | None] = {hash_: None for (hash_,) in db.execute(HASHES)}
+    names: dict[str, str | None] = {hash_: None for (hash_,) in db.execute(HASHES)}
     for hash_, name in db.execute(NAMES):
-        found[hash_] = None if name is None else str(name)
-    return found
+        names[hash_] = None if name is None else str(name)
+    return names
 
 
 def repos_matching(asked: str, known: Mapping[str, str | None]) -> list[str]:
@@ -434,7 +434,7 @@ def match(row: Row, repo: str | None, snippet: str, score: float) -> Match:
 def expression(text: str) -> str:
     """Return the FTS5 query for words as they are typed. Raises QuestionError if there are none or too many."""
     clean = text.encode("utf-8", "replace").decode().replace("\0", " ")
-    pieces = [_piece(*found.groups()) for found in PIECE.finditer(clean)]
+    pieces = [_piece(*match.groups()) for match in PIECE.finditer(clean)]
     words = [piece for piece in pieces if any(map(str.isalnum, piece))]
     if not words:
         raise QuestionError("--search: give at least one word to look for")

@@ -171,7 +171,7 @@ class Stages:
 def collect(db: apsw.Connection, question: Question) -> Stages:
     """Answer for the question's period and, if it names one, its stage."""
     since, until, end = question.period.since, question.period.until, question.end
-    names = [name for (name,) in db.execute(NAMES)]
+    names = names_of(db)
     begin = since if since is not None else first(db, names)
     middle = end if begin is None else second_half(begin, end)
     counted = [(name, *row) for name in names for row in db.execute(ENDED, (since or 0, until, middle, name))]
@@ -197,6 +197,11 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
         bottlenecks=bottlenecks(stages),
         detail=detail_of(db, question.period, question.stage) if question.stage is not None and asked else None,
     )
+
+
+def names_of(db: apsw.Connection) -> list[str]:
+    """Return the names of all stages with an attempt."""
+    return [name for (name,) in db.execute(NAMES)]
 
 
 def first(db: apsw.Connection, names: Iterable[str]) -> int | None:
@@ -263,9 +268,9 @@ def bottlenecks(stages: list[Stage]) -> list[Bottleneck]:
     return [bottleneck(one) for one in stages if one.total_s > 0][:BOTTLENECKS]
 
 
-def bottleneck(found: Stage) -> Bottleneck:
+def bottleneck(one: Stage) -> Bottleneck:
     """Return the impact of a stage, and what to do about it."""
-    average, every = found.mean_s or 0.0, mean(found.total_s, found.attempts) or 0.0
+    average, every = one.mean_s or 0.0, mean(one.total_s, one.attempts) or 0.0
     longest = max(average, every)
     impact = "high" if longest > HIGH_S else "medium" if longest > MEDIUM_S else "low"
     advice = {
@@ -273,14 +278,14 @@ def bottleneck(found: Stage) -> Bottleneck:
         "medium": "look for parts that can be shortened",
         "low": "no attempt takes long",
     }[impact]
-    if found.failed_s * 2 > found.total_s:
+    if one.failed_s * 2 > one.total_s:
         advice = "most of its time is spent on attempts that fail: fix those first"
-    elif (found.failure_percent or 0) >= OFTEN_PERCENT:
-        advice += f"; {found.failure_percent:.0f} % of its attempts fail: fix those first"
-    times = "1 attempt" if found.attempts == 1 else f"{found.attempts:,} attempts"
-    took = f"{average:,.0f} s on average" if found.timed else f"none succeeded, {every:,.0f} s on average"
-    reason = f"{found.share_percent:.1f} % of the time of all stages: {times}, {took}"
-    return Bottleneck(found.stage, average, found.attempts, found.share_percent, impact, reason, advice)
+    elif (one.failure_percent or 0) >= OFTEN_PERCENT:
+        advice += f"; {one.failure_percent:.0f} % of its attempts fail: fix those first"
+    times = "1 attempt" if one.attempts == 1 else f"{one.attempts:,} attempts"
+    took = f"{average:,.0f} s on average" if one.timed else f"none succeeded, {every:,.0f} s on average"
+    reason = f"{one.share_percent:.1f} % of the time of all stages: {times}, {took}"
+    return Bottleneck(one.stage, average, one.attempts, one.share_percent, impact, reason, advice)
 
 
 def mean(total: float, count: int) -> float | None:

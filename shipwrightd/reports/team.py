@@ -155,15 +155,15 @@ class Team:
 
 def collect(db: apsw.Connection, question: Question) -> Team:
     """Answer for question.now; `developer` may be a name or name@machine."""
-    found = sessions(db, question)
-    presences = [session.presence for session in found]
+    members = sessions(db, question)
+    presences = [session.presence for session in members]
     return Team(
         online=presences.count("online"),
         idle=presences.count("idle"),
         offline=presences.count("offline"),
-        active_jobs=sum(len(session.active_jobs) for session in found),
-        queued=sum(len(session.queued) for session in found),
-        sessions=found,
+        active_jobs=sum(len(session.active_jobs) for session in members),
+        queued=sum(len(session.queued) for session in members),
+        sessions=members,
         this_machine=this_machine(db, question.now) if question.developer is None else None,
     )
 
@@ -212,8 +212,8 @@ def presence(silent_s: float | None) -> str:
 
 
 def _listed(text: object) -> list[Any]:
-    found = _parsed(text)
-    return found if isinstance(found, list) else []
+    value = _parsed(text)
+    return value if isinstance(value, list) else []
 
 
 def _parsed(text: object) -> Any:  # noqa: ANN401 - any JSON

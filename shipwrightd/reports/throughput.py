@@ -27,15 +27,9 @@ SELECT date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*), sum(good)
 FROM run_outcomes
 WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)
 GROUP BY ended_epoch / 86400"""
-LASTED = """
-SELECT avg(duration_s) FROM run_outcomes
-WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)
-    AND good AND duration_s >= 0"""
-FIRST = """
-SELECT min(ended_epoch) FROM run_outcomes
-WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
-COUNT = """
-SELECT count(*), coalesce(sum(good), 0) FROM run_outcomes
+TOTALS = """
+SELECT count(*), coalesce(sum(good), 0), min(ended_epoch), avg(duration_s) FILTER (WHERE good AND duration_s >= 0)
+FROM run_outcomes
 WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
 QUEUED = "SELECT count(*) FROM daemon_queue WHERE present AND (?1 IS NULL OR issue = ?1)"
 RUNNING = "SELECT count(*) FROM pipeline_runs WHERE status = 'running' AND (?1 IS NULL OR +issue = ?1)"
@@ -99,12 +93,11 @@ def collect(db: apsw.Connection, question: Question) -> Throughput:
     """Answer for the question's period and issue."""
     period = question.period
     values = {"since": period.since or 0, "until": period.until, "issue": question.issue}
-    found = {day: Day(day, finished, good, finished - good) for day, finished, good in db.execute(DAYS, values)}
-    finished = sum(day.finished for day in found.values())
-    successful = sum(day.successful for day in found.values())
-    first = period.since if period.since is not None else db.execute(FIRST, values).get
+    days = {day: Day(day, runs, good, runs - good) for day, runs, good in db.execute(DAYS, values)}
+    ((finished, successful, first, mean_s),) = db.execute(TOTALS, values)
+    first = period.since if period.since is not None else first
     length = length_s(question, first)
-    best = max(sorted(found.values(), key=lambda day: day.day), key=lambda day: day.successful, default=None)
+    best = max(sorted(days.values(), key=lambda day: day.day), key=lambda day: day.successful, default=None)
     return Throughput(
         finished=finished,
         successful=successful,
@@ -113,12 +106,12 @@ def collect(db: apsw.Connection, question: Question) -> Throughput:
         days=round(length / DAY_S, 6),
         per_day=_rate(finished, length, DAY_S),
         per_hour=_rate(finished, length, HOUR_S),
-        mean_success_duration_s=_rounded(db.execute(LASTED, values).get),
+        mean_success_duration_s=None if mean_s is None else round(mean_s, 6),
         best_day=best if best is not None and best.successful else None,
         queued=db.execute(QUEUED, (question.issue,)).get,
         running=db.execute(RUNNING, (question.issue,)).get,
         trend=trend(db, question, first),
-        by_day=[found.get(day, Day(day, 0, 0, 0)) for day in days_of(question, found)],
+        by_day=[days.get(day, Day(day, 0, 0, 0)) for day in days_of(question, days)],
     )
 
 
@@ -138,16 +131,12 @@ def trend(db: apsw.Connection, question: Question, first: int | None) -> Trend |
 def half(db: apsw.Connection, question: Question, start: int, end: int, until: int | None = None) -> Half:
     """Return what ended from `start` to `end`, excluded; to `until` if the half ends with the period."""
     values = {"since": start, "until": end if until is None else until, "issue": question.issue}
-    ((finished, successful),) = db.execute(COUNT, values)
+    ((finished, successful, *_),) = db.execute(TOTALS, values)
     return Half(utc(start), utc(end), finished, successful, _rate(finished, end - start, DAY_S))
 
 
 def _rate(number: int, seconds: int, unit_s: int) -> float | None:
     return round(number * unit_s / seconds, 6) if seconds > 0 else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
 
 
 def rows(answer: Throughput) -> Iterable[dict[str, Any]]:
