@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import history, peers
 from benchmarks.measure import Figure, run, shipwrightd
 from shipwrightd.cli.report import question_of
+from shipwrightd.clock import utc
 from shipwrightd.database.connection import open_reader
-from shipwrightd.reports.question import utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,11 @@ import typer
 
 from shipwrightd.cli.options import Db, Home, Json, Since, Until, damage_named, existing_database, usage_errors
 from shipwrightd.cli.report import byte_output, open_database
+from shipwrightd.clock import utc
 from shipwrightd.config import settings
 from shipwrightd.errors import ConfigError
 from shipwrightd.export.tables import EVENTS, TABLES, Form, Wish, columns, pour
-from shipwrightd.reports.question import QuestionError, moment, utc
+from shipwrightd.reports.question import QuestionError, moment
 from shipwrightd.text import visible, warn, width
 
 if TYPE_CHECKING:

@@ -22,9 +22,10 @@ from shipwrightd.cli.options import (
     refuse_unusable,
     usage_errors,
 )
+from shipwrightd.clock import utc
 from shipwrightd.config import settings
 from shipwrightd.errors import FOUND, PathError
-from shipwrightd.reports.question import UNITS, QuestionError, moment, utc
+from shipwrightd.reports.question import UNITS, QuestionError, moment
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:

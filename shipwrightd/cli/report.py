@@ -22,12 +22,13 @@ import apsw
 import typer
 
 from shipwrightd.cli.options import Db, Home, Since, Until, examples, text_option, usage_errors, with_parameters
+from shipwrightd.clock import YEAR_10000, utc
 from shipwrightd.config import settings
 from shipwrightd.database import connection
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
 from shipwrightd.reports import activity
 from shipwrightd.reports import question as questions
-from shipwrightd.reports.activity_ids import newest
+from shipwrightd.reports.activity import newest
 from shipwrightd.reports.question import Question, QuestionError
 from shipwrightd.reports.runs import STATUSES
 from shipwrightd.text import CsvScreen, Encoded, Screen, visible, warn
@@ -213,7 +214,7 @@ def _print_answer(db: apsw.Connection, name: str, question: Question, source: st
     if form is Format.JSON:
         print_json({**envelope(name, question, source), **asdict(result)})
     elif result.empty:
-        from shipwrightd.reports.extent import nothing
+        from shipwrightd.reports import nothing
 
         print(visible(nothing(db, name, question)), file=sys.stderr if form is Format.CSV else sys.stdout)
     elif form is Format.CSV:
@@ -240,7 +241,7 @@ def question_of(name: str, given: Mapping[str, Any]) -> Question:
         default_days=USUAL_DAYS if "days" in REPORTS[name].parameters.split() else None,
     )
     if name == "activity" and given.get("until") is None and given.get("now") is None:
-        period = replace(period, until=questions.YEAR_10000)  # includes what a clock that is ahead has written
+        period = replace(period, until=YEAR_10000)  # includes what a clock that is ahead has written
     filters = {option: given[option] for option in FILTERS if given.get(option) is not None}
     if "issue" in filters:
         filters["issue"] = questions.issue_of(filters["issue"])
@@ -265,9 +266,9 @@ def envelope(name: str, question: Question, source: str) -> dict[str, Any]:
     """Return what the JSON of every report begins with."""
     return {
         "report": name,
-        "now": questions.utc(question.now),
-        "since": questions.utc(question.period.since),
-        "until": questions.utc(question.end),
+        "now": utc(question.now),
+        "since": utc(question.period.since),
+        "until": utc(question.end),
         "filters": question.filters,
         "source": source,
     }

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipwrightd.daemon.callbacks import Batch, Listener, Turn
-from shipwrightd.text import visible
+from shipwrightd.text import size_of, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -33,7 +33,6 @@ STATUS_EVERY_S = 5.0
 PINGS = 4  # in the time after which systemd acts; sd_watchdog_enabled(3) asks for two at least
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 SHOWN_TROUBLES = 3
-KIB = 1 << 10
 
 
 def supervisor(env: MutableMapping[str, str]) -> Supervisor | None:
@@ -99,7 +98,7 @@ class Supervisor(Listener):
         self._records += batch.records
         self._bytes += batch.size_bytes
         if self._catching_up:
-            self._tell(f"catching up: {self._records:,} records, {_size(self._bytes)} read")
+            self._tell(f"catching up: {self._records:,} records, {size_of(self._bytes)} read")
         else:
             self._tell(self._status)
 
@@ -149,7 +148,7 @@ class Supervisor(Listener):
 def status(turn: Turn) -> str:
     """Return how things stand as one line."""
     behind = sum(turn.behind_bytes.values())
-    parts = [f"following: {turn.records:,} records since the start, {_size(behind)} behind"]
+    parts = [f"following: {turn.records:,} records since the start, {size_of(behind)} behind"]
     if turn.waiting:
         parts.append(f"waiting for the database: {turn.waiting}")
     errors = list(turn.errors.values())
@@ -159,12 +158,3 @@ def status(turn: Turn) -> str:
     if turn.trouble:
         parts.append("watching is degraded")
     return visible("; ".join(parts))
-
-
-def _size(count: int) -> str:
-    """Return a number of bytes as people write it."""
-    if count < KIB:
-        return f"{count} B"
-    if count < KIB**2:
-        return f"{count / KIB:.1f} KiB"
-    return f"{count / KIB**2:,.1f} MiB"

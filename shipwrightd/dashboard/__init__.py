@@ -1,1 +1,1 @@
-"""The answers of Shipwright's own dashboard, from the database. Read-only."""
+"""The API of Shipwright's dashboard, answered from the database: as the dashboard does, and corrected."""

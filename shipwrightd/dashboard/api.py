@@ -1,15 +1,12 @@
-"""Shipwright's dashboard, asked of the database: the same addresses, parameters and shapes.
-
-`answer` is all that is used from outside. Which function answers what stands here.
-"""
+"""The dashboard's API: the same paths, parameters and shapes; which function answers which path."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from shipwrightd.dashboard import as_dashboard, corrected, documents, feed
+from shipwrightd.dashboard import as_dashboard, corrected, documents, events
 from shipwrightd.dashboard.javascript import as_json
-from shipwrightd.dashboard.request import FailsError, RefusedError, asked
+from shipwrightd.dashboard.request import FailsError, RefusedError, parse
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
@@ -17,13 +14,13 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.dashboard.request import Asked
+    from shipwrightd.dashboard.request import Request
 
-    Endpoint = Callable[[apsw.Connection, Asked], Any]
+    Endpoint = Callable[[apsw.Connection, Request], Any]
 
 __all__ = ["PATHS", "FailsError", "RefusedError", "answer", "checked"]
 
-# Ours, and the original's.
+# Corrected, and as the dashboard answers.
 EXACT: Final[dict[str, tuple[Endpoint, Endpoint]]] = {
     "/api/metrics/history": (corrected.history, as_dashboard.history),
     "/api/metrics/dora-trend": (corrected.dora_trend, as_dashboard.dora_trend),
@@ -33,36 +30,35 @@ EXACT: Final[dict[str, tuple[Endpoint, Endpoint]]] = {
     "/api/metrics/failure-heatmap": (corrected.failure_heatmap, as_dashboard.failure_heatmap),
     "/api/costs/breakdown": (corrected.costs_breakdown, as_dashboard.costs_breakdown),
     "/api/costs/trend": (corrected.costs_trend, as_dashboard.costs_trend),
-    "/api/activity": (feed.activity, feed.activity_original),
-    "/api/team": (documents.team, documents.team_original),
-    "/api/team/activity": (feed.team_activity, feed.team_activity_original),
-    "/api/memory/patterns": (documents.patterns, documents.patterns_original),
-    "/api/memory/decisions": (documents.decisions, documents.decisions_original),
-    "/api/memory/global": (documents.learnings, documents.learnings_original),
-    "/api/queue/detailed": (documents.queue, documents.queue_original),
+    "/api/activity": (events.activity, events.activity_as_dashboard),
+    "/api/team": (documents.team, documents.team_as_dashboard),
+    "/api/team/activity": (events.team_activity, events.team_activity_as_dashboard),
+    "/api/memory/patterns": (documents.patterns, documents.patterns_as_dashboard),
+    "/api/memory/decisions": (documents.decisions, documents.decisions_as_dashboard),
+    "/api/memory/global": (documents.learnings, documents.learnings_as_dashboard),
+    "/api/queue/detailed": (documents.queue, documents.queue_as_dashboard),
 }
 OF_ISSUE: Final[dict[str, tuple[Endpoint, Endpoint]]] = {
-    "/api/events/": (feed.events_of_issue, feed.events_of_issue_original),
-    "/api/memory/failures/": (documents.failures, documents.failures_original),
+    "/api/events/": (events.events_of_issue, events.events_of_issue_as_dashboard),
+    "/api/memory/failures/": (documents.failures, documents.failures_as_dashboard),
 }
 PATHS: Final = (*EXACT, *(f"{path}N" for path in OF_ISSUE))
 
 
 def answer(db: apsw.Connection, path: str, now: int, *, compat: bool) -> Any:  # noqa: ANN401 - any JSON
-    """Return the JSON that the dashboard answers at `now` seconds to a path with parameters; its errors with compat.
+    """Return the JSON for a path with parameters at `now` seconds; with `compat` the dashboard's own, errors included.
 
-    Raises QuestionError for an unknown path, RefusedError where the dashboard answers 400, FailsError where it
-    answers 500.
+    Raises QuestionError for an unknown path, RefusedError if the dashboard answers 400, FailsError if it answers 500.
     """
-    return as_json(checked(path)[compat](db, asked(path, now)))
+    return as_json(checked(path)[compat](db, parse(path, now)))
 
 
 def checked(path: str) -> tuple[Endpoint, Endpoint]:
-    """Return what answers a path, ours and the original's. Raises QuestionError for an unknown one."""
-    found = asked(path, 0).path
+    """Return the endpoints of a path, corrected and as the dashboard. Raises QuestionError for an unknown path."""
+    bare = parse(path, 0).path
     for start, both in OF_ISSUE.items():
-        if found.startswith(start):
+        if bare.startswith(start):
             return both
-    if found not in EXACT:
-        raise QuestionError(f"{path!r} is none of {', '.join(PATHS)}")
-    return EXACT[found]
+    if bare not in EXACT:
+        raise QuestionError(f"{path!r} is not one of {', '.join(PATHS)}")
+    return EXACT[bare]

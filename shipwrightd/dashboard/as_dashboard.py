@@ -1,7 +1,6 @@
-"""The figures as the dashboard works them out of events, its errors included. One function an endpoint.
+"""The figures as the dashboard computes them from events, errors included. One function an endpoint.
 
-The names of the JavaScript it follows are in server.ts; what it adds up, in which order and with which rounding
-is the same here.
+They follow the functions of the same name in server.ts: what is added up, in which order, with which rounding.
 """
 
 from __future__ import annotations
@@ -11,34 +10,36 @@ from typing import TYPE_CHECKING, Any
 
 from shipwrightd.dashboard import events as journal
 from shipwrightd.dashboard.events import epoch
-from shipwrightd.dashboard.grades import COMPLETED, STARTED, grades_of, is_success, percent
 from shipwrightd.dashboard.javascript import NAN, cents, entries, number, parse_int, plus, rounded, text, total, truthy
 from shipwrightd.dashboard.request import FailsError, day_at
+from shipwrightd.reports.dora import FAILURE_PERCENT, HOUR_S, HOURS, grade_below, grade_of_frequency
 from shipwrightd.reports.question import DAY_S, WEEK_S
 
 if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.dashboard.events import Event
-    from shipwrightd.dashboard.request import Asked
+    from shipwrightd.dashboard.request import Request
 
+COMPLETED, STARTED = "pipeline.completed", "pipeline.started"
 STAGE_COMPLETED, STAGE_FAILED = "stage.completed", "stage.failed"
-MONEY = ("pipeline.cost", "cost.record")  # the same money twice
+MONEY = ("pipeline.cost", "cost.record")  # the same cost twice
 PRICES = {"opus": (15, 75), "sonnet": (3, 15), "haiku": (0.25, 1.25)}  # US dollars a million tokens, in and out
 SLOW_S, MODERATE_S = 600, 300
 BOTTLENECKS = 5
 BOTTLENECK_DAYS = 7
 Answer = dict[str, Any]
+Grades = dict[str, dict[str, Any]]
 
 
-def history(db: apsw.Connection, asked: Asked) -> Answer:
+def history(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/history."""
-    days = asked.dora_period()
+    days = request.dora_period()
     events = journal.since(db, (COMPLETED, STAGE_COMPLETED), NAN)
     done = [event for event in events if event["type"] == COMPLETED]
     good = [event for event in done if is_success(event)]
-    starts = journal.since(db, (COMPLETED, STARTED), asked.cutoff(days))
-    recent = sum(epoch(event) >= asked.now - DAY_S for event in good)
+    starts = journal.since(db, (COMPLETED, STARTED), request.cutoff(days))
+    recent = sum(epoch(event) >= request.now - DAY_S for event in good)
     whole = total(event.get("duration_s") or 0 for event in good)
     return {
         "success_rate": percent(len(good), len(done)) or 0,
@@ -47,25 +48,25 @@ def history(db: apsw.Connection, asked: Asked) -> Answer:
         "total_completed": len(good),
         "total_failed": len(done) - len(good),
         "stage_durations": {
-            stage: rounded(number(total(found)) / len(found)) for stage, found in entries(durations(events))
+            stage: rounded(number(total(took)) / len(took)) for stage, took in entries(durations(events))
         },
-        "daily_counts": daily_counts(done, asked),
-        "dora_grades": grades_of(starts, days, asked.now),
+        "daily_counts": daily_counts(done, request),
+        "dora_grades": grades_of(starts, days, request.now),
     }
 
 
 def durations(events: list[Event]) -> dict[str, list[Any]]:
-    """Return what each completed stage took, in order of the file."""
-    found: dict[str, list[Any]] = {}
+    """Return the durations of each stage that completed, in file order."""
+    took: dict[str, list[Any]] = {}
     for event in events:
         if event["type"] == STAGE_COMPLETED and truthy(event.get("stage")):
-            found.setdefault(text(event["stage"]), []).append(event.get("duration_s") or 0)
-    return found
+            took.setdefault(text(event["stage"]), []).append(event.get("duration_s") or 0)
+    return took
 
 
-def daily_counts(done: list[Event], asked: Asked) -> list[Answer]:
+def daily_counts(done: list[Event], request: Request) -> list[Answer]:
     """Return completed and failed runs of each of the last seven days."""
-    counts = {day: {"completed": 0, "failed": 0} for day in asked.days(7)}
+    counts = {day: {"completed": 0, "failed": 0} for day in request.days(7)}
     for event in done:
         if (day := day_of(event)) in counts:
             counts[day]["completed" if is_success(event) else "failed"] += 1
@@ -73,49 +74,49 @@ def daily_counts(done: list[Event], asked: Asked) -> list[Answer]:
 
 
 def day_of(event: Event) -> str:
-    """Return the date in an event's ts. Raises FailsError where ts is no text."""
+    """Return the date in an event's ts. Raises FailsError if ts is not text."""
     ts = event.get("ts")
     if not truthy(ts):
         return ""
     if not isinstance(ts, str):
-        raise FailsError(f"the ts of an event is {text(ts)}, no text")
+        raise FailsError(f"the ts of an event is {text(ts)}, not text")
     return ts.partition("T")[0]
 
 
-def dora_trend(db: apsw.Connection, asked: Asked) -> Answer:
-    """Answer /api/metrics/dora-trend: what is within a week, and then within seven days before now."""
-    ends = week_ends(asked)
+def dora_trend(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/metrics/dora-trend: events of a week, of which only the last seven days before now count."""
+    ends = week_ends(request)
     events = journal.since(db, (COMPLETED, STARTED), ends[0] - WEEK_S) if ends else []
     weeks = []
     for end in ends:
         within = [event for event in events if end - WEEK_S <= epoch(event) < end]
-        weeks.append({"week": day_at(end), "grades": grades_of(within, 7, asked.now)})
+        weeks.append({"week": day_at(end), "grades": grades_of(within, 7, request.now)})
     return {"weeks": weeks}
 
 
-def week_ends(asked: Asked) -> list[int]:
-    """Return the seconds at which each week of the period ends, the oldest first."""
-    period = asked.period(30)
+def week_ends(request: Request) -> list[int]:
+    """Return the end of each week of the period in seconds, oldest first."""
+    period = request.period(30)
     weeks = 0 if math.isnan(period) else max(math.ceil(period / 7), 0)
-    return [asked.now - at * WEEK_S for at in range(weeks - 1, -1, -1)]
+    return [request.now - at * WEEK_S for at in range(weeks - 1, -1, -1)]
 
 
-def stage_performance(db: apsw.Connection, asked: Asked) -> Answer:
+def stage_performance(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/stage-performance."""
-    period = asked.period(7)
-    half = NAN if math.isnan(period) else asked.now - math.floor(period / 2) * DAY_S
+    period = request.period(7)
+    half = NAN if math.isnan(period) else request.now - math.floor(period / 2) * DAY_S
     stages: dict[str, list[Event]] = {}
-    for event in journal.since(db, (STAGE_COMPLETED,), asked.cutoff(period)):
+    for event in journal.since(db, (STAGE_COMPLETED,), request.cutoff(period)):
         if truthy(event.get("stage")):
             stages.setdefault(text(event["stage"]), []).append(event)
-    return {"stages": [_stage(name, found, half) for name, found in entries(stages)]}
+    return {"stages": [_stage(name, events, half) for name, events in entries(stages)]}
 
 
-def _stage(name: str, found: list[Event], half: float) -> Answer:
-    took = [event.get("duration_s") or 0 for event in found]
-    early = [event.get("duration_s") or 0 for event in found if epoch(event) < half]
-    late = [event.get("duration_s") or 0 for event in found if not epoch(event) < half]
-    paid = [event["cost_usd"] for event in found if number(event.get("cost_usd")) > 0]
+def _stage(name: str, events: list[Event], half: float) -> Answer:
+    took = [event.get("duration_s") or 0 for event in events]
+    early = [event.get("duration_s") or 0 for event in events if epoch(event) < half]
+    late = [event.get("duration_s") or 0 for event in events if not epoch(event) < half]
+    paid = [event["cost_usd"] for event in events if number(event.get("cost_usd")) > 0]
     average = number(total(took)) / len(took)
     first, second = (number(total(part)) / len(part) if part else average for part in (early, late))
     return {
@@ -129,15 +130,15 @@ def _stage(name: str, found: list[Event], half: float) -> Answer:
     }
 
 
-def bottlenecks(db: apsw.Connection, asked: Asked) -> Answer:
+def bottlenecks(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/bottlenecks."""
-    found = durations(journal.since(db, (STAGE_COMPLETED,), asked.cutoff(BOTTLENECK_DAYS)))
-    return ranked([(stage, rounded(number(total(took)) / len(took))) for stage, took in entries(found)])
+    stages = durations(journal.since(db, (STAGE_COMPLETED,), request.cutoff(BOTTLENECK_DAYS)))
+    return ranked([(stage, rounded(number(total(took)) / len(took))) for stage, took in entries(stages)])
 
 
 def ranked(averages: list[tuple[str, float]]) -> Answer:
-    """Return the five stages with the longest average, with what the dashboard says of them."""
-    order = sorted(averages, key=lambda found: -found[1])[:BOTTLENECKS]
+    """Return the five stages with the longest average, with the dashboard's advice."""
+    order = sorted(averages, key=lambda one: -one[1])[:BOTTLENECKS]
     return {"bottlenecks": [_bottleneck(stage, average) for stage, average in order]}
 
 
@@ -152,17 +153,17 @@ def _bottleneck(stage: str, average: float) -> Answer:
     return {"stage": stage, "avgDuration": average, "impact": impact, "suggestion": f"{stage} {words}"}
 
 
-def throughput_trend(db: apsw.Connection, asked: Asked) -> Answer:
+def throughput_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/throughput-trend."""
-    period = asked.period(30)
-    counts = dict.fromkeys(asked.days(period), 0)
-    for event in journal.since(db, (COMPLETED,), asked.cutoff(period)):
+    period = request.period(30)
+    counts = dict.fromkeys(request.days(period), 0)
+    for event in journal.since(db, (COMPLETED,), request.cutoff(period)):
         if is_success(event) and (day := day_of(event)) in counts:
             counts[day] += 1
     return {"daily": [{"date": day, "throughput": cents(count / 24)} for day, count in counts.items()]}
 
 
-def failure_heatmap(db: apsw.Connection, _asked: Asked) -> Answer:
+def failure_heatmap(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/metrics/failure-heatmap."""
     heatmap: dict[str, dict[str, int]] = {}
     for event in journal.since(db, (STAGE_FAILED,), NAN):
@@ -173,33 +174,33 @@ def failure_heatmap(db: apsw.Connection, _asked: Asked) -> Answer:
     return {"heatmap": heatmap}
 
 
-def cost_of(event: Event) -> Any:  # noqa: ANN401 - a number, or a text where the event has one
-    """Return what an event cost: what it says, else its tokens' price. Raises FailsError where the model is no text."""
+def cost_of(event: Event) -> Any:  # noqa: ANN401 - a number, or text if the event has text
+    """Return the cost in an event, else the price of its tokens. Raises FailsError if the model is not text."""
     cost = event.get("cost_usd")
     if truthy(cost):
         return cost
     model = event.get("model") or "sonnet"
     if not isinstance(model, str):
-        raise FailsError(f"the model of an event is {text(model)}, no text")
+        raise FailsError(f"the model of an event is {text(model)}, not text")
     price_in, price_out = PRICES.get(model.lower(), PRICES["sonnet"])
     read, written = (number(event.get(key) or 0) for key in ("input_tokens", "output_tokens"))
     return read / 1_000_000 * price_in + written / 1_000_000 * price_out
 
 
-def costs_breakdown(db: apsw.Connection, asked: Asked) -> Answer:
+def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/costs/breakdown."""
     sums: dict[str, dict[str, Any]] = {"stage": {}, "model": {}, "issue": {}}
     whole: Any = 0
-    for event in journal.since(db, MONEY, asked.cutoff(asked.period(7))):
+    for event in journal.since(db, MONEY, request.cutoff(request.period(7))):
         cost = cost_of(event)
         if number(cost) <= 0:
             continue
         whole = plus(whole, cost)
-        for key, found in sums.items():
+        for key, part in sums.items():
             named = event.get(key)
             if truthy(named) or key != "issue":
                 name = text(named) if truthy(named) else "unknown"
-                found[name] = plus(found.get(name) or 0, cost)
+                part[name] = plus(part.get(name) or 0, cost)
     return {
         "byStage": {name: cents(cost) for name, cost in sums["stage"].items()},
         "byModel": {name: cents(cost) for name, cost in sums["model"].items()},
@@ -208,22 +209,106 @@ def costs_breakdown(db: apsw.Connection, asked: Asked) -> Answer:
     }
 
 
-def _rounded_issues(found: dict[str, Any]) -> dict[str, Any]:
-    """Return each issue's money rounded, which the dashboard looks up under parseInt of the issue."""
-    for name in list(found):
+def _rounded_issues(issues: dict[str, Any]) -> dict[str, Any]:
+    """Return the rounded cost of each issue; the dashboard looks it up under parseInt of the issue."""
+    for name in list(issues):
         key = text(parse_int(name))
-        found[key] = cents(found.get(key, NAN))
-    return found
+        issues[key] = cents(issues.get(key, NAN))
+    return issues
 
 
-def costs_trend(db: apsw.Connection, asked: Asked) -> Answer:
+def costs_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/costs/trend."""
-    period = asked.period(30)
-    sums: dict[str, Any] = dict.fromkeys(asked.days(period), 0)
-    for event in journal.since(db, MONEY, asked.cutoff(period)):
+    period = request.period(30)
+    sums: dict[str, Any] = dict.fromkeys(request.days(period), 0)
+    for event in journal.since(db, MONEY, request.cutoff(period)):
         cost = cost_of(event)
         if number(cost) <= 0:
             continue
         if (day := day_of(event)) in sums:
             sums[day] = plus(sums[day], cost)
     return {"daily": [{"date": day, "cost": cents(cost)} for day, cost in sums.items()]}
+
+
+# -- the four measures of delivery (calculateDoraGrades)
+
+
+def is_success(event: Event) -> bool:
+    """Tell whether a completed run reports success."""
+    return event.get("result") == "success"
+
+
+def grades_of(events: list[Event], days: float, now: int | None) -> Grades:
+    """Return the measures of the `days` days before `now`; without `now`, of all events, as of so many days."""
+    recent = [event for event in events if now is None or epoch(event) >= now - days * DAY_S]
+    done = [event for event in recent if event.get("type") == COMPLETED]
+    good = sum(is_success(event) for event in done)
+    return graded(
+        cents(good / days) if days > 0 else 0,
+        lead_times(recent),
+        percent(len(done) - good, len(done)),
+        recovery_times(done),
+    )
+
+
+def graded(per_day: float, leads: list[float], failed_percent: float | None, recoveries: list[float]) -> Grades:
+    """Return the measures with their grades; without data 0 and Low, for time to restore Elite."""
+    lead = mean(leads)
+    recovery = mean(recoveries)
+    return {
+        "deploy_freq": measure(per_day, "per day", grade_of_frequency(per_day)),
+        "lead_time": measure(lead, "hours", "Low" if lead is None else grade_below(lead, HOURS)),
+        "cfr": measure(
+            failed_percent, "%", "Low" if failed_percent is None else grade_below(failed_percent, FAILURE_PERCENT)
+        ),
+        "mttr": measure(recovery, "hours", "Elite" if recovery is None else grade_below(recovery, HOURS)),
+    }
+
+
+def percent(part: int, whole: int) -> float | None:
+    """Return a part in percent to two decimals, None if the whole is 0."""
+    return rounded(part / whole * 10_000) / 100 if whole else None
+
+
+def measure(value: float | None, unit: str, grade: str) -> dict[str, Any]:
+    """Return one measure in the dashboard's shape."""
+    return {"value": 0 if value is None else value, "unit": unit, "grade": grade}
+
+
+def mean(values: list[float]) -> float | None:
+    """Return the mean to two decimals, None without values."""
+    return cents(total(values) / len(values)) if values else None
+
+
+def lead_times(recent: list[Event]) -> list[float]:
+    """Return hours from the last start of an issue to each of its successes."""
+    starts: dict[str, Any] = {}
+    hours = []
+    for event in recent:
+        issue = event.get("issue")
+        if not truthy(issue):
+            continue
+        if event.get("type") == STARTED:
+            starts[text(issue)] = epoch(event)
+        elif event.get("type") == COMPLETED and is_success(event):
+            start = number(starts.get(text(issue), NAN))
+            if 0 < start < epoch(event):
+                hours.append((epoch(event) - start) / HOUR_S)
+    return hours
+
+
+def recovery_times(done: list[Event]) -> list[float]:
+    """Return hours from the last failure of an issue to its next success."""
+    failures: dict[str, float] = {}
+    hours = []
+    for event in done:
+        issue = event.get("issue")
+        if not truthy(issue):
+            continue
+        if not is_success(event):
+            failures[text(issue)] = epoch(event)
+        elif (failed := failures.get(text(issue), NAN)) > 0:
+            if epoch(event) > failed:
+                hours.append((epoch(event) - failed) / HOUR_S)
+            del failures[text(issue)]
+    return hours

@@ -1,6 +1,6 @@
-"""The dashboard's figures in its own shapes, from runs, stages and money: each run and each dollar once.
+"""The dashboard's figures in its own shapes, from runs, stages and costs: each run and each dollar once.
 
-Where its own figures are right these are the same. docs/dashboard.md lists the differences.
+Where the dashboard is right these are the same figures. docs/dashboard.md lists the differences.
 """
 
 from __future__ import annotations
@@ -8,22 +8,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from shipwrightd.dashboard.as_dashboard import BOTTLENECK_DAYS, ranked, week_ends
-from shipwrightd.dashboard.grades import graded, percent
+from shipwrightd.dashboard.as_dashboard import BOTTLENECK_DAYS, graded, percent, ranked, week_ends
 from shipwrightd.dashboard.javascript import cents, rounded
 from shipwrightd.dashboard.request import day_at
-from shipwrightd.reports import costs, costs_sql, dora, stages_cost
-from shipwrightd.reports.periods import start_of_day
-from shipwrightd.reports.question import DAY_S, WEEK_S, Period, Question
-from shipwrightd.reports.stages import NAMES
+from shipwrightd.reports import costs, dora
+from shipwrightd.reports.question import DAY_S, WEEK_S, Period, Question, start_of_day
+from shipwrightd.reports.stages import names_of
 
 if TYPE_CHECKING:
     import apsw
 
-    from shipwrightd.dashboard.grades import Grades
-    from shipwrightd.dashboard.request import Asked
+    from shipwrightd.dashboard.as_dashboard import Grades
+    from shipwrightd.dashboard.request import Request
     from shipwrightd.reports.dora import Sums
 
 ALL_ISSUES = 1 << 40
@@ -34,97 +30,92 @@ GOOD_SINCE = "SELECT coalesce(sum(good), 0) FROM run_outcomes WHERE ended_epoch 
 BY_DAY = """
 SELECT date(ended_epoch / 86400 * 86400, 'unixepoch'), sum(good), count(*) - sum(good)
 FROM run_outcomes WHERE ended_epoch >= ? AND ended_epoch <= ? GROUP BY ended_epoch / 86400"""
-# Successful attempts that told how long they took. ?1 stage; ?2 to ?3 seconds; the second half begins at ?4.
+# Successful attempts with a duration. ?1 stage; ?2 to ?3 seconds; the second half begins at ?4.
 ATTEMPTS = """
 SELECT count(*), avg(duration_s), min(duration_s), max(duration_s), min(ended_epoch),
     avg(duration_s) FILTER (WHERE ended_epoch < ?4), avg(duration_s) FILTER (WHERE ended_epoch >= ?4)
 FROM pipeline_stages
 WHERE stage = ?1 AND ended_epoch >= ?2 AND ended_epoch <= ?3 AND status = 'success' AND duration_s IS NOT NULL
 HAVING count(*) > 0"""
-# ?1 a JSON array of days; each is one look into the index.
-COST_OF_DAYS = """
-SELECT d.value, m.value FROM json_each(?1) AS d CROSS JOIN metrics AS m
-    ON m.name = 'cost_usd' AND m.period = 'day' AND m.period_start = d.value AND m.dimension = ''"""
-# The dashboard's map has no period, so this one reads the index of all attempts at a stage.
+# The dashboard's heatmap has no period, so this reads the index of all attempts at a stage.
 FAILED = """
 SELECT stage, date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*)
 FROM pipeline_stages WHERE stage = ? AND status = 'failed' AND ended_epoch IS NOT NULL
 GROUP BY ended_epoch / 86400"""
 
 
-def history(db: apsw.Connection, asked: Asked) -> Answer:
+def history(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/history."""
     totals: list[tuple[Any, ...]] = db.execute(TOTALS).fetchall()
     runs, good, took = totals[0]
-    day_ago = asked.now - DAY_S
+    day_ago = request.now - DAY_S
     return {
         "success_rate": percent(good, runs) or 0,
         "avg_duration_s": rounded(took),
-        "throughput_per_hour": cents(db.execute(GOOD_SINCE, (day_ago, asked.now)).get / 24),
+        "throughput_per_hour": cents(db.execute(GOOD_SINCE, (day_ago, request.now)).get / 24),
         "total_completed": good,
         "total_failed": runs - good,
-        "stage_durations": {row[0]: rounded(row[2]) for row in attempts(db, asked, math.nan, asked.now)},
-        "daily_counts": daily_counts(db, asked),
-        "dora_grades": grades(db, asked.now, asked.dora_period()),
+        "stage_durations": {row[0]: rounded(row[2]) for row in attempts(db, request, math.nan, request.now)},
+        "daily_counts": daily_counts(db, request),
+        "dora_grades": grades(db, request.now, request.dora_period()),
     }
 
 
-def daily_counts(db: apsw.Connection, asked: Asked) -> list[Answer]:
+def daily_counts(db: apsw.Connection, request: Request) -> list[Answer]:
     """Return successful and failed runs of each of the last seven days."""
-    found = by_day(db, asked, 7)
+    counts = by_day(db, request, 7)
     return [
-        {"date": day, "completed": found.get(day, (0, 0))[0], "failed": found.get(day, (0, 0))[1]}
-        for day in asked.days(7)
+        {"date": day, "completed": counts.get(day, (0, 0))[0], "failed": counts.get(day, (0, 0))[1]}
+        for day in request.days(7)
     ]
 
 
-def by_day(db: apsw.Connection, asked: Asked, period: float) -> dict[str, tuple[int, int]]:
-    """Return successful and failed runs by day, on all days that a period of so many days touches."""
-    first = (asked.now // DAY_S - max(period, 1) + 1) * DAY_S
-    return {day: (good, bad) for day, good, bad in db.execute(BY_DAY, (first, asked.now))}
+def by_day(db: apsw.Connection, request: Request, period: float) -> dict[str, tuple[int, int]]:
+    """Return successful and failed runs by day, for the last `period` days."""
+    first = (request.now // DAY_S - max(period, 1) + 1) * DAY_S
+    return {day: (good, bad) for day, good, bad in db.execute(BY_DAY, (first, request.now))}
 
 
 def grades(db: apsw.Connection, now: int, days: int) -> Grades:
     """Return the measures of the last `days` days, the second `now` included."""
     since = now - days * DAY_S
-    found = dora.sums(db, Period(max(since, 0), now + 1), now + 1, max(now + 1, 1)).get(0, dora.Sums())
-    return measures(found, days)
+    runs = dora.sums(db, Period(max(since, 0), now + 1), now + 1, max(now + 1, 1)).get(0, dora.Sums())
+    return measures(runs, days)
 
 
-def measures(found: Sums, days: int) -> Grades:
-    """Return the measures of what runs add up to."""
-    leads = [found.lead_s / dora.HOUR_S / found.leads] if found.leads else []
-    recoveries = [found.recovery_s / dora.HOUR_S / found.recoveries] if found.recoveries else []
-    return graded(cents(found.good / days), leads, percent(found.bad, found.good + found.bad), recoveries)
+def measures(runs: Sums, days: int) -> Grades:
+    """Return the measures of sums of runs."""
+    leads = [runs.lead_s / dora.HOUR_S / runs.leads] if runs.leads else []
+    recoveries = [runs.recovery_s / dora.HOUR_S / runs.recoveries] if runs.recoveries else []
+    return graded(cents(runs.good / days), leads, percent(runs.bad, runs.good + runs.bad), recoveries)
 
 
-def dora_trend(db: apsw.Connection, asked: Asked) -> Answer:
-    """Answer /api/metrics/dora-trend: each week by itself, its end not part of it."""
-    ends = week_ends(asked)
-    found = dora.sums(db, Period(max(ends[0] - WEEK_S, 0), asked.now), asked.now, WEEK_S) if ends else {}
-    weeks = [found.get(at, dora.Sums()) for at in range(len(ends) - 1, -1, -1)]
+def dora_trend(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/metrics/dora-trend: each week separately, without its end."""
+    ends = week_ends(request)
+    by_week = dora.sums(db, Period(max(ends[0] - WEEK_S, 0), request.now), request.now, WEEK_S) if ends else {}
+    weeks = [by_week.get(at, dora.Sums()) for at in range(len(ends) - 1, -1, -1)]
     return {
         "weeks": [{"week": day_at(end), "grades": measures(week, 7)} for end, week in zip(ends, weeks, strict=True)]
     }
 
 
-def attempts(db: apsw.Connection, asked: Asked, since: float, half: float) -> list[tuple[Any, ...]]:
+def attempts(db: apsw.Connection, request: Request, since: float, half: float) -> list[tuple[Any, ...]]:
     """Return name, attempts, mean, shortest, longest, first end and both halves' means of each stage, in order of ends.
 
-    NaN for `since` is all there was, for `half` no first half.
+    NaN for `since` means from the beginning, for `half` no first half.
     """
     first, middle = (0 if math.isnan(value) else int(value) for value in (since, half))
-    names = [name for (name,) in db.execute(NAMES)]
-    found = [(name, *row) for name in names for row in db.execute(ATTEMPTS, (name, first, asked.now, middle))]
-    return sorted(found, key=lambda row: row[5])
+    stages = [(name, *row) for name in names_of(db) for row in db.execute(ATTEMPTS, (name, first, request.now, middle))]
+    return sorted(stages, key=lambda row: row[5])
 
 
-def stage_performance(db: apsw.Connection, asked: Asked) -> Answer:
+def stage_performance(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/stage-performance."""
-    period = asked.period(7)
-    since = asked.cutoff(period)
-    half = math.nan if math.isnan(period) else asked.now - math.floor(period / 2) * DAY_S
-    paid = stages_cost.spent(db, span(asked, since)).stages
+    period = request.period(7)
+    since = request.cutoff(period)
+    half = math.nan if math.isnan(period) else request.now - math.floor(period / 2) * DAY_S
+    paid = costs.breakdown(db, Question(now=request.now, period=span(request, since)), by_stage=True)["stage"]
     return {
         "stages": [
             {
@@ -136,53 +127,54 @@ def stage_performance(db: apsw.Connection, asked: Asked) -> Answer:
                 "cost": cents(paid[name].usd) if name in paid else 0,
                 "trend": trend(mean, early, late),
             }
-            for name, count, mean, least, most, _, early, late in attempts(db, asked, since, half)
+            for name, count, mean, least, most, _, early, late in attempts(db, request, since, half)
         ]
     }
 
 
 def trend(mean: float, early: float | None, late: float | None) -> float:
-    """Return the second half against the first, in percent; a half without attempts is as the whole."""
+    """Return the second half compared with the first, in percent; a half without attempts counts as the mean of all."""
     first, second = (mean if half is None else half for half in (early, late))
     return rounded((second - first) / first * 100) if first > 0 else 0
 
 
-def span(asked: Asked, since: float) -> Period:
-    """Return the time from `since` to now as a period; NaN is all there was, and a beginning after now is no time."""
-    end = asked.now + 1
+def span(request: Request, since: float) -> Period:
+    """Return the period from `since` to now, empty if that is later; NaN means from the beginning."""
+    end = request.now + 1
     return Period(None if math.isnan(since) else min(max(int(since), 0), end), end)
 
 
-def bottlenecks(db: apsw.Connection, asked: Asked) -> Answer:
+def bottlenecks(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/bottlenecks."""
-    found = attempts(db, asked, asked.cutoff(BOTTLENECK_DAYS), math.nan)
-    return ranked([(row[0], rounded(row[2])) for row in found])
+    stages = attempts(db, request, request.cutoff(BOTTLENECK_DAYS), math.nan)
+    return ranked([(row[0], rounded(row[2])) for row in stages])
 
 
-def throughput_trend(db: apsw.Connection, asked: Asked) -> Answer:
+def throughput_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/throughput-trend: successful runs an hour on each whole day."""
-    days = asked.days(period := asked.period(30))
-    found = by_day(db, asked, period) if days else {}
-    return {"daily": [{"date": day, "throughput": cents(found.get(day, (0, 0))[0] / 24)} for day in days]}
+    days = request.days(period := request.period(30))
+    counts = by_day(db, request, period) if days else {}
+    return {"daily": [{"date": day, "throughput": cents(counts.get(day, (0, 0))[0] / 24)} for day in days]}
 
 
-def failure_heatmap(db: apsw.Connection, _asked: Asked) -> Answer:
+def failure_heatmap(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/metrics/failure-heatmap: failed attempts by stage and day, each once."""
     heatmap: dict[str, dict[str, int]] = {}
-    for (name,) in db.execute(NAMES).fetchall():
+    for name in names_of(db):
         for stage, day, count in db.execute(FAILED, (name,)):
             heatmap.setdefault(stage, {})[day] = count
     return {"heatmap": heatmap}
 
 
-def costs_breakdown(db: apsw.Connection, asked: Asked) -> Answer:
-    """Answer /api/costs/breakdown from cost_entries: all money once, and by issue."""
-    found = costs.collect(db, _money(asked, asked.cutoff(asked.period(7))))
+def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/costs/breakdown from cost_entries: each cost once, and by issue."""
+    period = span(request, request.cutoff(request.period(7)))
+    answer = costs.collect(db, Question(now=request.now, period=period, limit=ALL_ISSUES))
     return {
-        "byStage": _named(found.by_stage),
-        "byModel": _named(found.by_model),
-        "byIssue": _named([line for line in found.by_issue if line.name is not None]),
-        "total": cents(found.total.cost_usd),
+        "byStage": _named(answer.by_stage),
+        "byModel": _named(answer.by_model),
+        "byIssue": _named([line for line in answer.by_issue if line.name is not None]),
+        "total": cents(answer.total.cost_usd),
     }
 
 
@@ -190,15 +182,9 @@ def _named(lines: list[costs.Line]) -> dict[str, float]:
     return {"unknown" if line.name is None else str(line.name): cents(line.cost_usd) for line in lines}
 
 
-def _money(asked: Asked, since: float) -> Question:
-    return Question(now=asked.now, period=span(asked, since), limit=ALL_ISSUES)
-
-
-def costs_trend(db: apsw.Connection, asked: Asked) -> Answer:
-    """Answer /api/costs/trend: each day's money, the first day whole."""
-    days = asked.days(asked.period(30))
-    past: list[tuple[Any, ...]] = db.execute(COST_OF_DAYS, (orjson.dumps(days[:-1]).decode(),)).fetchall()
-    found = dict(past)
-    if days:
-        found[days[-1]] = (db.execute(costs_sql.SPENT, (start_of_day(asked.now), asked.now)).get or 0) / costs.MILLION
-    return {"daily": [{"date": day, "cost": cents(found.get(day, 0))} for day in days]}
+def costs_trend(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/costs/trend: the costs of each day, also of the whole first day."""
+    days = request.days(request.period(30))
+    period = span(request, start_of_day(request.now) - (len(days) - 1) * DAY_S)
+    sums = costs.breakdown(db, Question(now=request.now, period=period), by_stage=True)["day"] if days else {}
+    return {"daily": [{"date": day, "cost": cents(sums[day].usd if day in sums else 0)} for day in days]}

@@ -1,4 +1,4 @@
-"""The dashboard's answers about the team, the queue and memory, which it reads from JSON documents. Both readings."""
+"""The answers about team, queue and memory, which the dashboard reads from JSON documents. Both readings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shipwrightd.dashboard.request import FailsError
 if TYPE_CHECKING:
     import apsw
 
-    from shipwrightd.dashboard.request import Asked
+    from shipwrightd.dashboard.request import Request
 
 Answer = dict[str, Any]
 ONLINE_MS, IDLE_MS, GONE_MS = 30_000, 120_000, 86_400_000
@@ -41,7 +41,7 @@ SELECT repo_hash, pattern, first_seen, extra FROM memory_entries WHERE entry_typ
 LEARNINGS = """
 SELECT pattern, first_seen, extra FROM memory_entries WHERE repo_hash = 'global' AND entry_type = 'learning'
 ORDER BY id"""
-# A failure is an issue's when it was seen while a run of the issue was going on, at a stage that failed in it.
+# A failure belongs to an issue if it was seen during a run of the issue, at a stage that failed in that run.
 OF_ISSUE = """
 WITH failed AS (
     SELECT DISTINCT r.started_epoch AS since, coalesce(r.ended_epoch, r.last_epoch) + 60 AS until, s.stage
@@ -56,19 +56,19 @@ WHERE m.entry_type = 'failure' AND EXISTS (
 ORDER BY m.id"""
 
 
-def team(db: apsw.Connection, asked: Asked) -> Answer:
-    """Answer /api/team: who was heard of within a day, the last first."""
-    return _team(_developers(db, asked.now * 1000))
+def team(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/team: developers with a heartbeat of the last day, latest first."""
+    return _team(_developers(db, request.now * 1000))
 
 
-def team_original(db: apsw.Connection, asked: Asked) -> Answer:
-    """Answer /api/team as the original does. Raises FailsError for a developer without a list of jobs."""
-    found = _developers(db, asked.now * 1000)
-    for developer in found:
+def team_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/team as the dashboard does. Raises FailsError for a developer without lists of jobs."""
+    developers = _developers(db, request.now * 1000)
+    for developer in developers:
         for key in ("active_jobs", "queued"):
             if developer[key] is None:
                 raise FailsError(f"a developer has no list {key}")
-    return _team(found)
+    return _team(developers)
 
 
 def _developers(db: apsw.Connection, now_ms: int) -> list[Answer]:
@@ -76,19 +76,19 @@ def _developers(db: apsw.Connection, now_ms: int) -> list[Answer]:
 
 
 def _developer(row: tuple[Any, ...], now_ms: int) -> Answer:
-    developer, machine, hostname, platform, heard_ms, running, pid, jobs, queued, extra = row
+    developer, machine, hostname, platform, heartbeat_ms, running, pid, jobs, queued, extra = row
     return {
         "developer_id": developer,
         "machine_name": machine,
         "hostname": hostname,
         "platform": platform,
-        "last_heartbeat": heard_ms,
+        "last_heartbeat": heartbeat_ms,
         "daemon_running": None if running is None else bool(running),
         "daemon_pid": pid,
         "active_jobs": _json(jobs, None),
         "queued": _json(queued, None),
         **_json(extra, {}),
-        "_presence": presence(now_ms - heard_ms),
+        "_presence": presence(now_ms - heartbeat_ms),
     }
 
 
@@ -112,7 +112,7 @@ def _team(developers: list[Answer]) -> Answer:
     }
 
 
-def queue(db: apsw.Connection, _asked: Asked) -> Answer:
+def queue(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/queue/detailed with each item's issue, title and last triage."""
     queued: list[tuple[Any, ...]] = db.execute(QUEUE).fetchall()
     return {"queue": [_item(db, issue, title) for _, issue, title in queued]}
@@ -125,13 +125,13 @@ def _item(db: apsw.Connection, issue: int | str | None, title: str) -> Answer:
     return {"issue": issue or 0, "title": title, "score": 0, **triage}
 
 
-def queue_original(db: apsw.Connection, _asked: Asked) -> Answer:
-    """Answer /api/queue/detailed as the original does, which takes no text for an issue."""
+def queue_as_dashboard(db: apsw.Connection, _request: Request) -> Answer:
+    """Answer /api/queue/detailed as the dashboard does, which knows no issue that is text."""
     return {"queue": [{"issue": 0, "title": "", "score": 0} for _ in range(db.execute(QUEUED).get)]}
 
 
-def patterns(db: apsw.Connection, _asked: Asked) -> Answer:
-    """Answer /api/memory/patterns: each failure with its sightings, those that were pruned since as well."""
+def patterns(db: apsw.Connection, _request: Request) -> Answer:
+    """Answer /api/memory/patterns: each failure with its sightings, including pruned ones."""
     return {
         "patterns": [
             {"pattern": pattern, "frequency": times, "rootCause": cause, "fix": fix}
@@ -140,60 +140,60 @@ def patterns(db: apsw.Connection, _asked: Asked) -> Answer:
     }
 
 
-def patterns_original(db: apsw.Connection, _asked: Asked) -> Answer:
-    """Answer /api/memory/patterns as the original does, which takes each whole file for one failure."""
+def patterns_as_dashboard(db: apsw.Connection, _request: Request) -> Answer:
+    """Answer /api/memory/patterns as the dashboard does, which takes each file for one failure."""
     times = len(files(db, "failures.json"))
     return {"patterns": [{"pattern": "unknown", "frequency": times, "rootCause": "", "fix": ""}] if times else []}
 
 
 def files(db: apsw.Connection, name: str) -> list[str]:
-    """Return the folders below memory/ that hold a file of this name now."""
+    """Return the folders in memory/ that have a file of this name now."""
     return [folder for (folder,) in db.execute(FILES, (name,))]
 
 
-def decisions(db: apsw.Connection, _asked: Asked) -> Answer:
+def decisions(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/memory/decisions: all decisions, in one list."""
     return {"decisions": [decision for _, decision in _decisions(db)]}
 
 
 def _decisions(db: apsw.Connection) -> list[tuple[str, Answer]]:
     return [
-        (repo, {**_json(extra, {}), **_told(summary=summary, recorded_at=at)})
+        (repo, {**_json(extra, {}), **_given(summary=summary, recorded_at=at)})
         for repo, summary, at, extra in db.execute(DECISIONS)
     ]
 
 
-def _told(**values: str | None) -> Answer:
+def _given(**values: str | None) -> Answer:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def decisions_original(db: apsw.Connection, _asked: Asked) -> Answer:
-    """Answer /api/memory/decisions as the original does: one object a file, which holds the list."""
-    found = _decisions(db)
+def decisions_as_dashboard(db: apsw.Connection, _request: Request) -> Answer:
+    """Answer /api/memory/decisions as the dashboard does: one object a file, which holds the list."""
+    every = _decisions(db)
     return {
         "decisions": [
-            {"decisions": [decision for repo, decision in found if repo == folder]}
+            {"decisions": [decision for repo, decision in every if repo == folder]}
             for folder in files(db, "decisions.json")
         ]
     }
 
 
-def learnings(db: apsw.Connection, _asked: Asked) -> Answer:
-    """Answer /api/memory/global: what was learned in one repository for all."""
+def learnings(db: apsw.Connection, _request: Request) -> Answer:
+    """Answer /api/memory/global: learnings of one repository that apply to all."""
     return {
         "learnings": [
-            {**_told(type=kind, captured_at=at), **_json(extra, {})} for kind, at, extra in db.execute(LEARNINGS)
+            {**_given(type=kind, captured_at=at), **_json(extra, {})} for kind, at, extra in db.execute(LEARNINGS)
         ]
     }
 
 
-def learnings_original(_db: apsw.Connection, _asked: Asked) -> Answer:
-    """Answer /api/memory/global as the original does, which looks under a name that nobody writes."""
+def learnings_as_dashboard(_db: apsw.Connection, _request: Request) -> Answer:
+    """Answer /api/memory/global as the dashboard does, which looks for a name that nobody writes."""
     return {"learnings": []}
 
 
-def failures(db: apsw.Connection, asked: Asked) -> Answer:
-    """Answer /api/memory/failures/N: failures seen while a run of the issue was failing at their stage."""
+def failures(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/memory/failures/N: failures seen during a run of the issue that failed at their stage."""
     return {
         "patterns": [
             {
@@ -205,12 +205,12 @@ def failures(db: apsw.Connection, asked: Asked) -> Answer:
                 "last_seen": seen,
                 **_json(extra, {}),
             }
-            for pattern, stage, cause, fix, times, seen, extra in db.execute(OF_ISSUE, (asked.issue(4),))
+            for pattern, stage, cause, fix, times, seen, extra in db.execute(OF_ISSUE, (request.issue(4),))
         ]
     }
 
 
-def failures_original(_db: apsw.Connection, asked: Asked) -> Answer:
-    """Answer /api/memory/failures/N as the original does, which looks for an issue that no failure has."""
-    asked.issue(4)
+def failures_as_dashboard(_db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/memory/failures/N as the dashboard does, which looks for an issue in failures that have none."""
+    request.issue(4)
     return {"patterns": []}

@@ -1,7 +1,7 @@
-"""Events as the dashboard reads them from events.jsonl, put together again from their columns and the rest.
+"""Events from their rows, and the lists of them: the activity feed, the events of an issue, those of the team.
 
-Two readings of the same rows. The original's: the last of two equal keys counts, as JSON.parse has it, and lines
-that it refuses are not there. Ours: an event is what its columns say, and what was salvaged is there like the rest.
+Each comes in two readings. As the dashboard: the last of two equal keys counts, as in JSON.parse, and lines that it
+rejects are missing. Corrected: an event is what its columns say, and salvaged events are included.
 """
 
 from __future__ import annotations
@@ -11,25 +11,61 @@ import datetime as dt
 import json
 import math
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from shipwrightd.dashboard.issues import ALWAYS_NAMED
-from shipwrightd.dashboard.javascript import number
+from shipwrightd.dashboard.javascript import bounds, number, text, truthy
+from shipwrightd.dashboard.request import FailsError, issue_of
+from shipwrightd.reports.activity import Wanted, newest, search
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import apsw
 
+    from shipwrightd.dashboard.request import Request
+
 Event = dict[str, Any]
 
 KEYS: Final = ("ts", "ts_epoch", "type", "issue", "stage", "result", "duration_s", "cost_usd", "model")
-EXACT_DIGITS: Final = 15  # any number of as many is kept as one
+EXACT_DIGITS: Final = 15  # every number with as many digits is exact as a double
 _DIGITS: Final = re.compile(r"-?[0-9]+\.?[0-9]*", re.ASCII)
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", re.ASCII)
 AS_IT_WAS: Final = "_bytes"  # the line in base64, of one with invalid UTF-8
 
-# ?1 a JSON array of types; ?2 seconds. In order of the file.
+# Events that always name an issue, by the places in Shipwright (1.10.0 and 3.0.0) that emit them. The database has no
+# issue 0: where one of these has none, the file said 0.
+ALWAYS_NAMED: Final = frozenset(  # one text, because a list would be a line for each
+    """
+adversarial.delegated architecture.validated artifacts.persist_failed artifacts.persisted
+autonomous.delegated_to_daemon autonomous.finding_failure autonomous.finding_success autonomous.issue_created
+autonomous.pipeline_triggered autonomous.recruit_match build.commit_quality build.parallelism_suggested
+compound.architecture compound.cycle compound.plateau compound.simulation convergence.plateau convergence.stuck
+convergence.tests_passed daemon.budget_exhausted daemon.context_exhaustion daemon.failure_classified
+daemon.hard_limit daemon.nudge daemon.priority_lane daemon.reap daemon.recovery daemon.retry
+daemon.retry_exhausted daemon.skip_retry daemon.spawn daemon.stale_dead daemon.stale_kill daemon.stale_warning
+daemon.stalled daemon.stuck_kill daemon.triage decompose.analyzed decompose.auto_completed decompose.completed
+decompose.skipped incident.pipeline_triggered instrument_start intelligence.adaptive_iterations
+intelligence.backtrack intelligence.backtrack_blocked intelligence.budget_cap
+intelligence.convergence_acceleration intelligence.divergence_detected intelligence.findings_classified
+intelligence.model_ab intelligence.model_ucb1 intelligence.reassessment intelligence.stage_skipped
+intelligence.triage issue.pr_merged_feedback merge.approval_pending merge.auto_enabled merge.blocked
+merge.oversight_blocked model.outcome monitor.alert monitor.check monitor.rollback monitor.rollback_verified
+monitor.started optimize.outcome_analyzed pipeline.audit_selection pipeline.budget_paused pipeline.cleanup
+pipeline.comment_failed pipeline.completed pipeline.context_exhaustion pipeline.dod_verification
+pipeline.human_message pipeline.quality_gate_failed pipeline.quality_gate_failed_strict
+pipeline.quality_score_recorded pipeline.security_source_scan pipeline.started pipeline.vitals_check
+pipeline_kill pipeline_spawn plan.validated plan.validation_escalated plan.validation_failure pm.analyze
+pm.learn pm.orchestrate pm.recommend pm.team pr.rejected pr.skipped prediction.validated
+quality.bash_compat_failed quality.bundle quality.coverage quality.coverage_failed quality.hard_floor_failed
+quality.perf quality.security quality.untested_functions retry.classified retry.escalated retry.skipped
+review.blocked review.oversight_blocked review.risk_assessed risk.outcome stage.artifact_miss stage.completed
+stage.failed stage.skipped stage.started template.outcome test.completed triage_analyzed triage_labeled
+triage_team_recommended vitals.adaptive_limit vitals.snapshot
+""".split()  # noqa: SIM905 - see above
+)
+
+# ?1 a JSON array of types; ?2 seconds. In file order.
 OF_TYPES = """
 SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
 FROM events INDEXED BY events_type
@@ -44,17 +80,71 @@ OF_ISSUE = """
 SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
 FROM events WHERE issue = ?1 AND origin = 'events.jsonl' ORDER BY id"""
 
+# The activity feed.
+Answer = dict[str, Any]
+LIMIT, MOST = 50, 200
+TEAM_EVENTS = 100
+
+ACTIVE_TITLES = (
+    "SELECT CAST(issue AS TEXT), title FROM daemon_jobs WHERE present AND title <> '' ORDER BY started_at, id"
+)
+KNOWN_TITLES = "SELECT id, title FROM daemon_titles WHERE title <> ''"
+
+# Candidates, newest first; parsing decides. ?1 a type or its first part, ?2 an issue.
+MAYBE = """
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra, id
+FROM events
+WHERE origin = 'events.jsonl'
+    AND (?1 IS NULL OR type = ?1 OR (type >= ?1 || '.' AND type < ?1 || '/') OR instr(extra, '"type":'))
+ORDER BY id DESC"""
+MAYBE_OF_ISSUE = """
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra, id
+FROM events INDEXED BY events_issue
+WHERE origin = 'events.jsonl' AND issue IS ?2
+    AND (?1 IS NULL OR type = ?1 OR (type >= ?1 || '.' AND type < ?1 || '/') OR instr(extra, '"type":'))
+ORDER BY id DESC"""
+# Only these can have a type that is not text, or none.
+ODD_TYPES = """
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
+FROM events WHERE origin = 'events.jsonl' AND (type IS NULL OR instr(extra, '"type":'))"""
+PLAIN = "SELECT count(*) FROM events WHERE origin = 'events.jsonl' AND NOT salvaged"
+SALVAGED = """
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
+FROM events WHERE origin = 'events.jsonl' AND salvaged"""
+BY_ID = """
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
+FROM events WHERE id = ?"""
+
+# Counted in an index alone if there are no team events.
+OTHERS = "SELECT 1 FROM checkpoints WHERE source = 'team-events.jsonl' AND records > 0"
+COUNT_ALL = "SELECT count(*) FROM events"
+COUNT_OWN = "SELECT count(*) FROM events WHERE origin = 'events.jsonl'"
+COUNT_OF_TYPE = """
+SELECT (SELECT count(*) FROM events WHERE type = ?1 AND (NOT ?2 OR origin = 'events.jsonl'))
+    + (SELECT count(*) FROM events
+       WHERE type >= ?1 || '.' AND type < ?1 || '/' AND (NOT ?2 OR origin = 'events.jsonl'))"""
+COUNT_OF_ISSUE = """
+SELECT count(*) FROM events INDEXED BY events_issue
+WHERE issue = ?1 AND (NOT ?2 OR origin = 'events.jsonl')
+    AND (?3 IS NULL OR type = ?3 OR (type >= ?3 || '.' AND type < ?3 || '/'))"""
+
+TEAM_RECORDS = "SELECT records FROM checkpoints WHERE source = 'team-events.jsonl'"
+TEAM = """
+SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
+FROM events WHERE origin >= 'team-events.jsonl/' AND origin < 'team-events.jsonl0'
+ORDER BY id DESC LIMIT ?"""
+
 
 def read(row: Sequence[Any]) -> Event:
-    """Return a row as the event it is."""
+    """Return the event of a row, corrected."""
     event, rest = _halves(row)
     return {**event, **{key: value for key, value in rest.items() if key not in event and key != AS_IT_WAS}}
 
 
-def read_original(row: Sequence[Any]) -> Event | None:
-    """Return a row as JSON.parse reads its line, None where it refuses that.
+def read_as_dashboard(row: Sequence[Any]) -> Event | None:
+    """Return the event of a row as JSON.parse reads its line, None if it rejects it.
 
-    It never sees invalid UTF-8, which is salvaged here: of such a line the bytes are kept.
+    It never sees invalid UTF-8, which is salvaged here: of such a line the bytes are stored.
     """
     event, rest = _halves(row)
     if not row[9]:
@@ -64,7 +154,7 @@ def read_original(row: Sequence[Any]) -> Event | None:
 
 
 def as_written(event: Event, rest: Event) -> Event:
-    """Return an event with its numbers as its emitter wrote them, as far as that shows.
+    """Return an event with its numbers as its emitter wrote them, as far as that can be told.
 
     Shipwright's main emitter puts no quotes around a number. So digits that are text are a number that 64 bits do
     not hold; or, where they do, the line is of the small emitter, which quotes everything and gives no ts_epoch.
@@ -97,10 +187,10 @@ def _seconds(ts: object) -> int | None:
 def _parsed(kept: str) -> Event | None:
     try:
         line = base64.b64decode(kept).decode("utf-8", "replace")
-        found = json.loads(line, parse_constant=_refuse)
+        event = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return event if isinstance(event, dict) else None
 
 
 def _refuse(constant: str) -> Any:  # noqa: ANN401 - never returns
@@ -108,7 +198,7 @@ def _refuse(constant: str) -> Any:  # noqa: ANN401 - never returns
 
 
 def _halves(row: Sequence[Any]) -> tuple[Event, Event]:
-    """Return what the columns say, and all that stands in extra; of equal keys the last."""
+    """Return the fields of the columns, and those of extra; of equal keys the last."""
     event = {key: value for key, value in zip(KEYS, row, strict=False) if value is not None}
     rest = _object(row[10])
     if "issue" not in event and "issue" not in rest and "payload" not in rest and event.get("type") in ALWAYS_NAMED:
@@ -118,16 +208,16 @@ def _halves(row: Sequence[Any]) -> tuple[Event, Event]:
 
 def _object(extra: str | None) -> Event:
     try:
-        found = json.loads(extra) if extra else {}
+        fields = json.loads(extra) if extra else {}
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def since(db: apsw.Connection, types: Iterable[str], cutoff: float) -> list[Event]:
-    """Return the events of these types, as the original reads them, in order of the file, from `cutoff` on.
+    """Return the events of these types from `cutoff` seconds on, as the dashboard reads them, in file order.
 
-    A cutoff of NaN cuts nothing off.
+    A cutoff of NaN excludes nothing.
     """
     wanted = frozenset(types)
     listed = json.dumps(sorted(wanted))
@@ -135,7 +225,7 @@ def since(db: apsw.Connection, types: Iterable[str], cutoff: float) -> list[Even
         rows = db.execute(OF_TYPES, (listed,))
     else:
         rows = db.execute(OF_TYPES_SINCE, (listed, cutoff))
-    events = (read_original(row) for row in rows)
+    events = (read_as_dashboard(row) for row in rows)
     return [event for event in events if event and _is_of(event, wanted) and not epoch(event) < cutoff]
 
 
@@ -145,13 +235,13 @@ def _is_of(event: Event, types: frozenset[str]) -> bool:
 
 
 def of_issue(db: apsw.Connection, issue: int) -> Iterator[Event]:
-    """Yield the events of an issue in order of the file."""
+    """Yield the events of an issue in file order."""
     return (read(row) for row in db.execute(OF_ISSUE, (issue,)))
 
 
-def of_issue_original(db: apsw.Connection, issue: int) -> Iterator[Event]:
-    """Yield what the original finds of an issue: where the line gives it as a number."""
-    events = (read_original(row) for row in db.execute(OF_ISSUE, (issue,)))
+def of_issue_as_dashboard(db: apsw.Connection, issue: int) -> Iterator[Event]:
+    """Yield the events that the dashboard finds of an issue: those whose line has it as a number."""
+    events = (read_as_dashboard(row) for row in db.execute(OF_ISSUE, (issue,)))
     return (event for event in events if event and is_number(event.get("issue"), issue))
 
 
@@ -162,5 +252,134 @@ def is_number(value: object, wanted: float) -> bool:
 
 def epoch(event: Event) -> float:
     """Return ts_epoch || 0."""
-    found = number(event.get("ts_epoch"))
-    return 0 if math.isnan(found) and not isinstance(event.get("ts_epoch"), str) else found
+    value = number(event.get("ts_epoch"))
+    return 0 if math.isnan(value) and not isinstance(event.get("ts_epoch"), str) else value
+
+
+# -- lists of events
+
+
+def activity_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/activity as the dashboard does. Raises FailsError for a type filter with which it fails."""
+    kind = request.text("type", "all")
+    wanted = None if kind == "all" else kind
+    issue = _issue(request)
+    events: Iterable[Event] = (event for _, event in seen_as_dashboard(db, wanted, issue))
+    if wanted is None and issue is None:
+        length = _length(db)
+    else:
+        events = list(events)
+        length = len(events)
+    return _page(request, events, length, active_titles(db))
+
+
+def seen_as_dashboard(db: apsw.Connection, kind: str | None, issue: int | None) -> Iterator[tuple[int, Event]]:
+    """Yield the events that the dashboard finds of a type and an issue, newest first, each with its id.
+
+    Raises FailsError for a type with which it fails.
+    """
+    if kind is not None:
+        _refuse_odd_types(db)
+    rows = db.execute(MAYBE_OF_ISSUE, (kind, issue or None)) if issue is not None else db.execute(MAYBE, (kind,))
+    for row in rows:
+        event = read_as_dashboard(row)
+        if event is None or (kind is not None and not _has_type(event.get("type"), kind)):
+            continue
+        if issue is None or is_number(event.get("issue"), issue):
+            yield row[11], event
+
+
+def active_titles(db: apsw.Connection) -> dict[str, str]:
+    """Return the titles of the issues that the daemon works on, the only ones the dashboard knows."""
+    return _titles(db.execute(ACTIVE_TITLES))
+
+
+def _has_type(value: object, kind: str) -> bool:
+    return isinstance(value, str) and (value == kind or value.startswith(kind + "."))
+
+
+def _refuse_odd_types(db: apsw.Connection) -> None:
+    for event in map(read_as_dashboard, db.execute(ODD_TYPES)):
+        if event is not None and not isinstance(event.get("type"), str):
+            raise FailsError(f"an event has the type {text(event.get('type'))}, which is not text")
+
+
+def _length(db: apsw.Connection) -> int:
+    plain: int = db.execute(PLAIN).get
+    return plain + sum(read_as_dashboard(row) is not None for row in db.execute(SALVAGED))
+
+
+def _page(request: Request, events: Iterable[Event], length: int, titles: dict[str, str]) -> Answer:
+    """Return the page that limit and offset select from `length` events."""
+    limit, offset, first, last = page(request, length)
+    return {
+        "events": [titled(event, titles) for event in islice(events, first, last)],
+        "total": length,
+        "hasMore": offset + limit < length,
+    }
+
+
+def page(request: Request, length: int) -> tuple[float, float, int, int]:
+    """Return limit and offset as parsed, and the bounds of the page."""
+    limit, offset = request.integer("limit", LIMIT), request.integer("offset", 0)
+    limit = limit if math.isnan(limit) else min(limit, MOST)
+    return limit, offset, *bounds(offset, offset + limit, length)
+
+
+def titled(event: Event, titles: dict[str, str]) -> Event:
+    """Return an event with the title of its issue, empty if unknown; without an issue, without a title."""
+    rest = {key: value for key, value in event.items() if key != "issueTitle"}
+    return {**rest, "issueTitle": titles.get(text(event["issue"]), "")} if truthy(event.get("issue")) else rest
+
+
+def _titles(rows: Iterable[tuple[Any, ...]]) -> dict[str, str]:
+    return {issue: title for issue, title in rows if issue}
+
+
+def _issue(request: Request) -> int | None:
+    return issue_of(request.text("issue", ""))
+
+
+def activity(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/activity: all events, by their own type."""
+    kind = request.text("type", "all")
+    wanted = Wanted(type=None if kind == "all" else kind, issue=_issue(request))
+    length = _count(db, wanted)
+    ids = (id_ for _, matching in search(db, wanted, newest(db) + 1) for id_ in matching)
+    events = (read(row) for id_ in ids for row in db.execute(BY_ID, (id_,)))
+    titles = {**_titles(db.execute(KNOWN_TITLES)), **active_titles(db)}
+    return _page(request, events, length, titles)
+
+
+def _count(db: apsw.Connection, wanted: Wanted) -> int:
+    mixed = db.execute(OTHERS).get is not None
+    if wanted.issue is not None:
+        return int(db.execute(COUNT_OF_ISSUE, (wanted.issue, mixed, wanted.type)).get)
+    if wanted.type is not None:
+        return int(db.execute(COUNT_OF_TYPE, (wanted.type, mixed)).get)
+    return int(db.execute(COUNT_OWN if mixed else COUNT_ALL).get)
+
+
+def events_of_issue(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/events/N."""
+    return {"events": list(of_issue(db, request.issue(3)))}
+
+
+def events_of_issue_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
+    """Answer /api/events/N as the dashboard does."""
+    return {"events": list(of_issue_as_dashboard(db, request.issue(3)))}
+
+
+def team_activity(db: apsw.Connection, _request: Request) -> list[Event]:
+    """Answer /api/team/activity: the last hundred team events, oldest first."""
+    return [read(row) for row in _team_rows(db)]
+
+
+def team_activity_as_dashboard(db: apsw.Connection, _request: Request) -> list[Event]:
+    """Answer /api/team/activity as the dashboard does: those of the last hundred lines that it can parse."""
+    return [event for row in _team_rows(db) if (event := read_as_dashboard(row)) is not None]
+
+
+def _team_rows(db: apsw.Connection) -> list[tuple[Any, ...]]:
+    stored = db.execute(TEAM_RECORDS).get or 0  # no search beyond the last one
+    return db.execute(TEAM, (min(TEAM_EVENTS, stored),)).fetchall()[::-1]

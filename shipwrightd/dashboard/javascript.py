@@ -1,7 +1,7 @@
-"""What JavaScript does with values and texts, as far as the dashboard's figures depend on it. Pure.
+"""JavaScript's operations on values and text, as far as the dashboard's figures depend on them. Pure.
 
-Values are what JSON gives: None, bool, numbers, str, list, dict. NaN is what JavaScript's undefined becomes in
-sums; it is written as null.
+Values are those of JSON: None, bool, numbers, str, list, dict. NaN is what undefined becomes in sums; it is written
+as null.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 def parse_int(text: str) -> float:
-    """Return what parseInt(text) does: the leading digits as a number, NaN without any."""
+    """Return parseInt(text): the leading digits as a number, NaN without any."""
     match = _LEADING.match(text)
     sign, sixteen, ten = match.groups() if match else ("", None, "")
     digits, base = (sixteen, 16) if sixteen is not None else (ten or "", 10)
@@ -35,14 +35,14 @@ def parse_int(text: str) -> float:
 
 
 def truthy(value: object) -> bool:
-    """Tell whether a value counts as true; empty lists and objects do."""
+    """Tell whether a value is truthy; empty lists and objects are."""
     if isinstance(value, float) and math.isnan(value):
         return False
     return isinstance(value, list | dict) or bool(value)
 
 
 def number(value: object) -> float:
-    """Return a value as a number, NaN for what is none."""
+    """Return Number(value), NaN if it is not a number."""
     if value is None:
         return 0
     if isinstance(value, int | float):
@@ -69,14 +69,14 @@ def text(value: object) -> str:
 
 
 def plus(left: Any, right: Any) -> Any:  # noqa: ANN401 - numbers, or text when one is text
-    """Return left + right: a sum, or both texts one after the other as soon as one is no number."""
+    """Return left + right: a sum, or both texts joined as soon as one is not a number."""
     if isinstance(left, str | list | dict) or isinstance(right, str | list | dict):
         return text(left) + text(right)
     return number(left) + number(right)
 
 
 def total(values: Iterable[object]) -> Any:  # noqa: ANN401 - see plus
-    """Return the sum from left to right, beginning with 0."""
+    """Return the sum from left to right, starting at 0."""
     return reduce(plus, values, 0)
 
 
@@ -101,7 +101,7 @@ def entries(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def bounds(start: float, end: float, length: int) -> tuple[int, int]:
-    """Return between which places slice(start, end) cuts a list of this length."""
+    """Return the bounds of slice(start, end) in a list of this length."""
     first, last = (_place(value, length) for value in (start, end))
     return first, max(first, last)
 

@@ -1,4 +1,4 @@
-"""What an address asks of the dashboard: which answer, and its parameters, read as the dashboard reads them. Pure."""
+"""A request to the dashboard: path and parameters, parsed as the dashboard parses them. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from shipwrightd.dashboard.javascript import parse_int
 from shipwrightd.reports.question import DAY_S, QuestionError
 
-MOST_DAYS = 366_000  # of a period: a thousand years, and more than the dashboard could answer in time
+MOST_DAYS = 366_000  # of a period: a thousand years, more than the dashboard could answer in time
 YEAR = 365
 LARGEST = (1 << 63) - 1
 
@@ -27,26 +27,26 @@ class FailsError(QuestionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """An address, taken apart."""
+class Request:
+    """A path and its parameters."""
 
     path: str
     now: int  # seconds
     parameters: dict[str, str] = field(default_factory=dict)  # the first of each name
 
     def text(self, name: str, default: str) -> str:
-        """Return a parameter; an empty one is none."""
+        """Return a parameter; the default for an empty one."""
         return self.parameters.get(name) or default
 
     def integer(self, name: str, default: int) -> float:
-        """Return a parameter as parseInt reads it, NaN where it is no number."""
+        """Return a parameter as parseInt reads it, NaN if it is not a number."""
         return parse_int(self.text(name, str(default)))
 
     def period(self, default: int) -> float:
         """Return the parameter `period`, in days. Raises QuestionError for more than a thousand years."""
         days = self.integer("period", default)
         if days > MOST_DAYS:
-            raise QuestionError(f"period={days:.0f}: at most {MOST_DAYS} days, the dashboard could not answer either")
+            raise QuestionError(f"period={days:.0f}: at most {MOST_DAYS} days; the dashboard could not answer either")
         return max(days, -MOST_DAYS) if days < 0 else days
 
     def dora_period(self) -> int:
@@ -54,37 +54,37 @@ class Asked:
         days = self.integer("period", 7)
         return int(days) if 0 < days <= YEAR else 7
 
-    def issue(self, place: int) -> int:
-        """Return the issue at this place of the path. Raises RefusedError for 0 and for what is none."""
+    def issue(self, position: int) -> int:
+        """Return the issue at a position in the path. Raises RefusedError for 0 and for text that is not an issue."""
         parts = self.path.split("/")
-        found = issue_of((parts[place] if len(parts) > place else "") or "0")
-        if not found:
+        issue = issue_of((parts[position] if len(parts) > position else "") or "0")
+        if not issue:
             raise RefusedError("Invalid issue number")
-        return found
+        return issue
 
     def cutoff(self, days: float) -> float:
-        """Return the second so many days ago; NaN for NaN."""
+        """Return the time `days` days ago in seconds; NaN for NaN."""
         return self.now - days * DAY_S
 
     def days(self, period: float) -> list[str]:
-        """Return each UTC day of the last `period` days, the oldest first."""
+        """Return each UTC day of the last `period` days, oldest first."""
         count = 0 if math.isnan(period) else max(int(period), 0)
         return [day_at(self.now - at * DAY_S) for at in range(count - 1, -1, -1)]
 
 
-def asked(address: str, now: int) -> Asked:
-    """Take an address apart: a path with its parameters, or a whole URL."""
-    found = urlsplit(address)
+def parse(address: str, now: int) -> Request:
+    """Parse an address: a path with parameters, or a full URL."""
+    url = urlsplit(address)
     parameters: dict[str, str] = {}
-    for name, value in parse_qsl(found.query, keep_blank_values=True):
+    for name, value in parse_qsl(url.query, keep_blank_values=True):
         parameters.setdefault(name, value)
-    return Asked(found.path, now, parameters)
+    return Request(url.path, now, parameters)
 
 
 def issue_of(text: str) -> int | None:
-    """Return the number that parseInt reads, the largest or least that the database holds for one beyond; or None."""
-    found = parse_int(text)
-    return None if math.isnan(found) else int(max(min(found, LARGEST), -LARGEST))
+    """Return the number that parseInt reads, within the range of the database; None if there is none."""
+    number = parse_int(text)
+    return None if math.isnan(number) else int(max(min(number, LARGEST), -LARGEST))
 
 
 def day_at(epoch: int) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipwrightd import clock
 from shipwrightd.database.connection import transaction
 from shipwrightd.errors import DatabaseError
 
@@ -87,9 +87,9 @@ def migrate(db: apsw.Connection, folder: Path | None = None) -> list[Migration]:
     """Apply what is pending and return it; a failing file leaves nothing of itself behind."""
     todo = pending(db, known(folder))
     for migration in todo:
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        applied_at = clock.now().text
         with transaction(db):
             db.execute(SCHEMA_VERSION)
             db.execute(migration.sql)
-            db.execute(RECORD, (migration.version, migration.name, migration.checksum, now))
+            db.execute(RECORD, (migration.version, migration.name, migration.checksum, applied_at))
     return todo

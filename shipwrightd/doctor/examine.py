@@ -19,8 +19,8 @@ from shipwrightd.doctor import database, machine, sources
 from shipwrightd.doctor.finding import FAIL, WARN, Finding
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.status.collect import recoveries
-from shipwrightd.status.text import as_json, wrapped
-from shipwrightd.text import visible
+from shipwrightd.table import wrapped
+from shipwrightd.text import as_json, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

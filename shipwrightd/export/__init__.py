@@ -1,1 +1,1 @@
-"""Tables as files, the journal as lines again, the database as a copy."""
+"""Exports and backups: tables as files, events as journal lines, the database as a checked copy."""

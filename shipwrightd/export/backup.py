@@ -1,6 +1,6 @@
-"""A copy of the database, taken while the daemon writes: of one moment, in one file, checked.
+"""A backup of the database while the daemon writes: a consistent copy in one file, checked.
 
-Pages are copied as they are, inside one snapshot of the reader, so that the copy can be counted against it.
+Pages are copied within one snapshot of the reader, so that the copy can be compared with it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from shipwrightd.export.files import new_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-STEP_PAGES: Final = 1_024  # 8 MiB; between two steps an interrupt is heard
-PROGRESS_STEPS: Final = 100_000  # of SQLite's machine, some milliseconds: likewise
+STEP_PAGES: Final = 1_024  # 8 MiB; interrupts are handled between two steps
+PROGRESS_STEPS: Final = 100_000  # of SQLite's virtual machine, some milliseconds; likewise
 
 EVENTS = "SELECT count(*) FROM events"
 CHECKPOINTS = "SELECT count(*) FROM checkpoints"
@@ -29,18 +29,18 @@ NEWEST = "SELECT ts FROM events ORDER BY ts_epoch DESC LIMIT 1"
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a database holds, as far as a copy is compared by it."""
+    """What a database holds, to compare a copy with it."""
 
     application: int
     schema: int
     events: int
     checkpoints: int
-    newest: str | None  # time of the newest event, as it was written
+    newest: str | None  # time of the newest event, as written
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A copy that was made and checked."""
+    """A checked copy."""
 
     path: Path
     size: int  # bytes
@@ -48,9 +48,9 @@ class Backup:
 
 
 def back_up(database: Path, target: Path, *, force: bool) -> Backup:
-    """Copy the database as it is at this moment to `target`, and check the copy before it gets that name.
+    """Copy the database to `target`, and check the copy before it gets that name.
 
-    Raises PathError when the copy cannot be written, DatabaseError when it fails its check.
+    Raises PathError if the copy cannot be written, DatabaseError if it fails the check.
     """
     with new_file(target, force=force) as temporary:
         with contextlib.closing(open_reader(database)) as source:
@@ -66,13 +66,13 @@ def back_up(database: Path, target: Path, *, force: bool) -> Backup:
 
 
 def _copy(source: apsw.Connection, path: Path) -> Content:
-    """Copy all pages of one snapshot, and return what that snapshot holds. MissingError where that is nothing."""
+    """Copy all pages of one snapshot, and return its content. Raises MissingError if there are no tables."""
     if not migrate.version(source):
         raise MissingError("the database has no shipwrightd tables yet", hint="run `shipwrightd backfill`")
     _hear_interrupts(source)
     with contextlib.closing(apsw.Connection(str(path))) as copy:
-        copy.execute("PRAGMA journal_mode = OFF").fetchall()  # a copy that fails is thrown away
-        copy.execute("PRAGMA synchronous = OFF")  # it is synced whole, at the end
+        copy.execute("PRAGMA journal_mode = OFF").fetchall()  # a copy that fails is deleted
+        copy.execute("PRAGMA synchronous = OFF")  # it is synced at the end
         with source:  # one snapshot for counting and copying
             content = _content(source)
             with copy.backup("main", source, "main") as copying:
@@ -88,23 +88,23 @@ def _content(db: apsw.Connection) -> Content:
 
 
 def check(path: Path, content: Content, database: Path) -> None:
-    """Read the copy from one end to the other. DatabaseError when it is not what it was made from."""
-    name = f"{path.absolute().as_uri()}?immutable=1"  # nothing is put beside it
+    """Read the whole copy. Raises DatabaseError if it is damaged or differs from its source."""
+    name = f"{path.absolute().as_uri()}?immutable=1"  # no WAL or lock file is created beside it
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
         with contextlib.closing(apsw.Connection(name, flags=flags)) as copy:
             _hear_interrupts(copy)
-            found = [text for (text,) in copy.execute("PRAGMA integrity_check(3)") if text != "ok"]
-            found += [f"a broken reference from {row[0]}" for row in copy.execute("PRAGMA foreign_key_check")][:3]
+            problems = [text for (text,) in copy.execute("PRAGMA integrity_check(3)") if text != "ok"]
+            problems += [f"a broken reference from {row[0]}" for row in copy.execute("PRAGMA foreign_key_check")][:3]
             same = _content(copy) == content and content.application == APPLICATION_ID
     except apsw.Error as error:
-        found, same = [str(error)], False
-    if found or not same:
-        why = "; ".join(found) or "it does not hold what the database holds"
-        hint = "nothing was kept of it; the database itself may be damaged"
+        problems, same = [str(error)], False
+    if problems or not same:
+        why = "; ".join(problems) or "its content differs from the database"
+        hint = "the copy was deleted; the database itself may be damaged"
         raise DatabaseError(f"the copy of {database} fails its check: {why}", hint=hint)
 
 
 def _hear_interrupts(db: apsw.Connection) -> None:
-    """Have long statements stop now and then, which is when Python handles signals."""
+    """Have long statements call back now and then, so that Python handles signals."""
     db.set_progress_handler(lambda: False, PROGRESS_STEPS)

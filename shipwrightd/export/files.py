@@ -1,7 +1,4 @@
-"""New files beside the database: there whole and checked, or not there at all.
-
-Nothing is ever written where Shipwright or this program keeps files of its own.
-"""
+"""New files for exports and backups: complete, or absent. Never among the files of Shipwright or the database."""
 
 from __future__ import annotations
 
@@ -24,19 +21,21 @@ if TYPE_CHECKING:
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 UNFINISHED = re.compile(r"\.shipwrightd-[0-9a-f]{16}")
-YOUNG_S = 60  # a file as young may not be locked yet
-OURS = "shipwrightd"  # the folder in Shipwright's home that is for this program
+YOUNG_S = 60  # a younger file may not be locked yet
+OURS = "shipwrightd"  # this program's folder in Shipwright's home
 
 
 @contextlib.contextmanager
 def new_file(target: Path, *, force: bool) -> Iterator[Path]:
-    """Give an empty file to write, only for its owner to read; at the end of the block it is at `target`, on disk.
+    """Yield an empty file with mode 0600 to write to; at the end of the block it is moved to `target`, synced.
 
-    When the block fails, nothing of it is left; what a killed process left, the next file in that folder clears away.
-    Without `force` a file that is there is never replaced. Raises PathError for what stands in the way.
+    If the block fails, the file is deleted; what a killed process left is deleted by the next call in that folder.
+    Without `force` an existing file is never replaced. Raises PathError if the file cannot be created or moved.
     """
     _clear_away(target.parent)
-    temporary = target.with_name(f".shipwrightd-{secrets.token_hex(8)}")  # named first: an interrupt may come any time
+    temporary = target.with_name(
+        f".shipwrightd-{secrets.token_hex(8)}"
+    )  # before anything else, as an interrupt may come at any time
     lock = -1
     try:
         lock = os.open(temporary, NEW, 0o600)
@@ -55,7 +54,7 @@ def new_file(target: Path, *, force: bool) -> Iterator[Path]:
 
 
 def _clear_away(folder: Path) -> None:
-    """Delete unfinished files of ours that no process writes any more."""
+    """Delete our unfinished files that no process is writing."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if UNFINISHED.fullmatch(path.name) and _is_abandoned(path):
@@ -65,8 +64,8 @@ def _clear_away(folder: Path) -> None:
 def _is_abandoned(path: Path) -> bool:
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        found = os.fstat(handle)
-        if found.st_uid != os.geteuid() or found.st_mtime > time.time() - YOUNG_S:
+        status = os.fstat(handle)
+        if status.st_uid != os.geteuid() or status.st_mtime > time.time() - YOUNG_S:
             return False
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -85,7 +84,7 @@ def _sync(path: Path) -> None:
 
 
 def _place(temporary: Path, target: Path, *, force: bool) -> None:
-    """Give the file its name, in one step; FileExistsError instead of replacing another one."""
+    """Rename the file atomically. Without `force`, raise PathError instead of replacing another file."""
     if force:
         temporary.replace(target)
         return
@@ -104,7 +103,7 @@ def _exists(target: Path) -> PathError:
 
 
 def destination(name: str, *, force: bool, home: Path, database: Path) -> Path:
-    """Return where a file of this name would stand, links followed. Raises PathError where none may be put."""
+    """Return the path of a new file of this name, links resolved. Raises PathError if it must not be written there."""
     ownership.check_way(Path(name))
     target = Path(os.path.realpath(name))
     try:
@@ -112,14 +111,14 @@ def destination(name: str, *, force: bool, home: Path, database: Path) -> Path:
         mode = target.stat().st_mode
     except FileNotFoundError:
         if name.endswith("/"):
-            raise PathError(f"{target} is no folder", hint="name a file") from None
+            raise PathError(f"{target} is not a folder", hint="name a file") from None
         return target
     except OSError as error:
         raise PathError(f"cannot write {target}: {error.strerror}") from error
     if stat.S_ISDIR(mode):
         raise PathError(f"{target} is a folder", hint="name a file in it")
     if not stat.S_ISREG(mode):
-        raise PathError(f"{target} is no regular file", hint="write to stdout and redirect that")
+        raise PathError(f"{target} is not a regular file", hint="write to stdout and redirect that")
     if not force:
         raise _exists(target)
     return target
@@ -133,4 +132,4 @@ def _refuse(target: Path, home: Path, database: Path) -> None:
             raise PathError(f"{target} belongs to the database in use", hint="choose another file")
     folder = Path(os.path.realpath(home))
     if target.is_relative_to(folder) and not target.is_relative_to(folder / OURS):
-        raise PathError(f"{target} lies among Shipwright's files", hint="choose a place outside of its folder")
+        raise PathError(f"{target} is among Shipwright's files", hint="choose a place outside of its folder")

@@ -1,13 +1,13 @@
-r"""An event row back to a line of a journal: what decodes to the same row again. Pure.
+r"""Event rows as lines of a journal that decode to the same rows. Pure.
 
-A line has the columns first, then `extra` exactly as it is stored, so that nothing in it is read and written
-anew. Where `extra` has a column's key as well, it holds what the file said there, or what the file said a second
-time; a decoder takes the first value of a key for the column and puts all others into `extra`. So the column
-goes before it, null where it is NULL, unless the value in `extra` alone gives that column.
+A line has the columns first, then `extra` exactly as it is stored, never parsed and written again. If `extra` has the
+key of a column too, it holds the file's original value, or its second one; a decoder takes the first value of a key
+for the column and all others for `extra`. So the column goes before it, null if it is NULL, unless the value in
+`extra` alone gives that column.
 
-`origin` and `salvaged` do not stand in a journal. Where they are not those of a plain line of events.jsonl, the
-line ends with "shipwrightd":{"origin":...,"salvaged":1}, of which only what differs is there. A row that has a key
-"shipwrightd" of its own gets such an end in any case, an empty one if need be: of several, the last is ours.
+A journal has no `origin` and `salvaged`. If they differ from those of a plain line of events.jsonl, the line ends with
+"shipwrightd":{"origin":...,"salvaged":1}, with only what differs. A row with a key "shipwrightd" of its own always gets
+this suffix, empty if need be: of several, the last is ours.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WHOLE: Final = 1 << 53  # from here on a double is always whole
 
 _OWN_KEY: Final = re.compile(f'"(?:{"|".join([*KEYS, MARK])})":')
 _INTEGER: Final = re.compile("-?[0-9]+")
-_INTEGER_DIGITS: Final = 20  # a longer text is none to a decoder
+_INTEGER_DIGITS: Final = 20  # a decoder takes no longer text as an integer
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
@@ -38,20 +38,20 @@ def line(row: Row) -> bytes:
     """Return the line of a row of events, without its newline."""
     origin, salvaged, extra = row[10:13]
     alone = extra is None or not _OWN_KEY.search(extra)
-    told: dict[str, Any] | None = {} if alone else _first_values(extra)
-    head = orjson.dumps(_head(row, told))
-    mark = _mark(origin, salvaged)
-    own = told is None or MARK in told
+    first: dict[str, Any] | None = {} if alone else _first_values(extra)
+    head = orjson.dumps(_head(row, first))
+    suffix = export_suffix(origin, salvaged)
+    own = first is None or MARK in first
     parts = [head[1:-1], _body(extra)]
-    if mark or own:
-        parts.append(orjson.dumps({MARK: mark})[1:-1])
+    if suffix or own:
+        parts.append(orjson.dumps({MARK: suffix})[1:-1])
     return b"{" + b",".join(filter(None, parts)) + b"}"
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON can hold it: bytes as base64, infinity as text that SQLite takes for it.
+    """Return a value that JSON can represent: bytes as base64, infinity as text that SQLite reads as such.
 
-    Done here and not by orjson's `default`: an interrupt inside of that would come out as a TypeError.
+    Not by orjson's `default`: an interrupt within that would become a TypeError.
     """
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -59,53 +59,52 @@ def plain(value: object) -> object:
 
 
 def _body(extra: str | None) -> bytes:
-    """Return what stands between the braces of a JSON object."""
+    """Return the text between the braces of a JSON object."""
     if extra is None:
         return b""
-    if not (extra.startswith("{") and extra.endswith("}")):  # somebody else wrote it
+    if not (extra.startswith("{") and extra.endswith("}")):  # another program wrote it
         return orjson.dumps({"extra": extra})[1:-1]
     return extra[1:-1].encode()
 
 
-def _head(row: Row, told: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the columns to write; `told` is what extra says first under their keys, None if that is not known."""
+def _head(row: Row, first: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the columns to write; `first` has the first value of their keys in extra, None if it cannot be parsed."""
     head = {}
     for key, column in zip(KEYS, row[1:10], strict=True):
-        if told is None:
+        if first is None:
             head[key] = _written(key, column)
-        elif key not in told:
+        elif key not in first:
             if column is not None:
                 head[key] = _written(key, column)
-        elif not _gives(key, told[key], column):
+        elif not _gives(key, first[key], column):
             head[key] = _written(key, column)
     return head
 
 
 def _written(key: str, column: object) -> object:
-    """Return the value that becomes this column and leaves nothing to extra."""
+    """Return the value that decodes to this column and adds nothing to extra."""
     if key == "issue" and (column == 0 or isinstance(column, float)):
-        return _as_text(column)  # it was text; the database made a number of it
+        return _as_text(column)  # it was text that the database converted to a number
     if isinstance(column, float) and abs(column) < WHOLE and column == int(column):
         return int(column)
     return column if isinstance(column, (str, int)) else plain(column)
 
 
 def _as_text(number: object) -> str:
-    """Return text that is this number to SQLite, and no whole number to a decoder."""
+    """Return text that SQLite reads as this number, and a decoder does not read as an integer."""
     if isinstance(number, float) and math.isinf(number):
         return "1e999" if number > 0 else "-1e999"
     return repr(float(str(number)))
 
 
-def _mark(origin: str, salvaged: int) -> dict[str, object]:
-    mark: dict[str, object] = {} if origin == ORIGIN else {"origin": origin}
-    if salvaged:
-        mark["salvaged"] = salvaged
-    return mark
+def export_suffix(origin: str, salvaged: int) -> dict[str, object]:
+    """Return what a line has to add for its row to be the same again; nothing for a plain line of events.jsonl."""
+    suffix: dict[str, object] = {} if origin == ORIGIN else {"origin": origin}
+    return {**suffix, "salvaged": salvaged} if salvaged else suffix
 
 
 def _first_values(extra: str) -> dict[str, Any] | None:
-    """Return the first value of each key that is ours, None when the text cannot be read here."""
+    """Return the first value of each key of a column or suffix; None if the text cannot be parsed."""
     try:
         pairs = json.loads(extra, object_pairs_hook=tuple)
     except (ValueError, RecursionError):
@@ -118,9 +117,9 @@ def _first_values(extra: str) -> dict[str, Any] | None:
 
 
 def _gives(key: str, value: object, column: object) -> bool:
-    """Tell whether this value, as the first of its key, becomes the column and is kept in extra too.
+    """Tell whether this value, first of its key, decodes to the column and stays in extra too.
 
-    Only where that is certain; a "no" costs a key that stands twice, a wrong "yes" would cost the row.
+    True only if that is certain: False costs a repeated key, a wrong True would cost the row.
     """
     if isinstance(value, (bool, list, tuple)):
         return column is None
@@ -144,5 +143,5 @@ def _gives_integer(key: str, value: object, column: object) -> bool:
 
 
 def _replaced(value: object, column: object) -> bool:
-    """Tell whether the column is this text with its NUL characters made visible."""
+    """Tell whether the column is this text with its NUL characters replaced by visible ones."""
     return isinstance(value, str) and "\0" in value and value.replace("\0", "\u2400") == column

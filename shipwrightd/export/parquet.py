@@ -1,8 +1,8 @@
-"""Rows as Parquet. Alone in importing pyarrow, which is an optional dependency; docs/decisions/0007-parquet.md.
+"""Rows as Parquet. The only module that imports pyarrow, an optional dependency; see docs/decisions/0007-parquet.md.
 
 A column has the type that the schema declares. SQLite does not enforce it: a value of another type is null in its
-column and stands, under the column's name, in the JSON object of the last one, `misfit`. An issue is text, because
-it may be a number or a name.
+column and is stored under the column's name in the JSON object of the last column, `misfit`. Issues are text, because
+they are numbers or names.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from shipwrightd.export.tables import Column, Row
 
 GROUP_ROWS: Final = 65_536
-GROUP_BYTES: Final = 32 << 20  # of text and bytes; more than that is held only for a single longer row
+GROUP_BYTES: Final = 32 << 20  # of text and bytes; only a single longer row takes more
 MISFIT: Final = "misfit"
 ARROW: Final = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string(), "BLOB": pa.binary()}
 PYTHON: Final[dict[str, type]] = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
 
 
 class _Sink:
-    """A file that is only ever written on: a pipe has no position to be asked for."""
+    """A write-only file that counts its position, because a pipe has none."""
 
     closed = False
 
@@ -64,7 +64,7 @@ class Parquet:
     """Row groups of bounded size, one table."""
 
     def __init__(self, out: BinaryIO, _table: str, columns: Sequence[Column]) -> None:
-        """Write the head."""
+        """Write the file header."""
         self._names = [column.name for column in columns]
         self._types = ["TEXT" if column.name == "issue" else column.type for column in columns]
         fields = [pa.field(name, ARROW[kind]) for name, kind in zip(self._names, self._types, strict=True)]
@@ -75,14 +75,14 @@ class Parquet:
         self._size = 0
 
     def row(self, row: Row) -> None:
-        """Take a row; write all that were taken when they are enough for a group."""
+        """Buffer a row; write the buffered rows when they fill a row group."""
         self._rows.append(row)
         self._size += sum([len(value) for value in row if value.__class__ is str or value.__class__ is bytes])
         if self._size >= GROUP_BYTES or len(self._rows) >= GROUP_ROWS:
             self._write()
 
     def end(self) -> None:
-        """Write what is left and the table of contents."""
+        """Write what is buffered, and the footer."""
         self._write()
         self._writer.close()
         self._out.flush()
@@ -95,13 +95,13 @@ class Parquet:
         for at, values in enumerate(zip(*self._rows, strict=True)):
             fitting = self._fit(at, list(values), misfits)
             arrays.append(pa.array(fitting, self._schema.field(at).type))
-        told = [orjson.dumps(misfit).decode() if misfit else None for misfit in misfits]
-        self._writer.write_table(pa.Table.from_arrays([*arrays, pa.array(told, pa.string())], schema=self._schema))
+        text = [orjson.dumps(misfit).decode() if misfit else None for misfit in misfits]
+        self._writer.write_table(pa.Table.from_arrays([*arrays, pa.array(text, pa.string())], schema=self._schema))
         self._rows.clear()
         self._size = 0
 
     def _fit(self, at: int, values: list[Any], misfits: list[dict[str, Any]]) -> list[Any]:
-        """Return the values of a column, those of another type taken out and noted."""
+        """Return the values of a column; move those of another type into `misfits`."""
         name, kind = self._names[at], PYTHON[self._types[at]]
         if set(map(type, values)) <= {kind, type(None)}:
             return values
@@ -115,5 +115,5 @@ class Parquet:
 
 
 def _name(issue: object) -> str:
-    """Return an issue as text that SQLite takes for the same issue."""
+    """Return an issue as text that SQLite compares equal to it."""
     return issue.decode(errors="backslashreplace") if isinstance(issue, bytes) else str(issue)

@@ -1,7 +1,7 @@
-"""Tables out of the database, row by row: which there are, in what order, and the one pass over a snapshot.
+"""The tables that can be exported, their order, and the single pass over a snapshot that writes one.
 
-Memory does not grow with the rows: no statement here sorts, and none is fetched whole. What a row looks like in
-each format is in `export_json`, `export_csv` and `export_parquet`; a line of an event in `export_events`.
+Memory does not grow with the rows: no statement sorts, and none is fetched at once. The formats are in `text` and
+`parquet`, the lines of events in `journal_lines`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Row = tuple[Any, ...]
 
 
 class Form(StrEnum):
-    """How rows are written."""
+    """The format of an export."""
 
     JSONL = "jsonl"
     JSON = "json"
@@ -35,7 +35,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as the schema declares it; SQLite may hold other values there."""
+    """A column as the schema declares it; SQLite may store values of other types in it."""
 
     name: str
     type: str  # INTEGER | REAL | TEXT | BLOB
@@ -43,23 +43,23 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How a table is read. `timed` takes the first and the last second, both of the period, or NULL for all rows."""
+    """How to read a table. `timed` takes the first and the last second of the period."""
 
     every: str
-    timed: str = ""  # empty: its rows have no time
+    timed: str = ""  # empty if its rows have no time
 
 
 class Writer(Protocol):
-    """Takes one row after the other, then the end."""
+    """Writes one row after the other, then the end."""
 
     def row(self, row: Row) -> None:
-        """Write a row; it may be kept for a while."""
+        """Write a row; it may be buffered."""
 
     def end(self) -> None:
-        """Write what is still kept, and what ends the whole."""
+        """Write what is buffered, and the end of the format."""
 
 
-# The order of events is the file's. Their times are nearly in that order too: ids bound what has to be read.
+# Events are in file order. Their times nearly are, so ids bound what has to be read.
 ALL_EVENTS = "SELECT * FROM events ORDER BY id"
 EVENTS_BETWEEN = """
 SELECT * FROM events
@@ -138,32 +138,32 @@ COLUMNS: Final = "SELECT name, type FROM pragma_table_xinfo(?) WHERE hidden <> 1
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to be exported: rows of a table whose time is in [since, until), in seconds; None for no bound."""
+    """What to export: rows of a table whose time is in [since, until), in seconds; None for no bound."""
 
     table: str
     since: int | None = None
     until: int | None = None
 
     def check(self) -> None:
-        """Raise QuestionError for a table or a period that there is not."""
+        """Raise QuestionError for an unknown table, and for a period that is empty or that the table cannot have."""
         table = TABLES.get(self.table)
         if table is None:
-            raise QuestionError(f"--table {self.table}: no such table; there are {', '.join(TABLES)}")
+            raise QuestionError(f"--table {self.table}: no such table; choose from {', '.join(TABLES)}")
         if self.since is None and self.until is None:
             return
         if not table.timed:
             raise QuestionError(f"--since and --until: rows of {self.table} have no time")
         if self.since is not None and self.until is not None and self.since >= self.until:
-            raise QuestionError("the period is empty: --until does not lie after --since")
+            raise QuestionError("the period is empty: --until is not after --since")
 
 
 def columns(db: apsw.Connection, table: str) -> list[Column]:
-    """Return the columns of a table in the order in which `SELECT *` gives them, generated ones too."""
+    """Return the columns of a table in the order of `SELECT *`, including generated ones."""
     return [Column(name, kind) for name, kind in db.execute(COLUMNS, (table,))]
 
 
 def rows(db: apsw.Connection, wish: Wish) -> Iterator[Row]:
-    """Return the rows one by one. A row without a time is in no period."""
+    """Return the rows one by one. A row without a time belongs to no period."""
     table = TABLES[wish.table]
     if wish.since is None and wish.until is None:
         return db.execute(table.every)
@@ -173,14 +173,9 @@ def rows(db: apsw.Connection, wish: Wish) -> Iterator[Row]:
 
 
 def pour(db: apsw.Connection, wish: Wish, writer: Writer) -> int:
-    """Hand every row to the writer and end it; return how many there were.
-
-    All come from one snapshot if the caller holds one.
-    """
+    """Write all rows, and the end; return their number. For one consistent snapshot the caller opens a transaction."""
     count = 0
-    take = writer.row
-    for row in rows(db, wish):
-        take(row)
-        count += 1
+    for count, row in enumerate(rows(db, wish), 1):  # noqa: B007 - the last one
+        writer.row(row)
     writer.end()
     return count

@@ -1,7 +1,7 @@
-"""Rows as text: JSON lines, one JSON array, CSV. What is written is bounded, not what is read.
+"""Rows as text: JSON lines, a JSON array, CSV, written in chunks of bounded size.
 
-JSON: NULL is null, columns that hold JSON are put in as such, bytes are base64. Events are lines of a journal.
-CSV (RFC 4180, with the newlines of Unix): NULL is an empty field, an empty text is "".
+JSON: NULL is null, columns of JSON are nested, bytes are base64, events are journal lines. CSV (RFC 4180, but with
+Unix newlines): NULL is an empty field, an empty text is "".
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES: Final = 1 << 18
 JSON_COLUMNS: Final = frozenset({"extra", "detail", "config", "active_jobs", "queued"})
-ODD: Final = frozenset({float, bytes})  # types of which JSON cannot hold every value
+ODD: Final = frozenset({float, bytes})  # types with values that JSON cannot represent
 _QUOTED: Final = re.compile('[",\r\n]')
 
 
 class _Buffered:
-    """Collects pieces until there is enough to be worth a write."""
+    """Collects pieces until they are worth a write."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -60,7 +60,7 @@ class JsonLines:
         self._out.put(self._encode(row) + b"\n")
 
     def end(self) -> None:
-        """Write what is left."""
+        """Write what is buffered."""
         self._out.flush()
 
 
@@ -85,10 +85,10 @@ class JsonArray:
 
 
 class Csv:
-    """A head line, then one line a row; a text with line ends takes several."""
+    """A header line, then one line a row; text with line ends takes several."""
 
     def __init__(self, out: BinaryIO, _table: str, columns: Sequence[Column]) -> None:
-        """Write the head."""
+        """Write the header."""
         self._out = _Buffered(out)
         self.row(tuple(name_of(column) for column in columns))
 
@@ -97,12 +97,12 @@ class Csv:
         self._out.put((",".join([_field(value) for value in row]) + "\n").encode())
 
     def end(self) -> None:
-        """Write what is left."""
+        """Write what is buffered."""
         self._out.flush()
 
 
 def name_of(column: Column) -> str:
-    """Return what a column is called where its bytes have to be text."""
+    """Return the name of a column in a text format: with a suffix if its bytes become base64."""
     return f"{column.name}_base64" if column.type == "BLOB" else column.name
 
 
@@ -117,7 +117,7 @@ def _field(value: object) -> str:
 
 
 def encoder(table: str, columns: Sequence[Column]) -> Callable[[Row], bytes]:
-    """Return what makes a JSON object of a row of this table."""
+    """Return the function that encodes a row of this table as a JSON object."""
     if table == EVENTS:
         return journal_lines.line
     names = [name_of(column) for column in columns]
@@ -136,7 +136,7 @@ def encoder(table: str, columns: Sequence[Column]) -> Callable[[Row], bytes]:
 
 
 def _nested(text: object) -> object:
-    """Return JSON text so that it is written as what it is, anything else as it stands."""
+    """Return JSON text as a fragment that is written unchanged, any other value as it is."""
     if not isinstance(text, str):
         return text
     try:

@@ -1,22 +1,25 @@
-"""What happened: the events, newest first, a page at a time; and those that came since.
+"""Events, newest first, a page at a time; and those that were stored since.
 
-Newest first is the file's order backwards, never that of a clock. A page goes
-on where the one before ended by the id of its last event, so nothing that is
-stored in between shifts it. `activity_ids` finds which events are meant.
+Newest first is the file's order backwards, not that of the clocks: the largest id first. A page continues below the id
+where the previous one ended, so events stored in between do not shift it.
+
+Without a filter the rows are read backwards. With filters, ids come from the index of the rarest one: the filter whose
+newest ids reach furthest back. A page stops after MOST_STEPS of them, full or not, and its cursor continues there.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shipwrightd.reports.activity_ids import LARGEST, matching, newest, walk, wanted
-from shipwrightd.reports.question import QuestionError, utc
+from shipwrightd.clock import YEAR_10000, utc
+from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +29,15 @@ if TYPE_CHECKING:
     from shipwrightd.reports.question import Question
 
 PAGE_EVENTS = 50
-STEP_IDS = 1_000  # looked at, and handed on, at a time while following
+FOLLOWED_IDS = 1_000  # read and returned at a time while following
+FIRST_IDS = 256  # taken from an index in the first step; each step takes four times as many, up to ...
+MOST_IDS = 4_096
+NEIGHBOURS = 16  # rows read one after the other take as long as one row found through an index
+NEWEST_STEPS = 3  # before the period decides which blocks of ids to search
+BLOCK_BITS = 14
+MOST_STEPS = 12  # of a page with filters: some 38,000 ids
+MOST_TYPES = 500  # that begin alike; more of them are not looked up in the index
+LEAST, LARGEST = -(1 << 63), (1 << 63) - 1
 
 SHOWN = """
 SELECT e.id, e.ts, e.ts_epoch, e.type, e.issue,
@@ -36,24 +47,92 @@ SELECT e.id, e.ts, e.ts_epoch, e.type, e.issue,
     e.stage, e.result, e.duration_s, e.cost_usd, e.model, e.origin, e.extra
 FROM json_each(?1) AS c CROSS JOIN events AS e ON e.id = c.value
 ORDER BY e.id DESC"""
+NEWEST = "SELECT max(id) FROM events"
+OLDEST = "SELECT min(id) FROM events"
+NEWEST_OWN = """
+SELECT id FROM events NOT INDEXED
+WHERE id < ? AND (origin < 'team-events.jsonl' OR origin >= 'team-events.jsonm') ORDER BY id DESC LIMIT 1"""
+# The blocks of 2^?1 ids that hold the events of a period below ?2. Clocks differ, so they need not be in a row.
+BLOCKS = """
+SELECT DISTINCT id >> ?1 FROM events INDEXED BY events_ts_epoch
+WHERE ts_epoch BETWEEN ?3 AND ?4 AND id < ?2"""
+BLOCKS_OF_TYPES = """
+SELECT DISTINCT e.id >> ?1 FROM json_each(?5) AS j CROSS JOIN events AS e INDEXED BY events_type_epoch
+    ON e.type = j.value AND ts_epoch BETWEEN ?3 AND ?4
+WHERE e.id < ?2"""
+
+# Of the ids from ?1 to ?2, excluded, the newest ?10 that match (or all of those in the JSON array ?1): ?3 type, or its
+# first part; ?4 issue; ?5 stage; ?6 model; ?7 developer or developer@machine, NULL for the events of this machine;
+# from ?8 to ?9 seconds, NULL for any time, even none. '.' < '/', '@' < 'A', 'l' < 'm'.
+MATCHING_OF_RANGE = """
+SELECT id FROM events NOT INDEXED
+WHERE id >= ?1 AND id < ?2
+    AND (?3 IS NULL OR type = ?3 OR (type >= ?3 || '.' AND type < ?3 || '/'))
+    AND (?4 IS NULL OR issue = ?4) AND (?5 IS NULL OR stage = ?5) AND (?6 IS NULL OR model = ?6)
+    AND iif(?7 IS NULL, origin < 'team-events.jsonl' OR origin >= 'team-events.jsonm',
+        origin = 'team-events.jsonl/' || ?7
+        OR (origin >= 'team-events.jsonl/' || ?7 || '@' AND origin < 'team-events.jsonl/' || ?7 || 'A'))
+    AND (?8 IS NULL OR ts_epoch BETWEEN ?8 AND ?9)
+ORDER BY id DESC LIMIT ?10"""
+MATCHING_OF_IDS = """
+SELECT e.id FROM json_each(?1) AS c CROSS JOIN events AS e ON e.id = c.value
+WHERE (?3 IS NULL OR e.type = ?3 OR (e.type >= ?3 || '.' AND e.type < ?3 || '/'))
+    AND (?4 IS NULL OR issue = ?4) AND (?5 IS NULL OR stage = ?5) AND (?6 IS NULL OR model = ?6)
+    AND iif(?7 IS NULL, origin < 'team-events.jsonl' OR origin >= 'team-events.jsonm',
+        origin = 'team-events.jsonl/' || ?7
+        OR (origin >= 'team-events.jsonl/' || ?7 || '@' AND origin < 'team-events.jsonl/' || ?7 || 'A'))
+    AND (?8 IS NULL OR ts_epoch BETWEEN ?8 AND ?9)
+ORDER BY c.key"""
+
+# The ids below ?2 with a value, newest first.
+OF_ISSUE = "SELECT id FROM events INDEXED BY events_issue WHERE issue = ? AND id < ? ORDER BY id DESC"
+OF_STAGE = "SELECT id FROM events INDEXED BY events_stage WHERE stage = ? AND id < ? ORDER BY id DESC"
+OF_MODEL = "SELECT id FROM events INDEXED BY events_model WHERE model = ? AND id < ? ORDER BY id DESC"
+OF_TYPE = "SELECT id FROM events INDEXED BY events_type WHERE type = ? AND id < ? ORDER BY id DESC"
+OF_ORIGIN = """
+SELECT id FROM events INDEXED BY events_team
+WHERE origin = ? AND id < ? AND origin GLOB 'team-events.jsonl/*' ORDER BY id DESC"""
+# The types that are ?1 or begin with ?1 and a dot, one step in the index for each; at most ?2.
+TYPES = """
+WITH RECURSIVE matching (type) AS (
+    SELECT min(type) FROM events WHERE type >= ?1 || '.' AND type < ?1 || '/'
+    UNION ALL
+    SELECT (SELECT min(e.type) FROM events AS e WHERE e.type > matching.type AND e.type < ?1 || '/')
+    FROM matching WHERE matching.type IS NOT NULL
+    LIMIT ?2
+)
+SELECT ?1 UNION ALL SELECT type FROM matching WHERE type IS NOT NULL"""
+# The origins of developer ?1, at any machine or, if it names one, at that.
+ORIGINS = """
+WITH RECURSIVE matching (origin) AS (
+    SELECT min(origin) FROM events INDEXED BY events_team
+    WHERE origin GLOB 'team-events.jsonl/*'
+        AND origin >= 'team-events.jsonl/' || ?1 || '@' AND origin < 'team-events.jsonl/' || ?1 || 'A'
+    UNION ALL
+    SELECT (SELECT min(e.origin) FROM events AS e INDEXED BY events_team
+            WHERE e.origin GLOB 'team-events.jsonl/*'
+                AND e.origin > matching.origin AND e.origin < 'team-events.jsonl/' || ?1 || 'A')
+    FROM matching WHERE matching.origin IS NOT NULL
+)
+SELECT 'team-events.jsonl/' || ?1 UNION ALL SELECT origin FROM matching WHERE origin IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event, as the file has it."""
+    """One event, as in the file."""
 
     id: int  # larger is newer
     ts: str | None  # UTC as written, else made of ts_epoch
     type: str | None
     issue: int | str | None
-    title: str | None  # of the issue, as far as the daemon knows it
+    title: str | None  # of the issue, if the daemon's state has it
     stage: str | None
     result: str | None
     duration_s: float | None
     cost_usd: float | None
     model: str | None
     origin: str  # events.jsonl, or team-events.jsonl/developer@machine
-    extra: dict[str, Any] | str | None  # all other fields; their text where no parser takes it
+    extra: dict[str, Any] | str | None  # all other fields; their text if it cannot be parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,64 +140,194 @@ class Activity:
     """One page of events, newest first."""
 
     events: list[Event]
-    next_cursor: str | None  # for the page after this one; None at the end
+    next_cursor: str | None  # for the next page; None at the end
     has_more: bool
 
     @property
     def empty(self) -> bool:
-        """Tell whether the page holds nothing."""
-        return not self.events
+        """Tell whether no event matches, on this page or a later one."""
+        return not self.events and not self.has_more
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The events to find; None for any."""
+
+    type: str | None = None
+    issue: int | str | None = None
+    stage: str | None = None
+    model: str | None = None
+    developer: str | None = None  # None: the events of this machine
+    first: int | None = None  # seconds; with it and `last`, an event without a time does not match
+    last: int | None = None
+
+    @property
+    def values(self) -> tuple[int | str | None, ...]:
+        """The parameters of MATCHING_OF_RANGE and MATCHING_OF_IDS from ?3 on."""
+        return self.type, self.issue, self.stage, self.model, self.developer, self.first, self.last
+
+
+Filter = tuple[str, "list[Any]"]  # a statement that returns the ids of one value, and the values of which any matches
 
 
 def collect(db: apsw.Connection, question: Question) -> Activity:
-    """Answer with one page. Raises QuestionError for a cursor that no page gave."""
+    """Return one page. Raises QuestionError for a cursor that no page gave."""
     if question.cursor is not None and question.offset:
         raise QuestionError("--cursor and --offset exclude each other")
     below = newest(db) + 1 if question.cursor is None else cursor_of(question.cursor)
+    want = wanted(question)
     size = PAGE_EVENTS if question.limit is None else question.limit
-    first, after = question.offset, question.offset + size
-    ids = list(islice(matching(db, wanted(question), below), first, after + 1))
-    events = shown(db, ids[:size])
-    more = len(ids) > size
-    return Activity(events, str(ids[size - 1]) if more else None, more)
+    end = question.offset + size
+    ids: list[int] = []
+    cursor = None
+    bounded = bool(filters(db, want)) and not question.offset
+    for step, (start, matching) in enumerate(search(db, want, below), 1):
+        ids += matching
+        if len(ids) > end:
+            cursor = str(ids[end - 1])
+            break
+        if bounded and step >= MOST_STEPS and start > LEAST:
+            cursor = str(start)
+            break
+    return Activity(shown(db, ids[question.offset : end]), cursor, cursor is not None)
 
 
 def cursor_of(text: str) -> int:
-    """Return the id that a cursor says to go on below. Raises QuestionError for what is no cursor."""
+    """Return the id below which a page begins. Raises QuestionError for text that is not a cursor."""
     if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) or not 0 < int(text) <= LARGEST:
-        raise QuestionError(f"--cursor {text}: not a cursor; take next_cursor of the page before")
+        raise QuestionError(f"--cursor {text}: not a cursor; take next_cursor of the previous page")
     return int(text)
 
 
 def since(db: apsw.Connection, question: Question, after: int) -> Iterator[tuple[int, list[Event]]]:
-    """Yield what was stored behind an id, oldest first: up to which id that is, and the events that are meant."""
+    """Yield the matching events stored after an id, oldest first, some at a time, each with the last id searched."""
     want, last = wanted(question), newest(db)
     while after < last:
-        end = min(after + STEP_IDS, last)
-        found = shown(db, list(walk(db, want, after + 1, end + 1)))
-        yield end, found[::-1]
+        end = min(after + FOLLOWED_IDS, last)
+        yield end, shown(db, of_range(db, want, after + 1, end + 1))[::-1]
         after = end
 
 
+def newest(db: apsw.Connection) -> int:
+    """Return the largest id of an event, 0 if there are none."""
+    return db.execute(NEWEST).get or 0
+
+
+# -- which events match
+
+
+def wanted(question: Question) -> Wanted:
+    """Return the events that a question asks for."""
+    since, until = question.period.since, question.period.until
+    timed = since is not None or until < YEAR_10000
+    return Wanted(
+        type=question.type,
+        issue=question.issue,
+        stage=question.stage,
+        model=question.model,
+        developer=question.developer,
+        first=(LEAST if since is None else since) if timed else None,
+        last=(until - 1 if until < YEAR_10000 else LARGEST) if timed else None,
+    )
+
+
+def search(db: apsw.Connection, want: Wanted, below: int) -> Iterator[tuple[int, list[int]]]:
+    """Yield the matching ids below `below`, newest first, in steps: the lowest id of the step, and its matches."""
+    named = filters(db, want)
+    lowest = db.execute(OLDEST).get
+    blocks: list[int] | None = None
+    for step in count():
+        while blocks and blocks[-1] << BLOCK_BITS >= below:
+            blocks.pop()
+        if lowest is None or below <= lowest or blocks == []:
+            return
+        if blocks:
+            below = min(below, (blocks[-1] + 1) << BLOCK_BITS)
+        size = min(FIRST_IDS << 2 * step, MOST_IDS)
+        if named:
+            ids, start = rarest(db, named, below, size)
+            matching = of_ids(db, want, ids)
+        else:
+            start = below - size * NEIGHBOURS
+            matching = of_range(db, want, start, below, size)
+            start = matching[-1] if len(matching) == size else start
+        yield start, matching
+        below = start
+        if step == NEWEST_STEPS and want.first is not None:
+            blocks = blocks_of(db, want, named, below)
+        elif named and not matching and want.developer is None:  # a first load stores all team events in a row
+            own = db.execute(NEWEST_OWN, (below,)).get
+            below = below if own is None else own + 1
+
+
+def blocks_of(db: apsw.Connection, want: Wanted, named: list[Filter], below: int) -> list[int]:
+    """Return the blocks of ids that hold the events of the period, and of the types if some are wanted, in order."""
+    parameters = (BLOCK_BITS, below, want.first, want.last)
+    types = next((values for statement, values in named if statement == OF_TYPE), None)
+    if types is None:
+        rows = db.execute(BLOCKS, parameters)
+    else:
+        rows = db.execute(BLOCKS_OF_TYPES, (*parameters, json.dumps(types)))
+    return sorted(block for (block,) in rows)
+
+
+def filters(db: apsw.Connection, want: Wanted) -> list[Filter]:
+    """Return the filters of which there is an index."""
+    values = ((OF_ISSUE, want.issue), (OF_STAGE, want.stage), (OF_MODEL, want.model))
+    named: list[Filter] = [(statement, [value]) for statement, value in values if value is not None]
+    if want.developer is not None:
+        named.append((OF_ORIGIN, [origin for (origin,) in db.execute(ORIGINS, (want.developer,))]))
+    if want.type is not None:
+        types = [kind for (kind,) in db.execute(TYPES, (want.type, MOST_TYPES + 1))]
+        if len(types) <= MOST_TYPES:
+            named.append((OF_TYPE, types))
+    return named
+
+
+def rarest(db: apsw.Connection, named: list[Filter], below: int, size: int) -> tuple[list[int], int]:
+    """Return the newest `size` ids below `below` of the rarest filter, and the id down to which these are all."""
+    best: tuple[list[int], int] | None = None
+    for statement, values in named:
+        each = [(id_ for (id_,) in db.execute(statement, (value, below))) for value in values]
+        ids = list(islice(heapq.merge(*each, reverse=True), size))
+        start = ids[-1] if len(ids) == size else LEAST
+        if best is None or (start, len(ids)) < (best[1], len(best[0])):
+            best = ids, start
+    return best or ([], LEAST)
+
+
+def of_range(db: apsw.Connection, want: Wanted, first: int, below: int, limit: int = -1) -> list[int]:
+    """Return the matching ids from `first` to `below`, excluded, newest first, reading each row."""
+    return [id_ for (id_,) in db.execute(MATCHING_OF_RANGE, (first, below, *want.values, limit))]
+
+
+def of_ids(db: apsw.Connection, want: Wanted, ids: list[int]) -> list[int]:
+    """Return the matching ones of some ids, in their order."""
+    return [id_ for (id_,) in db.execute(MATCHING_OF_IDS, (json.dumps(ids), None, *want.values))]
+
+
+# -- what each says
+
+
 def shown(db: apsw.Connection, ids: list[int]) -> list[Event]:
-    """Return the events of these ids, newest first."""
-    return [_event(found) for found in db.execute(SHOWN, (json.dumps(ids),))]
+    """Return the events with these ids, newest first."""
+    return [_event(row) for row in db.execute(SHOWN, (json.dumps(ids),))]
 
 
-def _event(found: tuple[Any, ...]) -> Event:
-    number, ts, epoch, *fields, extra = found
-    values = (number, utc(epoch) if ts is None else ts, *fields, _extra(extra))
-    return Event(*values)
+def _event(values: tuple[Any, ...]) -> Event:
+    id_, ts, epoch, *fields, extra = values
+    event = (id_, utc(epoch) if ts is None else ts, *fields, _extra(extra))
+    return Event(*event)
 
 
 def _extra(text: str | None) -> dict[str, Any] | str | None:
     if text is None:
         return None
     try:
-        found = orjson.loads(text)
+        extra = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-    return found if isinstance(found, dict) else text
+    return extra if isinstance(extra, dict) else text
 
 
 def rows(answer: Activity) -> Iterable[dict[str, Any]]:

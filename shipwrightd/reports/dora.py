@@ -1,8 +1,7 @@
-"""Delivery: how often, how fast, how many go wrong, how soon that is mended; for a period and each week of it.
+"""Delivery: how often, how fast, how many fail, how soon they recover; for a period and each of its weeks.
 
-The four measures and their grades are those of Shipwright's dashboard
-(calculateDoraGrades); docs/dashboard.md tells where its figures differ and why.
-All comes from run_outcomes, so time grows with the finished runs of the period.
+The four measures and their grades are those of Shipwright's dashboard (calculateDoraGrades); docs/dashboard.md lists
+where its figures differ and why. Everything comes from run_outcomes: time grows with the finished runs of the period.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.reports.question import WEEK_S, Period, utc
+from shipwrightd.clock import utc
+from shipwrightd.reports.question import WEEK_S, Period
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ HOUR_S = 3_600.0
 DAY_S = 86_400.0
 MOST_WEEKS = 104  # of a period without a beginning
 
-# ?1 <= end < ?2; ?3 an issue or NULL. One row for each stretch of ?4 seconds, counted back from ?5.
+# ?1 <= end < ?2; ?3 an issue or NULL. One row for each interval of ?4 seconds, counted back from ?5.
 OUTCOMES = """
 SELECT max(?5 - 1 - ended_epoch, 0) / ?4, sum(good), count(*) - sum(good),
     sum(lead_time_s), count(lead_time_s), sum(recovery_s), sum(recoveries)
@@ -40,7 +40,7 @@ GRADES = ("Elite", "High", "Medium", "Low")
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure; value and grade are None where nothing happened that it could be taken from."""
+    """One figure; value and grade are None without a sample."""
 
     value: float | None
     unit: str  # per day | hours | %
@@ -50,10 +50,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The four measures of one stretch of time."""
+    """The four measures of an interval."""
 
-    start: str | None  # UTC; None: all there was before
-    end: str | None  # UTC, not part of it
+    start: str | None  # UTC; None: from the first run
+    end: str | None  # UTC, excluded
     deploys: int  # successful runs
     failures: int
     deployment_frequency: Measure
@@ -64,20 +64,20 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Dora:
-    """The whole answer: the period, and its weeks from the oldest on, counted back from its end."""
+    """The whole answer: the period, and its weeks, oldest first, counted back from its end."""
 
     period: Delivery
     weeks: list[Delivery]
 
     @property
     def empty(self) -> bool:
-        """Tell whether no run ended in all that time."""
+        """Tell whether no run ended in the period or its weeks."""
         return not any(part.deploys + part.failures for part in (self.period, *self.weeks))
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What runs that ended in one stretch add up to."""
+    """Sums of the runs that ended in an interval."""
 
     good: int = 0
     bad: int = 0
@@ -88,46 +88,46 @@ class Sums:
 
 
 def collect(db: apsw.Connection, question: Question) -> Dora:
-    """Answer for the question's period, and the weeks it touches."""
+    """Answer for the question's period, and its weeks."""
     until, end = question.period.until, question.end
     since = question.period.since
     if since is None:
         oldest = db.execute(FIRST, (until,)).get
         since = end - WEEK_S if oldest is None else max(oldest, end - MOST_WEEKS * WEEK_S)
     weeks = max(1, -(-(end - since) // WEEK_S))
-    found = sums(db, Period(end - weeks * WEEK_S, until), end, WEEK_S, question.issue)
+    by_week = sums(db, Period(end - weeks * WEEK_S, until), end, WEEK_S, question.issue)
     first = question.period.since or 0
     whole = sums(db, Period(first, until), end, until - first, question.issue).get(0, Sums())
     return Dora(
         delivery(question.period.since, end, since, whole),
         [
-            delivery(end - (at + 1) * WEEK_S, end - at * WEEK_S, None, found.get(at, Sums()))
+            delivery(end - (at + 1) * WEEK_S, end - at * WEEK_S, None, by_week.get(at, Sums()))
             for at in range(weeks - 1, -1, -1)
         ],
     )
 
 
 def sums(db: apsw.Connection, period: Period, end: int, step: int, issue: object = None) -> dict[int, Sums]:
-    """Return the sums of each stretch of `step` seconds, 0 the one before `end`; one without runs is left out."""
+    """Return the sums of each interval of `step` seconds that has runs, counted back from `end`: 0 is the last."""
     rows = db.execute(OUTCOMES, (period.since or 0, period.until, issue, step, end))
     return {at: Sums(*(value or 0 for value in values)) for at, *values in rows}
 
 
-def delivery(start: int | None, end: int, counted_from: int | None, found: Sums) -> Delivery:
-    """Return the measures of one stretch; without a start, a day counts from `counted_from` on."""
+def delivery(start: int | None, end: int, counted_from: int | None, totals: Sums) -> Delivery:
+    """Return the measures of an interval; without a start, its length counts from `counted_from`."""
     begin = start if start is not None else counted_from
     days = (end - (end if begin is None else begin)) / DAY_S
-    runs = found.good + found.bad
-    per_day = rounded(found.good / days) if days else 0.0
+    runs = totals.good + totals.bad
+    per_day = rounded(totals.good / days) if days else 0.0
     return Delivery(
         start=utc(start),
         end=utc(end),
-        deploys=found.good,
-        failures=found.bad,
-        deployment_frequency=Measure(per_day, "per day", grade_of_frequency(per_day), found.good),
-        lead_time=_hours(found.lead_s, found.leads),
-        change_failure_rate=_measure(100 * found.bad, runs, "%", FAILURE_PERCENT),
-        time_to_restore=_hours(found.recovery_s, found.recoveries),
+        deploys=totals.good,
+        failures=totals.bad,
+        deployment_frequency=Measure(per_day, "per day", grade_of_frequency(per_day), totals.good),
+        lead_time=_hours(totals.lead_s, totals.leads),
+        change_failure_rate=_measure(100 * totals.bad, runs, "%", FAILURE_PERCENT),
+        time_to_restore=_hours(totals.recovery_s, totals.recoveries),
     )
 
 
@@ -143,17 +143,17 @@ def _measure(total: float, samples: int, unit: str, limits: tuple[float, ...]) -
 
 
 def grade_of_frequency(per_day: float) -> str:
-    """Return the grade of so many deployments a day."""
+    """Return the grade of a number of deployments a day."""
     return next((grade for grade, least in zip(GRADES, DEPLOYS_PER_DAY, strict=False) if per_day >= least), "Low")
 
 
 def grade_below(value: float, limits: tuple[float, ...]) -> str:
-    """Return the grade of a figure that is the better the smaller it is."""
+    """Return the grade of a figure of which less is better."""
     return next((grade for grade, limit in zip(GRADES, limits, strict=False) if value < limit), "Low")
 
 
 def rounded(value: float) -> float:
-    """Return a figure to two decimals, halves up, as JavaScript's Math.round has it."""
+    """Return a figure to two decimals, rounded half up as JavaScript's Math.round does."""
     return int(value * 100 + 0.5) / 100
 
 

@@ -1,19 +1,19 @@
-"""What Shipwright remembers: failures and what helped, decisions, patterns; or what of it holds some words.
+"""What Shipwright remembers: failures and their fixes, decisions, patterns; or the entries that contain some words.
 
-There is no period: memory is as it is now, with what left the files marked as
-gone. Searching is in memory_search, repositories' names in memory_repos.
+There is no period: memory is as it is now, entries that left the files are marked as gone.
+
+What is typed for --search is words, not the search engine's language. Each must occur in an entry, ignoring case and
+accents; words in "quotes", or joined by signs as in src/main.ts, in that order; build* is every word that begins so.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from shipwrightd.reports.memory_entries import Decision, Fact, Failure, decision, fact, failure
-from shipwrightd.reports.memory_repos import matching, names
-from shipwrightd.reports.memory_search import Match, search
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
@@ -26,62 +26,145 @@ if TYPE_CHECKING:
 TYPES = ("failure", "decision", "pattern", "baseline", "architecture", "global_pattern", "learning")
 USUAL_LIMIT = 20  # of each list
 
-# Entries of type ?1 and section ?2, of the repositories ?3 (JSON) and stage ?4, or any; ?5 of them after ?6.
-MOST_FREQUENT = """
-SELECT memory_entries.id, repo_hash, entry_type, section, pattern, root_cause, fix, stage, frequency, seen_count,
+# Entries of type ?1 and section ?2, of repositories ?3 (JSON) and stage ?4, or any; ?5 of them after ?6, in order ?7.
+ENTRIES = """
+SELECT m.id, repo_hash, entry_type, section, pattern, root_cause, fix, stage, frequency, seen_count,
     first_seen, last_seen, present, extra
-FROM json_each(?3) AS j CROSS JOIN memory_entries INDEXED BY memory_entries_repo_hash_entry_type
+FROM json_each(?3) AS j CROSS JOIN memory_entries AS m INDEXED BY memory_entries_repo_hash_entry_type
     ON repo_hash = j.value AND entry_type = ?1
 WHERE section = ?2 AND (?4 IS NULL OR stage = ?4)
-ORDER BY frequency DESC NULLS LAST, last_seen DESC, memory_entries.id DESC LIMIT ?5 OFFSET ?6"""
-NEWEST = """
-SELECT memory_entries.id, repo_hash, entry_type, section, pattern, root_cause, fix, stage, frequency, seen_count,
-    first_seen, last_seen, present, extra
-FROM json_each(?3) AS j CROSS JOIN memory_entries INDEXED BY memory_entries_repo_hash_entry_type
-    ON repo_hash = j.value AND entry_type = ?1
-WHERE section = ?2 AND (?4 IS NULL OR stage = ?4)
-ORDER BY last_seen DESC, memory_entries.id DESC LIMIT ?5 OFFSET ?6"""
-IN_ORDER = """
-SELECT memory_entries.id, repo_hash, entry_type, section, pattern, root_cause, fix, stage, frequency, seen_count,
-    first_seen, last_seen, present, extra
-FROM json_each(?3) AS j CROSS JOIN memory_entries INDEXED BY memory_entries_repo_hash_entry_type
-    ON repo_hash = j.value AND entry_type = ?1
-WHERE section = ?2 AND (?4 IS NULL OR stage = ?4)
-ORDER BY repo_hash, memory_entries.id LIMIT ?5 OFFSET ?6"""
+ORDER BY iif(?7 = 'file', repo_hash, NULL), iif(?7 = 'file', m.id, NULL),
+    iif(?7 = 'frequency', frequency, NULL) DESC NULLS LAST, last_seen DESC, m.id DESC LIMIT ?5 OFFSET ?6"""
 COUNTS = """
 SELECT repo_hash, entry_type, count(*), sum(present) FROM memory_entries
 WHERE (?1 IS NULL OR entry_type = ?1) AND repo_hash IN (SELECT value FROM json_each(?2)) AND (?3 IS NULL OR stage = ?3)
 GROUP BY 1, 2 ORDER BY 1, 2"""
+MOST_WORDS = 100
+PIECE = re.compile(r'"([^"]*)"?(\**)|([^\s"]+)')
 
-COLUMNS = tuple(
-    dict.fromkeys(
-        field.name
-        for kind in (Match, Failure, Decision)
-        for field in fields(kind)
-        if field.name not in ("value", "detail")
-    )
+# ?1 the words, ?2 type, ?3 repositories as JSON, ?4 stage; ?5 of them after ?6. The text of an entry weighs most,
+# then what is known about it. Sorted by FTS5 itself, so that snippets are made for the page only.
+FOUND = """
+SELECT m.id, m.repo_hash, m.entry_type, m.section, m.pattern, m.root_cause, m.fix, m.stage, m.frequency, m.seen_count,
+    m.first_seen, m.last_seen, m.present, m.extra, snippet(memory_search, -1, '[', ']', '…', 16), rank
+FROM memory_search CROSS JOIN memory_entries AS m ON m.id = memory_search.rowid
+WHERE memory_search MATCH ?1 AND rank MATCH 'bm25(4.0, 2.0, 2.0, 1.0, 1.0)' AND (?2 IS NULL OR m.entry_type = ?2)
+    AND m.repo_hash IN (SELECT value FROM json_each(?3)) AND (?4 IS NULL OR m.stage = ?4)
+ORDER BY rank LIMIT ?5 OFFSET ?6"""
+TOTAL = """
+SELECT count(*) FROM memory_search CROSS JOIN memory_entries AS m ON m.id = memory_search.rowid
+WHERE memory_search MATCH ?1 AND (?2 IS NULL OR m.entry_type = ?2)
+    AND m.repo_hash IN (SELECT value FROM json_each(?3)) AND (?4 IS NULL OR m.stage = ?4)"""
+
+# Repositories: the hash of the remote's address, and the name that patterns.json gives it.
+# One step in the index for each hash.
+HASHES = """
+WITH RECURSIVE hashes (hash) AS (
+    SELECT min(repo_hash) FROM memory_entries
+    UNION ALL
+    SELECT (SELECT min(repo_hash) FROM memory_entries WHERE repo_hash > hashes.hash) FROM hashes WHERE hash IS NOT NULL
 )
+SELECT hash FROM hashes WHERE hash IS NOT NULL"""
+NAMES = """
+SELECT repo_hash, extra ->> '$.value' FROM memory_entries INDEXED BY memory_entries_pattern
+WHERE pattern = 'repo' AND entry_type = 'pattern' AND section = '' ORDER BY id"""
 
 
-class Part(NamedTuple):
-    """Where a list of the answer comes from."""
+class Row(NamedTuple):
+    """The columns that are read of an entry."""
 
+    id: int
+    repo_hash: str
     entry_type: str
     section: str
-    statement: str
-    make: Callable[[Any, Mapping[str, str | None]], Any]
+    pattern: str | None
+    root_cause: str | None
+    fix: str | None
+    stage: str | None
+    frequency: int | None
+    seen_count: int | None
+    first_seen: str | None
+    last_seen: str | None
+    present: int
+    extra: str | None
 
 
-PARTS = {
-    "failures": Part("failure", "", MOST_FREQUENT, failure),
-    "decisions": Part("decision", "", NEWEST, decision),
-    "patterns": Part("pattern", "", IN_ORDER, fact),
-    "known_issues": Part("pattern", "known_issues", IN_ORDER, fact),
-    "baselines": Part("baseline", "", IN_ORDER, fact),
-    "architecture": Part("architecture", "", IN_ORDER, fact),
-    "global_patterns": Part("global_pattern", "", NEWEST, fact),
-    "learnings": Part("learning", "", NEWEST, fact),
-}
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure, its cause, and whether the fix helped."""
+
+    id: int
+    entry_type: str
+    repo_hash: str
+    repo: str | None
+    name: str | None  # its text
+    category: object
+    stage: str | None  # where it was first seen
+    frequency: int | None  # sightings, including those before it was pruned from the file
+    seen_count: int | None  # sightings that the file has
+    root_cause: str | None
+    fix: str | None
+    fix_suggested: object  # times
+    fix_applied: object
+    fix_resolved: object
+    fix_effectiveness_percent: float | None  # resolved of applied
+    reported_effectiveness_percent: object  # as in the file, whose writer counts the last outcome twice
+    first_seen: str | None  # UTC
+    last_seen: str | None  # UTC
+    last_outcome_at: object  # UTC: when a fix was last applied
+    present: bool  # False: gone from the file
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision that was recorded."""
+
+    id: int
+    entry_type: str
+    repo_hash: str
+    repo: str | None
+    type: object
+    name: str | None  # its summary
+    detail: object
+    last_seen: str | None  # UTC, when it was recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Any other entry: its name and its value."""
+
+    id: int
+    entry_type: str  # pattern | baseline | architecture | global_pattern | learning
+    repo_hash: str
+    repo: str | None
+    section: str  # known_issues, else empty
+    name: str | None
+    value: Any
+    first_seen: str | None  # UTC
+    last_seen: str | None  # UTC
+    present: bool  # False: gone from the file
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An entry that contains all the words."""
+
+    id: int
+    entry_type: str
+    repo_hash: str
+    repo: str | None
+    section: str
+    name: str | None  # a failure's text, a decision's summary ...
+    root_cause: str | None
+    fix: str | None
+    stage: str | None
+    frequency: int | None
+    value: Any  # its other fields
+    first_seen: str | None  # UTC
+    last_seen: str | None  # UTC
+    present: bool  # False: gone from the file
+    snippet: str  # the words in context, [marked]
+    score: float  # the larger the better; comparable within one answer only
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +182,36 @@ class Count:
 class Memory:
     """A page of each list; after a search, the matches instead."""
 
-    counts: list[Count]  # of all that was asked for, whatever the page; after a search, without regard to the words
-    failures: list[Failure]  # the most frequent first
-    decisions: list[Decision]  # the newest first
+    counts: list[Count]  # of all that match the filters, whatever the page and the words
+    failures: list[Failure]  # most frequent first
+    decisions: list[Decision]  # newest first
     patterns: list[Fact]
     known_issues: list[Fact]
     baselines: list[Fact]
     architecture: list[Fact]
-    global_patterns: list[Fact]  # the newest first
-    learnings: list[Fact]  # the newest first
-    matches: list[Match]  # the best first
+    global_patterns: list[Fact]  # newest first
+    learnings: list[Fact]  # newest first
+    matches: list[Match]  # best first
     matches_total: int | None  # None without a search
     limit: int  # of each list
     offset: int
-    more: list[str]  # names of the lists that go on
+    more: list[str]  # names of the lists with a next page
 
     @property
     def empty(self) -> bool:
-        """Tell whether there is no such entry."""
+        """Tell whether no entry matches."""
         return not (self.counts if self.matches_total is None else self.matches_total)
 
 
 def collect(db: apsw.Connection, question: Question) -> Memory:
-    """Return what is remembered, as the question narrows it down.
+    """Return the entries that match the question.
 
-    Raises QuestionError for a type there is not, and for a search without a word.
+    Raises QuestionError for an unknown type, and for a search without a word.
     """
     if question.type is not None and question.type not in TYPES:
         raise QuestionError(f"--type {question.type}: one of {', '.join(TYPES)}")
-    known = names(db)
-    repos = orjson.dumps(list(known) if question.repo is None else matching(question.repo, known)).decode()
+    known = repo_names(db)
+    repos = orjson.dumps(list(known) if question.repo is None else repos_matching(question.repo, known)).decode()
     narrowed = (question.type, repos, question.stage)
     limit = USUAL_LIMIT if question.limit is None else question.limit
     lists: dict[str, list[Any]] = {name: [] for name in (*PARTS, "matches")}
@@ -136,11 +219,10 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
     if question.search is None:
         for name, part in PARTS.items():
             if question.type in (None, part.entry_type):
-                asked = (part.entry_type, part.section, repos, question.stage, limit + 1, question.offset)
-                lists[name] = [part.make(row, known) for row in db.execute(part.statement, asked)]
+                values = (part.entry_type, part.section, repos, question.stage, limit + 1, question.offset, part.order)
+                lists[name] = [part.make(row, known) for row in db.execute(ENTRIES, values)]
     else:
-        found = search(db, question, repos, limit, known)
-        total, lists["matches"] = found.total, found.matches
+        total, lists["matches"] = search(db, question, repos, limit, known)
     return Memory(
         counts=[Count(hash_, known.get(hash_), *rest) for hash_, *rest in db.execute(COUNTS, narrowed)],
         matches_total=total,
@@ -151,8 +233,123 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
     )
 
 
+# -- entries
+
+
+def failure(values: tuple[Any, ...], names: Mapping[str, str | None]) -> Failure:
+    """Return a failure."""
+    row = Row(*values)
+    extra = extra_of(row)
+    applied, resolved = extra.get("times_fix_applied"), extra.get("times_fix_resolved")
+    return Failure(
+        row.id,
+        row.entry_type,
+        row.repo_hash,
+        names.get(row.repo_hash),
+        row.pattern,
+        extra.get("category"),
+        row.stage,
+        row.frequency,
+        row.seen_count,
+        row.root_cause or None,
+        row.fix or None,
+        extra.get("times_fix_suggested"),
+        applied,
+        resolved,
+        effectiveness(applied, resolved),
+        extra.get("fix_effectiveness_rate"),
+        row.first_seen,
+        row.last_seen,
+        extra.get("last_outcome_at"),
+        bool(row.present),
+    )
+
+
+def effectiveness(applied: object, resolved: object) -> float | None:
+    """Return the share of applied fixes that helped, in percent; None if none was applied."""
+    if isinstance(applied, int) and isinstance(resolved, int | None) and applied > 0:
+        return round(100 * (resolved or 0) / applied, 2)
+    return None
+
+
+def decision(values: tuple[Any, ...], names: Mapping[str, str | None]) -> Decision:
+    """Return a decision."""
+    row = Row(*values)
+    extra = extra_of(row)
+    return Decision(
+        row.id,
+        row.entry_type,
+        row.repo_hash,
+        names.get(row.repo_hash),
+        extra.get("type"),
+        row.pattern,
+        extra.get("detail"),
+        row.last_seen,
+    )
+
+
+def fact(values: tuple[Any, ...], names: Mapping[str, str | None]) -> Fact:
+    """Return any other entry."""
+    row = Row(*values)
+    return Fact(
+        row.id,
+        row.entry_type,
+        row.repo_hash,
+        names.get(row.repo_hash),
+        row.section,
+        row.pattern,
+        value_of(row),
+        row.first_seen,
+        row.last_seen,
+        bool(row.present),
+    )
+
+
+def value_of(row: Row) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value of an entry: its fields, or only the one named `value` if there is no other."""
+    extra = extra_of(row)
+    return extra["value"] if list(extra) == ["value"] else extra or None
+
+
+def extra_of(row: Row) -> dict[str, Any]:
+    """Return the fields of an entry that have no column."""
+    extra = orjson.loads(row.extra) if row.extra else {}
+    return extra if isinstance(extra, dict) else {}
+
+
+class Part(NamedTuple):
+    """How to read one list of the answer."""
+
+    entry_type: str
+    section: str
+    order: str  # frequency | newest | file
+    make: Callable[[Any, Mapping[str, str | None]], Any]
+
+
+PARTS = {
+    "failures": Part("failure", "", "frequency", failure),
+    "decisions": Part("decision", "", "newest", decision),
+    "patterns": Part("pattern", "", "file", fact),
+    "known_issues": Part("pattern", "known_issues", "file", fact),
+    "baselines": Part("baseline", "", "file", fact),
+    "architecture": Part("architecture", "", "file", fact),
+    "global_patterns": Part("global_pattern", "", "newest", fact),
+    "learnings": Part("learning", "", "newest", fact),
+}
+
+
+COLUMNS = tuple(
+    dict.fromkeys(
+        field.name
+        for kind in (Match, Failure, Decision)
+        for field in fields(kind)
+        if field.name not in ("value", "detail")
+    )
+)
+
+
 def rows(answer: Memory) -> Iterable[dict[str, Any]]:
-    """Return one row an entry, of all lists the same columns; what differs in shape is JSON in `detail`."""
+    """Return one row an entry, with the same columns for all lists; values of any shape are JSON in `detail`."""
     for name in (*PARTS, "matches"):
         for entry in getattr(answer, name):
             yield {"list": name, **_columns(entry)}
@@ -162,3 +359,92 @@ def _columns(entry: Match | Failure | Decision | Fact) -> dict[str, Any]:
     detail = entry.detail if isinstance(entry, Decision) else getattr(entry, "value", None)
     text = detail if detail is None or isinstance(detail, str) else orjson.dumps(detail).decode()
     return {**{name: getattr(entry, name, None) for name in COLUMNS}, "detail": text}
+
+
+# -- repositories
+
+
+def repo_names(db: apsw.Connection) -> dict[str, str | None]:
+    """Return each repository's hash and, if it is known, its name."""
+    names: dict[str, str | None] = {hash_: None for (hash_,) in db.execute(HASHES)}
+    for hash_, name in db.execute(NAMES):
+        names[hash_] = None if name is None else str(name)
+    return names
+
+
+def repos_matching(asked: str, known: Mapping[str, str | None]) -> list[str]:
+    """Return the hashes that match: a hash, a full name, a name without its owner, or the beginning of a hash.
+
+    The first of these that matches anything decides. A repository cloned from two addresses has two hashes, so a name
+    may match several.
+    """
+    wanted = asked.strip().casefold()
+    titles = {hash_: (name or "").casefold() for hash_, name in known.items()}
+    ways = (
+        [hash_ for hash_ in known if hash_.casefold() == wanted],
+        [hash_ for hash_, title in titles.items() if title == wanted],
+        [hash_ for hash_, title in titles.items() if title.rpartition("/")[2] == wanted],
+        [hash_ for hash_ in known if hash_.casefold().startswith(wanted)],
+    )
+    return next((way for way in ways if way), []) if wanted else []
+
+
+# -- search
+
+
+def search(
+    db: apsw.Connection, question: Question, repos: str, limit: int, names: Mapping[str, str | None]
+) -> tuple[int, list[Match]]:
+    """Return how many entries contain the question's words, and a page of them and one more, best first.
+
+    Raises QuestionError without a word.
+    """
+    words = expression(question.search or "")
+    narrowed = (words, question.type, repos, question.stage)
+    matches = []
+    for *values, snippet, rank in db.execute(FOUND, (*narrowed, limit + 1, question.offset)):
+        row = Row(*values)
+        matches.append(match(row, names.get(row.repo_hash), snippet, -rank))
+    total: int = db.execute(TOTAL, narrowed).get
+    return total, matches
+
+
+def match(row: Row, repo: str | None, snippet: str, score: float) -> Match:
+    """Return an entry with its snippet and score."""
+    return Match(
+        row.id,
+        row.entry_type,
+        row.repo_hash,
+        repo,
+        row.section,
+        row.pattern,
+        row.root_cause or None,
+        row.fix or None,
+        row.stage,
+        row.frequency,
+        value_of(row),
+        row.first_seen,
+        row.last_seen,
+        bool(row.present),
+        snippet,
+        round(score, 6),
+    )
+
+
+def expression(text: str) -> str:
+    """Return the FTS5 query for words as they are typed. Raises QuestionError if there are none or too many."""
+    clean = text.encode("utf-8", "replace").decode().replace("\0", " ")
+    pieces = [_piece(*match.groups()) for match in PIECE.finditer(clean)]
+    words = [piece for piece in pieces if any(map(str.isalnum, piece))]
+    if not words:
+        raise QuestionError("--search: give at least one word to look for")
+    if len(words) > MOST_WORDS:
+        raise QuestionError(f"--search: {len(words):,} words are more than the {MOST_WORDS} allowed")
+    return " ".join(words)
+
+
+def _piece(quoted: str | None, stars: str | None, bare: str | None) -> str:
+    """Return a phrase in FTS5's quotes, with a star if it may continue."""
+    phrase = quoted if bare is None else bare.rstrip("*")
+    is_prefix = bool(stars) if bare is None else bare.endswith("*")
+    return f'"{phrase}"{"*" if is_prefix else ""}'

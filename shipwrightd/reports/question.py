@@ -1,6 +1,6 @@
-"""What a report is asked: the period, the filters, the page. Texts of a command line in, values out; pure.
+"""The question a report answers: period, filters and page, parsed from options; and the days of a period. Pure.
 
-Times are whole seconds since 1970, UTC.
+Times are whole seconds since 1970, days are UTC and written YYYY-MM-DD.
 """
 
 from __future__ import annotations
@@ -8,22 +8,31 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from shipwrightd.clock import YEAR_10000, day_of, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 DAY_S = 86_400
 WEEK_S = 7 * DAY_S
-LAST_DAYS = 36_500  # a century: more is a typing error
+LAST_DAYS = 36_500  # a century; more is a typing error
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S, "w": WEEK_S}
 TIMES = "2026-01-31, 2026-01-31T12:00:00Z, 7d, 12h, or seconds since 1970"
-YEAR_10000 = 253_402_300_800
+MOST_DAYS = 3_660  # ten years; of a longer period only days with data get a line
+DAYS_SHOWN = 92  # a quarter; a longer period is shown by week, and one with more weeks by month
+WEEKS_SHOWN = 92
 
 
 class QuestionError(Exception):
-    """An option of a report that makes no sense, in words for the one who wrote it."""
+    """An option of a report that makes no sense, explained to whoever wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `since` up to but not with `until`, in seconds; None for all there was before."""
+    """From `since`, included, to `until`, excluded, in seconds; `since` None means from the first event."""
 
     since: int | None
     until: int
@@ -31,54 +40,42 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question put to the database. A report reads the fields that concern it."""
+    """What one report is asked. A report reads the fields that concern it."""
 
-    now: int  # seconds: the clock, or what --now says
+    now: int  # seconds; the clock, or --now
     period: Period
     issue: int | str | None = None
-    type: str | None = None  # an event's type, or its first part: "stage" is all of stage.*
+    type: str | None = None  # an event's type, or its first part: "stage" matches all of stage.*
     model: str | None = None
     stage: str | None = None
     developer: str | None = None
     repo: str | None = None  # a repository's hash, the beginning of it, or its name
     status: str | None = None
     search: str | None = None
-    limit: int | None = None  # rows; None for the report's own default
+    limit: int | None = None  # rows; None for the report's default
     offset: int = 0
-    cursor: str | None = None  # as the page before gave it
-    run: int | None = None  # pipeline_runs.id: this one in full
-    filters: dict[str, object] = field(default_factory=dict)  # those that were given, for the answer to repeat
+    cursor: str | None = None  # next_cursor of the previous page
+    run: int | None = None  # pipeline_runs.id of the run to show in full
+    filters: dict[str, object] = field(default_factory=dict)  # the filters that were given; repeated in the answer
 
     @property
     def end(self) -> int:
-        """The end of the period as people mean it: now, not the second after, unless they named an earlier one."""
+        """The end of the period as people mean it: now, not the second after, unless they gave an earlier one."""
         return min(self.period.until, self.now)
 
 
 def readable(text: str, *, option: str) -> None:
-    """Raise QuestionError for a text of a command line that was not UTF-8: nothing in the database can be it."""
+    """Raise QuestionError for command-line text that is not UTF-8: nothing in the database can match it."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise QuestionError(f"{option} {text}: not UTF-8, as all names are that were ever stored") from error
-
-
-def utc(epoch: float | None) -> str | None:
-    """Return seconds as UTC text, None for None and for what no calendar has."""
-    if epoch is None or not 0 <= epoch < YEAR_10000:
-        return None
-    return dt.datetime.fromtimestamp(epoch, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def day_of(epoch: int) -> str:
-    """Return the UTC day of a time, YYYY-MM-DD."""
-    return dt.datetime.fromtimestamp(epoch, dt.UTC).strftime("%Y-%m-%d")
+        raise QuestionError(f"{option} {text}: not UTF-8") from error
 
 
 def moment(text: str, now: int, *, option: str, end: bool = False) -> int:
-    """Return the time that a text means, in seconds. With `end`, a mere date means its end.
+    """Return the time that a text means, in seconds. With `end`, a date without a time means the end of that day.
 
-    Raises QuestionError for what is no time.
+    Raises QuestionError for text that is not a time.
     """
     text = text.strip()
     if match := re.fullmatch(r"([0-9]{1,9})([smhdw])", text):
@@ -89,22 +86,22 @@ def moment(text: str, now: int, *, option: str, end: bool = False) -> int:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             day = dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
             return _checked(day.timestamp() + (DAY_S if end else 0), text, option)
-        found = dt.datetime.fromisoformat(text)
+        time = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise QuestionError(f"{option} {text}: no such time; write {TIMES}") from error
-    return _checked(found.replace(tzinfo=found.tzinfo or dt.UTC).timestamp(), text, option)
+        raise QuestionError(f"{option} {text}: not a time; write {TIMES}") from error
+    return _checked(time.replace(tzinfo=time.tzinfo or dt.UTC).timestamp(), text, option)
 
 
 def _checked(epoch: float, text: str, option: str) -> int:
     if not 0 <= epoch <= YEAR_10000:
-        raise QuestionError(f"{option} {text} lies outside the years 1970 to 9999")
+        raise QuestionError(f"{option} {text} is outside the years 1970 to 9999")
     return int(epoch)
 
 
 def period(now: int, *, days: float | None, since: str | None, until: str | None, default_days: int | None) -> Period:
-    """Return the period that the options mean; it ends with the second `now` unless `until` says otherwise.
+    """Return the period that the options mean; without `until` it ends with the second `now`.
 
-    Raises QuestionError when they contradict each other or leave nothing between them.
+    Raises QuestionError if the options contradict each other or the period is empty.
     """
     if days is not None and since is not None:
         raise QuestionError("--days and --since exclude each other")
@@ -123,6 +120,65 @@ def period(now: int, *, days: float | None, since: str | None, until: str | None
 
 
 def issue_of(text: str) -> int | str:
-    """Return an issue as it stands in the database: a number, `#42` too, else the text."""
+    """Return an issue as the database has it: a number, also for `#42`, else the text."""
     bare = text.strip().removeprefix("#")
     return int(bare) if re.fullmatch(r"[0-9]{1,18}", bare) else text
+
+
+# -- the days of a period
+
+
+def days_of(question: Question, known: Collection[str]) -> list[str]:
+    """Return each day of the period up to now, and the `known` days after it, in order.
+
+    Without a beginning the days start at the first known one; of a period
+    longer than ten years only the known days are returned.
+    """
+    since = question.period.since
+    last = max(day_of(max(min(question.period.until - 1, question.now), 0)), *known, "")
+    first = day_of(since) if since is not None else min(known, default=last)
+    begin, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+    if (end - begin).days > MOST_DAYS:
+        return sorted(known)
+    return [(begin + dt.timedelta(days=at)).isoformat() for at in range((end - begin).days + 1)]
+
+
+def length_s(question: Question, first: int | None) -> int:
+    """Return the seconds from the period's beginning, or from `first` if it has none, to its end."""
+    since = question.period.since
+    begin = first if since is None else since
+    return 0 if begin is None else max(question.end - begin, 0)
+
+
+def unit_for(days: Collection[str]) -> str:
+    """Return the unit to show these days by: day, week or month."""
+    if not days:
+        return "day"
+    length = (dt.date.fromisoformat(max(days)) - dt.date.fromisoformat(min(days))).days + 1
+    if length <= DAYS_SHOWN:
+        return "day"
+    return "week" if length <= WEEKS_SHOWN * 7 else "month"
+
+
+def stretch_of(day: str, unit: str) -> str:
+    """Return the unit that a day belongs to: the day, the Monday of its week, or its month."""
+    if unit == "month":
+        return day[:7]
+    if unit == "day":
+        return day
+    date = dt.date.fromisoformat(day)
+    return (date - dt.timedelta(days=date.weekday())).isoformat()
+
+
+def idle_together(stretches: Iterable[str], busy: Collection[str]) -> list[tuple[str, int]]:
+    """Return the stretches, each with 1; consecutive ones that are not busy become one, with their number."""
+    together: list[tuple[str, int]] = []
+    for idle, run in groupby(stretches, key=lambda stretch: stretch not in busy):
+        one = list(run)
+        together += [(one[0], len(one))] if idle else [(stretch, 1) for stretch in one]
+    return together
+
+
+def start_of_day(epoch: int) -> int:
+    """Return the first second of the UTC day of a time."""
+    return epoch // DAY_S * DAY_S

@@ -1,19 +1,18 @@
-"""Runs of pipelines: a page of their list, the one started last first; or one of them in full.
+"""Runs of pipelines: a page of their list, newest start first; or one run in full.
 
-A page is read from an index, so its time grows with what is passed over, not
-with how many runs there are.
+A page is read from an index: its time grows with the runs skipped, not with the runs stored.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from shipwrightd.clock import utc
 from shipwrightd.errors import MissingError
 from shipwrightd.reports.question import QuestionError
-from shipwrightd.reports.runs_one import Detail, one_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("success", "failed", "running", "abandoned")
 USUAL_LIMIT = 20
-FEW = 5_000  # runs of a status: so many are sorted sooner than a rare one is met by walking back in time
+FEW = 5_000  # runs of a status; sorting that many is faster than walking back in time to find a rare one
 INT64 = 1 << 63
 
 # Runs of status ?3, or all, started from ?1 until ?2; without ?1 also those without a time. ?4 of them after ?5.
@@ -48,7 +47,7 @@ ORDER BY 1 DESC, 2 DESC LIMIT ?4 OFFSET ?5"""
 HOW_MANY = """
 SELECT count(*) FROM (SELECT 1 FROM pipeline_runs INDEXED BY pipeline_runs_status WHERE status = ? LIMIT ?)"""
 
-# Some runs (?1, as JSON) in that order, with their attempts counted.
+# The runs ?1 (a JSON array of ids), in that order, with their attempts counted.
 ROWS = """
 SELECT r.id, r.issue, r.status, r.template, r.model, r.machine, r.goal, r.started_at, r.ended_at, r.duration_s,
     iif(r.status = 'running', ?2 - r.started_epoch, NULL), count(DISTINCT s.stage),
@@ -57,6 +56,39 @@ SELECT r.id, r.issue, r.status, r.template, r.model, r.machine, r.goal, r.starte
 FROM json_each(?1) AS j CROSS JOIN pipeline_runs AS r ON r.id = j.value
     LEFT JOIN pipeline_stages AS s ON s.run_id = r.id
 GROUP BY j.key ORDER BY j.key"""
+
+# One run in full.
+FACTS = """
+SELECT start_seen, complexity, iterations, stages_passed, slowest_stage, self_heal_count, agent_id,
+    input_tokens, output_tokens, reported_duration_s, reported_cost_usd, entries_cost_usd,
+    completed_epoch, result, reap_epoch, reap_result, kill_epoch, paused_stage, next_run_id
+FROM pipeline_runs WHERE id = ?"""
+FACTS_TIMES = (11, 13, 15)  # columns behind start_seen that are seconds
+ATTEMPTS = """
+SELECT s.id, s.stage, s.attempt, s.status, s.started_at, s.ended_at,
+    coalesce(s.started_epoch, s.ended_epoch) - r.started_epoch,
+    coalesce(s.duration_s, s.ended_epoch - s.started_epoch), s.reason, s.error_class, s.error
+FROM pipeline_stages AS s JOIN pipeline_runs AS r ON r.id = s.run_id
+WHERE s.run_id = ?
+ORDER BY coalesce(s.started_epoch, s.ended_epoch), s.id"""
+# An entry belongs to the newest run of its issue that started no later than the entry.
+ENTRIES = """
+SELECT c.id, c.ts_epoch, c.stage, c.model, c.input_tokens, c.output_tokens, c.cost_usd, c.origin
+FROM pipeline_runs AS r CROSS JOIN cost_entries AS c INDEXED BY cost_entries_issue ON c.issue = r.issue
+WHERE r.id = ?1 AND c.ts_epoch >= r.started_epoch AND c.ts_epoch < (
+    SELECT coalesce(min(+n.started_epoch), 9223372036854775807)
+    FROM pipeline_runs AS n WHERE n.issue = r.issue AND n.id > r.id)
+ORDER BY c.ts_epoch, c.id"""
+REPORTED_FAILURE = "SELECT reported_failed_stage, reported_error_class FROM pipeline_runs WHERE id = ?"
+# From the event that opened the run to its last; counted are those of its issue. Events that name an issue only in
+# a payload, and the events of a run without an issue, cannot be attributed.
+EVENTS = """
+SELECT r.id, r.last_event_id, iif(r.issue IS NULL, NULL, count(e.id)), coalesce(opened.ts_epoch, r.started_epoch),
+    r.last_epoch
+FROM pipeline_runs AS r LEFT JOIN events AS opened ON opened.id = r.id LEFT JOIN events AS e INDEXED BY events_issue
+    ON e.issue = r.issue AND e.id BETWEEN r.id AND r.last_event_id
+        AND (e.origin = 'events.jsonl' OR e.origin GLOB 'import/*')
+WHERE r.id = ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +102,11 @@ class Run:
     model: str | None
     machine: str | None
     goal: str | None
-    started_at: str | None  # UTC, as written where it was
+    started_at: str | None  # UTC, as written if the events have it
     ended_at: str | None  # UTC
     duration_s: float | None
-    running_s: float | None  # of one that runs: since its start
-    stages: int  # stages it came to
+    running_s: float | None  # of a running one: since its start
+    stages: int  # stages it reached
     stages_passed: int  # of those, the ones with an attempt that succeeded
     attempts: int
     failed_stage: str | None
@@ -85,6 +117,95 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What the run and the daemon reported beyond the list's columns; None for what they did not report."""
+
+    start_seen: bool  # its pipeline.started is stored; else its start is inferred
+    complexity: object
+    iterations: object
+    reported_stages_passed: object
+    slowest_stage: str | None
+    self_heal_count: object
+    agent_id: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    reported_duration_s: float | None
+    reported_cost_usd: float | None
+    entries_cost_usd: float | None  # sum of its cost entries
+    completed_at: str | None  # UTC, its pipeline.completed
+    result: str | None  # success | failure
+    reaped_at: str | None  # UTC, its daemon.reap
+    reap_result: str | None
+    killed_at: str | None  # UTC, by the daemon
+    paused_stage: str | None  # stage before which the budget stopped it
+    next_run_id: int | None  # the next run of its issue
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a stage."""
+
+    id: int
+    stage: str
+    attempt: int  # 1, 2, ... at this stage
+    status: str  # running | success | failed | skipped
+    started_at: str | None  # UTC
+    ended_at: str | None  # UTC
+    offset_s: float | None  # from the start of the run to that of the attempt, or to its end if no start is known
+    duration_s: float | None
+    reason: str | None  # why it was skipped
+    error_class: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of cost_entries that belongs to the run."""
+
+    id: int
+    at: str | None  # UTC
+    stage: str | None
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+    origin: str  # costs.json | events.jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One error of the run: of an attempt, or the one it reported at its end."""
+
+    at: str | None  # UTC
+    stage: str | None
+    attempt: int | None  # None: of the run as a whole
+    error_class: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The run's part of the journal."""
+
+    first_id: int
+    last_id: int
+    count: int | None  # events in between that name its issue; None for a run without one
+    first_at: str | None  # UTC
+    last_at: str | None  # UTC, the latest of all
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One run in full."""
+
+    facts: Facts
+    attempts: list[Attempt]  # by time
+    entries: list[Entry]
+    errors: list[Trouble]
+    events: Events
+
+
+@dataclass(frozen=True, slots=True)
 class Runs:
     """A page of the list; or one run and its detail."""
 
@@ -92,18 +213,18 @@ class Runs:
     limit: int
     offset: int
     has_more: bool
-    detail: Detail | None  # of one run, when it was asked for
+    detail: Detail | None  # if one run was asked for
 
     @property
     def empty(self) -> bool:
-        """Tell whether there is no such run."""
+        """Tell whether no run matches."""
         return not self.runs
 
 
 def collect(db: apsw.Connection, question: Question) -> Runs:
     """Return a page of runs started in the question's period, or the one run it names.
 
-    Raises QuestionError for a status there is not, MissingError for a run there is not.
+    Raises QuestionError for an unknown status, MissingError for an unknown run.
     """
     if question.run is not None:
         return _one(db, question, question.run)
@@ -112,10 +233,10 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
     limit = USUAL_LIMIT if question.limit is None else question.limit
     page = (question.period.since, question.period.until, question.status, limit + 1, question.offset)
     if question.issue is not None:
-        found = db.execute(BY_ISSUE, (*page, question.issue))
+        keys = db.execute(BY_ISSUE, (*page, question.issue))
     else:
-        found = db.execute(BY_STATUS if _is_rare(db, question) else BY_TIME, page)
-    ids = [id_ for _, id_ in found]
+        keys = db.execute(BY_STATUS if _is_rare(db, question) else BY_TIME, page)
+    ids = [id_ for _, id_ in keys]
     return Runs(list_of(db, ids[:limit], question.now), limit, question.offset, len(ids) > limit, None)
 
 
@@ -125,27 +246,55 @@ def _one(db: apsw.Connection, question: Question, run: int) -> Runs:
     runs = list_of(db, [run], question.now) if -INT64 <= run < INT64 else []
     if not runs:
         raise MissingError(f"there is no run {run}", hint="`shipwrightd report runs` lists them")
-    return Runs(runs, 1, 0, has_more=False, detail=one_run(db, run))
+    return Runs(runs, 1, 0, has_more=False, detail=detail_of(db, run))
 
 
 def _is_rare(db: apsw.Connection, question: Question) -> bool:
-    """Tell whether runs of a status, whenever they started, are few."""
+    """Tell whether few runs have the question's status, whenever they started."""
     if question.status is None or question.period.since is not None:
         return False
-    found: int = db.execute(HOW_MANY, (question.status, FEW)).get
-    return found < FEW
+    count: int = db.execute(HOW_MANY, (question.status, FEW)).get
+    return count < FEW
 
 
 def list_of(db: apsw.Connection, ids: list[int], now: int) -> list[Run]:
-    """Return some runs in that order; one there is not is left out."""
+    """Return runs by id, in that order; unknown ids are left out."""
     return [Run(*row) for row in db.execute(ROWS, (orjson.dumps(ids).decode(), now))]
+
+
+def detail_of(db: apsw.Connection, run: int) -> Detail:
+    """Return the detail of an existing run."""
+    ((start_seen, *values),) = db.execute(FACTS, (run,))
+    for at in FACTS_TIMES:
+        values[at] = utc(values[at])
+    facts = Facts(bool(start_seen), *values)
+    attempts = [Attempt(*row) for row in db.execute(ATTEMPTS, (run,))]
+    ((first_id, last_id, count, first, last),) = db.execute(EVENTS, (run,))
+    return Detail(
+        facts,
+        attempts,
+        [Entry(id_, utc(epoch), *rest) for id_, epoch, *rest in db.execute(ENTRIES, (run,))],
+        errors(db, run, facts, attempts),
+        Events(first_id, last_id, count, utc(first), utc(last)),
+    )
+
+
+def errors(db: apsw.Connection, run: int, facts: Facts, attempts: list[Attempt]) -> list[Trouble]:
+    """Return the errors of a run's attempts, and the one it reported at its end if no attempt has it."""
+    troubles = [
+        Trouble(failed.ended_at, failed.stage, failed.attempt, failed.error_class, failed.error)
+        for failed in attempts
+        if failed.status == "failed"
+    ]
+    known = {(trouble.stage, trouble.error_class) for trouble in troubles}
+    for stage, error_class in db.execute(REPORTED_FAILURE, (run,)):
+        if (stage or error_class) and (stage, error_class) not in known:
+            troubles.append(Trouble(facts.completed_at, stage, None, error_class, None))
+    return troubles
 
 
 def rows(answer: Runs) -> Iterable[dict[str, Any]]:
     """Return one row a run; of one run in full, one row for each attempt at a stage."""
     if answer.detail is None:
-        for run in answer.runs:
-            yield {name: getattr(run, name) for name in Run.__dataclass_fields__}
-        return
-    for attempt in answer.detail.attempts:
-        yield {"run": answer.runs[0].id, **{name: getattr(attempt, name) for name in attempt.__dataclass_fields__}}
+        return map(asdict, answer.runs)
+    return ({"run": answer.runs[0].id, **asdict(attempt)} for attempt in answer.detail.attempts)

@@ -1,8 +1,7 @@
-"""Who is there and what runs where: each developer at each machine, and this machine itself.
+"""The team: each developer at each machine, and this machine: who is online, what runs, what is queued.
 
-Presence is that of Shipwright's dashboard: online until 30 s after the last
-heartbeat, idle until 120 s. What the registry says of jobs and queues is taken
-as far as it makes sense; the rest is left out.
+Presence is that of Shipwright's dashboard: online until 30 s after the last heartbeat, idle until 120 s. Jobs and
+queues in the registry that are malformed are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shipwrightd.reports.question import DAY_S, utc
+from shipwrightd.clock import utc
+from shipwrightd.reports.question import DAY_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ONLINE_S = 30
 IDLE_S = 120
-STALE_S = DAY_S  # the dashboard no longer shows it then
+STALE_S = DAY_S  # after that the dashboard hides it
 
 SESSIONS = """
 SELECT id, developer, machine, hostname, platform, last_heartbeat_ms, daemon_running, daemon_pid, active_jobs, queued
@@ -35,7 +35,7 @@ SELECT substr(origin, length('team-events.jsonl/') + 1), count(*) FROM events IN
 WHERE ts_epoch >= ?1 AND ts_epoch < ?2 AND origin >= 'team-events.jsonl/' AND origin < 'team-events.jsonl0'
 GROUP BY 1"""
 DAEMON = "SELECT pid, started_at, last_poll, config FROM daemon_state WHERE present"
-# The stage is that of the issue's newest run, as the events have it.
+# The stage is that of the issue's newest run in the events.
 JOBS = """
 SELECT issue, title, goal, nullif(repo, ''), pid, started_at, unixepoch(started_at),
     (SELECT s.stage FROM pipeline_stages AS s
@@ -52,7 +52,7 @@ FROM heartbeats WHERE present ORDER BY updated_epoch DESC, id"""
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a developer's machine works on, as the registry has it."""
+    """A job of a developer's machine, from the registry."""
 
     issue: int | str | None
     title: str | None
@@ -70,13 +70,13 @@ class Session:
     platform: str | None
     presence: str  # online | idle | offline
     last_seen: str | None  # UTC; None: disconnected, or never seen
-    silent_s: float | None  # since then; 0 where its clock is ahead
-    stale: bool  # silent for more than a day, or disconnected
+    silent_s: float | None  # since then; 0 if its clock is ahead
+    stale: bool  # no heartbeat for more than a day, or disconnected
     daemon_running: bool
     daemon_pid: int | None
     active_jobs: list[Job]
-    queued: list[int | str]  # issues, in the order of the file
-    events_24h: int  # that came from there with a time of the last 24 hours
+    queued: list[int | str]  # issues, in file order
+    events_24h: int  # events from there of the last 24 hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class QueuedItem:
-    """What waits in the queue of this machine's daemon."""
+    """An item in the queue of this machine's daemon."""
 
     id: str  # as written: 56 or owner/repo:58
     issue: int | str | None
@@ -105,7 +105,7 @@ class QueuedItem:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The last sign of life of a job on this machine."""
+    """The last heartbeat of a job on this machine."""
 
     job: str
     pid: int | None
@@ -121,9 +121,9 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class ThisMachine:
-    """The machine asked on, as the daemon's state and the heartbeats have it."""
+    """The local machine, from the daemon's state and the heartbeats."""
 
-    daemon_known: bool  # its state file is there, which is no proof that it runs
+    daemon_known: bool  # its state file exists; it need not be running
     pid: int | None
     started_at: str | None  # UTC
     last_poll: str | None  # UTC
@@ -136,7 +136,7 @@ class ThisMachine:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """The whole answer; the totals are those of `sessions`."""
+    """The whole answer; the totals are of `sessions`."""
 
     online: int
     idle: int
@@ -144,35 +144,35 @@ class Team:
     active_jobs: int
     queued: int
     sessions: list[Session]
-    this_machine: ThisMachine | None  # None: one developer was asked for
+    this_machine: ThisMachine | None  # None if one developer was asked for
 
     @property
     def empty(self) -> bool:
-        """Tell whether nobody is known, not even this machine."""
+        """Tell whether there are no sessions and nothing of this machine."""
         here = self.this_machine
         return not self.sessions and not (here and (here.daemon_known or here.jobs or here.queue or here.heartbeats))
 
 
 def collect(db: apsw.Connection, question: Question) -> Team:
     """Answer for question.now; `developer` may be a name or name@machine."""
-    found = sessions(db, question)
-    presences = [session.presence for session in found]
+    members = sessions(db, question)
+    presences = [session.presence for session in members]
     return Team(
         online=presences.count("online"),
         idle=presences.count("idle"),
         offline=presences.count("offline"),
-        active_jobs=sum(len(session.active_jobs) for session in found),
-        queued=sum(len(session.queued) for session in found),
-        sessions=found,
+        active_jobs=sum(len(session.active_jobs) for session in members),
+        queued=sum(len(session.queued) for session in members),
+        sessions=members,
         this_machine=this_machine(db, question.now) if question.developer is None else None,
     )
 
 
 def sessions(db: apsw.Connection, question: Question) -> list[Session]:
-    """Return who is in the registry, the last seen first."""
+    """Return the sessions in the registry, last seen first."""
     now = question.now
-    found: list[Any] = db.execute(EVENTS, (now - DAY_S, now + 1)).fetchall()
-    counts: dict[str, int] = dict(found)
+    events: list[Any] = db.execute(EVENTS, (now - DAY_S, now + 1)).fetchall()
+    counts: dict[str, int] = dict(events)
     return [_session(row, counts, now) for row in db.execute(SESSIONS, (question.developer,))]
 
 
@@ -198,22 +198,22 @@ def _session(row: tuple[Any, ...], counts: dict[str, int], now: int) -> Session:
 
 
 def silence(heartbeat_ms: object, now: int) -> float | None:
-    """Return the seconds since a heartbeat, never below 0; None for a disconnected one and for what is no time."""
+    """Return the seconds since a heartbeat, at least 0; None if disconnected, and for a value that is not a time."""
     if not isinstance(heartbeat_ms, int | float) or heartbeat_ms <= 0 or utc(heartbeat_ms / 1000) is None:
         return None
     return max(0.0, round(now - heartbeat_ms / 1000, 3))
 
 
 def presence(silent_s: float | None) -> str:
-    """Return online, idle or offline by how long nothing was heard."""
+    """Return online, idle or offline by the seconds since the last heartbeat."""
     if silent_s is None or silent_s >= IDLE_S:
         return "offline"
     return "online" if silent_s < ONLINE_S else "idle"
 
 
 def _listed(text: object) -> list[Any]:
-    found = _parsed(text)
-    return found if isinstance(found, list) else []
+    value = _parsed(text)
+    return value if isinstance(value, list) else []
 
 
 def _parsed(text: object) -> Any:  # noqa: ANN401 - any JSON
@@ -237,7 +237,7 @@ def _text(value: object) -> str | None:
 
 
 def this_machine(db: apsw.Connection, now: int) -> ThisMachine:
-    """Return what this machine's own files say."""
+    """Return what the files of this machine say."""
     state = db.execute(DAEMON).fetchone()
     pid, started_at, last_poll, config = state or (None, None, None, None)
     settings = _parsed(config)
@@ -272,7 +272,7 @@ def _figure(value: object) -> float | None:
 
 
 def rows(answer: Team) -> Iterable[dict[str, Any]]:
-    """Return one row a session; jobs and queue are counted, and their issues listed."""
+    """Return one row a session, with the numbers and issues of jobs and queue."""
     return map(_row, answer.sessions)
 
 

@@ -1,7 +1,7 @@
-"""Throughput: runs finished each UTC day, how many a day and an hour, whether it goes up, and what waits now.
+"""Throughput: finished runs by UTC day, per day and per hour, their trend, and the queue now.
 
-A run counts on the day it ended, successful or failed, not abandoned. All comes
-from run_outcomes, so time grows with the finished runs of the period.
+A run counts on the day it ended, successful or failed, not abandoned. Everything comes from run_outcomes: time grows
+with the finished runs of the period.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.reports.periods import days_of, length_s
-from shipwrightd.reports.question import DAY_S, utc
+from shipwrightd.clock import utc
+from shipwrightd.reports.question import DAY_S, days_of, length_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,15 +27,9 @@ SELECT date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*), sum(good)
 FROM run_outcomes
 WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)
 GROUP BY ended_epoch / 86400"""
-LASTED = """
-SELECT avg(duration_s) FROM run_outcomes
-WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)
-    AND good AND duration_s >= 0"""
-FIRST = """
-SELECT min(ended_epoch) FROM run_outcomes
-WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
-COUNT = """
-SELECT count(*), coalesce(sum(good), 0) FROM run_outcomes
+TOTALS = """
+SELECT count(*), coalesce(sum(good), 0), min(ended_epoch), avg(duration_s) FILTER (WHERE good AND duration_s >= 0)
+FROM run_outcomes
 WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
 QUEUED = "SELECT count(*) FROM daemon_queue WHERE present AND (?1 IS NULL OR issue = ?1)"
 RUNNING = "SELECT count(*) FROM pipeline_runs WHERE status = 'running' AND (?1 IS NULL OR +issue = ?1)"
@@ -56,7 +50,7 @@ class Half:
     """One half of the period."""
 
     start: str | None  # UTC
-    end: str | None  # UTC, not part of it
+    end: str | None  # UTC, excluded
     finished: int
     successful: int
     per_day: float | None  # finished runs
@@ -64,11 +58,11 @@ class Half:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The second half of the period beside the first."""
+    """The second half of the period compared with the first."""
 
     first: Half
     second: Half
-    change_percent: float | None  # of the finished runs a day; None where the first half has none
+    change_percent: float | None  # of finished runs a day; None if the first half has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +73,31 @@ class Throughput:
     successful: int
     failed: int
     success_percent: float | None
-    days: float  # the length of the period up to now; without a beginning from the first run's end
+    days: float  # length of the period up to now; without a beginning, from the end of the first run
     per_day: float | None  # finished runs
     per_hour: float | None
     mean_success_duration_s: float | None
-    best_day: Day | None  # with the most successful runs, the earliest of several
-    queued: int  # in the daemon's queue now, whatever the period
-    running: int  # runs going on now
-    trend: Trend | None  # None without a period to halve
-    by_day: list[Day]  # each day of the period, the oldest first
+    best_day: Day | None  # with the most successful runs; the earliest on a tie
+    queued: int  # in the daemon's queue now
+    running: int  # runs in progress now
+    trend: Trend | None  # None if there is no period to halve
+    by_day: list[Day]  # each day of the period, oldest first
 
     @property
     def empty(self) -> bool:
-        """Tell whether no run ended in the period, none is running and none waits."""
+        """Tell whether no run ended in the period, none is running and none is queued."""
         return not (self.finished or self.running or self.queued)
 
 
 def collect(db: apsw.Connection, question: Question) -> Throughput:
-    """Answer for the question's period, and issue if it names one."""
+    """Answer for the question's period and issue."""
     period = question.period
     values = {"since": period.since or 0, "until": period.until, "issue": question.issue}
-    found = {day: Day(day, finished, good, finished - good) for day, finished, good in db.execute(DAYS, values)}
-    finished = sum(day.finished for day in found.values())
-    successful = sum(day.successful for day in found.values())
-    first = period.since if period.since is not None else db.execute(FIRST, values).get
+    days = {day: Day(day, runs, good, runs - good) for day, runs, good in db.execute(DAYS, values)}
+    ((finished, successful, first, mean_s),) = db.execute(TOTALS, values)
+    first = period.since if period.since is not None else first
     length = length_s(question, first)
-    best = max(sorted(found.values(), key=lambda day: day.day), key=lambda day: day.successful, default=None)
+    best = max(sorted(days.values(), key=lambda day: day.day), key=lambda day: day.successful, default=None)
     return Throughput(
         finished=finished,
         successful=successful,
@@ -113,17 +106,17 @@ def collect(db: apsw.Connection, question: Question) -> Throughput:
         days=round(length / DAY_S, 6),
         per_day=_rate(finished, length, DAY_S),
         per_hour=_rate(finished, length, HOUR_S),
-        mean_success_duration_s=_rounded(db.execute(LASTED, values).get),
+        mean_success_duration_s=None if mean_s is None else round(mean_s, 6),
         best_day=best if best is not None and best.successful else None,
         queued=db.execute(QUEUED, (question.issue,)).get,
         running=db.execute(RUNNING, (question.issue,)).get,
         trend=trend(db, question, first),
-        by_day=[found.get(day, Day(day, 0, 0, 0)) for day in days_of(question, found)],
+        by_day=[days.get(day, Day(day, 0, 0, 0)) for day in days_of(question, days)],
     )
 
 
 def trend(db: apsw.Connection, question: Question, first: int | None) -> Trend | None:
-    """Return both halves of the time from `first` to the period's end."""
+    """Return the halves of the time from `first` to the period's end, compared."""
     if first is None or question.end <= first:
         return None
     middle = (first + question.end) // 2
@@ -136,19 +129,14 @@ def trend(db: apsw.Connection, question: Question, first: int | None) -> Trend |
 
 
 def half(db: apsw.Connection, question: Question, start: int, end: int, until: int | None = None) -> Half:
-    """Return what ended from `start` up to `end`, or up to `until` where that is the period's own end."""
+    """Return what ended from `start` to `end`, excluded; to `until` if the half ends with the period."""
     values = {"since": start, "until": end if until is None else until, "issue": question.issue}
-    found: list[Any] = db.execute(COUNT, values).fetchall()
-    finished, successful = found[0]
+    ((finished, successful, *_),) = db.execute(TOTALS, values)
     return Half(utc(start), utc(end), finished, successful, _rate(finished, end - start, DAY_S))
 
 
 def _rate(number: int, seconds: int, unit_s: int) -> float | None:
     return round(number * unit_s / seconds, 6) if seconds > 0 else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
 
 
 def rows(answer: Throughput) -> Iterable[dict[str, Any]]:

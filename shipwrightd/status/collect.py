@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
+from shipwrightd.clock import seconds_of, utc
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import (
     ALL_BITS,
@@ -24,7 +25,7 @@ from shipwrightd.database.connection import (
     open_reader,
     read_holder,
 )
-from shipwrightd.status.lag import Checkpoint, Lag, measure, seconds_of, utc
+from shipwrightd.status.lag import Checkpoint, Lag, measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,6 @@ Reads a bounded part of each file.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import stat
@@ -125,21 +124,3 @@ def written_at(line: bytes) -> float | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return float(value) if isinstance(value, int) and 0 < value < 1 << 40 else None
-
-
-def seconds_of(text: str | None) -> float | None:
-    """Return a stored time as seconds since 1970; None for text that is not a time."""
-    try:
-        return dt.datetime.fromisoformat(text).timestamp() if text else None
-    except ValueError:
-        return None
-
-
-def utc(seconds: float | None) -> str | None:
-    """Return seconds since 1970 in the database's form; None for None and for a time outside the calendar."""
-    if seconds is None:
-        return None
-    try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -154,7 +154,7 @@ def test_copy_that_does_not_hold_the_same_is_refused(books: Books, database: Pat
         replace(done.content, checkpoints=1),
         replace(done.content, schema=1),
     ):
-        with pytest.raises(DatabaseError, match="does not hold what the database holds"):
+        with pytest.raises(DatabaseError, match="content differs from the database"):
             backup.check(done.path, other, database)
 
 
@@ -190,10 +190,10 @@ def test_files_of_the_database_in_use_are_never_replaced(database: Path, tmp_pat
     [
         ("folder", "is a folder"),
         ("there", "exists - --force replaces it"),
-        ("pipe", "is no regular file"),
-        ("home/events.jsonl", "lies among Shipwright's files"),
-        ("home/new", "lies among Shipwright's files"),
-        ("new/", "is no folder"),
+        ("pipe", "is not a regular file"),
+        ("home/events.jsonl", "is among Shipwright's files"),
+        ("home/new", "is among Shipwright's files"),
+        ("new/", "is not a folder"),
         ("there/new", "Not a directory"),
     ],
 )

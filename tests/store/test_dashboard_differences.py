@@ -140,7 +140,7 @@ def test_filtering_types_works_beside_a_type_that_is_a_number(books: Books) -> N
     books.lines([b'{"ts":"2026-01-05T12:00:00Z","ts_epoch":1767614400,"type":"daemon.triage","issue":7,"type":5}'])
 
     assert answer(books.db, "/api/activity?type=pipeline", NOW, compat=False)["total"] == 1
-    with pytest.raises(FailsError, match="the type 5, which is no text"):
+    with pytest.raises(FailsError, match="the type 5, which is not text"):
         answer(books.db, "/api/activity?type=pipeline", NOW, compat=True)
 
 
@@ -291,7 +291,7 @@ def test_what_is_no_issue_is_refused_in_the_words_of_the_dashboard(books: Books,
 
 
 def test_an_unknown_path_gets_the_list_of_those_that_exist(books: Books) -> None:
-    with pytest.raises(QuestionError, match=r"'/api/nothing' is none of /api/metrics/history, .*/api/events/N"):
+    with pytest.raises(QuestionError, match=r"'/api/nothing' is not one of /api/metrics/history, .*/api/events/N"):
         answer(books.db, "/api/nothing", NOW, compat=False)
 
 

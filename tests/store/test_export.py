@@ -216,7 +216,7 @@ def filled(database: Path) -> Path:
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        (Wish("evnts"), "--table evnts: no such table; there are events, pipeline_runs, "),
+        (Wish("evnts"), "--table evnts: no such table; choose from events, pipeline_runs, "),
         (Wish("budgets", since=0), "rows of budgets have no time"),
         (Wish("daemon_titles", until=1), "rows of daemon_titles have no time"),
         (Wish("events", since=5, until=5), "the period is empty"),

@@ -8,9 +8,9 @@ import pytest
 from world import Follower, World, line
 
 from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.errors import LockedError
 from shipwrightd.journals import store
-from shipwrightd.journals.store import Quarantined
 from shipwrightd.maintenance.retry import rebuild, retry_quarantine
 
 STATES = "SELECT id, state FROM quarantine ORDER BY id"

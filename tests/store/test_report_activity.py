@@ -11,10 +11,11 @@ from document_samples import take
 from projection import NOON, event
 from rich.console import Console
 
+from shipwrightd.clock import YEAR_10000
 from shipwrightd.database.connection import open_writer
 from shipwrightd.reports import activity
-from shipwrightd.reports.activity_ids import BLOCK_BITS, Wanted, blocks, newest
-from shipwrightd.reports.question import YEAR_10000, Period, Question, QuestionError
+from shipwrightd.reports.activity import Wanted, newest, search
+from shipwrightd.reports.question import Period, Question, QuestionError
 from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.activity import follow, show
 
@@ -257,12 +258,31 @@ def test_what_was_stored_behind_an_event_comes_oldest_first(books: Books) -> Non
 )
 def test_what_is_rare_is_found_without_looking_through_all_there_is(books: Books, given: dict[str, Any]) -> None:
     ticks(books, *["tick"] * 2_000)
-    nowhere = blocks(books.db, Wanted(**given), 10_000)
-    assert nowhere is not None
-    assert list(nowhere) == []
+    assert [ids for _, ids in search(books.db, Wanted(**given), 10_000)] == [[]]
 
     books.events(event("one", 3_000, stage="build", model="opus"))
     team(books, {**event("two", 3_001), "from_developer": "Ada", "from_machine": "m1"})
-    last = newest(books.db)
+    ticks(books, *["tick"] * 2_000)
+    team(books, *({**event("tick", 3_002), "from_developer": "Eve", "from_machine": "m1"} for _ in range(2)))
 
-    assert list(blocks(books.db, Wanted(**given), last + 1) or ()) == [last >> BLOCK_BITS]
+    found = [ids for _, ids in search(books.db, Wanted(**given), newest(books.db) + 1)]
+    assert [len(ids) for ids in found] == [1]
+
+
+def test_a_page_stops_searching_for_filters_that_never_meet_and_says_where_to_go_on(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "FIRST_IDS", 2)
+    monkeypatch.setattr(activity, "MOST_IDS", 2)
+    monkeypatch.setattr(activity, "MOST_STEPS", 3)
+    books.events(event("both", 0, stage="build", model="opus"))
+    books.events(*(event("one", 1, **field) for _ in range(10) for field in ({"stage": "build"}, {"model": "opus"})))
+
+    first = ask(books, stage="build", model="opus")
+    assert (first.events, first.has_more, first.empty) == ([], True, False)
+
+    pages = [first]
+    while (cursor := pages[-1].next_cursor) is not None:
+        pages.append(ask(books, stage="build", model="opus", cursor=cursor))
+    assert [types(page) for page in pages[1:-1]] == [[]] * (len(pages) - 2)
+    assert types(pages[-1]) == ["both"]

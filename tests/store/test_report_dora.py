@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from projection import NOON, Books, completed, reaped, started
 from reports import DAY, question
 
+from shipwrightd.clock import utc
 from shipwrightd.reports.dora import collect, grade_below, grade_of_frequency, rounded, rows
-from shipwrightd.reports.question import utc
 
 HOUR = 3_600
 

@@ -14,10 +14,9 @@ from reports import question, report
 from rich.console import Console
 
 from shipwrightd.database.connection import open_writer, transaction
-from shipwrightd.reports.extent import nothing
-from shipwrightd.reports.memory import Memory, collect, rows
-from shipwrightd.reports.memory_repos import matching
-from shipwrightd.reports.memory_search import expression
+from shipwrightd.reports import nothing
+from shipwrightd.reports.memory import Memory, collect, expression, rows
+from shipwrightd.reports.memory import repos_matching as matching
 from shipwrightd.reports.question import QuestionError
 from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.memory import show
@@ -347,5 +346,5 @@ def test_an_empty_answer_says_what_was_looked_for_and_how_much_there_is(db: apsw
     asked = question(days=None, search="rocket", stage="build")
 
     assert nothing(db, "memory", asked) == (
-        "nothing for memory, the words rocket, stage build; there are 2 entries in memory"
+        "No entries in memory with the words rocket, stage build. Entries in memory: 2."
     )

@@ -12,10 +12,10 @@ from projection import NOON, Books, completed, entry, event, reaped, stage, star
 from reports import DAY, question, report
 from rich.console import Console
 
+from shipwrightd.clock import utc
 from shipwrightd.errors import MissingError
-from shipwrightd.reports.question import QuestionError, utc
-from shipwrightd.reports.runs import BY_STATUS, BY_TIME, Runs, collect, rows
-from shipwrightd.reports.runs_one import Detail, Trouble
+from shipwrightd.reports.question import QuestionError
+from shipwrightd.reports.runs import BY_STATUS, BY_TIME, Detail, Runs, Trouble, collect, rows
 from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.runs import show
 

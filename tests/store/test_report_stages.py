@@ -12,7 +12,7 @@ from projection import NOON, Books, entry, stage, started
 from reports import DAY, question
 from rich.console import Console
 
-from shipwrightd.reports.question import utc
+from shipwrightd.clock import utc
 from shipwrightd.reports.stages import Stage, bottleneck, collect, rows, second_half
 from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.stages import show
@@ -166,7 +166,7 @@ def test_the_bottleneck_is_the_stage_that_took_most_time_in_all(books: Books) ->
         ("merge", 40.0, "medium"),
         ("build", 15.0, "low"),
     ]
-    assert found.bottlenecks[1].reason == "40.0 % of the time of all stages: 2 attempts, 400 s in the mean"
+    assert found.bottlenecks[1].reason == "40.0 % of the time of all stages: 2 attempts, 400 s on average"
 
 
 def test_a_bottleneck_that_fails_often_is_to_be_mended_first(books: Books) -> None:
@@ -177,7 +177,7 @@ def test_a_bottleneck_that_fails_often_is_to_be_mended_first(books: Books) -> No
 
     assert (said.impact, said.suggestion) == (
         "low",
-        "no attempt takes long; 33 % of its attempts fail: mend that first",
+        "no attempt takes long; 33 % of its attempts fail: fix those first",
     )
 
 
@@ -249,11 +249,11 @@ def test_a_bottleneck_that_mostly_fails_is_not_judged_by_the_attempts_that_succe
     (first,) = collect(books.db, question(NOON + 3_600)).bottlenecks
 
     assert (first.impact, first.mean_s) == ("high", 1)
-    assert first.suggestion == "most of its time goes into attempts that fail: mend that first"
+    assert first.suggestion == "most of its time is spent on attempts that fail: fix those first"
 
 
 def test_a_bottleneck_that_never_succeeds_says_so(books: Books) -> None:
     ended(books, 100, 300, outcome="failed")
     (first,) = collect(books.db, question(NOON + 3_600)).bottlenecks
 
-    assert first.reason.endswith("2 attempts, none that succeeded, 200 s in the mean")
+    assert first.reason.endswith("2 attempts, none succeeded, 200 s on average")

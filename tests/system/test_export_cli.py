@@ -90,9 +90,9 @@ def test_existing_file_is_replaced_only_by_force(world: World, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["export", "--table", "x\x1b[2J"], 2, "no such table; there are events, pipeline_runs"),
+        (["export", "--table", "x\x1b[2J"], 2, "no such table; choose from events, pipeline_runs"),
         (["export", "--table", "budgets", "--since", "7d"], 2, "rows of budgets have no time"),
-        (["export", "--since", "yesterday"], 2, "--since yesterday: no such time"),
+        (["export", "--since", "yesterday"], 2, "--since yesterday: not a time"),
         (["export", "--since", "2026-01-02", "--until", "2026-01-01"], 2, "the period is empty"),
         (["export", "--format", "xml"], 2, "'xml'"),
         (["export", "--out", "/"], 73, "/ is a folder"),

@@ -17,6 +17,8 @@ from projection import completed, event, reaped, spent, stage, started
 from reports import report
 from rich.cells import cell_len
 
+from shipwrightd.reports import SUBJECTS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,8 +28,8 @@ NOW = "2026-01-06T00:00:00Z"
 REPORTS = ("dora", "costs", "activity", "stages", "runs", "team", "memory", "throughput", "failures")
 WITH_PERIOD = ("dora", "costs", "activity", "stages", "runs", "throughput", "failures")
 NOTHING_AT_ALL = {
-    "team": "there are no sessions in the developer registry",
-    "memory": "there are no entries in memory",
+    "team": "Sessions in the developer registry: 0.",
+    "memory": "Entries in memory: 0.",
 }
 # The real home of the checks, 10 days of it.
 SMALL_NOW = "2026-01-14T17:02:00Z"
@@ -101,8 +103,8 @@ def test_an_empty_home_is_told_of_in_words(home: Path, name: str) -> None:
     done = report(home, name)
 
     assert done.returncode == 0
-    assert f"nothing for {name}" in done.stdout
-    assert NOTHING_AT_ALL.get(name, "there are no events at all") in done.stdout
+    assert done.stdout.startswith(f"No {SUBJECTS[name]}")
+    assert NOTHING_AT_ALL.get(name, "There are no events.") in done.stdout
 
 
 @pytest.mark.parametrize("name", WITH_PERIOD)
@@ -112,17 +114,17 @@ def test_a_period_before_all_data_names_what_was_looked_for_and_what_there_is(fi
 
     assert done.returncode == 0
     assert "from 2020-01-01T00:00:00Z until 2020-02-01T00:00:00Z" in done.stdout
-    assert "the events there are go from 2026-01-05T12:00:00Z to 2026-01-05T12:01:40Z" in done.stdout
+    assert "Events exist from 2026-01-05T12:00:00Z to 2026-01-05T12:01:40Z." in done.stdout
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--days", "0"], "--days"),
-        (["--since", "yesterday"], "no such time"),
+        (["--since", "yesterday"], "not a time"),
         (["--since", "2026-01-03", "--until", "2026-01-01"], "the period is empty"),
         (["--days", "3", "--since", "2026-01-01"], "exclude each other"),
-        (["--now", "noon"], "--now noon: no such time"),
+        (["--now", "noon"], "--now noon: not a time"),
         (["--format", "xml"], "table"),
         (["--days", "many"], "--days"),
     ],
@@ -261,7 +263,7 @@ def test_csv_of_nothing_says_so_beside_it(home: Path) -> None:
     done = report(home, "runs", "--format", "csv")
 
     assert (done.returncode, done.stdout) == (0, "")
-    assert "nothing for runs" in done.stderr
+    assert "No runs until" in done.stderr
 
 
 def test_a_database_that_turns_out_damaged_halfway_is_replaced_by_the_files(filled: Path) -> None:

@@ -6,18 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipwrightd.reports.question import (
-    DAY_S,
-    UNITS,
-    Period,
-    Question,
-    QuestionError,
-    day_of,
-    issue_of,
-    moment,
-    period,
-    utc,
-)
+from shipwrightd.clock import day_of, utc
+from shipwrightd.reports.question import DAY_S, UNITS, Period, Question, QuestionError, issue_of, moment, period
 
 NOW = 1_768_410_120  # 2026-01-14T17:02:00Z
 MIDNIGHT = 1_768_348_800  # the beginning of that day

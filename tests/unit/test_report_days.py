@@ -6,7 +6,7 @@ import pytest
 from projection import NOON
 from reports import DAY, question
 
-from shipwrightd.reports.periods import days_of, idle_together, length_s, stretch_of, unit_for
+from shipwrightd.reports.question import days_of, idle_together, length_s, stretch_of, unit_for
 
 
 def test_a_period_has_each_of_its_days() -> None:

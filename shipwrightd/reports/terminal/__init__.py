@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Never
 from rich.console import Console
 from rich.text import Text
 
-from shipwrightd.reports.periods import idle_together, stretch_of, unit_for
+from shipwrightd.reports.question import idle_together, stretch_of, unit_for
 from shipwrightd.table import gap_of, ruled
 from shipwrightd.text import number, visible
 

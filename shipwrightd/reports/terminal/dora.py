@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipwrightd.reports.dora import GRADES
-from shipwrightd.reports.periods import idle_together
+from shipwrightd.reports.question import idle_together
 from shipwrightd.reports.terminal import STYLES, idle_cell
 from shipwrightd.text import duration, number, short_duration
 

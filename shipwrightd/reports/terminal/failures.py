@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from shipwrightd.reports.periods import stretch_of
+from shipwrightd.reports.question import stretch_of
 from shipwrightd.reports.terminal import minute_of
 from shipwrightd.table import Column
 from shipwrightd.text import number, percent, shortened

@@ -11,9 +11,7 @@ from shipwrightd.text import number, shortened
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipwrightd.reports.memory import Memory
-    from shipwrightd.reports.memory_entries import Decision, Fact, Failure
-    from shipwrightd.reports.memory_search import Match
+    from shipwrightd.reports.memory import Decision, Fact, Failure, Match, Memory
     from shipwrightd.reports.terminal import Page
 
 HASH_LENGTH = 12

@@ -9,8 +9,7 @@ from shipwrightd.table import Column
 from shipwrightd.text import duration, money, number, short_duration, shortened
 
 if TYPE_CHECKING:
-    from shipwrightd.reports.runs import Run, Runs
-    from shipwrightd.reports.runs_one import Attempt, Detail
+    from shipwrightd.reports.runs import Attempt, Detail, Run, Runs
     from shipwrightd.reports.terminal import Cell, Page
 
 WIDE = 110  # cells: room for the template, the attempts and the goal

@@ -8,8 +8,7 @@ from shipwrightd.table import Column
 from shipwrightd.text import duration, money, number, short_duration
 
 if TYPE_CHECKING:
-    from shipwrightd.reports.stages import Stage, Stages
-    from shipwrightd.reports.stages_one import Detail
+    from shipwrightd.reports.stages import Detail, Stage, Stages
     from shipwrightd.reports.terminal import Cell, Page
 
 WIDE = 110  # cells: room for the shortest and longest attempt and the skipped ones
