@@ -132,6 +132,7 @@ def _ask_remembered(
     trimmed = False
     follows: dict[int, int] = {}
     left = {line for line, is_known in zip(known.hashes, known.lines, strict=True) if not is_known}
+    repeated = {line for line, times in Counter(known.hashes).items() if times > 1}
     for at, generation in enumerate(remembered):
         history = store.line_hashes(db, generation.id)
         if left.isdisjoint(history):
@@ -142,9 +143,7 @@ def _ask_remembered(
             continue
         known.sure |= not _is_weak(found, known, sizes)
         trimmed |= found.run.start > 0 and found.run.length > 0 and not any(known.lines[found.run.length :])
-        for line, place in enumerate(found.pairs):
-            if place != NEW:
-                known.lines[line] = 1
+        _mark(known, found, repeated)
         top = max(found.pairs)
         if top + 1 < len(history):
             follows.setdefault(found.last, history[top + 1])
@@ -154,6 +153,21 @@ def _ask_remembered(
             break
     trimmed &= not any(not is_known for is_known in known.lines[: known.last + 1])
     return trimmed, follows
+
+
+def _mark(known: Known, found: Match, repeated: set[int]) -> None:
+    """Mark the paired lines; of equal ones no more than this one history has, or a copy would count twice."""
+    paired = [line for line, place in enumerate(found.pairs) if place != NEW]
+    spare = Counter(known.hashes[line] for line in paired if known.hashes[line] in repeated)
+    if spare:
+        spare.subtract(
+            line for line, is_known in zip(known.hashes, known.lines, strict=True) if is_known and line in repeated
+        )
+    for line in paired:
+        text = known.hashes[line]
+        if not known.lines[line] and (text not in repeated or spare[text] > 0):
+            known.lines[line] = 1
+            spare[text] -= 1
 
 
 def _is_sure(found: Match, hashes: Sequence[int], sizes: Sequence[int], *, intact: bool, written_over: bool) -> bool:
