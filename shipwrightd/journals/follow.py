@@ -349,7 +349,7 @@ class Journal:
         file.inside = known.inside
         file.settled = not file.named or ((whole or (intact and not known.sure)) and not known.inside)
         file.succeeds |= intact and not known.hashes
-        if known.count:
+        if known.ends or (known.count and self._is_at_path(file)):
             self._note_newest(file)
         polled = self._read(db, file, now) or Polled(more=True)
         return replace(polled, switched="continued" if known.sure else "new")

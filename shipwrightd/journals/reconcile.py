@@ -100,6 +100,8 @@ def reconcile(
     path, so that another one is new unless the evidence is strong.
     """
     fd = file.fd
+    if not any(generation.place.offset for generation in remembered):
+        return Known(fd, bytearray(), array("Q"))
     if os.fstat(fd).st_size > COMPARED_BYTES:
         return _reconcile_large(db, fd, remembered)
     hashes, sizes = array("Q"), array("Q")
@@ -108,7 +110,7 @@ def reconcile(
         sizes.extend(block.sizes)
     known = Known(fd, bytearray(b"\1" * file.lines).ljust(len(hashes), b"\0"), hashes, sure=bool(file.lines))
     trimmed, torn = _ask_remembered(db, remembered, known, sizes, intact=intact)
-    if remembered and (known.sure or not intact) and not all(known.lines):
+    if (known.sure or not intact) and not all(known.lines):
         begin = known.last + 1 if trimmed else 0
         _ask_database(db, source, known, begin, position_at(fd, sum(islice(sizes, begin))))
     known.count = known.last + 1
@@ -133,8 +135,10 @@ def _ask_remembered(
     follows: dict[int, int] = {}
     left = {line for line, is_known in zip(known.hashes, known.lines, strict=True) if not is_known}
     repeated = {line for line, times in Counter(known.hashes).items() if times > 1}
-    for at, generation in enumerate(remembered):
+    newest = True
+    for generation in remembered:
         history = store.line_hashes(db, generation.id)
+        is_newest, newest = newest and bool(history), newest and not history
         if left.isdisjoint(history):
             continue
         found = match(history, known.hashes)
@@ -147,7 +151,7 @@ def _ask_remembered(
         top = max(found.pairs)
         if top + 1 < len(history):
             follows.setdefault(found.last, history[top + 1])
-        known.ends |= at == 0 and top == len(history) - 1
+        known.ends |= is_newest and top == len(history) - 1
         left = {line for line, is_known in zip(known.hashes, known.lines, strict=True) if not is_known}
         if not left:
             break
