@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from array import array
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -191,10 +192,12 @@ def line_hashes(lines: Iterable[bytes]) -> bytes:
 
 
 class Reader:
-    """Reads one open file forward, in blocks, and cuts it into physical lines."""
+    """Reads one open file forward, in blocks, and cuts it into physical lines; nothing from byte `stop` on."""
 
-    def __init__(self, fd: int, position: Position) -> None:
+    def __init__(self, fd: int, position: Position, stop: int = sys.maxsize) -> None:
         self.fd = fd
+        self.stop = stop
+        self.final = False  # bytes behind the last newline are a line, too
         self._at = position.offset  # next byte to read; behind any unfinished line
         self._before = position.before  # the bytes just before it
         self._rest: list[bytes] = []  # an unfinished line, in pieces
@@ -223,7 +226,7 @@ class Reader:
         while True:
             fresh = self._fresh()
             if not fresh:
-                return None
+                return self._take_rest() if self.final else None
             if self._giant is not None:
                 giant = self._read_giant(fresh)
                 if giant is not None:
@@ -244,9 +247,18 @@ class Reader:
             self._advance(fresh)
             return body.split(b"\n")
 
+    def _take_rest(self) -> list[bytes] | Giant | None:
+        rest, size = self.unfinished(), self._rest_bytes
+        self._rest, self._rest_bytes = [], 0
+        if self._giant is not None:
+            giant, self._giant = Giant(rest, size, self._giant[1].digest()), None
+            return giant
+        return [rest] if rest else None
+
     def _fresh(self) -> bytes:
         back = len(self._before)
-        data = read_at(self.fd, back + READ_BYTES, self._at - back, least=back)
+        size = min(READ_BYTES, max(0, self.stop - self._at))
+        data = read_at(self.fd, back + size, self._at - back, least=back)
         if data[:back] != self._before:
             raise ChangedError
         return data[back:]

@@ -8,6 +8,7 @@ import, prune and recovery all read files through here.
 from __future__ import annotations
 
 import os
+import sys
 from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,16 +58,16 @@ class Chunk:
 class Records:
     """Reads one open file from a position on and decodes it."""
 
-    def __init__(self, fd: int, position: Position, *, origin: Origin, lines: int = 0) -> None:
+    def __init__(self, fd: int, position: Position, *, origin: Origin, stop: int = sys.maxsize) -> None:
         info = os.fstat(fd)
         self.fd = fd
         self.identity = (info.st_dev, info.st_ino)
         self.position = position  # behind what is stored
-        self.lines = lines  # physical lines before it
+        self.lines = 0  # physical lines before it
         self.origin = origin
-        self._reader = Reader(fd, position)
+        self._reader = Reader(fd, position, stop)
         self._at = position  # behind what was pulled; ahead of `position` until that is stored
-        self._begun = (position, lines)
+        self._begun = (position, 0)
         self._undecided: list[bytes] = []
         self._ahead: list[bytes] = []
         self._giant: Giant | None = None
@@ -121,6 +122,10 @@ class Records:
         self.position = self._reader.end
         self._restart()
 
+    def take_unterminated(self) -> None:
+        """Take bytes behind the last newline for a line, too."""
+        self._reader.final = True
+
     def pull(self, *, final: bool) -> Chunk | None:
         """Return the next decided chunk, or None when nothing more can be decided now.
 
@@ -150,7 +155,7 @@ class Records:
     def _restart(self) -> None:
         self._next_chunk = None
         self._at = self.position
-        self._reader = Reader(self.fd, self.position)
+        self._reader = Reader(self.fd, self.position, self._reader.stop)
         self._undecided, self._ahead = [], []
         self._giant = None
 
@@ -200,14 +205,18 @@ class Records:
         return Chunk([giant.head], [], 0, rejected, giant.digest, giant.length + 1, self._at)
 
 
-def records(fd: int, origin: Origin, *, position: Position = START, final: bool = True) -> Iterator[Chunk]:
-    """Yield the decided chunks of a file from a position on.
+def records(
+    fd: int, origin: Origin, *, position: Position = START, stop: int = sys.maxsize, unterminated: bool = False
+) -> Iterator[Chunk]:
+    """Yield the decided chunks of a file from a position on, up to byte `stop`, open records at its end as they are.
 
-    `final`: an open record at the end is decided as it is, else left. Raises ChangedError when the file is cut or
-    written over meanwhile.
+    `unterminated`: bytes behind the last newline are a line, too. Raises ChangedError when the file is cut or written
+    over meanwhile.
     """
-    reader = Records(fd, position, origin=origin)
-    while (chunk := reader.pull(final=False) or (reader.pull(final=True) if final else None)) is not None:
+    reader = Records(fd, position, origin=origin, stop=stop)
+    if unterminated:
+        reader.take_unterminated()
+    while (chunk := reader.pull(final=False) or reader.pull(final=True)) is not None:
         reader.stored(chunk)
         yield chunk
 

@@ -1,49 +1,68 @@
-"""Compares files and database record by record, both ways. Reads only, and reads everything.
+"""Compare files and database record by record, both ways. Reads only, and reads everything.
 
-A row that no file holds is no difference: keeping more than the files is what
-the database is for. A record that stands in it less often, or more often, than
-in the files is one; of what cannot be a record, bytes that are not in quarantine.
+A row that no file holds is no difference: keeping more than the files is what the database is for. A record must be in
+the database as often as in the one file that holds it most, and no more often than in all files together; bytes that
+cannot be a record must be in quarantine. Memory is constant: hashes of rows go to a temporary table and are counted
+there.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections import Counter
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from shipwrightd.database.connection import lock_is_held, lock_path, open_reader
-from shipwrightd.decoding.events import decode_lines
-from shipwrightd.decoding.rows import said
+from shipwrightd.decoding.rows import content_of, row_hash
 from shipwrightd.documents.follow import Documents
 from shipwrightd.documents.snapshot import Document, Torn, look
 from shipwrightd.documents.verify import verify_document
 from shipwrightd.journals import store
-from shipwrightd.journals.compare import repeated_from
-from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader, open_journal, resume_behind
+from shipwrightd.journals.lines import ChangedError, open_files, position_at, resume_at
+from shipwrightd.journals.records import records
 from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import apsw
 
-    from shipwrightd.decoding.events import Decoded
+    from shipwrightd.decoding.rows import EventRow, Quarantined
+    from shipwrightd.journals.records import Chunk
     from shipwrightd.journals.sources import JournalSource
     from shipwrightd.journals.store import Generation
 
-# Imported events have ids up to 0; one that a file holds as well is no difference.
+# Without `salvaged`: how a row was read, not what it says. Imported events have ids up to 0; one that a file holds as
+# well is no difference.
 ROWS = """
 SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra
-FROM events WHERE (origin = ?1 OR origin LIKE ?1 || '/%') AND id BETWEEN 1 AND ?2 ORDER BY id"""
+FROM events
+WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id BETWEEN 1 AND ?2
+    AND (ts_epoch BETWEEN ?3 AND ?4 OR ts_epoch IS NULL)"""
+MAKE_SEEN = """
+CREATE TABLE temp.seen (
+    hash    INTEGER NOT NULL,
+    file    INTEGER NOT NULL,  -- number of the file, -1 for the database
+    datable INTEGER NOT NULL   -- 1: later than the first record of the file, so none like it was trimmed from its head
+)"""
+MAKE_PIECES = "CREATE TABLE temp.pieces (hash INTEGER NOT NULL, file INTEGER NOT NULL)"
+ADD_SEEN = "INSERT INTO temp.seen VALUES (?, ?, ?)"
+ADD_PIECE = "INSERT INTO temp.pieces VALUES (?, ?)"
+DROP = "DROP TABLE temp.seen; DROP TABLE temp.pieces"
+COUNTED = """
+SELECT hash,
+    coalesce(max(times) FILTER (WHERE file >= 0), 0) AS least,
+    coalesce(sum(times) FILTER (WHERE file >= 0), 0) AS most,
+    coalesce(sum(times) FILTER (WHERE file < 0), 0) AS stored
+FROM (SELECT hash, file, count(*) AS times, max(datable) AS datable FROM temp.seen GROUP BY hash, file)
+GROUP BY hash
+HAVING least > 0 AND (least > stored OR (stored > most AND max(datable)))"""
+LOST_PIECES = "SELECT hash FROM temp.pieces GROUP BY hash HAVING min(file) >= 0"
 SHOWN = 120  # characters of a record in a difference
-Said = tuple[object, ...]  # an event without how it was read
-PATIENCE_S = 5.0  # what is written while we look, a daemon beside us stores well within this, once it may
+PATIENCE_S = 5.0  # a daemon stores within this time what is written while we look, once it may
 PAUSE_S = 0.05
 ATTEMPTS = 5  # at a file that changes while it is read
 
@@ -57,50 +76,45 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Expected:
-    """What the files of one journal say the database must hold."""
+class Disagreement:
+    """In what the files of one journal and the database disagree."""
 
-    rows: Counter[Said] = field(default_factory=Counter)
-    rejected: list[bytes] = field(default_factory=list)
-    first_epoch: int | None = None
+    missing: dict[int, int] = field(default_factory=dict)  # copies that the database lacks, by row hash
+    surplus: dict[int, int] = field(default_factory=dict)  # copies that it has too many, by row hash
+    pieces: set[int] = field(default_factory=set)  # hashes of bytes that are not in quarantine
+    unread_lines: int = 0
 
-    def take(self, decoded: Decoded, lines: list[bytes], *, begins: bool = False) -> None:
-        """Add what some lines decode to; `begins`: they are the first of a file.
 
-        A trim can cut a record of several lines. What is left of it at the beginning was read as part of it.
-        """
-        if decoded.rows and not self.rows:
-            self.first_epoch = decoded.rows[0][1]
-        self.rows.update(map(said, decoded.rows))
-        rest_of_a_record = 0 if begins else -1
-        for bad in decoded.rejected:
-            if bad.first == rest_of_a_record:
-                rest_of_a_record += bad.count
-            else:
-                self.rejected.append(bad.raw(lines))
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An open file of a journal and up to which byte it is stored."""
+
+    fd: int
+    end: int
 
 
 def verify(home: Path, path: Path, *, delay_s: float = 0.0) -> list[Difference]:
     """Return all differences between the files of a home and a database. Raises MissingError, DatabaseError.
 
-    Beside a running daemon a difference counts when it lasts. `delay_s`: what settings make that daemon wait
-    before it looks at a file and believes it.
+    Beside a running daemon a difference counts when it lasts. `delay_s`: how long that daemon's settings make it wait
+    before it looks at a file and trusts it.
     """
     patience_s = delay_s + PATIENCE_S if lock_is_held(lock_path(path)) else 0.0
+    differences: list[Difference] = []
     with closing(open_reader(path)) as db:
-        found = [
-            Difference(source.name, text) for source in JOURNALS for text in _journal(db, home, source, patience_s)
-        ]
+        db.execute("PRAGMA query_only = OFF")  # for the temporary tables; the file itself is open for reading only
+        for source in JOURNALS:
+            differences += [Difference(source.name, text) for text in _journal(db, home, source, patience_s)]
         for name in Documents(home).names(db):
-            found += [Difference(name, text) for text in _document(db, home, name, patience_s)]
-    return found
+            differences += [Difference(name, text) for text in _document(db, home, name, patience_s)]
+    return differences
 
 
 def _document(db: apsw.Connection, home: Path, name: str, patience_s: float) -> list[str]:
     deadline = time.monotonic() + patience_s
-    while (found := _compare_document(db, home, name)) and time.monotonic() < deadline:
+    while (texts := _compare_document(db, home, name)) and time.monotonic() < deadline:
         time.sleep(PAUSE_S)
-    return found
+    return texts
 
 
 def _compare_document(db: apsw.Connection, home: Path, name: str) -> list[str]:
@@ -121,134 +135,136 @@ def _journal(db: apsw.Connection, home: Path, source: JournalSource, patience_s:
 
 
 def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, patience_s: float) -> Iterator[str]:
-    expected = Expected()
-    known, last_id = _books(db, source)
-    behind = 0
     with ExitStack() as opened:
-        files: list[int] = []
-        for path in source.files(home):
-            try:
-                files.append(open_journal(path))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                yield f"cannot read it: {error.strerror}"
-                continue
-            opened.callback(os.close, files[-1])
-        for fd, newer in zip_longest(files, files[1:]):
-            stop = sys.maxsize if newer is None else repeated_from(fd, newer)
-            unread, end = _read(fd, _read_up_to(fd, known), stop, source, expected)
-            if unread and not _comes(db, source, fd, end, time.monotonic() + patience_s):
-                behind += unread
-    if behind:
-        yield f"{behind} complete lines are not stored yet"
-    yield from _compare(db, source, expected, last_id)
+        files, refused = open_files(source.files(home))
+        for fd in files.values():
+            opened.callback(os.close, fd)
+        for path, error in refused.items():
+            yield f"cannot read {path.name}: {error.strerror}"
+        known, last_id = _checkpoints(db, source)
+        stored = [Stored(fd, stored_up_to(fd, known)) for fd in files.values()]
+        disagreement = compare(db, source, stored, last_id)
+        deadline = time.monotonic() + patience_s
+        for file in stored:
+            lines, end = _unread(file, source)
+            if lines and not _comes(db, source, file.fd, end, deadline):
+                disagreement.unread_lines += lines
+        if disagreement.unread_lines:
+            yield f"{disagreement.unread_lines} complete lines are not stored yet"
+        yield from _texts(source, stored, disagreement)
 
 
-def _books(db: apsw.Connection, source: JournalSource) -> tuple[list[Generation], int]:
-    """Return where reading stands in each file and the last event stored by then."""
+def compare(db: apsw.Connection, source: JournalSource, files: list[Stored], last_id: int) -> Disagreement:
+    """Count the records of the stored parts of a journal's files and of the database, up to an event's id.
+
+    Raises ChangedError when a file is cut or written over meanwhile.
+    """
+    db.execute(MAKE_SEEN)
+    db.execute(MAKE_PIECES)
+    try:
+        first, last = 1, 0
+        for number, file in enumerate(files):
+            span = _lay_out(db, source, number, file)
+            if span is not None:
+                first, last = span if first > last else (min(first, span[0]), max(last, span[1]))
+        with db:
+            rows = db.execute(ROWS, (source.name, last_id, first, last))
+            db.executemany(ADD_SEEN, ((hash(row), -1, 0) for row in rows))
+            db.executemany(ADD_PIECE, ((hash(raw), -1) for raw in store.quarantined(db, source.name)))
+        found = Disagreement()
+        for row, least, most, times in db.execute(COUNTED):
+            if least > times:
+                found.missing[row] = least - times
+            else:
+                found.surplus[row] = times - most
+        found.pieces = {piece for (piece,) in db.execute(LOST_PIECES)}
+        return found
+    finally:
+        db.execute(DROP)
+
+
+def _lay_out(db: apsw.Connection, source: JournalSource, number: int, file: Stored) -> tuple[int, int] | None:
+    """Write the hashes of a file's rows and rejected bytes to the temporary tables; return the times they span."""
+    first_epoch: int | None = None
+    span: tuple[int, int] | None = None
+    for chunk, rejected in stored_chunks(source, file):
+        epochs = [row[1] for row in chunk.rows if row[1] is not None]
+        if epochs:
+            first_epoch = epochs[0] if first_epoch is None else first_epoch
+            low, high = min(epochs), max(epochs)
+            span = (low, high) if span is None else (min(low, span[0]), max(high, span[1]))
+        with db:
+            db.executemany(ADD_SEEN, ((row_hash(row), number, _is_later(row, first_epoch)) for row in chunk.rows))
+            db.executemany(ADD_PIECE, ((hash(piece.raw), number) for piece in rejected))
+    return span
+
+
+def _is_later(row: EventRow, first_epoch: int | None) -> bool:
+    return row[1] is not None and first_epoch is not None and row[1] > first_epoch
+
+
+def stored_chunks(source: JournalSource, file: Stored) -> Iterator[tuple[Chunk, list[Quarantined]]]:
+    """Yield the chunks of the stored part of a file, and what of each must be in quarantine.
+
+    A trim can cut a record of several lines. What is left of it at the beginning was read as part of it.
+    """
+    torn = 0  # bytes at the beginning that may be the rest of a record
+    for chunk in records(file.fd, source.origin, stop=file.end):
+        rejected = chunk.rejected
+        while rejected and rejected[0].offset == torn and rejected[0].reason != "line_too_long":
+            torn += rejected[0].length + 1
+            rejected = rejected[1:]
+        yield chunk, rejected
+
+
+def _texts(source: JournalSource, files: list[Stored], found: Disagreement) -> Iterator[str]:
+    """Describe the differences, reading the files again for what the records say."""
+    missing, surplus, pieces = dict(found.missing), dict(found.surplus), set(found.pieces)
+    for file in files if missing or surplus or pieces else ():
+        for chunk, rejected in stored_chunks(source, file):
+            for row in chunk.rows:
+                number = row_hash(row)
+                if number in missing:
+                    yield f"{missing.pop(number)} times too few in the database: {_short(row)}"
+                elif number in surplus:
+                    yield f"{surplus.pop(number)} times too often in the database: {_short(row)}"
+            for piece in rejected:
+                if hash(piece.raw) in pieces:
+                    pieces.remove(hash(piece.raw))
+                    yield f"not in quarantine: {piece.raw[:SHOWN]!r}"
+
+
+def _checkpoints(db: apsw.Connection, source: JournalSource) -> tuple[list[Generation], int]:
+    """Return the files that are remembered and the last event stored by then."""
     while True:
         last_id = store.last_event_id(db)
-        known = _generations(db, source)
+        known = store.generations(db, source.name)
         if store.last_event_id(db) == last_id:  # so nothing was stored between the two
             return known, last_id
 
 
-def _generations(db: apsw.Connection, source: JournalSource) -> list[Generation]:
-    here = store.current_generation(db, source.name)
-    return [*([here] if here else []), *store.other_generations(db, source.name)]
+def stored_up_to(fd: int, known: Iterable[Generation]) -> int:
+    """Return how far a file is stored, in bytes."""
+    return max((row.place.offset for row in known if resume_at(fd, row.place)), default=0)
+
+
+def _unread(file: Stored, source: JournalSource) -> tuple[int, int]:
+    """Return how many complete lines are behind the stored part of a file, and where the last of them ends."""
+    lines, end = 0, file.end
+    for chunk in records(file.fd, source.origin, position=position_at(file.fd, file.end)):
+        lines += chunk.count
+        end += chunk.size
+    return lines, end
 
 
 def _comes(db: apsw.Connection, source: JournalSource, fd: int, end: int, deadline: float) -> bool:
     """Tell whether a file is stored up to `end` before the deadline."""
-    while _read_up_to(fd, _generations(db, source)) < end:
+    while stored_up_to(fd, store.generations(db, source.name)) < end:
         if time.monotonic() >= deadline:
             return False
         time.sleep(PAUSE_S)
     return True
 
 
-def _read_up_to(fd: int, known: list[Generation]) -> int:
-    """Return how far a file is stored, in bytes."""
-    return max(
-        (other.place.offset for other in known if resume_behind(fd, other.place)),
-        default=0,
-    )
-
-
-def _read(fd: int, limit: int, stop: int, source: JournalSource, expected: Expected) -> tuple[int, int]:
-    """Decode the stored part of a file; return how many lines stand behind it, and where the last one ends.
-
-    From `stop` on, the next file repeats it.
-    """
-    reader = Reader(fd, Position(0, b""))
-    offset = unread = 0
-    begins = True
-    waiting: list[bytes] = []
-    while offset < stop and (got := reader.read()) is not None:
-        if isinstance(got, Giant):
-            expected.take(decode_lines(waiting, origin=source.origin, final=True), waiting, begins=begins)
-            begins = False
-            waiting = []
-            offset += got.length + 1
-            if offset <= limit:
-                expected.rejected.append(got.head)
-            else:
-                unread += 1
-            continue
-        for line in got:
-            if offset >= stop:
-                break
-            offset += len(line) + 1
-            if offset <= limit:
-                waiting.append(line)
-            else:
-                unread += 1
-        decoded = decode_lines(waiting, origin=source.origin, final=False)
-        expected.take(decoded, waiting, begins=begins)
-        begins = begins and not decoded.consumed
-        waiting = waiting[decoded.consumed :]
-    expected.take(decode_lines(waiting, origin=source.origin, final=True), waiting, begins=begins)
-    return unread, offset
-
-
-def _compare(db: apsw.Connection, source: JournalSource, expected: Expected, last_id: int) -> Iterator[str]:
-    missing, surplus = _count(db, source, expected, last_id)
-    for row, count in missing.items():
-        yield f"{count} times too few in the database: {_short(row)}"
-    for row, count in surplus.items():
-        yield f"{count} times too often in the database: {_short(row)}"
-    kept = Counter(store.quarantined(db, source.name))
-    for raw in expected.rejected:
-        if not kept[raw]:
-            yield f"not in quarantine: {raw[:SHOWN]!r}"
-
-
-def _count(
-    db: apsw.Connection, source: JournalSource, expected: Expected, last_id: int
-) -> tuple[Counter[Said], Counter[Said]]:
-    """Return which rows the database lacks, and which it has too often.
-
-    What it stored before the files' first line that is like no other may be a twin that was trimmed since: it may
-    stand for a line, but is none too many.
-    """
-    left = Counter(expected.rows)
-    surplus: Counter[Said] = Counter()
-    early: Counter[Said] = Counter()
-    first = next((row for row, times in expected.rows.items() if times == 1), None)
-    begun = first is None
-    for row in db.execute(ROWS, (source.name, last_id)):
-        if row not in left:
-            continue
-        begun = begun or row == first
-        if not begun:
-            early[row] += 1
-        elif left[row] > 0:
-            left[row] -= 1
-        elif row[1] != expected.first_epoch:  # its twin may have been trimmed in that second
-            surplus[row] += 1
-    return left - early, surplus
-
-
-def _short(row: Said) -> str:
-    return " ".join(str(value) for value in row if value is not None)[:SHOWN]
+def _short(row: EventRow) -> str:
+    return " ".join(str(value) for value in content_of(row) if value is not None)[:SHOWN]
