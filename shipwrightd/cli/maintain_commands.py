@@ -49,13 +49,13 @@ def recover(home: str | None, db: str | None, *, force: bool) -> int:
     _refuse_unusable(places.db, healing=True)
     from shipwrightd import log
     from shipwrightd.daemon import catch_up
-    from shipwrightd.recovery.rebuild import Care
+    from shipwrightd.recovery.rebuild import RecoveryOptions
 
     log.set_up("critical")  # what it did is printed
-    care = Care(damage="asked for" if force else None, thorough=True)
+    options = RecoveryOptions(damage="asked for" if force else None, thorough=True)
     with _naming(places.db):
-        done = catch_up.backfill(places.home, places.db, care=care)
-    found = care.recovery
+        done = catch_up.backfill(places.home, places.db, options=options)
+    found = options.recovery
     if found is None:
         print("the database is whole")
     else:

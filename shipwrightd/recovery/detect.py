@@ -27,7 +27,7 @@ TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 ENDS = (
     "SELECT * FROM checkpoints",
     "SELECT * FROM generations",
-    "SELECT source, first, length(hashes) FROM history",
+    "SELECT generation, first, length(hashes) FROM line_hashes",
     "SELECT * FROM settled",
     "SELECT * FROM projection_state",
     "SELECT * FROM events ORDER BY id DESC LIMIT 100",
@@ -45,7 +45,7 @@ ENDS = (
 WHOLE = "PRAGMA integrity_check(1)"
 
 
-def wrong_with_file(path: Path) -> str | None:
+def file_damage(path: Path) -> str | None:
     """Return what is wrong with the files at the database's place, before one is opened; None for nothing.
 
     Raises DatabaseError for a file that is not ours; it is left untouched.
@@ -67,7 +67,7 @@ def wrong_with_file(path: Path) -> str | None:
     return None
 
 
-def wrong_with_free_pages(path: Path) -> str | None:
+def free_list_damage(path: Path) -> str | None:
     """Return what is wrong with the list of free pages, which SQLite's own checks do not look at.
 
     Expects that nobody has the database open. With a log beside it that list may stand there, and is not looked at.
@@ -122,7 +122,7 @@ def _has_ours(pages: Pages, number: int) -> bool:
     return any(len(values) == 13 and MARKS["events"](values) for _, values in rows)  # noqa: PLR2004 - columns
 
 
-def wrong_with(db: apsw.Connection, path: Path, *, thorough: bool = False) -> str | None:
+def database_damage(db: apsw.Connection, path: Path, *, thorough: bool = False) -> str | None:
     """Return what is wrong with an open, migrated database as far as a quick look tells, None for nothing.
 
     `thorough`: look at every page and every index entry, however long that takes.
@@ -134,8 +134,8 @@ def wrong_with(db: apsw.Connection, path: Path, *, thorough: bool = False) -> st
         for sql in ENDS:
             db.execute(sql).fetchall()
         if thorough or path.stat().st_size <= WHOLE_BYTES:
-            said: str = db.execute(WHOLE).get
-            return None if said == "ok" else said.replace("\n", ": ")
+            result: str = db.execute(WHOLE).get
+            return None if result == "ok" else result.replace("\n", ": ")
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
         return str(error)
     return None

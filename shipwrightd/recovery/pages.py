@@ -9,9 +9,10 @@ Layout: https://www.sqlite.org/fileformat2.html
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from shipwrightd.journals.match import increasing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -306,24 +307,6 @@ def _number(kind: int, payload: bytes, body: int) -> tuple[int, int | float | No
     if kind in {8, 9}:
         return 0, kind - 8
     raise BrokenError("no type of SQLite's")
-
-
-def increasing(values: Sequence[int]) -> list[int]:
-    """Return the indices of a longest strictly increasing part of a sequence."""
-    tails: list[int] = []  # the least last value of a part of each length
-    at: list[int] = []  # and its index
-    before = [-1] * len(values)
-    for i, value in enumerate(values):
-        k = bisect_left(tails, value)
-        before[i] = at[k - 1] if k else -1
-        tails[k : k + 1] = [value]
-        at[k : k + 1] = [i]
-    found = []
-    i = at[-1] if at else -1
-    while i >= 0:
-        found.append(i)
-        i = before[i]
-    return found[::-1]
 
 
 # -- the write-ahead log

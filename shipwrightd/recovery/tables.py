@@ -50,7 +50,7 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "events": lambda row: str(row[10]).startswith(ORIGINS) and row[11] in {0, 1},
     "checkpoints": lambda row: row[1] in {"journal", "document"},
     "generations": lambda row: row[2] in STATES,
-    "history": lambda row: len(row[2]) % 8 == 0 and len(row[2]) > 0,  # type: ignore[arg-type]
+    "line_hashes": lambda row: len(row[2]) % 8 == 0 and len(row[2]) > 0,  # type: ignore[arg-type]
     "quarantine": lambda row: row[8] in {"kept", "recovered"},
     "cost_entries": lambda row: row[9] in {"costs.json", "events.jsonl"},
     "cost_outcomes": lambda row: row[1] in {"outcome", "pipeline"},
@@ -62,6 +62,7 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "settled_stages": lambda row: '"run_id"' in str(row[1]),
     "pipeline_stages": lambda row: row[4] in {"running", "success", "failed", "skipped"},
 }
+ADDED: dict[str, Record] = {"generations": (1,)}  # defaults of columns that a migration added; older records lack them
 STRICT = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
 LOOSE = {"INTEGER": (int, float, str), "REAL": (int, float, str), "TEXT": (str,), "BLOB": (bytes,)}
 
@@ -79,6 +80,10 @@ class Shape:
 
     def row(self, rowid: int | None, values: Record) -> Record | None:
         """Return the record as a row, None when it cannot be one of this table."""
+        lacking = len(self.types) - len(values)
+        added = ADDED.get(self.table, ())
+        if 0 < lacking <= len(added):
+            values = (*values, *added[-lacking:])
         if len(values) != len(self.types) or (rowid is None) != (self.rowid_at < 0):
             return None
         if self.rowid_at >= 0:

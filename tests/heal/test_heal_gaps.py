@@ -19,7 +19,7 @@ from shipwrightd.database import migrate
 from shipwrightd.maintenance.import_events import import_events
 from shipwrightd.maintenance.prune import prune
 from shipwrightd.recovery import detect, store, swap
-from shipwrightd.recovery.rebuild import Care
+from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def test_damaged_list_of_free_pages_costs_nothing(past: Past, damage: str) -> No
 
 def test_whole_list_of_free_pages_is_no_damage(past: Past) -> None:
     with_free_pages(past, 3000)  # more than one page of the list holds
-    assert detect.wrong_with_free_pages(past.path) is None
+    assert detect.free_list_damage(past.path) is None
     assert past.heal() == {}
     past.assert_whole()
 
@@ -209,7 +209,7 @@ def test_healing_that_is_ended_anywhere_is_begun_again(past: Past, nth: int) -> 
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        backfill(past.world.home, past.path, care=Care(alive=alive))
+        backfill(past.world.home, past.path, options=RecoveryOptions(alive=alive))
     assert past.set_aside() == []
     past.heal()
     past.assert_whole()

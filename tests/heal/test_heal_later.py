@@ -16,12 +16,12 @@ from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.maintenance.import_events import import_events
 from shipwrightd.maintenance.prune import prune
 from shipwrightd.recovery import swap
-from shipwrightd.recovery.rebuild import Care
+from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BOOKS = ("checkpoints", "generations", "history")
+BOOKS = ("checkpoints", "generations", "line_hashes")
 COSTS = "SELECT input_tokens FROM cost_entries WHERE origin = 'costs.json' ORDER BY id"
 IMPORTED = "SELECT count(*) FROM events WHERE origin = 'import/other'"
 LOST = "SELECT source FROM gaps WHERE reason = 'lost_in_damaged_database'"
@@ -30,7 +30,7 @@ DAY_9 = 1_767_614_400
 
 def healed(past: Past) -> None:
     """Heal, and go no further: as if killed before the first look at the files."""
-    db, lock = open_database(past.path, past.world.home, care=Care())
+    db, lock = open_database(past.path, past.world.home, options=RecoveryOptions())
     db.close()
     lock.release()
 

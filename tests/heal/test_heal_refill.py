@@ -42,7 +42,7 @@ def break_derived(past: Past) -> None:
 
 
 def break_books(past: Past) -> None:
-    for name in ("checkpoints", "generations", "history"):
+    for name in ("checkpoints", "generations", "line_hashes"):
         past.write(past.pages(name)[0], garbage(PAGE))
 
 

@@ -25,7 +25,7 @@ def break_derived(past: Past) -> None:
 
 
 def break_books(past: Past) -> None:
-    for name in ("checkpoints", "generations", "history"):
+    for name in ("checkpoints", "generations", "line_hashes"):
         past.write(past.pages(name)[0], garbage(PAGE))
 
 
@@ -137,12 +137,12 @@ def test_long_list_of_free_pages_is_looked_at_as_far_as_a_start_has_time_for(tmp
         db.execute("PRAGMA page_size = 512; CREATE TABLE kept (x); CREATE TABLE dropped (x)")
         db.execute("INSERT INTO dropped VALUES (zeroblob(?))", (512 * 126 * (detect.TRUNKS + 2),))
         db.execute("DROP TABLE dropped")
-    assert detect.wrong_with_free_pages(path) is None
+    assert detect.free_list_damage(path) is None
     trunk = int.from_bytes(path.read_bytes()[32:36])
     with path.open("r+b") as file:
         file.seek((trunk - 1) * 512)
         file.write(b"\xff" * 8)
-    assert detect.wrong_with_free_pages(path) == f"the list of free pages is damaged at page {trunk}"
+    assert detect.free_list_damage(path) == f"the list of free pages is damaged at page {trunk}"
 
 
 def test_disk_that_is_full_puts_it_off_until_there_is_space(origin: Past, tmp_path: Path) -> None:
