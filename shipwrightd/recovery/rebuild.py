@@ -13,7 +13,7 @@ import errno
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import apsw
@@ -30,7 +30,7 @@ from shipwrightd.documents.snapshot import Document, Torn, look
 from shipwrightd.documents.store import ingest_document
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.journals import store as journal_store
-from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Place, open_files, resume_at, same_file
+from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Place, open_files, resume_at
 from shipwrightd.journals.reconcile import reconcile
 from shipwrightd.journals.records import Records
 from shipwrightd.journals.sources import JOURNALS
@@ -237,6 +237,14 @@ class File:
         self.position = START
         self.lines = 0
 
+    def place(self) -> tuple[Place, int]:
+        """Return up to where it was compared, and the lines before that."""
+        info = os.fstat(self.fd)
+        if self.known is not None:
+            return replace(self.known.place, device=info.st_dev, inode=info.st_ino), self.known.lines
+        before = self.position.before
+        return Place(info.st_dev, info.st_ino, self.position.offset, self.position.anchor, len(before)), self.lines
+
     def chunks(self, source: JournalSource) -> Iterator[Chunk]:
         """Yield its records from the beginning. Raises ChangedError when it changes meanwhile."""
         reader = Records(self.fd, START, origin=source.origin, stop=self.stop)
@@ -358,13 +366,9 @@ class JournalRestore:
             if known is not None and known.id in self._incomplete:
                 self._add_hashes(known.id, known.lines, file.hashes)
             return
+        place, lines = file.place()
         if known is not None:  # numbers rise with the order of the files
             store.forget_generation(self._db, known.id)
-            place, lines = known.place, known.lines
-        else:
-            info, position = os.fstat(file.fd), file.position
-            place = Place(info.st_dev, info.st_ino, position.offset, position.anchor, len(position.before))
-            lines = file.lines
         state = "current" if file.current else "rotated"
         # Not settled: it may be a file that is being written over just now.
         number = journal_store.add_generation(self._db, name, Generation(0, state, place, lines, settled=False))
@@ -378,8 +382,8 @@ class JournalRestore:
 
 def _checkpoint_of(fd: int, remembered: list[Generation]) -> Generation | None:
     """Return the checkpoint of a file, the furthest of several, None where none is in its place."""
-    rows = [row for row in remembered if row.state != "replaced" and same_file(fd, row.place)]
-    return max((row for row in rows if resume_at(fd, row.place)), key=lambda row: row.place.offset, default=None)
+    rows = (row for row in remembered if resume_at(fd, row.place))
+    return max(rows, key=lambda row: row.place.offset, default=None)
 
 
 def _hash_of(item: EventRow | Quarantined) -> int:

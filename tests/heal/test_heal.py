@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+GAPS = "SELECT detail FROM gaps WHERE reason = 'lost_in_damaged_database'"
+
+
 def test_a_whole_database_is_left_alone(past: Past) -> None:
     before = past.path.stat().st_ino
     assert past.heal() == {}
@@ -57,8 +60,7 @@ def test_events_that_nobody_holds_any_more_are_a_gap_and_their_runs_stay(past: P
     runs = past.rows("SELECT * FROM pipeline_runs ORDER BY id")
     past.write(past.pages("events")[3], garbage(PAGE))
     told = past.heal()
-    found = past.rows("SELECT detail FROM gaps WHERE reason = 'lost_in_damaged_database'")
-    (detail,) = (json.loads(text) for (text,) in found)
+    (detail,) = (json.loads(text) for (text,) in past.rows(GAPS))
     there = {number for (number,) in past.rows("SELECT id FROM events")}
     ids = [row[0] for row in past.events if row[0] not in there]
     assert told["lost"] == len(ids) == detail["rows"] > 20
@@ -125,7 +127,8 @@ def test_garbage_anywhere_costs_only_what_stood_there(past: Past, seed: int) -> 
     before = Counter(row[1:] for row in past.events)
     after = Counter(row[1:] for row in past.rows("SELECT * FROM events"))
     changed = (after - before).total()
-    assert (before - after).total() - changed == told.get("lost", 0)
+    lost = sum(detail["rows"] for (text,) in past.rows(GAPS) if "table" not in (detail := json.loads(text)))
+    assert (before - after).total() - changed == lost <= told.get("lost", 0)
     assert changed <= 2
 
 
