@@ -237,13 +237,16 @@ class File:
         self.position = START
         self.lines = 0
 
-    def place(self) -> tuple[Place, int]:
-        """Return up to where it was compared, and the lines before that."""
+    def checkpoint(self) -> Generation:
+        """Return the checkpoint behind what was compared."""
         info = os.fstat(self.fd)
+        state = "current" if self.current else "rotated"
         if self.known is not None:
-            return replace(self.known.place, device=info.st_dev, inode=info.st_ino), self.known.lines
+            place = replace(self.known.place, device=info.st_dev, inode=info.st_ino)
+            return replace(self.known, state=state, place=place)
         before = self.position.before
-        return Place(info.st_dev, info.st_ino, self.position.offset, self.position.anchor, len(before)), self.lines
+        place = Place(info.st_dev, info.st_ino, self.position.offset, self.position.anchor, len(before))
+        return Generation(0, state, place, self.lines, settled=not self.current)  # it may be written over just now
 
     def chunks(self, source: JournalSource) -> Iterator[Chunk]:
         """Yield its records from the beginning. Raises ChangedError when it changes meanwhile."""
@@ -366,12 +369,10 @@ class JournalRestore:
             if known is not None and known.id in self._incomplete:
                 self._add_hashes(known.id, known.lines, file.hashes)
             return
-        place, lines = file.place()
         if known is not None:  # numbers rise with the order of the files
             store.forget_generation(self._db, known.id)
-        state = "current" if file.current else "rotated"
-        # Not settled: it may be a file that is being written over just now.
-        number = journal_store.add_generation(self._db, name, Generation(0, state, place, lines, settled=False))
+        number = journal_store.add_generation(self._db, name, file.checkpoint())
+        lines = known.lines if known is not None else file.lines
         self._add_hashes(number, lines, file.hashes)
         store.set_current(self._db, name, number, self._now)
 
