@@ -180,6 +180,7 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
         db.set_progress_handler(lambda: bool(alive()), SIGNAL_STEPS)
         with transaction(db):
             salvaged = Salvage(pages, db, alive).run()
+            store.shrink_cache(db)
             _refuse_endless(db, path)
             kept = sum(count for table, count in salvaged.kept.items() if table not in store.DERIVED)
             refilled, lost = _complete(db, home, salvaged, alive)

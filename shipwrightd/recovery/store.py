@@ -61,6 +61,7 @@ PRAGMA temp_store = FILE;
 CREATE TEMP TABLE stored (hash INTEGER PRIMARY KEY, count INTEGER NOT NULL, id INTEGER);  -- id: of a row
 CREATE TEMP TABLE held (position INTEGER PRIMARY KEY, hash INTEGER);  -- one file; NULL: pruned
 CREATE TEMP TABLE missing (position INTEGER PRIMARY KEY, hash INTEGER NOT NULL)"""
+SMALL_CACHE = "PRAGMA cache_size = -16384; PRAGMA shrink_memory"  # KiB; each sort takes as much again
 STAGE_STORED = """
 INSERT INTO temp.stored (hash, count, id)
 SELECT hash, count(*), max(id)
@@ -199,6 +200,11 @@ def _hash(*raw: object) -> int:
 def drop_staging(db: apsw.Connection) -> None:
     """Drop the temporary tables; SQLite makes no checkpoint of the log beside them."""
     db.execute(DROP_STAGING)
+
+
+def shrink_cache(db: apsw.Connection) -> None:
+    """Give back the memory that copying rows needed."""
+    db.execute(SMALL_CACHE)
 
 
 def stage_stored(db: apsw.Connection, source: str) -> None:
