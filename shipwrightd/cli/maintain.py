@@ -70,13 +70,13 @@ def recover(
     home: Home = None,
     db: Db = None,
     *,
-    force: Annotated[bool, typer.Option("--force", help="build it anew even if nothing is found")] = False,
+    force: Annotated[bool, typer.Option("--force", help="rebuild it even if no damage is found")] = False,
 ) -> None:
-    """Check all of the database, and mend it if it is damaged.
+    """Check the whole database, and rebuild it if it is damaged.
 
-    Reads every page. A damaged one is set aside, never deleted, and built anew
-    from what can be read of it and from the files; `run` and `backfill` do so
-    by themselves with the damage they meet. Needs as much free disk as the
+    Reads every page. A damaged database is moved aside, never deleted, and
+    rebuilt from its readable rows and from the files. `run` and `backfill`
+    do the same with damage they meet. Needs as much free disk space as the
     database takes. Refuses while a daemon runs.
     """
     raise typer.Exit(maintain_commands.recover(home, db, force=force))

@@ -44,7 +44,7 @@ def import_events(home: str | None, db: str | None, file: str, machine: str | No
 
 
 def recover(home: str | None, db: str | None, *, force: bool) -> int:
-    """Check the whole database, build it anew if it is damaged, and catch up."""
+    """Check the whole database, rebuild it if it is damaged, and catch up."""
     places = _with_home(settings.locate(home, db))
     _refuse_unusable(places.db, healing=True)
     from shipwrightd import log
@@ -52,18 +52,19 @@ def recover(home: str | None, db: str | None, *, force: bool) -> int:
     from shipwrightd.recovery.rebuild import RecoveryOptions
 
     log.set_up("critical")  # what it did is printed
-    options = RecoveryOptions(damage="asked for" if force else None, thorough=True)
+    options = RecoveryOptions(damage="--force" if force else None, thorough=True)
     with _naming(places.db):
         done = catch_up.backfill(places.home, places.db, options=options)
-    found = options.recovery
-    if found is None:
-        print("the database is whole")
+    recovery = options.recovery
+    if recovery is None:
+        print("no damage found")
     else:
-        print(f"damaged: {visible(found.reason)}")
-        print(f"{found.kept:,} records kept, {found.refilled:,} events from the files, {found.lost:,} lost")
-        print(f"the damaged file is {visible(str(places.db.with_name(found.set_aside)))}")
+        print("rebuilding although no damage was found (--force)" if force else f"damaged: {visible(recovery.reason)}")
+        lost = f", up to {recovery.lost:,} are lost" if recovery.lost else ""
+        print(f"{recovery.kept:,} records kept, {recovery.refilled:,} events were put back from the files{lost}")
+        print(f"the old file is {visible(str(places.db.with_name(recovery.set_aside)))}")
     if done.errors:
-        raise PathError("; ".join(done.errors), hint="mend that and run `shipwrightd backfill` for the rest")
+        raise PathError("; ".join(done.errors), hint="fix that and run `shipwrightd backfill` for the rest")
     return OK
 
 

@@ -217,7 +217,7 @@ def test_running_daemon_that_meets_damage_heals_and_goes_on(past: Past) -> None:
 
 
 def test_recover_finds_what_no_start_looks_at(past: Past) -> None:
-    assert call(past.world, "recover").stdout == "the database is whole\n"
+    assert call(past.world, "recover").stdout == "no damage found\n"
     past.write(past.pages("events_issue")[0], b"\xff\xfe", at=PAGE - 2)
     done = call(past.world, "recover", "--force")
     assert done.returncode == 0

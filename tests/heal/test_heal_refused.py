@@ -73,9 +73,7 @@ def test_journal_that_cannot_be_read_puts_it_off(past: Past) -> None:
     content = past.path.read_bytes()
     away = past.world.events.rename(past.world.home / "away")
     past.world.events.mkdir()
-    with pytest.raises(
-        PathError, match=r"cannot be built anew: .*events\.jsonl: is not a regular file - mend that first"
-    ):
+    with pytest.raises(PathError, match=r"cannot be rebuilt: .*events\.jsonl: is not a regular file - fix that first"):
         past.heal()
     assert past.path.read_bytes() == content
     past.world.events.rmdir()
@@ -151,7 +149,7 @@ def test_disk_that_is_full_puts_it_off_until_there_is_space(origin: Past, tmp_pa
         break_derived(past)
         content = past.path.read_bytes()
         (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 100_000))
-        with pytest.raises(PathError, match=r"cannot be built anew: .* - it needs as much space again"):
+        with pytest.raises(PathError, match=r"cannot be rebuilt: .* - it needs as much space again"):
             past.heal()
         assert past.path.read_bytes() == content
         (disk / "ballast").unlink()
