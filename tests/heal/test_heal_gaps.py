@@ -181,7 +181,7 @@ def test_recover_finds_damage_in_an_index_of_a_large_database_by_itself(
     with closing(apsw.Connection(str(past.path))) as db:
         db.execute("PRAGMA writable_schema = ON")
         db.execute("UPDATE sqlite_schema SET sql = replace(sql, '(type)', '(stage)') WHERE name = 'events_type'")
-    monkeypatch.setattr(detect, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(detect, "CHECKED_BYTES", 0)
     backfill(past.world.home, past.path)
     assert past.set_aside() == []
     done = call(past.world, "recover")
