@@ -85,7 +85,7 @@ def break_root(past: Past) -> None:
     past.write(root[0], garbage(PAGE))
 
 
-def break_books(past: Past) -> None:
+def break_checkpoints(past: Past) -> None:
     for name in ("checkpoints", "generations", "line_hashes"):
         past.write(past.pages(name)[0], garbage(PAGE))
 
@@ -94,7 +94,9 @@ def break_costs(past: Past) -> None:
     past.write(past.pages("cost_entries")[-1], garbage(PAGE))
 
 
-@pytest.mark.parametrize("damage", [zero_header, zero_first_page, break_schema, break_root, break_books, break_costs])
+@pytest.mark.parametrize(
+    "damage", [zero_header, zero_first_page, break_schema, break_root, break_checkpoints, break_costs]
+)
 def test_what_only_leads_to_the_rows_may_be_gone(past: Past, damage: Callable[[Past], None]) -> None:
     damage(past)
     past.heal()
@@ -159,7 +161,7 @@ def built(past: Past) -> None:
     swap.declare_complete(past.path)
 
 
-def test_unfinished_database_is_built_anew(past: Past) -> None:
+def test_unfinished_database_is_built_again(past: Past) -> None:
     damaged(past)
     swap.building(past.path).write_bytes(garbage(50_000))
     past.heal()

@@ -21,7 +21,7 @@ from shipwrightd.recovery.rebuild import RecoveryOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
-BOOKS = ("checkpoints", "generations", "line_hashes")
+CHECKPOINTS = ("checkpoints", "generations", "line_hashes")
 COSTS = "SELECT input_tokens FROM cost_entries WHERE origin = 'costs.json' ORDER BY id"
 IMPORTED = "SELECT count(*) FROM events WHERE origin = 'import/other'"
 LOST = "SELECT source FROM gaps WHERE reason = 'lost_in_damaged_database'"
@@ -49,12 +49,12 @@ def test_list_that_is_trimmed_right_after_healing_keeps_what_it_had(past: Past) 
     assert set(range(200, 400)) <= {tokens for (tokens,) in past.rows(COSTS)}
 
 
-def test_document_that_was_away_when_its_books_were_lost_brings_nothing_twice(past: Past) -> None:
+def test_document_that_was_away_when_its_checkpoint_was_lost_brings_nothing_twice(past: Past) -> None:
     before = past.rows(COSTS)
     costs = past.world.home / "costs.json"
     content = costs.read_bytes()
     costs.unlink()
-    for name in BOOKS:
+    for name in CHECKPOINTS:
         past.write(past.pages(name)[0], garbage(PAGE))
     past.heal()
     costs.write_bytes(content)

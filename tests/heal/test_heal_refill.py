@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING
 import apsw
 import orjson
 import pytest
+from damage import KEPT as KEPT_LINES
 from damage import PAGE, Past, garbage
 from world import Follower, doubles, line
 
+from shipwrightd.database import migrate
 from shipwrightd.errors import MissingError
+from shipwrightd.journals import reconcile
 from shipwrightd.maintenance.import_events import import_events
 from shipwrightd.maintenance.prune import prune
 from shipwrightd.maintenance.verify import verify
@@ -29,6 +33,15 @@ GAPS = "SELECT reason FROM gaps ORDER BY id"
 SALVAGED, GAPS_AT = 11, 8  # columns of events and of checkpoints
 
 
+GENERATION = "id, source, state, device, inode, offset, anchor, anchor_bytes, lines"
+
+
+def migration(name: str, table: str) -> list[str]:
+    """Return the statement of a migration that creates a table."""
+    text = (migrate.migrations_folder() / f"{name}.sql").read_text()
+    return re.findall(rf"CREATE TABLE {table} \(.*?\n\)", text, re.DOTALL)
+
+
 def follow(past: Past) -> None:
     """Store what the files hold, and take it for the past."""
     follower = Follower(past.world)
@@ -41,7 +54,7 @@ def break_derived(past: Past) -> None:
     past.write(past.pages("events_type")[0], garbage(PAGE))
 
 
-def break_books(past: Past) -> None:
+def break_checkpoints(past: Past) -> None:
     for name in ("checkpoints", "generations", "line_hashes"):
         past.write(past.pages(name)[0], garbage(PAGE))
 
@@ -92,7 +105,7 @@ def test_row_that_lacks_what_each_has_is_none(past: Past, nth: int) -> None:
     past.assert_whole(range(0) if held else range(number, number + 1))
 
 
-def test_book_that_lacks_a_number_is_written_anew(past: Past) -> None:
+def test_checkpoint_that_lacks_a_number_is_written_again(past: Past) -> None:
     (leaf,) = past.pages("checkpoints")
     page = page_of(past, leaf)
     at = kind_at(page, cell(page, 1), GAPS_AT, table=False)
@@ -116,7 +129,7 @@ def test_of_two_stretches_that_were_lost_the_one_that_the_files_hold_comes_back(
 
 
 @pytest.mark.parametrize("cut", [lambda raw: raw[: len(raw) // 2], lambda raw: raw[len(raw) // 2 :]])
-def test_file_that_is_cut_between_two_reads_of_it_is_compared_anew(
+def test_file_that_is_cut_between_two_reads_of_it_is_compared_again(
     past: Past, monkeypatch: pytest.MonkeyPatch, cut: Callable[[bytes], bytes]
 ) -> None:
     past.write(past.pages("events")[-1], garbage(PAGE))
@@ -137,6 +150,54 @@ def test_file_that_is_cut_between_two_reads_of_it_is_compared_anew(
     assert doubles(stored) == []
     assert set(past.world.in_files()) <= set(stored)
     assert stored == sorted(stored)
+
+
+def test_lines_written_since_the_last_commit_are_not_counted_as_put_back(past: Past) -> None:
+    past.write(past.pages("events")[-1], garbage(PAGE))
+    past.world.append(40)
+    told = past.heal()
+    assert told["lost"] == 0
+    new = past.rows("SELECT * FROM events ORDER BY id DESC LIMIT 40")
+    assert told["refilled"] == len(past.rows("SELECT id FROM events WHERE id > 1370")) - 40 > 20
+    assert past.world.stored()[-40:] == list(range(past.world.written - 39, past.world.written + 1))
+    assert not {row[1:] for row in new} & {row[1:] for row in past.events}
+    past.assert_consistent()
+
+
+def test_a_line_that_is_written_again_since_is_a_new_event(past: Past) -> None:
+    (again,) = past.world.tail(1).splitlines(keepends=True)
+    past.world.events.write_bytes(past.world.events.read_bytes() + again)
+    break_derived(past)
+    told = past.heal()
+    assert (told["lost"], told["refilled"]) == (0, 0)
+    assert [row[1:] for row in past.rows("SELECT * FROM events ORDER BY id")][-1] == past.events[-1][1:]
+    assert past.rows("SELECT count(*) FROM events") == [(len(past.events) + 1,)]
+
+
+def test_a_large_file_that_was_trimmed_is_compared_as_well(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Following knows such a file by its first lines."""
+    monkeypatch.setattr(reconcile, "COMPARED_BYTES", 0)
+    past.write(past.pages("events")[-1], garbage(PAGE))
+    past.world.trim(KEPT_LINES)
+    past.heal()
+    past.assert_whole()
+
+
+def test_checkpoints_from_before_a_column_was_added_are_readable(past: Past) -> None:
+    with closing(apsw.Connection(str(past.path))) as db:
+        db.execute("CREATE TABLE old AS SELECT * FROM generations")
+        db.execute("DROP TABLE generations")
+        for sql in (
+            *migration("001_core", "generations"),
+            "INSERT INTO generations SELECT * FROM old",
+            "DROP TABLE old",
+        ):
+            db.execute(sql.replace("SELECT *", f"SELECT {GENERATION}"))
+        db.execute("ALTER TABLE generations ADD COLUMN settled INTEGER NOT NULL DEFAULT 1")
+    break_derived(past)
+    told = past.heal()
+    assert json.loads(told["detail"])["unreadable"] == {}
+    past.assert_whole()
 
 
 # -- lines that are no rows
@@ -170,20 +231,20 @@ def test_events_without_a_time_are_known_again(past: Past) -> None:
     team.write_bytes(b"".join(orjson.dumps({"type": "team.note", "seq": n}) + b"\n" for n in range(20)))
     follow(past)
     assert past.rows("SELECT count(*) FROM events WHERE ts_epoch IS NULL") == [(20,)]
-    break_books(past)
+    break_checkpoints(past)
     told = past.heal()
     assert (told["lost"], told["refilled"]) == (0, 0)
     past.assert_whole()
 
 
-# -- books
+# -- checkpoints
 
 
-def test_rotated_files_are_read_from_where_they_ended_when_the_books_are_gone(past: Past) -> None:
+def test_rotated_files_are_read_from_where_they_ended_when_the_checkpoints_are_gone(past: Past) -> None:
     past.world.rotate()
     past.world.append(30)
     follow(past)
-    break_books(past)
+    break_checkpoints(past)
     told = past.heal()
     assert (told["lost"], told["refilled"]) == (0, 0)
     past.assert_whole()
@@ -193,7 +254,7 @@ def test_rotated_files_are_read_from_where_they_ended_when_the_books_are_gone(pa
     past.assert_consistent()
 
 
-def test_history_with_a_piece_missing_is_not_relied_on(past: Past) -> None:
+def test_line_hashes_with_a_chunk_missing_are_not_relied_on(past: Past) -> None:
     for _ in range(3):
         past.world.append(20)
         follow(past)
@@ -223,7 +284,7 @@ def test_files_that_hold_nothing_of_what_was_read_are_a_gap(past: Past) -> None:
     before = len(past.rows(GAPS))
     seqs = [past.world.written + n for n in range(1, 41)]
     past.world.replace(b"".join(line(n, ts_epoch=1_767_600_000 + n % 100) for n in seqs))
-    break_books(past)
+    break_checkpoints(past)
     told = past.heal()
     assert told["lost"] == 0
     assert past.rows(GAPS)[before:] == [("no_overlap",)]

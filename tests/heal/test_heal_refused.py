@@ -1,4 +1,4 @@
-"""When a database is not built anew, or not yet: it is left as it was, and what to do is said."""
+"""When a database is not rebuilt, or not yet: it is left as it was, and what to do is said."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def break_derived(past: Past) -> None:
     past.write(past.pages("events_type")[0], garbage(PAGE))
 
 
-def break_books(past: Past) -> None:
+def break_checkpoints(past: Past) -> None:
     for name in ("checkpoints", "generations", "line_hashes"):
         past.write(past.pages(name)[0], garbage(PAGE))
 
@@ -56,8 +56,8 @@ def test_damaged_database_of_a_newer_release_is_left_to_that(past: Past) -> None
 
 
 def test_journal_that_is_needed_and_gone_is_asked_for(past: Past) -> None:
-    """Where the books are gone, only the journal tells which of its lines were stored."""
-    break_books(past)
+    """Where the checkpoints are gone, only the journal tells which of its lines were stored."""
+    break_checkpoints(past)
     content = past.path.read_bytes()
     past.world.events.unlink()
     with pytest.raises(MissingError, match=r"events\.jsonl is needed.*make an empty file"):
