@@ -180,16 +180,16 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
         db.set_progress_handler(lambda: bool(alive()), SIGNAL_STEPS)
         with transaction(db):
             salvaged = Salvage(pages, db, alive).run()
-            store.shrink_cache(db)
+            db.execute(store.SMALL_CACHE)
             _refuse_endless(db, path)
             kept = sum(count for table, count in salvaged.kept.items() if table not in store.DERIVED)
             refilled, lost = _complete(db, home, salvaged, alive)
             recovery = Recovery(reason, swap.name_aside(path, began), kept, refilled, lost)
             detail = orjson.dumps({"kept": salvaged.kept, "unreadable": salvaged.unread}).decode()
             values = (reason, recovery.set_aside, kept, refilled, lost, detail)
-            store.add_recovery(db, (began, clock.now().text, *values))
+            db.execute(store.ADD_RECOVERY, (began, clock.now().text, *values))
         db.set_progress_handler(None)
-        store.drop_staging(db)
+        db.execute(store.DROP_STAGING)
         database.seal(db)
     return recovery
 
@@ -206,14 +206,19 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged, alive: Callab
     """Put back what the files hold, and derive the rest; return how many events were put back, and may be lost."""
     intact = salvaged.is_whole(store.CHECKPOINTS)
     missing = store.count_lost(db, salvaged.holes)
-    sources = [source for source in JOURNALS if store.has_events(db, source.name)]
+    sources = [source for source in JOURNALS if _was_read(db, source)]
     for source in sources if salvaged.holes or not intact else ():
         if not any(file.exists() for file in source.files(home)):
             message = f"the database is damaged, and {home / source.name} is needed to restore it"
             raise MissingError(message, hint="bring it back; if it is gone for good, make an empty file of that name")
     highest = store.highest_id(db)
-    refilled = sum(JournalRestore(db, source, alive, intact=intact).run(home) for source in JOURNALS)
-    lost = max(0, missing - refilled)
+    refilled = dropped = 0
+    for source in JOURNALS:
+        restore = JournalRestore(db, source, alive, intact=intact)
+        restore.run(home)
+        refilled += restore.appended
+        dropped += restore.dropped
+    lost = max(0, missing - (refilled - dropped))
     now = clock.now().text
     if lost:
         store.add_gap(db, (sources or JOURNALS)[0].name, highest, {"rows": lost}, now)
@@ -221,6 +226,10 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged, alive: Callab
     last = max(highest, journal_store.last_event_id(db))
     _derive(db, salvaged, last if (lost or refilled) and (intact or not refilled) else None)
     return refilled, lost + lost_entries
+
+
+def _was_read(db: apsw.Connection, source: JournalSource) -> bool:
+    return store.has_events(db, source.name) or bool(journal_store.generations(db, source.name))
 
 
 # -- journals
@@ -282,10 +291,11 @@ class JournalRestore:
         self._pruned = journal_store.pruned_before(db)
         self._incomplete: set[int] = set()  # checkpoints without line hashes
         self._compared = 0  # rows of the files
-        self._appended = 0
+        self.appended = 0
+        self.dropped = 0  # garbled rows
 
-    def run(self, home: Path) -> int:
-        """Compare and append; return how many events. Raises OSError, ChangedError."""
+    def run(self, home: Path) -> None:
+        """Compare and append. Raises OSError, ChangedError."""
         had_events = store.has_events(self._db, self._source.name)
         with contextlib.ExitStack() as stack:
             paths = self._source.files(home)
@@ -301,13 +311,12 @@ class JournalRestore:
                 if file.stop:
                     self._compare(file)
                 self._write_checkpoint(file)
-        if had_events and not self._intact and self._compared == self._appended > 0:
+        if had_events and not self._intact and self._compared == self.appended > 0:
             journal_store.add_gap(self._db, self._source.name, "no_overlap", {}, self._now)
-        return self._appended
 
     def _files(self, opened: dict[Path, int], current: Path) -> list[File]:
         """Return the files in order, each with the byte up to which it was stored."""
-        store.drop_orphaned_hashes(self._db)
+        self._db.execute(store.DROP_ORPHANS)
         remembered = journal_store.generations(self._db, self._source.name)
         for row in remembered:
             if not store.has_complete_hashes(self._db, row.id, row.lines):
@@ -324,7 +333,8 @@ class JournalRestore:
     def _compare(self, file: File) -> None:
         store.stage_held(self._db, self._hashes(file))
         if file.known is not None:
-            store.drop_garbled(self._db, self._source.name)
+            self._db.execute(store.DROP_GARBLED, (self._source.name,))
+            self.dropped += self._db.changes()
         due = store.missing(self._db)
         wanted = next(due, None)
         first = 0
@@ -340,7 +350,7 @@ class JournalRestore:
             self._append(missing, file.known)
         if wanted is not None:
             raise ChangedError
-        store.count_missing(self._db)
+        self._db.execute(store.COUNT_MISSING)
 
     def _hashes(self, file: File) -> Iterator[int | None]:
         """Yield the hash of each record of a file, None for those that prune removed: they stay away."""
@@ -360,7 +370,7 @@ class JournalRestore:
         number = known.id if known else None
         journal_store.add_quarantine(self._db, self._source.name, number, pieces, self._now)
         self._next_id += len(rows)
-        self._appended += len(rows)
+        self.appended += len(rows)
         self._alive()
 
     def _write_checkpoint(self, file: File) -> None:
@@ -371,7 +381,8 @@ class JournalRestore:
                 self._add_hashes(known.id, known.lines, file.hashes)
             return
         if known is not None:  # numbers rise with the order of the files
-            store.forget_generation(self._db, known.id)
+            self._db.execute(store.FORGET_GENERATION, (known.id,))
+            self._db.execute(store.DROP_ORPHANS)
         number = journal_store.add_generation(self._db, name, file.checkpoint())
         lines = known.lines if known is not None else file.lines
         self._add_hashes(number, lines, file.hashes)
@@ -400,12 +411,12 @@ def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvaged, now: 
 
     All other documents are compared by the next pass. Raises OSError, and ChangedError when one changes meanwhile.
     """
-    store.expect_documents_again(db)
+    db.execute(store.SET_STALE, (store.STALE,))
     damaged = {table: source for table, source in LISTS.items() if not salvaged.is_whole({table})}
     expected = {table: store.extent(db, table)[0] for table in damaged}
-    last = store.last_quarantined(db)
+    last = db.execute(store.MAX_QUARANTINE).get
     for source in damaged.values():
-        store.forget_lists(db, source)
+        db.execute(store.FORGET_LISTS, (source,))
     for name in Documents(home).names(db) if damaged else ():
         if name in damaged.values() or name.partition("/")[0] in damaged.values():
             seen = look(home / name, None, now_ns=0)
@@ -413,7 +424,7 @@ def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvaged, now: 
                 raise ChangedError
             if isinstance(seen, Document):  # of one that is no JSON the stored rows stay
                 ingest_document(db, name, seen.raw, now=now)
-    store.drop_repeated(db, last)
+    db.execute(store.DROP_REPEATED, (last,))
     lost = 0
     for table, source in damaged.items():
         gone = max(0, expected[table] - store.extent(db, table)[1])

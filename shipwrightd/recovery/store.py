@@ -197,16 +197,6 @@ def _hash(*raw: object) -> int:
     return hash(raw[0])
 
 
-def drop_staging(db: apsw.Connection) -> None:
-    """Drop the temporary tables; SQLite makes no checkpoint of the log beside them."""
-    db.execute(DROP_STAGING)
-
-
-def shrink_cache(db: apsw.Connection) -> None:
-    """Give back the memory that copying rows needed."""
-    db.execute(SMALL_CACHE)
-
-
 def stage_stored(db: apsw.Connection, source: str) -> None:
     """Count the rows and quarantined pieces of a journal by content."""
     db.execute(CLEAR_STORED)
@@ -225,21 +215,6 @@ def missing(db: apsw.Connection) -> Iterator[tuple[int, int]]:
     yield from db.execute(MISSING)
 
 
-def count_missing(db: apsw.Connection) -> None:
-    """Count what was missing as stored."""
-    db.execute(COUNT_MISSING)
-
-
-def drop_garbled(db: apsw.Connection, source: str) -> None:
-    """Delete rows in the places of missing records: they were readable, but no longer equal their records."""
-    db.execute(DROP_GARBLED, (source,))
-
-
-def drop_orphaned_hashes(db: apsw.Connection) -> None:
-    """Delete line hashes of files whose checkpoint is gone: its number may be given again."""
-    db.execute(DROP_ORPHANS)
-
-
 def has_complete_hashes(db: apsw.Connection, generation: int, lines: int) -> bool:
     """Delete the line hashes before a missing chunk; tell whether any are left, or the file has no lines.
 
@@ -252,12 +227,6 @@ def has_complete_hashes(db: apsw.Connection, generation: int, lines: int) -> boo
         first = start
     db.execute(DROP_CHUNKS, (generation, first if first < lines else 1 << 62))
     return first < lines or not lines
-
-
-def forget_generation(db: apsw.Connection, number: int) -> None:
-    """Delete the checkpoint of a file."""
-    db.execute(FORGET_GENERATION, (number,))
-    drop_orphaned_hashes(db)
 
 
 def set_current(db: apsw.Connection, source: str, generation: int, now: str) -> None:
@@ -306,33 +275,7 @@ def add_gap(db: apsw.Connection, source: str, after_event: int, detail: dict[str
     db.execute(ADD_GAPS, (1, source))
 
 
-def expect_documents_again(db: apsw.Connection) -> None:
-    """Have every document that was there compared with its rows again."""
-    db.execute(SET_STALE, (STALE,))
-
-
-def forget_lists(db: apsw.Connection, source: str) -> None:
-    """Have the lists of a document, or of all in a folder, compared with their rows entry by entry."""
-    db.execute(FORGET_LISTS, (source,))
-
-
 def extent(db: apsw.Connection, table: str) -> tuple[int, int]:
     """Return how many rows the table of a list should have, and how many it has."""
     expected, count = db.execute(EXTENT[table]).get
     return expected, count
-
-
-def last_quarantined(db: apsw.Connection) -> int:
-    """Return the id of the last row in quarantine, 0 for none."""
-    found: int = db.execute(MAX_QUARANTINE).get
-    return found
-
-
-def drop_repeated(db: apsw.Connection, last: int) -> None:
-    """Delete rows in quarantine behind that id that equal one before it."""
-    db.execute(DROP_REPEATED, (last,))
-
-
-def add_recovery(db: apsw.Connection, values: Sequence[object]) -> None:
-    """Record a recovery; values in the order of ADD_RECOVERY."""
-    db.execute(ADD_RECOVERY, values)

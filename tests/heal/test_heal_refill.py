@@ -90,6 +90,18 @@ def test_row_that_lost_a_bit_gives_way_to_its_line(past: Past) -> None:
     past.assert_whole()
 
 
+def test_row_that_gave_way_does_not_hide_one_that_is_lost(past: Past) -> None:
+    leaves = past.pages("events")
+    at = page_of(past, leaves[-1]).rindex(b'"seq":1') + len(b'"seq":')
+    past.write(leaves[-1], b"7", at=at)
+    past.write(leaves[2], garbage(PAGE))
+    told = past.heal()
+    contents = {row[1:] for row in past.rows("SELECT * FROM events")}
+    ids = [row[0] for row in past.events if row[1:] not in contents]
+    assert (told["lost"], told["refilled"]) == (len(ids), 1)
+    past.assert_whole(range(ids[0], ids[-1] + 1))
+
+
 @pytest.mark.parametrize("nth", [3, -1], ids=["lost by the files", "held by the files"])
 def test_row_that_lacks_what_each_has_is_none(past: Past, nth: int) -> None:
     """Its record is whole, but nothing stands where the schema wants a number."""
