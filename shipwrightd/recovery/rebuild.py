@@ -229,7 +229,7 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged, alive: Callab
 
 
 def _was_read(db: apsw.Connection, source: JournalSource) -> bool:
-    return store.has_events(db, source.name) or bool(journal_store.generations(db, source.name))
+    return store.has_events(db, source.name) or any(row.lines for row in journal_store.generations(db, source.name))
 
 
 # -- journals

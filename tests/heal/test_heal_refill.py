@@ -319,8 +319,10 @@ def test_document_that_is_gone_leaves_what_was_stored_of_it(past: Past) -> None:
     past.assert_whole()
 
 
-def test_nothing_is_given_up_while_the_home_is_an_empty_mount_point(past: Past) -> None:
-    past.write(past.pages("events")[-2], garbage(PAGE))
+@pytest.mark.parametrize("lost", [slice(-2, -1), slice(None)], ids=["a page", "all events"])
+def test_nothing_is_given_up_while_the_home_is_an_empty_mount_point(past: Past, lost: slice) -> None:
+    for page in past.pages("events")[lost]:
+        past.write(page, garbage(PAGE))
     home = past.world.home
     away = home.with_name("away")
     home.rename(away)
