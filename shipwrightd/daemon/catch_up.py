@@ -201,7 +201,7 @@ def open_database(
 ) -> tuple[apsw.Connection, WriterLock]:
     """Take the writer lock and open the migrated database; no home is needed for work inside it.
 
-    With `options`, which needs the home, a damaged one is built anew. Raises MissingError without
+    With `options`, which needs the home, a damaged one is rebuilt. Raises MissingError without
     the home, LockedError beside another writer, DatabaseError for a foreign, newer or damaged file,
     PathError for what the system refuses.
     """
