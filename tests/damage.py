@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from shipwrightd.daemon.catch_up import backfill, open_database
 from shipwrightd.database import connection as database
 from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.maintenance.verify import verify
-from shipwrightd.recovery.rebuild import Care
+from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,7 @@ class Past:
         With `met` heal first, as the daemon does when it meets damage that no check finds.
         """
         if met:
-            db, lock = open_database(self.path, self.world.home, care=Care(damage=met))
+            db, lock = open_database(self.path, self.world.home, options=RecoveryOptions(damage=met))
             db.close()
             lock.release()
         backfill(self.world.home, self.path)
@@ -143,10 +144,19 @@ class Past:
     # -- what must hold afterwards
 
     def assert_whole(self, lost: range = range(0)) -> None:
-        """Every event but those of the lost ids is there once under its id, and all else is as derived anew."""
+        """Every event but those of the lost ids is there once: under its id, or behind all others if it was put back.
+
+        Everything else is as it is derived again, and while nothing is lost as it was.
+        """
         wanted = [row for row in self.events if row[0] not in lost]
         found = self.rows(ALL_EVENTS)
-        assert found == wanted
+        kept = [row for row in found if row[0] <= self.events[-1][0]]
+        assert set(kept) <= set(wanted)
+        assert Counter(row[1:] for row in found) == Counter(row[1:] for row in wanted)
+        ((refilled,),) = self.rows("SELECT coalesce(sum(refilled), 0) FROM recoveries")
+        assert len(found) - len(kept) == refilled
+        if not lost:
+            assert [self.rows(sql) for sql in EVERYTHING] == self.projections
         self.assert_consistent()
 
     def assert_consistent(self) -> None:

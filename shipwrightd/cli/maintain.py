@@ -231,29 +231,30 @@ def recover(
     *,
     force: Annotated[bool, typer.Option("--force", help="rebuild it even if no damage is found")] = False,
 ) -> None:
-    """Check the whole database, and recover it if it is damaged.
+    """Check the whole database, and rebuild it if it is damaged.
 
     Reads every page. A damaged database is moved aside, never deleted, and
-    rebuilt from its readable pages and from the files. `run` and `backfill` do
-    this automatically for damage they come across. Needs as much free disk as
-    the database takes. Refuses while a daemon runs.
+    rebuilt from its readable rows and from the files. `run` and `backfill`
+    do the same with damage they meet. Needs as much free disk space as the
+    database takes. Refuses while a daemon runs.
     """
     places = existing_home(home, db)
     refuse_unusable(places.db, recovering=True)
     from shipwrightd import log
     from shipwrightd.daemon import catch_up
-    from shipwrightd.recovery.rebuild import Care
+    from shipwrightd.recovery.rebuild import RecoveryOptions
 
     log.set_up("critical")  # the result is printed
-    care = Care(damage="recover --force" if force else None, thorough=True)
+    options = RecoveryOptions(damage="--force" if force else None, thorough=True)
     with damage_named(places.db):
-        done = catch_up.backfill(places.home, places.db, care=care)
-    recovery = care.recovery
+        done = catch_up.backfill(places.home, places.db, options=options)
+    recovery = options.recovery
     if recovery is None:
-        print("no damage was found")
+        print("no damage found")
     else:
-        print("rebuilt without checking for damage (--force)" if force else f"damaged: {visible(recovery.reason)}")
-        print(f"{recovery.kept:,} records kept, {recovery.refilled:,} events from the files, {recovery.lost:,} lost")
-        print(f"the previous database file is {visible(str(places.db.with_name(recovery.set_aside)))}")
+        print("rebuilding although no damage was found (--force)" if force else f"damaged: {visible(recovery.reason)}")
+        lost = f", up to {recovery.lost:,} are lost" if recovery.lost else ""
+        print(f"{recovery.kept:,} records kept, {recovery.refilled:,} events were put back from the files{lost}")
+        print(f"the old file is {visible(str(places.db.with_name(recovery.set_aside)))}")
     if done.errors:
         raise PathError("; ".join(done.errors), hint="fix that and run `shipwrightd backfill` for the rest")

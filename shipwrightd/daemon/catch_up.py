@@ -24,8 +24,8 @@ from shipwrightd.journals import store
 from shipwrightd.journals.follow import Journal
 from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.recovery import swap
-from shipwrightd.recovery.detect import wrong_with_file
-from shipwrightd.recovery.rebuild import Care, open_whole
+from shipwrightd.recovery.detect import file_damage
+from shipwrightd.recovery.rebuild import RecoveryOptions, open_or_recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,35 +197,35 @@ class CatchUp:
 
 
 def open_database(
-    path: Path, home: Path | None, command: str = "", care: Care | None = None
+    path: Path, home: Path | None, command: str = "", options: RecoveryOptions | None = None
 ) -> tuple[apsw.Connection, WriterLock]:
     """Take the writer lock and open the migrated database; no home is needed for work inside it.
 
-    With `care`, which needs the home, a damaged one is built anew. Raises MissingError without
+    With `options`, which needs the home, a damaged one is rebuilt. Raises MissingError without
     the home, LockedError beside another writer, DatabaseError for a foreign, newer or damaged file,
     PathError for what the system refuses.
     """
     try:
-        return _open_database(path, home, command, care)
+        return _open_database(path, home, command, options)
     except OSError as error:
         place = error.filename or path
         raise PathError(f"cannot use {place}: {error.strerror}", hint="check its owner, mode and medium") from error
 
 
 def _open_database(
-    path: Path, home: Path | None, command: str, care: Care | None
+    path: Path, home: Path | None, command: str, options: RecoveryOptions | None
 ) -> tuple[apsw.Connection, WriterLock]:
     if home is not None and not home.is_dir():
         raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
-    database.prepare_folder(path, refuse=wrong_with_file if care is not None else None)
-    if care is not None:
-        wrong_with_file(path)  # what is beside it, too
+    database.prepare_folder(path, refuse=file_damage if options is not None else None)
+    if options is not None:
+        file_damage(path)  # what is beside it, too
     lock = WriterLock(database.lock_path(path))
     about = {"command": command, "pid": os.getpid(), "started_at": clock.now().text, "version": __version__}
     lock.acquire({**about, "home": str(home or "")})
     try:
-        if care is not None and home is not None:
-            db = open_whole(path, home, care)
+        if options is not None and home is not None:
+            db = open_or_recover(path, home, options)
         else:
             swap.finish(path)
             db = database.open_writer(path)
@@ -271,21 +271,24 @@ def pending_bytes(home: Path) -> int:
 
 
 def backfill(
-    home: Path, path: Path, progress: Callable[[int, int, int], None] | None = None, care: Care | None = None
+    home: Path,
+    path: Path,
+    progress: Callable[[int, int, int], None] | None = None,
+    options: RecoveryOptions | None = None,
 ) -> Backfilled:
     """Import once all that the files hold; a second time there is nothing left to import.
 
     `progress` gets bytes done, bytes in all and records, batch by batch.
     """
-    care = care or Care()
-    db, lock = open_database(path, home, "backfill", care)
+    options = options or RecoveryOptions()
+    db, lock = open_database(path, home, "backfill", options)
     calm_interpreter()
     try:
         return _backfill(db, home, progress)
     except database.DAMAGE as error:
         database.abandon(db)
-        care.damage = str(error)
-        db = open_whole(path, home, care)
+        options.damage = str(error)
+        db = open_or_recover(path, home, options)
         return _backfill(db, home, progress)
     finally:
         with contextlib.suppress(apsw.Error):

@@ -28,7 +28,7 @@ from shipwrightd.documents.kinds import DOCUMENTS
 from shipwrightd.errors import LockedError, MissingError, PathError, ShipwrightdError
 from shipwrightd.journals import store
 from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.recovery.rebuild import Care, open_whole
+from shipwrightd.recovery.rebuild import RecoveryOptions, open_or_recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -104,7 +104,7 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     with flags.installed():
         heard = Listeners(listeners)
         try:
-            db, lock = open_database(config.db, config.home, "run", Care(alive=_alive(flags, heard)))
+            db, lock = open_database(config.db, config.home, "run", RecoveryOptions(alive=_alive(flags, heard)))
         except StoppedError:
             log.info("recovery_put_off")
             return
@@ -140,7 +140,7 @@ def _heal(config: Config, damage: str | None, flags: Flags, listener: Listener) 
     told: set[str] = set()
     while not flags.stopping:
         try:
-            return open_whole(config.db, config.home, Care(damage, alive=_alive(flags, listener)))
+            return open_or_recover(config.db, config.home, RecoveryOptions(damage, alive=_alive(flags, listener)))
         except StoppedError:
             log.info("recovery_put_off")
         except (PathError, LockedError, MissingError) as error:

@@ -240,8 +240,8 @@ def open_builder(path: Path) -> apsw.Connection:
 
 def seal(db: apsw.Connection) -> None:
     """Make a database that was built so one like any other; its file is still to be synced."""
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.execute("PRAGMA main.journal_mode = WAL")
+    db.execute("PRAGMA main.wal_checkpoint(TRUNCATE)")
 
 
 def abandon(db: apsw.Connection) -> None:

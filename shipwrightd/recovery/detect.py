@@ -1,7 +1,6 @@
-"""Is the database what it should be? A look at little of it, at each start, and at all of it when asked.
+"""Detect damage: a quick check at each start, and a check of everything on request.
 
-Damage that the first look does not meet is met when something reads there:
-SQLite says so, and it is healed then.
+Damage that the quick check misses raises an error of SQLite when something reads there.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from shipwrightd.recovery.tables import MARKS
 if TYPE_CHECKING:
     from pathlib import Path
 
-WHOLE_BYTES = 16 << 20  # a smaller file is checked as a whole: a tenth of a second
+CHECKED_BYTES = 16 << 20  # a smaller file is checked completely: a tenth of a second
 TRUNKS = 100  # pages of the list of free pages, each with 2,000 of them
-LOOKED_AT = 2_000  # pages, for one of ours in a file without a header
+SEARCHED = 2_000  # pages, for one of ours in a file without a header
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 ENDS = (
     "SELECT * FROM checkpoints",
@@ -42,11 +41,11 @@ ENDS = (
     "SELECT * FROM run_outcomes ORDER BY ended_epoch DESC LIMIT 5",
     "SELECT * FROM memory_entries ORDER BY id DESC LIMIT 20",
 )
-WHOLE = "PRAGMA integrity_check(1)"
+CHECK = "PRAGMA integrity_check(1)"
 
 
-def wrong_with_file(path: Path) -> str | None:
-    """Return what is wrong with the files at the database's place, before one is opened; None for nothing.
+def file_damage(path: Path) -> str | None:
+    """Return the damage that shows before the database is opened, None for none.
 
     Raises DatabaseError for a file that is not ours; it is left untouched.
     """
@@ -67,10 +66,10 @@ def wrong_with_file(path: Path) -> str | None:
     return None
 
 
-def wrong_with_free_pages(path: Path) -> str | None:
-    """Return what is wrong with the list of free pages, which SQLite's own checks do not look at.
+def free_list_damage(path: Path) -> str | None:
+    """Return the damage to the list of free pages, which SQLite's own checks skip; None for none.
 
-    Expects that nobody has the database open. With a log beside it that list may stand there, and is not looked at.
+    Expects that nobody has the database open. With a log beside it the list may be there, and is not checked.
     """
     log = path.with_name(path.name + "-wal")
     if (log.exists() and log.stat().st_size) or not path.exists():
@@ -79,7 +78,7 @@ def wrong_with_free_pages(path: Path) -> str | None:
         header = file.read(100)
         size = int.from_bytes(header[16:18])
         size = 65_536 if size == 1 else size
-        if len(header) < 100 or size < 512:  # noqa: PLR2004 - what has no header is looked at elsewhere
+        if len(header) < 100 or size < 512:  # noqa: PLR2004 - a missing header is found elsewhere
             return None
         pages = path.stat().st_size // size
         trunk, free = int.from_bytes(header[32:36]), int.from_bytes(header[36:40])
@@ -101,10 +100,10 @@ def wrong_with_free_pages(path: Path) -> str | None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether a file without a header holds pages of ours, itself or in its log."""
+    """Tell whether a file without a header, or its log, holds pages of ours."""
     pages = Pages(path)
     try:
-        return any(_has_ours(pages, number) for number in range(1, min(pages.count, LOOKED_AT) + 1))
+        return any(_has_ours(pages, number) for number in range(1, min(pages.count, SEARCHED) + 1))
     finally:
         pages.close()
 
@@ -122,10 +121,10 @@ def _has_ours(pages: Pages, number: int) -> bool:
     return any(len(values) == 13 and MARKS["events"](values) for _, values in rows)  # noqa: PLR2004 - columns
 
 
-def wrong_with(db: apsw.Connection, path: Path, *, thorough: bool = False) -> str | None:
-    """Return what is wrong with an open, migrated database as far as a quick look tells, None for nothing.
+def database_damage(db: apsw.Connection, path: Path, *, thorough: bool = False) -> str | None:
+    """Return the damage that a quick check of an open, migrated database finds, None for none.
 
-    `thorough`: look at every page and every index entry, however long that takes.
+    `thorough`: check every page and every index entry, however long that takes.
     """
     try:
         missing = set(store.RESTORE) - {name for (name,) in db.execute(TABLES)}
@@ -133,9 +132,9 @@ def wrong_with(db: apsw.Connection, path: Path, *, thorough: bool = False) -> st
             return f"tables are missing: {', '.join(sorted(missing))}"
         for sql in ENDS:
             db.execute(sql).fetchall()
-        if thorough or path.stat().st_size <= WHOLE_BYTES:
-            said: str = db.execute(WHOLE).get
-            return None if said == "ok" else said.replace("\n", ": ")
+        if thorough or path.stat().st_size <= CHECKED_BYTES:
+            result: str = db.execute(CHECK).get
+            return None if result == "ok" else result.replace("\n", ": ")
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
         return str(error)
     return None

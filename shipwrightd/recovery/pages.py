@@ -1,17 +1,17 @@
-"""A damaged database file, page by page: whatever of its trees and records is still whole.
+"""Read a damaged database file page by page: the trees and records that are intact.
 
-Reads the bytes itself, because SQLite gives up a whole tree where one page of
-it is bad, and never writes. Pages that a committed transaction left in the
-write-ahead log take the place of those in the file, as SQLite has it.
+Reads the bytes itself, because SQLite gives up a whole tree when one of its pages is bad; never writes. Pages of
+committed transactions in the write-ahead log replace those of the file, as in SQLite.
 Layout: https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from shipwrightd.journals.match import increasing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,12 +33,12 @@ REAL = struct.Struct(">d")
 
 
 class BrokenError(ValueError):
-    """What is looked at cannot be what it should be."""
+    """The bytes cannot be what they should be."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """What a walk through one tree met: pages seen, and ranges of rowids, (after, up to], that were not readable."""
+    """The pages of one tree that were read, and ranges of rowids, (after, up to], that were not readable."""
 
     seen: set[int] = field(default_factory=set)
     holes: list[tuple[int, int]] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Pages:
         self.count = in_log or (self._length() + size - 1) // size
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
@@ -86,14 +86,14 @@ class Pages:
         return found
 
     def shadowed(self) -> Iterator[bytes]:
-        """Yield the pages of the file that the log takes the place of: when the log is damaged they may be newer."""
+        """Yield the pages of the file that the log replaces: if the log is damaged they may be newer."""
         for number in self._frames:
             page = self._bytes((number - 1) * self.size, self.size)
             if len(page) == self.size and number > 1:
                 yield page
 
     def free_pages(self) -> set[int]:
-        """Return the pages that hold nothing any more, as far as their list can be followed."""
+        """Return the free pages, as far as their list is readable."""
         free: set[int] = set()
         try:
             trunk = int.from_bytes(self.page(1)[32:36])
@@ -168,9 +168,9 @@ class Pages:
     def leaf(
         self, page: bytes, number: int, low: int, high: int, holes: list[tuple[int, int]]
     ) -> list[tuple[int, Record]]:
-        """Return the rows of one leaf that are whole, and add what lies between them where one is not to the holes."""
+        """Return the intact rows of one leaf, and add the ranges around broken ones to the holes."""
         found: list[tuple[int, Record]] = []
-        broken: list[int] = []  # how many whole ones stand before each that is not
+        broken: list[int] = []  # for each broken row the intact ones before it
         for at in cell_places(page, number):
             try:
                 length, at_id = varint(page, at)
@@ -196,7 +196,7 @@ class Pages:
         return [found[i] for i in kept]
 
     def index_records(self, page: bytes, number: int, holes: list[tuple[int, int]]) -> list[Record]:
-        """Return the records of one page of a tree without rowids that are whole."""
+        """Return the intact records of one page of a tree without rowids."""
         found = []
         skip = 4 if page[_at(number)] == INTERIOR_INDEX else 0
         for at in cell_places(page, number):
@@ -231,12 +231,12 @@ class Pages:
 
 
 def _at(number: int) -> int:
-    """Return where in a page its tree begins: the first one has the header of the file before that."""
+    """Return the offset of the tree in a page: the first page begins with the header of the file."""
     return HEADER_BYTES if number == 1 else 0
 
 
 def cell_places(page: bytes, number: int) -> Sequence[int]:
-    """Return where the cells of a page begin. Raises BrokenError when that is nonsense."""
+    """Return the offsets of the cells of a page. Raises BrokenError if they cannot be right."""
     start = _at(number)
     kind = page[start]
     if kind not in {INTERIOR_INDEX, INTERIOR_TABLE, LEAF_INDEX, LEAF_TABLE}:
@@ -252,7 +252,7 @@ def cell_places(page: bytes, number: int) -> Sequence[int]:
 
 
 def varint(page: bytes, at: int) -> tuple[int, int]:
-    """Return a number of one to nine bytes, and where it ends. Raises BrokenError at the end of the page."""
+    """Return a number of one to nine bytes and the offset behind it. Raises BrokenError at the end of the page."""
     value = 0
     try:
         for i in range(8):
@@ -295,7 +295,7 @@ def record(payload: bytes) -> Record:
 
 
 def _number(kind: int, payload: bytes, body: int) -> tuple[int, int | float | None]:
-    """Return how many bytes a number takes, and the number."""
+    """Return the size of a number in bytes, and the number."""
     if kind < len(INTEGER_BYTES):
         size = INTEGER_BYTES[kind]
         return size, int.from_bytes(payload[body : body + size], signed=True) if kind else None
@@ -308,24 +308,6 @@ def _number(kind: int, payload: bytes, body: int) -> tuple[int, int | float | No
     raise BrokenError("no type of SQLite's")
 
 
-def increasing(values: Sequence[int]) -> list[int]:
-    """Return the indices of a longest strictly increasing part of a sequence."""
-    tails: list[int] = []  # the least last value of a part of each length
-    at: list[int] = []  # and its index
-    before = [-1] * len(values)
-    for i, value in enumerate(values):
-        k = bisect_left(tails, value)
-        before[i] = at[k - 1] if k else -1
-        tails[k : k + 1] = [value]
-        at[k : k + 1] = [i]
-    found = []
-    i = at[-1] if at else -1
-    while i >= 0:
-        found.append(i)
-        i = before[i]
-    return found[::-1]
-
-
 # -- the write-ahead log
 
 
@@ -335,7 +317,7 @@ def _is_log(log: bytes) -> bool:
 
 
 def committed_frames(log: bytes, size: int) -> tuple[dict[int, int], int]:
-    """Return where in the log each page stands that a whole transaction wrote, and how many pages there were then."""
+    """Return the offset in the log of each page of committed transactions, and the number of pages after them."""
     frames: dict[int, int] = {}
     if not _is_log(log) or int.from_bytes(log[8:12]) != size:
         return frames, 0

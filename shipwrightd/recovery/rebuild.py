@@ -1,8 +1,8 @@
-"""A damaged database made whole: found, set aside, built anew from itself and the files.
+"""Rebuild a damaged database from its readable pages and the source files, and swap the new one in.
 
-What can be read of it is copied row for row, ids and reading positions
-included; what the files hold and it lost is put back; what is derived is
-derived again. See docs/decisions/0010-self-healing.md for what that promises.
+Readable rows are copied with their ids. Then each file is compared with the rows by content: whatever it holds more
+often than they do is appended as new events. Documents are read again, and runs and metrics are derived again.
+See docs/decisions/0015-recovery-compares-content.md.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import errno
+import os
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import apsw
@@ -22,21 +24,30 @@ from shipwrightd import clock, projections
 from shipwrightd.database import connection as database
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import DAMAGE, SIGNAL_STEPS, transaction
+from shipwrightd.decoding.rows import Quarantined, row_hash
+from shipwrightd.documents.follow import Documents
+from shipwrightd.documents.snapshot import Document, Torn, read_document
+from shipwrightd.documents.store import ingest_document
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
+from shipwrightd.journals import store as journal_store
+from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Place, open_files, resume_at
+from shipwrightd.journals.reconcile import reconcile
+from shipwrightd.journals.records import Records
 from shipwrightd.journals.sources import JOURNALS
+from shipwrightd.journals.store import WINDOW_LINES, Generation
 from shipwrightd.projections import runs as projected_runs
 from shipwrightd.recovery import store, swap
-from shipwrightd.recovery.detect import wrong_with, wrong_with_file, wrong_with_free_pages
-from shipwrightd.recovery.files import Refill
-from shipwrightd.recovery.lists import take_anew
-from shipwrightd.recovery.old_lines import ChangedError
-from shipwrightd.recovery.pages import HIGHEST, LOWEST, Pages
+from shipwrightd.recovery.detect import database_damage, file_damage, free_list_damage
+from shipwrightd.recovery.pages import Pages
 from shipwrightd.recovery.tables import Salvage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from shipwrightd.decoding.rows import EventRow
+    from shipwrightd.journals.records import Chunk
+    from shipwrightd.journals.sources import JournalSource
     from shipwrightd.recovery.tables import Salvaged
 
 ATTEMPTS = 5  # at files that change while they are compared
@@ -45,13 +56,21 @@ MOST_AN_HOUR = 3  # more recoveries than that, and the disk or the memory is to 
 SUSPECT = "check disk and memory, or choose another place with --db FILE"
 KEPT = frozenset({"kept_range", "kept_runs", "kept_stages"})
 PROJECTED = (*store.DERIVED, "cost_entries")
+WHOLE_FILE = sys.maxsize
+LISTS = {  # tables of lists, and the document or folder that they are read from
+    "cost_entries": "costs.json",
+    "cost_outcomes": "cost-outcomes.json",
+    "daemon_completed": "daemon-state.json",
+    "daemon_failures": "daemon-state.json",
+    "memory_entries": "memory",
+}
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What came of a damaged database."""
+    """What a recovery did: records kept, events put back from the files, and at most so many lost."""
 
     reason: str
     set_aside: str
@@ -61,35 +80,35 @@ class Recovery:
 
 
 @dataclass(slots=True)
-class Care:
-    """How to look after a database while it is opened, and what came of that."""
+class RecoveryOptions:
+    """How to check a database when it is opened; `recovery` is the result if it had to be rebuilt."""
 
-    damage: str | None = None  # known before; None: look whether there is any
-    thorough: bool = False  # look at all of it
-    alive: Callable[[], object] = bool  # called now and then while it is built anew; what it raises ends that
+    damage: str | None = None  # damage that is known already; None: check for some
+    thorough: bool = False  # check every page and every entry of every index
+    alive: Callable[[], object] = bool  # called now and then during a rebuild; what it raises ends that
     recovery: Recovery | None = None
 
 
-def open_whole(path: Path, home: Path, care: Care) -> apsw.Connection:
-    """Open the migrated database for writing, built anew if it is damaged. Expects the writer lock.
+def open_or_recover(path: Path, home: Path, options: RecoveryOptions) -> apsw.Connection:
+    """Open the migrated database for writing, rebuilt if it is damaged. Expects the writer lock.
 
-    Raises what open_writer, migrate and heal raise.
+    Raises what open_writer, migrate and recover raise.
     """
     swap.finish(path)
-    reason = care.damage or wrong_with_file(path) or wrong_with_free_pages(path)
+    reason = options.damage or file_damage(path) or free_list_damage(path)
     if reason is None:
-        found = _opened(path, thorough=care.thorough)
-        if not isinstance(found, str):
-            return found
-        reason = found
-    care.recovery = heal(path, home, reason, care.alive)
-    found = _opened(path)
-    if isinstance(found, str):
-        raise DamagedError(f"the database {path} was built anew and is damaged again: {found}", hint=SUSPECT)
-    return found
+        opened = _open(path, thorough=options.thorough)
+        if not isinstance(opened, str):
+            return opened
+        reason = opened
+    options.recovery = recover(path, home, reason, options.alive)
+    opened = _open(path)
+    if isinstance(opened, str):
+        raise DamagedError(f"the database {path} was rebuilt and is damaged again: {opened}", hint=SUSPECT)
+    return opened
 
 
-def _opened(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
+def _open(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
     """Return the open database, or what is wrong with it."""
     try:
         db = database.open_writer(path)
@@ -97,7 +116,7 @@ def _opened(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
         return str(error)
     try:
         migrate.migrate(db)
-        reason = wrong_with(db, path, thorough=thorough)
+        reason = database_damage(db, path, thorough=thorough)
     except DAMAGE as error:
         reason = str(error)
     except BaseException:
@@ -109,17 +128,17 @@ def _opened(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
     return reason
 
 
-def heal(path: Path, home: Path, reason: str, alive: Callable[[], object]) -> Recovery:
-    """Build the database anew and put it in place; expects the writer lock, and that nobody has it open.
+def recover(path: Path, home: Path, reason: str, alive: Callable[[], object]) -> Recovery:
+    """Rebuild the database and swap the new one in. Expects the writer lock, and that nobody has it open.
 
     Raises PathError when there is no space or a file cannot be read, MissingError when a journal is
-    needed and gone, DatabaseError when it was damaged too often or is of a newer release; then all is
-    left as it was.
+    needed and gone, DatabaseError when it was damaged too often or is of a newer release; the damaged
+    file is left as it was then.
     """
     began = clock.now().text
     log.error("database_damaged", reason=reason, path=str(path))
     try:
-        found = _build_patiently(path, home, (reason, began), alive)
+        recovery = _retry_build(path, home, reason, began, alive)
         swap.declare_complete(path)
         swap.finish(path)
     except BaseException as error:
@@ -127,47 +146,50 @@ def heal(path: Path, home: Path, reason: str, alive: Callable[[], object]) -> Re
             swap.note_unfinished(path)
         if not isinstance(error, OSError | apsw.FullError | apsw.IOError | apsw.CantOpenError):
             raise
-        message = f"the database {path} is damaged ({reason}) and cannot be built anew: {_said(error)}"
+        message = f"the database {path} is damaged ({reason}) and cannot be rebuilt: {_text_of(error)}"
         space = isinstance(error, apsw.Error) or error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hint = "it needs as much space again" if space else "mend that first"
+        hint = "it needs as much space again" if space else "fix that first"
         raise PathError(message, hint=f"{hint}; it was left as it is") from error
-    log.warning("database_recovered_from_damage", kept=found.kept, refilled=found.refilled, lost=found.lost)
-    return found
+    log.warning("database_recovered_from_damage", kept=recovery.kept, refilled=recovery.refilled, lost=recovery.lost)
+    return recovery
 
 
-def _said(error: OSError | apsw.Error) -> str:
-    """Return what an error says, and of which file."""
+def _text_of(error: OSError | apsw.Error) -> str:
+    """Return the text of an error, with the file concerned."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 
-def _build_patiently(path: Path, home: Path, why: tuple[str, str], alive: Callable[[], object]) -> Recovery:
+def _retry_build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], object]) -> Recovery:
     for attempt in range(ATTEMPTS):
         swap.discard_unfinished(path)
         try:
-            return _build(path, home, why, alive)
+            return build(path, home, reason, began, alive)
         except ChangedError:
             time.sleep(PAUSE_S * attempt)
     raise PathError("the files changed each time they were compared", hint="try again when less is written")
 
 
-def _build(path: Path, home: Path, why: tuple[str, str], alive: Callable[[], object]) -> Recovery:
-    reason, began = why
+def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], object]) -> Recovery:
+    """Build the new database beside the damaged one. Raises ChangedError when a file changes meanwhile."""
     pages = Pages(path)
     with contextlib.closing(pages), contextlib.closing(database.open_builder(swap.building(path))) as db:
         migrate.migrate(db)
+        store.create_staging(db)
         db.set_progress_handler(lambda: bool(alive()), SIGNAL_STEPS)
         with transaction(db):
             salvaged = Salvage(pages, db, alive).run()
+            db.execute(store.SMALL_CACHE)
             _refuse_endless(db, path)
-            found = _complete(db, home, salvaged)
-            aside = swap.name_aside(path, began)
-            recovery = Recovery(reason, aside, *found)
-            detail = {"kept": salvaged.kept, "unreadable": salvaged.unread}
-            told = (began, clock.now().text, reason, aside)
-            store.add_recovery(db, told, found, orjson.dumps(detail).decode())
+            kept = sum(count for table, count in salvaged.kept.items() if table not in store.DERIVED)
+            refilled, lost = _complete(db, home, salvaged, alive)
+            recovery = Recovery(reason, swap.name_aside(path, began), kept, refilled, lost)
+            detail = orjson.dumps({"kept": salvaged.kept, "unreadable": salvaged.unread}).decode()
+            values = (reason, recovery.set_aside, kept, refilled, lost, detail)
+            db.execute(store.ADD_RECOVERY, (began, clock.now().text, *values))
         db.set_progress_handler(None)
+        db.execute(store.DROP_STAGING)
         database.seal(db)
     return recovery
 
@@ -180,68 +202,245 @@ def _refuse_endless(db: apsw.Connection, path: Path) -> None:
         raise DatabaseError(message, hint=SUSPECT)
 
 
-def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged) -> tuple[int, int, int]:
-    """Put back what the files hold, and derive the rest; returns events kept, put back and lost."""
-    now = clock.now()
-    kept = sum(count for table, count in salvaged.kept.items() if table not in store.DERIVED)
-    books_whole = salvaged.is_whole(store.BOOKS)
-    expected = store.expected_events(db) if books_whole else None
-    holes = _bounded(db, salvaged.holes, expected)
-    last = max(db.execute(store.MAX_ID).get, *(to for _, to in holes), 0)
-    refilled = 0
-    for source in JOURNALS:
-        needed = (holes or not books_whole) and store.has_events(db, source.name)
-        if needed and not _has_file(home, source.files(home)):
-            message = f"the database is damaged, and to make it whole {home / source.name} is needed"
+def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged, alive: Callable[[], object]) -> tuple[int, int]:
+    """Put back what the files hold, and derive the rest; return how many events were put back, and may be lost."""
+    intact = salvaged.is_whole(store.CHECKPOINTS)
+    missing = store.count_lost(db, salvaged.holes)
+    sources = [source for source in JOURNALS if _was_read(db, source)]
+    for source in sources if salvaged.holes or not intact else ():
+        if not any(file.exists() for file in source.files(home)):
+            message = f"the database is damaged, and {home / source.name} is needed to restore it"
             raise MissingError(message, hint="bring it back; if it is gone for good, make an empty file of that name")
-        refilled += Refill(db, source, holes, now).run(home, books_whole=books_whole)
-    lost = _note_lost(db, holes, expected, now.text)
-    lost_rows = take_anew(db, home, salvaged)
-    bounded = expected is not None or all(to != HIGHEST for _, to in salvaged.holes)
-    _derive(db, salvaged, last if lost and bounded else None)
-    return kept, refilled, lost + lost_rows
+    highest = store.highest_id(db)
+    refilled = dropped = 0
+    for source in JOURNALS:
+        restore = JournalRestore(db, source, alive, intact=intact)
+        restore.run(home)
+        refilled += restore.appended
+        dropped += restore.dropped
+    lost = max(0, missing - (refilled - dropped))
+    now = clock.now().text
+    if lost:
+        store.add_gap(db, (sources or JOURNALS)[0].name, highest, {"rows": lost}, now)
+    lost_entries = _reread_documents(db, home, salvaged, now)
+    last = max(highest, journal_store.last_event_id(db))
+    _derive(db, salvaged, last if (lost or refilled) and (intact or not refilled) else None)
+    return refilled, lost + lost_entries
 
 
-def _has_file(home: Path, files: list[Path]) -> bool:
-    return home.is_dir() and any(file.exists() for file in files)
+def _was_read(db: apsw.Connection, source: JournalSource) -> bool:
+    return store.has_events(db, source.name) or any(row.lines for row in journal_store.generations(db, source.name))
 
 
-def _bounded(db: apsw.Connection, holes: list[tuple[int, int]], expected: int | None) -> list[tuple[int, int]]:
-    """Return the holes with the ends that are known: ids begin at 1, and the books know how many there were.
+# -- journals
 
-    Those of imported events go down from 0; of what was lost at their end only the last id is known.
+
+class File:
+    """An open file of a journal, compared up to byte `stop`."""
+
+    def __init__(self, fd: int, known: Generation | None, *, current: bool) -> None:
+        self.fd = fd
+        self.known = known  # its checkpoint
+        self.current = current  # at the journal's own path, so that more lines may come
+        self.stop = known.place.offset if known else WHOLE_FILE
+        self.hashes = b""  # of its last lines
+        self.position = START
+        self.lines = 0
+
+    def checkpoint(self) -> Generation:
+        """Return the checkpoint behind what was compared."""
+        info = os.fstat(self.fd)
+        state = "current" if self.current else "rotated"
+        if self.known is not None:
+            place = replace(self.known.place, device=info.st_dev, inode=info.st_ino)
+            return replace(self.known, state=state, place=place)
+        before = self.position.before
+        place = Place(info.st_dev, info.st_ino, self.position.offset, self.position.anchor, len(before))
+        return Generation(0, state, place, self.lines, settled=not self.current)  # it may be written over just now
+
+    def chunks(self, source: JournalSource) -> Iterator[Chunk]:
+        """Yield its records from the beginning. Raises ChangedError when it changes meanwhile."""
+        reader = Records(self.fd, START, origin=source.origin, stop=self.stop)
+        final = self.stop < WHOLE_FILE or not self.current
+        if self.stop < WHOLE_FILE:
+            reader.take_unterminated()  # a checkpoint may be behind a record that lost its newline
+        self.hashes = b""
+        while (chunk := reader.pull(final=False) or (reader.pull(final=True) if final else None)) is not None:
+            reader.stored(chunk)
+            self.hashes = (self.hashes + chunk.hashes)[-WINDOW_LINES * HASH_BYTES :]
+            self.position, self.lines = reader.position, reader.lines
+            yield chunk
+
+
+class JournalRestore:
+    """Appends what the files of one journal hold more often than the database. Expects the caller's transaction.
+
+    `intact`: all checkpoints were readable. Each file is compared up to where it was stored; following goes on there.
+    Otherwise files without a checkpoint are compared to their ends and get one there.
     """
-    highest: int = db.execute(store.MAX_ID).get
-    if expected is not None:
-        pruned = db.execute(store.HAS_PRUNED).get
-        missing = expected - db.execute(store.COUNT_EVENTS).get
-        highest = highest + max(0, missing) if pruned else max(highest, expected)
-    ends = [(min(0, to - 1) if after == LOWEST else after, highest if to == HIGHEST else to) for after, to in holes]
-    return [(after, to) for after, to in ends if after < to]
+
+    def __init__(
+        self, db: apsw.Connection, source: JournalSource, alive: Callable[[], object], *, intact: bool
+    ) -> None:
+        self._db = db
+        self._source = source
+        self._intact = intact
+        self._alive = alive
+        self._now = clock.now().text
+        self._next_id = store.highest_id(db) + 1
+        self._pruned = journal_store.pruned_before(db)
+        self._incomplete: set[int] = set()  # checkpoints without line hashes
+        self._compared = 0  # rows of the files
+        self.appended = 0
+        self.dropped = 0  # garbled rows
+
+    def run(self, home: Path) -> None:
+        """Compare and append. Raises OSError, ChangedError."""
+        had_events = store.has_events(self._db, self._source.name)
+        with contextlib.ExitStack() as stack:
+            paths = self._source.files(home)
+            opened, refused = open_files(paths)
+            for fd in opened.values():
+                stack.callback(os.close, fd)
+            for error in refused.values():
+                if error.errno != errno.EEXIST:  # two names of one file
+                    raise error
+            files = self._files(opened, paths[-1])
+            store.stage_stored(self._db, self._source.name)
+            for file in files:
+                if file.stop:
+                    self._compare(file)
+                self._write_checkpoint(file)
+        if had_events and not self._intact and self._compared == self.appended > 0:
+            journal_store.add_gap(self._db, self._source.name, "no_overlap", {}, self._now)
+
+    def _files(self, opened: dict[Path, int], current: Path) -> list[File]:
+        """Return the files in order, each with the byte up to which it was stored."""
+        self._db.execute(store.DROP_ORPHANS)
+        remembered = journal_store.generations(self._db, self._source.name)
+        for row in remembered:
+            if not store.has_complete_hashes(self._db, row.id, row.lines):
+                self._incomplete.add(row.id)
+        files = [File(fd, _checkpoint_of(fd, remembered), current=path == current) for path, fd in opened.items()]
+        newest = next((row.id for row in remembered if row.place.offset), None)
+        at_path = any(file.known is not None and file.known.id == newest for file in files)
+        for file in files:
+            if file.known is None and self._intact:
+                known = reconcile(self._db, self._source, file.fd, remembered, intact=at_path)
+                file.stop = known.position.offset
+        return files
+
+    def _compare(self, file: File) -> None:
+        store.stage_held(self._db, self._hashes(file))
+        if file.known is not None:
+            self._db.execute(store.DROP_GARBLED, (self._source.name,))
+            self.dropped += self._db.changes()
+        due = store.missing(self._db)
+        wanted = next(due, None)
+        first = 0
+        for chunk in file.chunks(self._source) if wanted else ():
+            items: list[EventRow | Quarantined] = [*chunk.rows, *chunk.rejected]
+            missing = []
+            while wanted is not None and wanted[0] < first + len(items):
+                missing.append(items[wanted[0] - first])
+                if _hash_of(missing[-1]) != wanted[1]:
+                    raise ChangedError
+                wanted = next(due, None)
+            first += len(items)
+            self._append(missing, file.known)
+        if wanted is not None:
+            raise ChangedError
+        self._db.execute(store.COUNT_MISSING)
+
+    def _hashes(self, file: File) -> Iterator[int | None]:
+        """Yield the hash of each record of a file, None for those that prune removed: they stay away."""
+        for chunk in file.chunks(self._source):
+            self._compared += len(chunk.rows)
+            for row in chunk.rows:
+                is_pruned = row[1] is not None and row[1] < self._pruned.get(row[9], row[1])
+                yield None if is_pruned else row_hash(row)
+            for piece in chunk.rejected:
+                yield _hash_of(piece)
+            self._alive()
+
+    def _append(self, items: list[EventRow | Quarantined], known: Generation | None) -> None:
+        rows = [item for item in items if isinstance(item, tuple)]
+        pieces = [item for item in items if isinstance(item, Quarantined)]
+        journal_store.add_events(self._db, rows, self._next_id)
+        number = known.id if known else None
+        journal_store.add_quarantine(self._db, self._source.name, number, pieces, self._now)
+        self._next_id += len(rows)
+        self.appended += len(rows)
+        self._alive()
+
+    def _write_checkpoint(self, file: File) -> None:
+        """Have following resume behind what was compared."""
+        known, name = file.known, self._source.name
+        if self._intact:
+            if known is not None and known.id in self._incomplete:
+                self._add_hashes(known.id, known.lines, file.hashes)
+            return
+        if known is not None:  # numbers rise with the order of the files
+            self._db.execute(store.FORGET_GENERATION, (known.id,))
+            self._db.execute(store.DROP_ORPHANS)
+        number = journal_store.add_generation(self._db, name, file.checkpoint())
+        lines = known.lines if known is not None else file.lines
+        self._add_hashes(number, lines, file.hashes)
+        store.set_current(self._db, name, number, self._now)
+
+    def _add_hashes(self, number: int, lines: int, hashes: bytes) -> None:
+        first = max(0, lines - len(hashes) // HASH_BYTES)
+        journal_store.add_line_hashes(self._db, number, first, hashes)
 
 
-def _note_lost(db: apsw.Connection, holes: list[tuple[int, int]], expected: int | None, now: str) -> int:
-    """Record the stretches that stay lost; returns how many events that are, as far as it can be told."""
+def _checkpoint_of(fd: int, remembered: list[Generation]) -> Generation | None:
+    """Return the checkpoint of a file, the furthest of several, None where none is in its place."""
+    rows = (row for row in remembered if resume_at(fd, row.place))
+    return max(rows, key=lambda row: row.place.offset, default=None)
+
+
+def _hash_of(item: EventRow | Quarantined) -> int:
+    return hash(item.raw) if isinstance(item, Quarantined) else row_hash(item)
+
+
+# -- documents, and what is derived
+
+
+def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvaged, now: str) -> int:
+    """Read the lists again whose rows were lost; return how many rows may be gone.
+
+    All other documents are compared by the next pass. Raises OSError, and ChangedError when one changes meanwhile.
+    """
+    db.execute(store.SET_STALE, (store.STALE,))
+    damaged = {table: source for table, source in LISTS.items() if not salvaged.is_whole({table})}
+    expected = {table: store.extent(db, table)[0] for table in damaged}
+    last = db.execute(store.MAX_QUARANTINE).get
+    for source in damaged.values():
+        db.execute(store.FORGET_LISTS, (source,))
+    for name in Documents(home).names(db) if damaged else ():
+        if name in damaged.values() or name.partition("/")[0] in damaged.values():
+            seen = read_document(home / name, None, now_ns=0)
+            if isinstance(seen, Torn):
+                raise ChangedError
+            if isinstance(seen, Document):  # of one that is no JSON the stored rows stay
+                ingest_document(db, name, seen.raw, now=now)
+    db.execute(store.DROP_REPEATED, (last,))
     lost = 0
-    for ours in (False, True):
-        missing = [ids for hole in holes if (ids := [n for n in store.missing_ids(db, *hole) if (n > 0) is ours])]
-        gone = sum(map(len, missing))
-        if ours and expected is not None:  # the books do not count what was imported
-            gone = min(gone, max(0, expected - db.execute(store.COUNT_EVENTS).get))
-        for ids in missing if gone else ():
-            hole = (ids[0] - 1, ids[-1])
-            store.add_gap(db, store.source_at(db, hole[0]), hole, min(len(ids), gone), now)
+    for table, source in damaged.items():
+        gone = max(0, expected[table] - store.extent(db, table)[1])
+        if gone:
+            store.add_gap(db, source, journal_store.last_event_id(db), {"table": table, "rows": gone}, now)
         lost += gone
     return lost
 
 
-def _derive(db: apsw.Connection, salvaged: Salvaged, lost_before: int | None) -> None:
+def _derive(db: apsw.Connection, salvaged: Salvaged, last_event: int | None) -> None:
     """Derive runs, stages and metrics from the records.
 
-    Where events are gone, what derived from them is kept as it was, if it could be read.
-    `lost_before`: the last event that was stored, if some were lost.
+    Where events are gone or have other ids, what derived from them is kept as it was, as after a prune, if it could
+    be read; `last_event` is the last event that was stored then.
     """
-    incomplete = lost_before is not None or not salvaged.is_whole(KEPT) or db.execute(store.HAS_UNKEPT).get
+    incomplete = last_event is not None or not salvaged.is_whole(KEPT) or db.execute(store.HAS_UNKEPT).get
     if incomplete and salvaged.is_whole(PROJECTED):
-        projected_runs.keep(db, db.execute(store.MAX_ID).get if lost_before is None else lost_before)
+        projected_runs.keep(db, db.execute(store.MAX_ID).get if last_event is None else last_event)
     projections.rebuild(db)

@@ -1,7 +1,6 @@
-"""What healing writes into a new database, in whole statements: rows as they were, and the books around them.
+"""SQL of recovery: rows copied as they are, files compared with rows by content, checkpoints, losses.
 
-Values come in the order of the columns. A row that is there already stays:
-of a page and its older copy the one that was read first counts.
+Values come in the order of the columns. Of several rows with one key the first that was read stays.
 """
 
 from __future__ import annotations
@@ -10,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from shipwrightd.decoding.rows import row_hash
 from shipwrightd.journals.lines import HASH_BYTES
 from shipwrightd.journals.store import ADD_GAP
+from shipwrightd.recovery.pages import LOWEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import apsw
-
-    from shipwrightd.decoding.rows import EventRow
 
 # By table, in the order in which they are restored. What is derived and has no row here is derived again.
 RESTORE = {
@@ -51,33 +50,95 @@ INSERT OR IGNORE INTO pipeline_runs VALUES (
     "pipeline_stages": "INSERT OR IGNORE INTO pipeline_stages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "recoveries": "INSERT OR IGNORE INTO recoveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
-DERIVED = frozenset({"pipeline_runs", "pipeline_stages"})  # again from events, unless some of these are gone
-BOOKS = frozenset({"checkpoints", "generations", "line_hashes"})
+DERIVED = frozenset({"pipeline_runs", "pipeline_stages"})  # derived again, unless events are missing
+CHECKPOINTS = frozenset({"checkpoints", "generations", "line_hashes"})
 
-IDS_BETWEEN = "SELECT id FROM events WHERE id > ? AND id <= ? ORDER BY id"
-EVENTS_BETWEEN = """
-SELECT id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra
-FROM events
-WHERE (ts_epoch BETWEEN ?1 AND ?2 OR ts_epoch IS NULL) AND (+origin = ?3 OR +origin GLOB ?3 || '/*') AND id > 0
-ORDER BY id"""
-REPLACE_EVENT = """
-UPDATE events SET ts = ?2, ts_epoch = ?3, type = ?4, issue = ?5, stage = ?6, result = ?7, duration_s = ?8,
-    cost_usd = ?9, model = ?10, origin = ?11, salvaged = ?12, extra = ?13
-WHERE id = ?1"""
-COUNT_EVENTS = "SELECT count(*) FROM events WHERE id > 0"
-EXPECTED = """
-SELECT sum(records) - (SELECT coalesce(sum(events), 0) FROM pruned) FROM checkpoints WHERE kind = 'journal'"""
-HAS_IMPORTED = """
-SELECT coalesce((SELECT min(id) FROM events), 1) <= 0 OR coalesce((SELECT first_id FROM kept_range), 1) <= 0
-    OR EXISTS (SELECT 1 FROM pruned WHERE origin GLOB 'import/*')"""
-HISTORY_CHUNKS = (
-    "SELECT first, hashes FROM line_hashes JOIN generations AS g ON g.id = generation WHERE g.source = ? ORDER BY first"
-)
-FORGET_GENERATIONS = "DELETE FROM generations WHERE source = ?"
+# -- files compared with rows
+
+# On disk, so that ten million rows need no more memory than ten. A hash is that of a row or of bytes in quarantine.
+CREATE_STAGING = """
+PRAGMA temp_store = FILE;
+CREATE TEMP TABLE stored (hash INTEGER PRIMARY KEY, count INTEGER NOT NULL, id INTEGER);  -- id: of a row
+CREATE TEMP TABLE held (position INTEGER PRIMARY KEY, hash INTEGER);  -- one file; NULL: pruned
+CREATE TEMP TABLE missing (position INTEGER PRIMARY KEY, hash INTEGER NOT NULL)"""
+SMALL_CACHE = "PRAGMA cache_size = -16384; PRAGMA shrink_memory"  # KiB; each sort takes as much again
+STAGE_STORED = """
+INSERT INTO temp.stored (hash, count, id)
+SELECT hash, count(*), max(id)
+FROM (
+    SELECT row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+        AS hash, id
+    FROM events WHERE id > 0 AND (+origin = ?1 OR +origin GLOB ?1 || '/*')
+    UNION ALL
+    SELECT piece_hash(raw), NULL FROM quarantine WHERE source = ?1)
+GROUP BY hash"""
+DROP_STAGING = "DROP TABLE temp.stored; DROP TABLE temp.held; DROP TABLE temp.missing"
+CLEAR_STORED = "DELETE FROM temp.stored"
+CLEAR_HELD = "DELETE FROM temp.held; DELETE FROM temp.missing"
+ADD_HELD = "INSERT INTO temp.held (position, hash) VALUES (?, ?)"
+# Of equal records the first ones are those that are stored.
+FIND_MISSING = """
+INSERT INTO temp.missing (position, hash)
+SELECT h.position, h.hash
+FROM (SELECT position, hash, row_number() OVER (PARTITION BY hash ORDER BY position) AS nth FROM temp.held) AS h
+    LEFT JOIN temp.stored AS s ON s.hash = h.hash
+WHERE h.hash IS NOT NULL AND h.nth > coalesce(s.count, 0)
+ORDER BY h.position"""
+MISSING = "SELECT position, hash FROM temp.missing ORDER BY position"
+COUNT_MISSING = """
+INSERT INTO temp.stored (hash, count) SELECT hash, count(*) FROM temp.missing WHERE true GROUP BY hash
+ON CONFLICT (hash) DO UPDATE SET count = count + excluded.count"""
+# A row between the rows of two records that the file has one record apart, and that no record of the file equals.
+DROP_GARBLED = """
+DELETE FROM events WHERE id IN (
+    SELECT e.id
+    FROM temp.missing AS m
+        JOIN temp.held AS h ON h.position = m.position - 1
+        JOIN temp.stored AS before ON before.hash = h.hash AND before.count = 1
+        JOIN temp.held AS k ON k.position = m.position + 1
+        JOIN temp.stored AS behind ON behind.hash = k.hash AND behind.count = 1
+        JOIN events AS e ON e.id = before.id + 1 AND e.id = behind.id - 1
+    WHERE (e.origin = ?1 OR e.origin GLOB ?1 || '/*')
+        AND row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+            NOT IN (SELECT hash FROM temp.held WHERE hash IS NOT NULL))"""
+
+# -- checkpoints
+
+HASH_CHUNKS = "SELECT first, length(hashes) / ?2 FROM line_hashes WHERE generation = ?1 ORDER BY first DESC"
+DROP_CHUNKS = "DELETE FROM line_hashes WHERE generation = ? AND first < ?"
+DROP_ORPHANS = "DELETE FROM line_hashes WHERE generation NOT IN (SELECT id FROM generations)"
+FORGET_GENERATION = "DELETE FROM generations WHERE id = ?"
+REPLACED = "UPDATE generations SET state = 'replaced' WHERE source = ? AND state = 'current' AND id <> ?"
+SET_CURRENT = """
+INSERT INTO checkpoints (source, kind, generation, records, salvaged, quarantined, gaps, newest_epoch, committed_at)
+SELECT ?1, 'journal', ?2, count(*), coalesce(sum(salvaged), 0),
+    (SELECT count(*) FROM quarantine WHERE source = ?1), (SELECT count(*) FROM gaps WHERE source = ?1),
+    max(ts_epoch), ?3
+FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0
+ON CONFLICT (source) DO UPDATE SET
+    generation  = excluded.generation,
+    records     = max(records, excluded.records),
+    quarantined = max(quarantined, excluded.quarantined)"""
 HAS_EVENTS = """
 SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0)"""
+
+# -- losses
+
+EVENTS_BETWEEN = "SELECT count(*) FROM events WHERE id > ? AND id <= ?"
+# NULL when events were pruned of which it is not known whether they were imported: then records do not count them.
+EXPECTED = """
+SELECT iif(EXISTS (SELECT 1 FROM pruned) AND (
+        coalesce((SELECT min(id) FROM events), 1) <= 0 OR coalesce((SELECT first_id FROM kept_range), 1) <= 0
+        OR EXISTS (SELECT 1 FROM pruned WHERE origin GLOB 'import/*')),
+    NULL, sum(records) - (SELECT coalesce(sum(events), 0) FROM pruned))
+FROM checkpoints WHERE kind = 'journal'"""
+COUNT_EVENTS = "SELECT count(*) FROM events WHERE id > 0"
+HIGHEST_ID = """
+SELECT max(
+    coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT last_id FROM kept_range), 0),
+    coalesce((SELECT max(id) FROM pipeline_runs), 0), coalesce((SELECT max(id) FROM pipeline_stages), 0),
+    coalesce((SELECT sum(records) FROM checkpoints WHERE kind = 'journal'), 0))"""
 MAX_ID = "SELECT coalesce(max(id), 0) FROM events"
-HAS_PRUNED = "SELECT EXISTS (SELECT 1 FROM pruned)"
 # Runs or stages whose first event is gone and that are not kept, as in a database that an earlier release pruned.
 HAS_UNKEPT = """
 SELECT EXISTS (
@@ -86,50 +147,30 @@ SELECT EXISTS (
     OR EXISTS (
         SELECT 1 FROM pipeline_stages
         WHERE id NOT IN (SELECT id FROM events) AND id NOT IN (SELECT id FROM kept_stages))"""
-COUNTED = """
-INSERT INTO checkpoints (source, kind, generation, records, salvaged, quarantined, gaps, newest_epoch, committed_at)
-SELECT ?1, 'journal', ?2, count(*), coalesce(sum(salvaged), 0),
-    (SELECT count(*) FROM quarantine WHERE source = ?1), (SELECT count(*) FROM gaps WHERE source = ?1),
-    max(ts_epoch), ?3
-FROM events WHERE (origin = ?1 OR origin GLOB ?1 || '/*') AND id > 0
-ON CONFLICT (source) DO UPDATE SET generation = excluded.generation"""
 ADD_GAPS = "UPDATE checkpoints SET gaps = gaps + ? WHERE source = ?"
-ADD_RECORDS = "UPDATE checkpoints SET records = records + ? WHERE source = ?"
-ADD_QUARANTINED = "UPDATE checkpoints SET quarantined = quarantined + ? WHERE source = ?"
-ORIGIN_AT = "SELECT origin FROM events WHERE id <= ? ORDER BY id DESC LIMIT 1"
+
+# -- documents
 
 # A document whose bytes are unlike any that were stored is compared with the tables again.
 STALE = b"\0"
 SET_STALE = "UPDATE checkpoints SET digest = ?1 WHERE kind = 'document' AND digest IS NOT NULL"
-FORGET_LISTS = "UPDATE checkpoints SET entries = NULL, records = max(0, records - ?2) WHERE source = ?1"
-LIST_IDS = {  # in the order of the rows of documents.statements.LIST_TABLES
-    "cost_entries": "SELECT id FROM cost_entries WHERE origin = 'costs.json' ORDER BY id",
-    "cost_outcomes": "SELECT id FROM cost_outcomes WHERE kind = ? ORDER BY id",
-    "daemon_completed": "SELECT id FROM daemon_completed ORDER BY id",
-    "daemon_failures": "SELECT id FROM daemon_failures ORDER BY id",
-    "memory_entries": "SELECT id FROM memory_entries WHERE repo_hash = ? AND entry_type = ? ORDER BY id",
-}
-DROP_BY_ID = {
-    "cost_entries": "DELETE FROM cost_entries WHERE id = ?",
-    "cost_outcomes": "DELETE FROM cost_outcomes WHERE id = ?",
-    "daemon_completed": "DELETE FROM daemon_completed WHERE id = ?",
-    "daemon_failures": "DELETE FROM daemon_failures WHERE id = ?",
-    "memory_entries": "DELETE FROM memory_entries WHERE id = ?",
-}
-LOST_ROWS = {
+# Without the hashes of its entries a list is compared with its rows.
+FORGET_LISTS = "UPDATE checkpoints SET entries = NULL WHERE source = ?1 OR source GLOB ?1 || '/*'"
+# How many rows a list's table should have, by what its document brought or by ids, which count from 1; and has.
+EXTENT = {
     "cost_entries": """
-        SELECT coalesce((SELECT records FROM checkpoints WHERE source = 'costs.json'), 0) - count(*)
+        SELECT coalesce((SELECT records FROM checkpoints WHERE source = 'costs.json'), 0), count(*)
         FROM cost_entries WHERE origin = 'costs.json'""",
-    "cost_outcomes": """
-        SELECT coalesce((SELECT records FROM checkpoints WHERE source = 'cost-outcomes.json'), 0) - count(*)
-        FROM cost_outcomes""",
-    "daemon_completed": "SELECT coalesce(max(id), 0) - count(*) FROM daemon_completed",
-    "daemon_failures": "SELECT coalesce(max(id), 0) - count(*) FROM daemon_failures",
-    "memory_entries": "SELECT coalesce(max(id), 0) - count(*) FROM memory_entries",
+    "cost_outcomes": "SELECT coalesce(max(id), 0), count(*) FROM cost_outcomes",
+    "daemon_completed": "SELECT coalesce(max(id), 0), count(*) FROM daemon_completed",
+    "daemon_failures": "SELECT coalesce(max(id), 0), count(*) FROM daemon_failures",
+    "memory_entries": "SELECT coalesce(max(id), 0), count(*) FROM memory_entries",
 }
-DROP_QUARANTINED = """
-DELETE FROM quarantine WHERE id = (
-    SELECT min(id) FROM quarantine WHERE source = ? AND raw = ? AND generation IS NULL AND state = 'kept')"""
+MAX_QUARANTINE = "SELECT coalesce(max(id), 0) FROM quarantine"
+DROP_REPEATED = """
+DELETE FROM quarantine WHERE id > ?1 AND EXISTS (
+    SELECT 1 FROM quarantine AS q
+    WHERE q.id <= ?1 AND q.source = quarantine.source AND q.raw = quarantine.raw AND q.reason = quarantine.reason)"""
 
 ADD_RECOVERY = """
 INSERT INTO recoveries (detected_at, finished_at, reason, set_aside, kept, refilled, lost, detail)
@@ -138,106 +179,106 @@ RECENT = "SELECT count(*) FROM recoveries WHERE finished_at >= ?"
 
 
 def restore(db: apsw.Connection, table: str, rows: Iterable[Sequence[object]]) -> int:
-    """Put rows back where no row of their key is; returns how many."""
+    """Insert rows whose key no row has yet; return how many."""
     before = db.total_changes()
     db.executemany(RESTORE[table], rows)
     return db.total_changes() - before
 
 
-def replace_event(db: apsw.Connection, number: int, row: EventRow) -> None:
-    """Let an event say what its line says."""
-    db.execute(REPLACE_EVENT, (number, *row))
+def create_staging(db: apsw.Connection) -> None:
+    """Create the temporary tables of the comparison. Must not be called in a transaction."""
+    db.execute(CREATE_STAGING)
+    db.create_scalar_function("row_hash", _row_hash, 12, deterministic=True)
+    db.create_scalar_function("piece_hash", _hash, 1, deterministic=True)
 
 
-def add_gap(db: apsw.Connection, source: str, hole: tuple[int, int], rows: int, now: str) -> None:
-    """Record that events between two ids, (after, up to], were lost with their page."""
-    _add_gap(db, source, hole[0], {"first_id": hole[0] + 1, "last_id": hole[1], "rows": rows}, now)
+def _row_hash(*row: object) -> int:
+    return row_hash(row)
 
 
-def lost_rows(db: apsw.Connection, table: str) -> int:
-    """Return how many rows a list's table lacks, by what its document ever brought or by ids, which count from 1."""
-    found: int = db.execute(LOST_ROWS[table]).get
-    return max(0, found)
+def _hash(*raw: object) -> int:
+    return hash(raw[0])
 
 
-def add_row_gap(db: apsw.Connection, source: str, table: str, rows: int, now: str) -> None:
-    """Record that rows of a list were lost with their page, and that no document holds them any more."""
-    _add_gap(db, source, db.execute(MAX_ID).get, {"table": table, "rows": rows}, now)
+def stage_stored(db: apsw.Connection, source: str) -> None:
+    """Count the rows and quarantined pieces of a journal by content."""
+    db.execute(CLEAR_STORED)
+    db.execute(STAGE_STORED, (source,))
 
 
-def _add_gap(db: apsw.Connection, source: str, event_id: int, detail: dict[str, int | str], now: str) -> None:
-    values = (source, "lost_in_damaged_database", now, event_id, None, orjson.dumps(detail).decode())
-    db.execute(ADD_GAP, values)
-    db.execute(ADD_GAPS, (1, source))
+def stage_held(db: apsw.Connection, hashes: Iterable[int | None]) -> None:
+    """Stage the records of a file in their order, None for those that stay away, and find the missing ones."""
+    db.execute(CLEAR_HELD)
+    db.executemany(ADD_HELD, enumerate(hashes))
+    db.execute(FIND_MISSING)
 
 
-def forget_books(db: apsw.Connection, source: str) -> None:
-    """Forget where reading stood in the files of a source."""
-    db.execute(FORGET_GENERATIONS, (source,))
-    db.execute("DELETE FROM line_hashes WHERE 0 = ?", (source,))
+def missing(db: apsw.Connection) -> Iterator[tuple[int, int]]:
+    """Yield position and hash of the records of the staged file that are not stored."""
+    yield from db.execute(MISSING)
 
 
-def set_current(db: apsw.Connection, source: str, generation: int | None, now: str) -> None:
-    """Say in which file reading goes on; totals that are not known are counted."""
-    db.execute(COUNTED, (source, generation, now))
+def has_complete_hashes(db: apsw.Connection, generation: int, lines: int) -> bool:
+    """Delete the line hashes before a missing chunk; tell whether any are left, or the file has no lines.
+
+    Nothing may follow the last one: lines behind the end of a trim's overlap are taken for new.
+    """
+    first = lines
+    for start, count in db.execute(HASH_CHUNKS, (generation, HASH_BYTES)):
+        if start + count != first:
+            break
+        first = start
+    db.execute(DROP_CHUNKS, (generation, first if first < lines else 1 << 62))
+    return first < lines or not lines
 
 
-def history_is_whole(db: apsw.Connection, source: str, lines: int) -> bool:
-    """Tell whether the chunks of a history follow each other up to the last line."""
-    expected = None
-    for first, hashes in db.execute(HISTORY_CHUNKS, (source,)):
-        if expected is not None and first != expected:
-            return False
-        expected = first + len(hashes) // HASH_BYTES
-    return expected == lines if expected is not None else lines == 0
-
-
-def set_stale(db: apsw.Connection) -> None:
-    """Have every document that was there compared with its rows again."""
-    db.execute(SET_STALE, (STALE,))
-
-
-def expected_events(db: apsw.Connection) -> int | None:
-    """Return how many events the books say there were, None when they do not say."""
-    if db.execute(HAS_PRUNED).get and db.execute(HAS_IMPORTED).get:
-        return None  # what went of which cannot be told
-    found: int | None = db.execute(EXPECTED).get
-    return found
-
-
-def missing_ids(db: apsw.Connection, after: int, to: int) -> list[int]:
-    """Return the ids in a range that no event has."""
-    there = {number for (number,) in db.execute(IDS_BETWEEN, (after, to))}
-    return [number for number in range(after + 1, to + 1) if number not in there]
-
-
-def source_at(db: apsw.Connection, number: int) -> str:
-    """Return the journal that the last event up to an id came from."""
-    origin: str | None = db.execute(ORIGIN_AT, (number,)).get
-    return (origin or "events.jsonl").partition("/")[0]
-
-
-def drop_list(db: apsw.Connection, source: str, rows: Iterable[tuple[str, int]]) -> None:
-    """Drop rows of a document, by table and id, which it is about to bring again, and what was known of its lists."""
-    dropped = 0
-    for table, number in rows:
-        db.execute(DROP_BY_ID[table], (number,))
-        dropped += 1
-    db.execute(FORGET_LISTS, (source, dropped))
-
-
-def drop_quarantined(db: apsw.Connection, source: str, pieces: Iterable[bytes]) -> None:
-    """Drop what is in quarantine of a document that is about to bring it again."""
-    db.executemany(DROP_QUARANTINED, [(source, raw) for raw in pieces])
-
-
-def add_recovery(
-    db: apsw.Connection, told: tuple[str, str, str, str], counts: tuple[int, int, int], detail: str
-) -> None:
-    """Record a recovery: when it was found and finished, why, and the name of what was set aside; rows; detail."""
-    db.execute(ADD_RECOVERY, (*told, *counts, detail))
+def set_current(db: apsw.Connection, source: str, generation: int, now: str) -> None:
+    """Record in which file reading resumes; totals that were lost are counted."""
+    db.execute(SET_CURRENT, (source, generation, now))
+    db.execute(REPLACED, (source, generation))
 
 
 def has_events(db: apsw.Connection, source: str) -> bool:
     """Tell whether events of a journal are there."""
     return bool(db.execute(HAS_EVENTS, (source,)).get)
+
+
+def highest_id(db: apsw.Connection) -> int:
+    """Return the largest id that an event is known to have had."""
+    found: int = db.execute(HIGHEST_ID).get
+    return found
+
+
+def count_lost(db: apsw.Connection, holes: Iterable[tuple[int, int]]) -> int:
+    """Return an upper bound of the events that were in holes, ranges of ids (after, up to], and were not readable.
+
+    Ids of imported events count down from 0: of a hole at their end only the last id is known.
+    """
+    highest = highest_id(db)
+    imported = journaled = 0
+    for after, to in holes:
+        low, high = min(0, to - 1) if after == LOWEST else after, min(to, highest)
+        imported += _absent(db, low, min(high, 0))
+        journaled += _absent(db, max(low, 0), high)
+    expected = db.execute(EXPECTED).get
+    if expected is not None:
+        journaled = min(journaled, max(0, expected - db.execute(COUNT_EVENTS).get))
+    return imported + journaled
+
+
+def _absent(db: apsw.Connection, after: int, to: int) -> int:
+    there: int = db.execute(EVENTS_BETWEEN, (after, to)).get
+    return max(0, to - after - there)
+
+
+def add_gap(db: apsw.Connection, source: str, after_event: int, detail: dict[str, int | str], now: str) -> None:
+    """Record that rows were lost with their pages."""
+    values = (source, "lost_in_damaged_database", now, after_event, None, orjson.dumps(detail).decode())
+    db.execute(ADD_GAP, values)
+    db.execute(ADD_GAPS, (1, source))
+
+
+def extent(db: apsw.Connection, table: str) -> tuple[int, int]:
+    """Return how many rows the table of a list should have, and how many it has."""
+    expected, count = db.execute(EXTENT[table]).get
+    return expected, count

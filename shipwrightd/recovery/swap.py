@@ -1,10 +1,8 @@
-"""Which file is the database: the damaged one out of its place, the new one into it, whatever interrupts.
+"""Move the damaged database aside and the new one into its place; each step can be interrupted and repeated.
 
-`X.healing` is a new database being built, `X.healed` one that is complete. Only
-a complete one takes the place, and it names the file to set aside. So each
-step can be done again: what was begun is built anew, what was complete is put
-in place. A damaged file is renamed together with its log, never deleted, and
-nothing is ever written over.
+`X.healing` is a new database being built, `X.healed` a complete one. Only a complete one takes the place of X, and
+it holds the name for the damaged file. An unfinished one is built again. A damaged file is renamed together with its
+log; nothing is ever deleted or overwritten.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ def complete(path: Path) -> Path:
 
 
 def beside(path: Path) -> list[Path]:
-    """Return the log of a database and its index."""
+    """Return the write-ahead log of a database and its shared memory."""
     return [path.with_name(path.name + end) for end in BESIDE]
 
 
@@ -53,7 +51,7 @@ def _free_name(path: Path, stem: str) -> str:
 
 
 def discard_unfinished(path: Path) -> bool:
-    """Remove a new database that was not completed; tell whether there was one."""
+    """Delete a new database that was not completed; tell whether there was one."""
     unfinished = building(path)
     found = unfinished.exists()
     for file in (unfinished, *beside(unfinished), unfinished.with_name(unfinished.name + "-journal")):
@@ -62,7 +60,7 @@ def discard_unfinished(path: Path) -> bool:
 
 
 def note_unfinished(path: Path) -> None:
-    """Leave word that the database is damaged, though it may not show at the next start. Raises OSError."""
+    """Record that the database is damaged, which the next start may not notice by itself. Raises OSError."""
     discard_unfinished(path)
     building(path).touch(mode=0o600)
 
@@ -70,7 +68,7 @@ def note_unfinished(path: Path) -> None:
 def finish(path: Path) -> bool:
     """Put a complete new database in its place; tell whether there was one. Raises OSError.
 
-    To be asked by every writer before it opens the database: none may make another one in its place.
+    Every writer calls this before it opens the database, so that none creates another one in that place.
     """
     new = complete(path)
     if not new.exists():
@@ -80,7 +78,7 @@ def finish(path: Path) -> bool:
         _give_up(path)
         return False
     aside = path.with_name(name)
-    if path.exists() and aside.exists():  # somebody made another one all the same
+    if path.exists() and aside.exists():  # another one was created there
         aside = path.with_name(_free_name(path, name))
     _move(path, aside)
     fsync_folder(path.parent)
@@ -90,7 +88,7 @@ def finish(path: Path) -> bool:
 
 
 def _set_aside_by(new: Path) -> str | None:
-    """Return the name that a new database has for the damaged one, None when it is itself damaged."""
+    """Return the name for the damaged database that a new one holds, None if the new one is damaged itself."""
     try:
         with contextlib.closing(apsw.Connection(f"{new.absolute().as_uri()}?immutable=1", flags=READ)) as db:
             name: str | None = db.execute(SET_ASIDE).get
@@ -100,7 +98,7 @@ def _set_aside_by(new: Path) -> str | None:
 
 
 def _give_up(path: Path) -> None:
-    """Set aside a new database that was damaged before it took its place, and begin again with the old one."""
+    """Move aside a new database that was damaged before it took its place, and start again with the old one."""
     olds = [file for file in path.parent.glob(f"{path.name}.corrupt-*") if not file.name.endswith(BESIDE)]
     _move(complete(path), path.with_name(_free_name(path, f"{path.name}.corrupt-new")))
     if not path.exists() and olds:
@@ -110,14 +108,14 @@ def _give_up(path: Path) -> None:
 
 
 def _move(old: Path, new: Path) -> None:
-    """Rename a database with its log; what an interrupted call has moved stays where it is."""
+    """Rename a database with its log; what an interrupted call moved already stays there."""
     for file, name in ((old, new), *zip(beside(old), beside(new), strict=True)):
         if file.exists() and not name.exists():
             file.rename(name)
 
 
 def declare_complete(path: Path) -> None:
-    """Say that the new database is all there. Raises OSError."""
+    """Mark the new database as complete. Raises OSError."""
     new = building(path)
     with new.open("rb") as file:
         os.fsync(file.fileno())

@@ -1,8 +1,7 @@
-"""The tables of a damaged database: which record is a row of which, and all such rows into a new database.
+"""Copy the readable rows of a damaged database into a new one.
 
-Where the way to a page is gone, as with the first page or one high in a tree,
-its records are known by their shape: each table of ours has one that no other
-has.
+Where no tree leads to a page any more, because the first page or one high in a tree is gone, its records are
+assigned to tables by their shape: each table has one that no other has.
 """
 
 from __future__ import annotations
@@ -37,15 +36,15 @@ if TYPE_CHECKING:
 
 COLUMNS = 'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 2 ORDER BY cid'
 IS_JSON = "SELECT json_valid(?)"
-AT_ONCE = 5_000  # rows
-PAGES_AT_ONCE = 1_000
+BATCH_ROWS = 5_000  # rows
+BATCH_PAGES = 1_000
 ORIGINS = ("events.jsonl", "team-events.jsonl/", "import/")
 STATES = frozenset({"current", "rotated", "replaced"})
 TYPES = frozenset(
     {"failure", "decision", "pattern", "baseline", "architecture", "learning", "global_pattern"}
 )  # of memory
 
-# What says besides the types of its columns that a record is a row of a table.
+# What tells, besides the types of its columns, that a record is a row of a table.
 MARKS: dict[str, Callable[[Record], bool]] = {
     "events": lambda row: str(row[10]).startswith(ORIGINS) and row[11] in {0, 1},
     "checkpoints": lambda row: row[1] in {"journal", "document"},
@@ -62,6 +61,7 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "kept_stages": lambda row: '"run_id"' in str(row[1]),
     "pipeline_stages": lambda row: row[4] in {"running", "success", "failed", "skipped"},
 }
+ADDED: dict[str, Record] = {"generations": (1,)}  # defaults of columns that a migration added; older records lack them
 STRICT = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
 LOOSE = {"INTEGER": (int, float, str), "REAL": (int, float, str), "TEXT": (str,), "BLOB": (bytes,)}
 
@@ -74,11 +74,15 @@ class Shape:
     types: tuple[str, ...]
     needed: tuple[bool, ...]
     rowid_at: int  # of the column that is the rowid; -1 for a table without
-    width: int  # columns that are written; what is generated comes behind them
+    width: int  # columns that are stored; generated ones come behind them
     json_at: int  # of the column extra or facts; -1 for none
 
     def row(self, rowid: int | None, values: Record) -> Record | None:
         """Return the record as a row, None when it cannot be one of this table."""
+        lacking = len(self.types) - len(values)
+        added = ADDED.get(self.table, ())
+        if 0 < lacking <= len(added):
+            values = (*values, *added[-lacking:])
         if len(values) != len(self.types) or (rowid is None) != (self.rowid_at < 0):
             return None
         if self.rowid_at >= 0:
@@ -102,7 +106,7 @@ class Salvaged:
     holes: list[tuple[int, int]] = field(default_factory=list)  # ids of events, (after, up to]
 
     def is_whole(self, tables: Iterable[str]) -> bool:
-        """Tell whether nothing of these tables was unreadable."""
+        """Tell whether all of these tables was readable."""
         return not any(self.unread.get(table) for table in tables)
 
 
@@ -127,7 +131,7 @@ def shapes(db: apsw.Connection) -> dict[str, Shape]:
 
 
 class Salvage:
-    """Moves what is readable into a new database. Expects the caller's transaction."""
+    """Copies what is readable into a new database. Expects the caller's transaction."""
 
     def __init__(self, pages: Pages, db: apsw.Connection, alive: Callable[[], object]) -> None:
         self._alive = alive  # called now and then
@@ -138,7 +142,7 @@ class Salvage:
         self.found = Salvaged()
 
     def run(self) -> Salvaged:
-        """Move all there is."""
+        """Copy all tables."""
         roots, whole = self._roots()
         self._refuse_newer(roots)
         unknown = [] if whole else [(LOWEST, HIGHEST)]  # an older schema has fewer tables
@@ -158,7 +162,7 @@ class Salvage:
         return self.found
 
     def _refuse_newer(self, roots: dict[str, int]) -> None:
-        """Raise DatabaseError when a newer release made this database, as far as can be told."""
+        """Raise DatabaseError if a newer release wrote this database, as far as that can be read."""
         leaves = self._pages.rows(roots["schema_version"], Reading()) if "schema_version" in roots else ()
         newest, known = max((rowid for leaf in leaves for rowid, _ in leaf), default=0), migrate.known()[-1].version
         if newest > known:
@@ -166,7 +170,7 @@ class Salvage:
             raise DatabaseError(message, hint="install the newer shipwrightd")
 
     def _roots(self) -> tuple[dict[str, int], bool]:
-        """Return where the tree of each table begins, and whether the schema was readable as a whole."""
+        """Return the root page of each table, and whether the whole schema was readable."""
         reading = Reading()
         found = {}
         for leaf in self._pages.rows(1, reading):
@@ -184,10 +188,10 @@ class Salvage:
         return self._store(shape, rows, reading.holes)
 
     def _store(self, shape: Shape, records: Iterable[tuple[int | None, Record]], holes: list[tuple[int, int]]) -> int:
-        """Store the records that are rows; what is none leaves a hole."""
+        """Store the records that are rows; any other leaves a hole."""
         kept = 0
         rows = self._judged(shape, records, holes)
-        while batch := list(islice(rows, AT_ONCE)):
+        while batch := list(islice(rows, BATCH_ROWS)):
             kept += store.restore(self._db, shape.table, batch)
             self._alive()
         return kept
@@ -205,7 +209,7 @@ class Salvage:
                 holes.append((rowid - 1, rowid))
 
     def _has_json(self, shape: Shape, row: Record) -> bool:
-        """Tell whether what must be JSON is: SQL that looks into it would fail for good."""
+        """Tell whether the JSON column holds JSON: SQL that reads it would fail every time."""
         text = row[shape.json_at] if shape.json_at >= 0 else None
         if text is None:
             return True
@@ -216,11 +220,11 @@ class Salvage:
         return True
 
     def _strays(self, wanted: dict[str, list[tuple[int, int]]]) -> None:
-        """Look through all pages that no tree led to, first those that another page points to."""
+        """Search all pages that no tree led to, first those that another page points to."""
         pointed = self._pointed_to()
         rest = [number for number in range(2, self._pages.count + 1) if number not in self._seen]
         for nth, number in enumerate(sorted(rest, key=lambda number: number not in pointed)):
-            if not nth % PAGES_AT_ONCE:
+            if not nth % BATCH_PAGES:
                 self._alive()
             try:
                 self._stray(self._pages.page(number), wanted)
@@ -232,7 +236,7 @@ class Salvage:
     def _pointed_to(self) -> set[int]:
         found: set[int] = set()
         for number in range(2, self._pages.count + 1):
-            if not number % PAGES_AT_ONCE:
+            if not number % BATCH_PAGES:
                 self._alive()
             try:
                 page = self._pages.page(number)
@@ -244,7 +248,7 @@ class Salvage:
         return found
 
     def _stray(self, page: bytes, wanted: dict[str, list[tuple[int, int]]]) -> None:
-        """Take from a page the rows that are missing."""
+        """Store the rows of a page that are missing."""
         records: list[tuple[int | None, Record]] = []
         try:
             if page[0] == LEAF_TABLE:
@@ -264,7 +268,7 @@ class Salvage:
 
 
 def merged(holes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return ranges in order, those that touch as one."""
+    """Return ranges in order, with those that touch joined."""
     found: list[tuple[int, int]] = []
     for after, to in sorted(holes):
         if found and after <= found[-1][1]:

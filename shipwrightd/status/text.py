@@ -79,7 +79,8 @@ def _daemon(status: Status) -> str:
 def _recovery(recovery: Recovery) -> str:
     return (
         f"{recovery.finished_at} from damage ({recovery.reason}): {recovery.kept:,} records kept, "
-        f"{recovery.refilled:,} from the files, {recovery.lost:,} lost; the damaged file is {recovery.set_aside}"
+        f"{recovery.refilled:,} events put back from the files, up to {recovery.lost:,} lost; "
+        f"the damaged file is {recovery.set_aside}"
     )
 
 

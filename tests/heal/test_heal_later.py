@@ -17,12 +17,12 @@ from shipwrightd.maintenance.import_events import import_events
 from shipwrightd.maintenance.prune import prune
 from shipwrightd.projections import runs
 from shipwrightd.recovery import swap
-from shipwrightd.recovery.rebuild import Care
+from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BOOKS = ("checkpoints", "generations", "history")
+CHECKPOINTS = ("checkpoints", "generations", "line_hashes")
 COSTS = "SELECT input_tokens FROM cost_entries WHERE origin = 'costs.json' ORDER BY id"
 IMPORTED = "SELECT count(*) FROM events WHERE origin = 'import/other'"
 LOST = "SELECT source FROM gaps WHERE reason = 'lost_in_damaged_database'"
@@ -31,7 +31,7 @@ DAY_9 = 1_767_614_400
 
 def healed(past: Past) -> None:
     """Heal, and go no further: as if killed before the first look at the files."""
-    db, lock = open_database(past.path, past.world.home, care=Care())
+    db, lock = open_database(past.path, past.world.home, options=RecoveryOptions())
     db.close()
     lock.release()
 
@@ -50,12 +50,12 @@ def test_list_that_is_trimmed_right_after_healing_keeps_what_it_had(past: Past) 
     assert set(range(200, 400)) <= {tokens for (tokens,) in past.rows(COSTS)}
 
 
-def test_document_that_was_away_when_its_books_were_lost_brings_nothing_twice(past: Past) -> None:
+def test_document_that_was_away_when_its_checkpoint_was_lost_brings_nothing_twice(past: Past) -> None:
     before = past.rows(COSTS)
     costs = past.world.home / "costs.json"
     content = costs.read_bytes()
     costs.unlink()
-    for name in BOOKS:
+    for name in CHECKPOINTS:
         past.write(past.pages(name)[0], garbage(PAGE))
     past.heal()
     costs.write_bytes(content)

@@ -1,8 +1,9 @@
-"""What the files hold comes back to where it was: whatever of rows, books or quarantine was lost."""
+"""What the files hold comes back, whatever of rows, checkpoints or quarantine was lost; nothing is doubled."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING
 import apsw
 import orjson
 import pytest
+from damage import KEPT as KEPT_LINES
 from damage import PAGE, Past, garbage
 from world import Follower, doubles, line
 
+from shipwrightd.database import migrate
 from shipwrightd.errors import MissingError
+from shipwrightd.journals import reconcile
 from shipwrightd.maintenance.import_events import import_events
 from shipwrightd.maintenance.prune import prune
 from shipwrightd.maintenance.verify import verify
@@ -29,6 +33,15 @@ GAPS = "SELECT reason FROM gaps ORDER BY id"
 SALVAGED, GAPS_AT = 11, 8  # columns of events and of checkpoints
 
 
+GENERATION = "id, source, state, device, inode, offset, anchor, anchor_bytes, lines"
+
+
+def migration(name: str, table: str) -> list[str]:
+    """Return the statement of a migration that creates a table."""
+    text = (migrate.migrations_folder() / f"{name}.sql").read_text()
+    return re.findall(rf"CREATE TABLE {table} \(.*?\n\)", text, re.DOTALL)
+
+
 def follow(past: Past) -> None:
     """Store what the files hold, and take it for the past."""
     follower = Follower(past.world)
@@ -41,8 +54,8 @@ def break_derived(past: Past) -> None:
     past.write(past.pages("events_type")[0], garbage(PAGE))
 
 
-def break_books(past: Past) -> None:
-    for name in ("checkpoints", "generations", "history"):
+def break_checkpoints(past: Past) -> None:
+    for name in ("checkpoints", "generations", "line_hashes"):
         past.write(past.pages(name)[0], garbage(PAGE))
 
 
@@ -67,7 +80,7 @@ def page_of(past: Past, number: int) -> bytes:
 # -- single rows
 
 
-def test_row_that_lost_a_bit_says_again_what_its_line_says(past: Past) -> None:
+def test_row_that_lost_a_bit_gives_way_to_its_line(past: Past) -> None:
     leaf = past.pages("events")[-1]
     at = page_of(past, leaf).rindex(b'"seq":1') + len(b'"seq":')
     past.write(leaf, b"7", at=at)
@@ -75,6 +88,18 @@ def test_row_that_lost_a_bit_says_again_what_its_line_says(past: Past) -> None:
     told = past.heal(met="a test")
     assert (told["lost"], told["refilled"]) == (0, 1)
     past.assert_whole()
+
+
+def test_row_that_gave_way_does_not_hide_one_that_is_lost(past: Past) -> None:
+    leaves = past.pages("events")
+    at = page_of(past, leaves[-1]).rindex(b'"seq":1') + len(b'"seq":')
+    past.write(leaves[-1], b"7", at=at)
+    past.write(leaves[2], garbage(PAGE))
+    told = past.heal()
+    contents = {row[1:] for row in past.rows("SELECT * FROM events")}
+    ids = [row[0] for row in past.events if row[1:] not in contents]
+    assert (told["lost"], told["refilled"]) == (len(ids), 1)
+    past.assert_whole(range(ids[0], ids[-1] + 1))
 
 
 @pytest.mark.parametrize("nth", [3, -1], ids=["lost by the files", "held by the files"])
@@ -92,7 +117,7 @@ def test_row_that_lacks_what_each_has_is_none(past: Past, nth: int) -> None:
     past.assert_whole(range(0) if held else range(number, number + 1))
 
 
-def test_book_that_lacks_a_number_is_written_anew(past: Past) -> None:
+def test_checkpoint_that_lacks_a_number_is_written_again(past: Past) -> None:
     (leaf,) = past.pages("checkpoints")
     page = page_of(past, leaf)
     at = kind_at(page, cell(page, 1), GAPS_AT, table=False)
@@ -102,20 +127,21 @@ def test_book_that_lacks_a_number_is_written_anew(past: Past) -> None:
     past.assert_whole()
 
 
-def test_two_stretches_that_were_lost_come_back_each_to_its_own_place(past: Past) -> None:
-    """One of them the files hold, and it does not go where the other one was."""
+def test_of_two_stretches_that_were_lost_the_one_that_the_files_hold_comes_back(past: Past) -> None:
     leaves = past.pages("events")
     past.write(leaves[2], garbage(PAGE))
     past.write(leaves[-1], garbage(PAGE))
     told = past.heal()
     assert told["refilled"] > 20
     ((detail,),) = past.rows("SELECT detail FROM gaps WHERE reason = 'lost_in_damaged_database'")
-    lost = json.loads(detail)
-    past.assert_whole(range(lost["first_id"], lost["last_id"] + 1))
+    contents = {row[1:] for row in past.rows("SELECT * FROM events")}
+    ids = [row[0] for row in past.events if row[1:] not in contents]
+    assert told["lost"] == len(ids) == json.loads(detail)["rows"] > 20
+    past.assert_whole(range(ids[0], ids[-1] + 1))
 
 
 @pytest.mark.parametrize("cut", [lambda raw: raw[: len(raw) // 2], lambda raw: raw[len(raw) // 2 :]])
-def test_file_that_is_cut_between_two_reads_of_it_is_compared_anew(
+def test_file_that_is_cut_between_two_reads_of_it_is_compared_again(
     past: Past, monkeypatch: pytest.MonkeyPatch, cut: Callable[[bytes], bytes]
 ) -> None:
     past.write(past.pages("events")[-1], garbage(PAGE))
@@ -124,7 +150,7 @@ def test_file_that_is_cut_between_two_reads_of_it_is_compared_anew(
     left = [cut(whole)]
 
     def cut_once(_cursor: object, sql: str, _values: object) -> bool:
-        if sql == store.EVENTS_BETWEEN and left:
+        if sql == store.MISSING and left:
             past.world.events.write_bytes(left.pop().partition(b"\n")[2])
         return True
 
@@ -136,6 +162,54 @@ def test_file_that_is_cut_between_two_reads_of_it_is_compared_anew(
     assert doubles(stored) == []
     assert set(past.world.in_files()) <= set(stored)
     assert stored == sorted(stored)
+
+
+def test_lines_written_since_the_last_commit_are_not_counted_as_put_back(past: Past) -> None:
+    past.write(past.pages("events")[-1], garbage(PAGE))
+    past.world.append(40)
+    told = past.heal()
+    assert told["lost"] == 0
+    new = past.rows("SELECT * FROM events ORDER BY id DESC LIMIT 40")
+    assert told["refilled"] == len(past.rows("SELECT id FROM events WHERE id > 1370")) - 40 > 20
+    assert past.world.stored()[-40:] == list(range(past.world.written - 39, past.world.written + 1))
+    assert not {row[1:] for row in new} & {row[1:] for row in past.events}
+    past.assert_consistent()
+
+
+def test_a_line_that_is_written_again_since_is_a_new_event(past: Past) -> None:
+    (again,) = past.world.tail(1).splitlines(keepends=True)
+    past.world.events.write_bytes(past.world.events.read_bytes() + again)
+    break_derived(past)
+    told = past.heal()
+    assert (told["lost"], told["refilled"]) == (0, 0)
+    assert [row[1:] for row in past.rows("SELECT * FROM events ORDER BY id")][-1] == past.events[-1][1:]
+    assert past.rows("SELECT count(*) FROM events") == [(len(past.events) + 1,)]
+
+
+def test_a_large_file_that_was_trimmed_is_compared_as_well(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Following knows such a file by its first lines."""
+    monkeypatch.setattr(reconcile, "COMPARED_BYTES", 0)
+    past.write(past.pages("events")[-1], garbage(PAGE))
+    past.world.trim(KEPT_LINES)
+    past.heal()
+    past.assert_whole()
+
+
+def test_checkpoints_from_before_a_column_was_added_are_readable(past: Past) -> None:
+    with closing(apsw.Connection(str(past.path))) as db:
+        db.execute("CREATE TABLE old AS SELECT * FROM generations")
+        db.execute("DROP TABLE generations")
+        for sql in (
+            *migration("001_core", "generations"),
+            "INSERT INTO generations SELECT * FROM old",
+            "DROP TABLE old",
+        ):
+            db.execute(sql.replace("SELECT *", f"SELECT {GENERATION}"))
+        db.execute("ALTER TABLE generations ADD COLUMN settled INTEGER NOT NULL DEFAULT 1")
+    break_derived(past)
+    told = past.heal()
+    assert json.loads(told["detail"])["unreadable"] == {}
+    past.assert_whole()
 
 
 # -- lines that are no rows
@@ -169,20 +243,20 @@ def test_events_without_a_time_are_known_again(past: Past) -> None:
     team.write_bytes(b"".join(orjson.dumps({"type": "team.note", "seq": n}) + b"\n" for n in range(20)))
     follow(past)
     assert past.rows("SELECT count(*) FROM events WHERE ts_epoch IS NULL") == [(20,)]
-    break_books(past)
+    break_checkpoints(past)
     told = past.heal()
     assert (told["lost"], told["refilled"]) == (0, 0)
     past.assert_whole()
 
 
-# -- books
+# -- checkpoints
 
 
-def test_rotated_files_are_read_from_where_they_ended_when_the_books_are_gone(past: Past) -> None:
+def test_rotated_files_are_read_from_where_they_ended_when_the_checkpoints_are_gone(past: Past) -> None:
     past.world.rotate()
     past.world.append(30)
     follow(past)
-    break_books(past)
+    break_checkpoints(past)
     told = past.heal()
     assert (told["lost"], told["refilled"]) == (0, 0)
     past.assert_whole()
@@ -192,14 +266,22 @@ def test_rotated_files_are_read_from_where_they_ended_when_the_books_are_gone(pa
     past.assert_consistent()
 
 
-def test_history_with_a_piece_missing_is_not_relied_on(past: Past) -> None:
+def test_line_hashes_with_a_chunk_missing_are_not_relied_on(past: Past) -> None:
     for _ in range(3):
         past.world.append(20)
         follow(past)
     with closing(apsw.Connection(str(past.path))) as db:
-        pieces = [first for (first,) in db.execute("SELECT first FROM history WHERE source = 'events.jsonl'")]
+        pieces = [
+            first
+            for (first,) in db.execute(
+                "SELECT first FROM line_hashes WHERE generation = (SELECT max(generation) FROM line_hashes)"
+            )
+        ]
         assert len(pieces) > 2
-        db.execute("DELETE FROM history WHERE source = 'events.jsonl' AND first = ?", (pieces[1],))
+        db.execute(
+            "DELETE FROM line_hashes WHERE generation = (SELECT max(generation) FROM line_hashes) AND first = ?",
+            (pieces[1],),
+        )
     break_derived(past)
     told = past.heal()
     assert (told["lost"], told["refilled"]) == (0, 0)
@@ -214,7 +296,7 @@ def test_files_that_hold_nothing_of_what_was_read_are_a_gap(past: Past) -> None:
     before = len(past.rows(GAPS))
     seqs = [past.world.written + n for n in range(1, 41)]
     past.world.replace(b"".join(line(n, ts_epoch=1_767_600_000 + n % 100) for n in seqs))
-    break_books(past)
+    break_checkpoints(past)
     told = past.heal()
     assert told["lost"] == 0
     assert past.rows(GAPS)[before:] == [("no_overlap",)]
@@ -237,8 +319,10 @@ def test_document_that_is_gone_leaves_what_was_stored_of_it(past: Past) -> None:
     past.assert_whole()
 
 
-def test_nothing_is_given_up_while_the_home_is_an_empty_mount_point(past: Past) -> None:
-    past.write(past.pages("events")[-2], garbage(PAGE))
+@pytest.mark.parametrize("lost", [slice(-2, -1), slice(None)], ids=["a page", "all events"])
+def test_nothing_is_given_up_while_the_home_is_an_empty_mount_point(past: Past, lost: slice) -> None:
+    for page in past.pages("events")[lost]:
+        past.write(page, garbage(PAGE))
     home = past.world.home
     away = home.with_name("away")
     home.rename(away)

@@ -1,4 +1,4 @@
-"""When a database is not built anew, or not yet: it is left as it was, and what to do is said."""
+"""When a database is not rebuilt, or not yet: it is left as it was, and what to do is said."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def break_derived(past: Past) -> None:
     past.write(past.pages("events_type")[0], garbage(PAGE))
 
 
-def break_books(past: Past) -> None:
-    for name in ("checkpoints", "generations", "history"):
+def break_checkpoints(past: Past) -> None:
+    for name in ("checkpoints", "generations", "line_hashes"):
         past.write(past.pages(name)[0], garbage(PAGE))
 
 
@@ -56,8 +56,8 @@ def test_damaged_database_of_a_newer_release_is_left_to_that(past: Past) -> None
 
 
 def test_journal_that_is_needed_and_gone_is_asked_for(past: Past) -> None:
-    """Where the books are gone, only the journal tells which of its lines were stored."""
-    break_books(past)
+    """Where the checkpoints are gone, only the journal tells which of its lines were stored."""
+    break_checkpoints(past)
     content = past.path.read_bytes()
     past.world.events.unlink()
     with pytest.raises(MissingError, match=r"events\.jsonl is needed.*make an empty file"):
@@ -73,9 +73,7 @@ def test_journal_that_cannot_be_read_puts_it_off(past: Past) -> None:
     content = past.path.read_bytes()
     away = past.world.events.rename(past.world.home / "away")
     past.world.events.mkdir()
-    with pytest.raises(
-        PathError, match=r"cannot be built anew: .*events\.jsonl: is not a regular file - mend that first"
-    ):
+    with pytest.raises(PathError, match=r"cannot be rebuilt: .*events\.jsonl: is not a regular file - fix that first"):
         past.heal()
     assert past.path.read_bytes() == content
     past.world.events.rmdir()
@@ -137,12 +135,12 @@ def test_long_list_of_free_pages_is_looked_at_as_far_as_a_start_has_time_for(tmp
         db.execute("PRAGMA page_size = 512; CREATE TABLE kept (x); CREATE TABLE dropped (x)")
         db.execute("INSERT INTO dropped VALUES (zeroblob(?))", (512 * 126 * (detect.TRUNKS + 2),))
         db.execute("DROP TABLE dropped")
-    assert detect.wrong_with_free_pages(path) is None
+    assert detect.free_list_damage(path) is None
     trunk = int.from_bytes(path.read_bytes()[32:36])
     with path.open("r+b") as file:
         file.seek((trunk - 1) * 512)
         file.write(b"\xff" * 8)
-    assert detect.wrong_with_free_pages(path) == f"the list of free pages is damaged at page {trunk}"
+    assert detect.free_list_damage(path) == f"the list of free pages is damaged at page {trunk}"
 
 
 def test_disk_that_is_full_puts_it_off_until_there_is_space(origin: Past, tmp_path: Path) -> None:
@@ -151,7 +149,7 @@ def test_disk_that_is_full_puts_it_off_until_there_is_space(origin: Past, tmp_pa
         break_derived(past)
         content = past.path.read_bytes()
         (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 100_000))
-        with pytest.raises(PathError, match=r"cannot be built anew: .* - it needs as much space again"):
+        with pytest.raises(PathError, match=r"cannot be rebuilt: .* - it needs as much space again"):
             past.heal()
         assert past.path.read_bytes() == content
         (disk / "ballast").unlink()
