@@ -87,6 +87,7 @@ class _Groups:
 
     open: list[_Group] = field(default_factory=list)
     epochs: set[int | None] = field(default_factory=set)
+    pruned: list[tuple[int, int]] = field(default_factory=list)  # first line and number of lines
     stored: Counter[int] = field(default_factory=Counter)  # copies in the database that no known line accounts for
     quarantined: Counter[bytes] = field(default_factory=Counter)
 
@@ -219,6 +220,9 @@ def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, begi
         if group.timed or enough or known.sure:
             known.lines[group.first : group.first + group.count] = b"\1" * group.count
     known.sure |= enough
+    for first, count in groups.pruned:  # these stay away, but not what is written again behind all that is known
+        if first < known.last:
+            known.lines[first : first + count] = b"\1" * count
 
 
 def _take(wanted: Sequence[Any], stored: Counter[Any]) -> bool:
@@ -248,8 +252,8 @@ def _open_groups(db: apsw.Connection, source: JournalSource, known: Known, begin
             timed = bool(kept) and all(row[1] is not None for row in kept)
             groups.open.append(_Group(first, count, [row_hash(row) for row in kept], raw, timed))
             groups.epochs.update(row[1] for row in kept)
-        elif group.rows:  # pruned: they stay away
-            known.lines[first : first + count] = b"\1" * count
+        elif group.rows:
+            groups.pruned.append((first, count))
     groups.stored = Counter(map(row_hash, store.events_at(db, source.name, groups.epochs)))
     for epoch in groups.epochs:
         groups.stored.subtract(held.get(epoch, ()))

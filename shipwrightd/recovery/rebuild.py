@@ -326,7 +326,8 @@ class JournalRestore:
         at_path = any(file.known is not None and file.known.id == newest for file in files)
         for file in files:
             if file.known is None and self._intact:
-                known = reconcile(self._db, self._source, file.fd, remembered, intact=at_path)
+                reader = Records(file.fd, START, origin=self._source.origin)
+                known = reconcile(self._db, self._source, reader, remembered, intact=at_path)
                 file.stop = known.position.offset
         return files
 
