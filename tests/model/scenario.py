@@ -183,8 +183,8 @@ QUESTIONS = {
     "stages": "SELECT stage, status, duration_s FROM pipeline_stages ORDER BY id",
     "metrics": "SELECT name, period, period_start, dimension, total, samples FROM metrics ORDER BY 1, 2, 3, 4",
     "line_hashes": """
-SELECT g.id, g.source, h.hashes FROM line_hashes AS h JOIN generations AS g ON g.id = h.generation
-ORDER BY g.source, g.id, h.first""",
+SELECT source, hashes FROM line_hashes JOIN generations ON id = generation
+WHERE state = 'current' ORDER BY source, first""",
     "integrity": "PRAGMA integrity_check",
 }
 
@@ -192,10 +192,10 @@ ORDER BY g.source, g.id, h.first""",
 def says(db: apsw.Connection) -> dict[str, list[tuple[Any, ...]]]:
     """Return all that a reader could ask, the integrity check with it."""
     found = {name: list(db.execute(sql)) for name, sql in QUESTIONS.items()}
-    hashes: dict[tuple[int, str], bytes] = {}
-    for generation, source, part in found["line_hashes"]:
-        hashes[generation, source] = hashes.get((generation, source), b"") + part
-    found["line_hashes"] = [(source, joined) for (_, source), joined in hashes.items()]
+    hashes: dict[str, bytes] = {}
+    for source, part in found["line_hashes"]:
+        hashes[source] = hashes.get(source, b"") + part
+    found["line_hashes"] = list(hashes.items())
     return found
 
 
