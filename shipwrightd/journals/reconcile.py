@@ -195,22 +195,24 @@ def _is_weak(found: Match, known: Known, sizes: Sequence[int]) -> bool:
 def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, begin: int, position: Position) -> None:
     """Mark the records that line hashes leave open and that the database holds, from line `begin` at a position on.
 
-    Of equal records those at the beginning are the stored ones; what is written again is behind. Behind a trim
-    (`begin` is not 0) only a record that occurs once, with a time, on both sides is no new one.
+    Of equal records those at the beginning are the stored ones; what is written again is behind. What follows a trim
+    (`begin` is not 0) is new, unless a record that occurs once on both sides shows that lines were moved.
     """
     groups = _open_groups(db, source, known, begin, position)
-    times = Counter(groups.stored)
     here = Counter(mark for group in groups.open for mark in group.hashes)
+    if begin:
+        before = set(known.hashes[:begin])
+        once = (group for group in groups.open if group.timed and known.hashes[group.first] not in before)
+        if any(groups.stored[mark] == here[mark] == 1 for group in once for mark in group.hashes):
+            _ask_database(db, source, known, 0, START)
+        return
     stored = [
         group for group in groups.open if _take(group.hashes, groups.stored) and _take(group.raw, groups.quarantined)
     ]
     marks = {mark for group in stored for mark in group.hashes}
-    enough = not begin and (len(marks) >= SURE_LINES or (len(marks) > 1 and 2 * len(marks) > len(here)))
-    before = set(known.hashes[:begin])
+    enough = len(marks) >= SURE_LINES or (len(marks) > 1 and 2 * len(marks) > len(here))
     for group in stored:
-        single = group.timed and all(times[mark] == here[mark] == 1 for mark in group.hashes)
-        single = single and known.hashes[group.first] not in before
-        if single or enough or (known.sure and not begin):
+        if group.timed or enough or known.sure:
             known.lines[group.first : group.first + group.count] = b"\1" * group.count
     known.sure |= enough
 

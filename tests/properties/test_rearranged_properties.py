@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from versions import Rearranged, Stored, model_record, read_alone
 from world import World, line
@@ -150,12 +150,22 @@ def test_distinct_records_are_stored_once_however_the_journal_is_rearranged(
         assert verify(world.home, world.db_path) == []
 
 
+def repeats_behind_a_trim(before: Version, after: Version) -> bool:
+    """Tell whether only equal records follow what a trim left: moved ones cannot be told from ones written again."""
+    texts, lines = [record.seq for record in before], [record.seq for record in after]
+    for kept in range(1, min(len(lines), len(texts)) + 1):
+        if texts[-kept:] == lines[:kept] and lines[kept:] and all(seq < 0 for seq in lines[kept:]):
+            return True
+    return False
+
+
 @WAYS
 @settings(max_examples=EXAMPLES)
 @given(found=versions(equal=True))
 def test_equal_records_are_stored_as_often_as_one_version_holds_them_and_not_more_often_than_written(
     found: list[Version], *, live: bool
 ) -> None:
+    assume(not any(repeats_behind_a_trim(before, found[at]) for at in range(len(found)) for before in found[:at]))
     with tempfile.TemporaryDirectory() as folder:
         world = read(folder, found, live=live)
         stored = Counter(world.stored())
