@@ -137,7 +137,7 @@ def roff(text: str) -> str:
 
 def manual() -> str:
     """Return the manual page, in the man macros of every system."""
-    program = typer.main.get_command(app)
+    program: Any = typer.main.get_command(app)  # a group of typer's own click
     dated = re.search(rf"^## \[{re.escape(__version__)}\] - ([0-9-]+)$", CHANGELOG.read_text(), re.MULTILINE)
     lines = [
         f'.TH SHIPWRIGHTD 1 "{dated[1] if dated else BEGUN}" "shipwrightd {__version__}" "User Commands"',
@@ -162,8 +162,8 @@ def manual() -> str:
     lines += [".I ~/.shipwright/shipwrightd/shipwright.db", "The database.", ".TP"]
     lines += [".I ~/.config/shipwrightd/config.toml", "Settings, all of which have a default."]
     epilogs = [program.commands[group].epilog for group in GROUPS]
-    shown = [line for epilog in epilogs for line in re.findall("^  (shipwrightd .*)", epilog, re.MULTILINE)]
-    lines += [".SH EXAMPLES", ".nf", *map(roff, shown), ".fi"]
+    examples = [line for epilog in epilogs for line in re.findall("^  (shipwrightd .*)", epilog, re.MULTILINE)]
+    lines += [".SH EXAMPLES", ".nf", *map(roff, examples), ".fi"]
     return "\n".join(line for line in lines if line) + "\n"
 
 

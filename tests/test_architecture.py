@@ -69,7 +69,10 @@ WRITERS = re.compile(
 )
 TYPER = re.compile(r"cli/\w+\.py|__main__\.py")
 RICH = re.compile(r"table\.py|cli/\w+\.py|reports/terminal/\w+\.py")
-WRITES = re.compile(r"\b(INSERT (OR \w+ )?INTO|REPLACE INTO|UPDATE (OR \w+ )?\w+\s+(AS \w+\s+)?SET|DELETE FROM)\b")
+# Temporary tables are nobody else's.
+WRITES = re.compile(
+    r"\b(INSERT (OR \w+ )?INTO(?! temp\.)|REPLACE INTO|UPDATE (OR \w+ )?\w+\s+(AS \w+\s+)?SET|DELETE FROM)\b"
+)
 TRANSACTS = re.compile(r"^\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b", re.MULTILINE)
 
 

@@ -219,8 +219,11 @@ def _add_files(db: apsw.Connection, home: Path, before_epoch: int) -> None:
 
 def _add_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:
     for _ in range(ATTEMPTS):
-        files, refused = open_files(source.files(home))
-        if error := hidden_by(refused):
+        paths = source.files(home)
+        files, refused = open_files(paths)
+        if error := refused.get(paths[-1]) or hidden_by(refused):
+            for fd in files.values():
+                os.close(fd)
             raise error
         here = current_generation(db, source.name)
         if not files and here is not None and here.place.offset:

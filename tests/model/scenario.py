@@ -182,7 +182,9 @@ QUESTIONS = {
     "runs": "SELECT issue, template, phase, entries_cost_usd FROM pipeline_runs ORDER BY id",
     "stages": "SELECT stage, status, duration_s FROM pipeline_stages ORDER BY id",
     "metrics": "SELECT name, period, period_start, dimension, total, samples FROM metrics ORDER BY 1, 2, 3, 4",
-    "history": "SELECT source, hashes FROM history ORDER BY source, first",
+    "line_hashes": """
+SELECT source, hashes FROM line_hashes JOIN generations ON id = generation
+WHERE state = 'current' ORDER BY source, first""",
     "integrity": "PRAGMA integrity_check",
 }
 
@@ -191,9 +193,9 @@ def says(db: apsw.Connection) -> dict[str, list[tuple[Any, ...]]]:
     """Return all that a reader could ask, the integrity check with it."""
     found = {name: list(db.execute(sql)) for name, sql in QUESTIONS.items()}
     hashes: dict[str, bytes] = {}
-    for source, part in found["history"]:
+    for source, part in found["line_hashes"]:
         hashes[source] = hashes.get(source, b"") + part
-    found["history"] = list(hashes.items())
+    found["line_hashes"] = list(hashes.items())
     return found
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # What only the program itself has a use for.
 INTERNAL = {
-    *("schema_version", "checkpoints", "generations", "history", "source_errors", "projection_state"),
-    *("settled", "settled_runs", "settled_stages", "recoveries"),
+    *("schema_version", "checkpoints", "generations", "line_hashes", "source_errors", "projection_state"),
+    *("kept_range", "kept_runs", "kept_stages", "recoveries"),
 }
 ALL_TABLES = """
 SELECT name FROM sqlite_schema

@@ -16,12 +16,16 @@ DAY = 86_400
 LATER = """
 SELECT type, name FROM sqlite_schema
 WHERE type IN ('view', 'trigger') OR name IN ('run_outcomes', 'memory_search', 'pruned', 'kept_range', 'kept_runs',
-    'kept_stages', 'recoveries', 'daemon_jobs_present', 'daemon_queue_present') ORDER BY type = 'table'"""
+    'kept_stages', 'line_hashes', 'recoveries', 'daemon_jobs_present', 'daemon_queue_present')
+ORDER BY type = 'table'"""
 
 
 def back_to_version_3(db: apsw.Connection) -> None:
     for kind, name in db.execute(LATER).fetchall():
         db.execute(f"DROP {kind} {name}")
+    # What the tenth migration replaced and added.
+    db.execute("CREATE TABLE history (source TEXT, first INTEGER, hashes BLOB)")
+    db.execute("ALTER TABLE generations DROP COLUMN settled")
     db.execute("DROP INDEX events_stage; DROP INDEX events_model; DROP INDEX events_team")
     db.execute("DROP INDEX pipeline_stages_stage; CREATE INDEX pipeline_stages_stage ON pipeline_stages (stage)")
     db.execute("DELETE FROM metrics WHERE dimension LIKE 'issue:%'; DELETE FROM schema_version WHERE version > 3")
