@@ -12,7 +12,15 @@ from world import Follower, World, line
 from shipwrightd.decoding.events import JOURNAL
 from shipwrightd.journals import reconcile as module
 from shipwrightd.journals import store
-from shipwrightd.journals.lines import READ_BYTES, START, ChangedError, line_hashes, open_journal, position_at
+from shipwrightd.journals.lines import (
+    READ_BYTES,
+    START,
+    ChangedError,
+    line_hashes,
+    open_journal,
+    position_at,
+    scan,
+)
 from shipwrightd.journals.match import SURE_LINES
 from shipwrightd.journals.reconcile import groups_of, reconcile
 from shipwrightd.journals.records import Records
@@ -280,7 +288,6 @@ def test_a_large_file_with_nothing_in_common_is_new(large: Asked) -> None:
 def test_a_file_that_is_cut_while_it_is_compared_is_changed(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     file = asked.open(OLD + b"x" * READ_BYTES + b"\n" + lines(99))
     (path,) = asked.folder.iterdir()
-    scan = module.scan
 
     def cut_behind_a_block(fd: int) -> Iterator[object]:
         for block in scan(fd):
@@ -299,7 +306,6 @@ def test_a_file_that_is_written_over_after_it_was_compared_is_changed(
 ) -> None:
     file = asked.open(content)
     (path,) = asked.folder.iterdir()
-    scan = module.scan
 
     def write_over_at_the_end(fd: int) -> Iterator[object]:
         yield from scan(fd)
