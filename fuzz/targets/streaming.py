@@ -54,8 +54,9 @@ def check(data: bytes) -> None:
     taken_back = feed.byte()  # one bit a piece
     content = feed.rest()
     places = [cut * len(content) // 255 for cut in cuts]
-    before = {"CHUNK_LINES": records.CHUNK_LINES, "MAX_LINE_BYTES": records.MAX_LINE_BYTES}
-    vars(records).update(CHUNK_LINES=chunk_lines, MAX_LINE_BYTES=line)
+    small = {"CHUNK_LINES": chunk_lines, "MAX_LINE_BYTES": line}
+    before = {name: vars(records)[name] for name in small}
+    vars(records).update(small)
     try:
         with bounds(block=block, line=line, anchor=ANCHOR_BYTES, head=HEAD_BYTES):
             _follow(content, places, taken_back, line)
