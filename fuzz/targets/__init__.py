@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NAMES = ("framing", "streaming", "decoding", "salvage", "documents", "settings", "alignment", "overlaps")
+NAMES = ("framing", "streaming", "decoding", "salvage", "documents", "settings", "matching", "overlaps")
 
 
 class Target(Protocol):

@@ -1,4 +1,4 @@
-"""Framing: whatever the blocks, and however the file grows, its lines are those that split finds."""
+"""Framing: whatever the blocks, and however the file grows, its lines are those that split returns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from fuzz import scratch
 from fuzz.feed import Feed
-from shipwrightd.journals import lines as tail
-from shipwrightd.journals.align import HASH_BYTES, line_hashes
-from shipwrightd.journals.lines import ChangedError, Giant, Position, Reader
+from shipwrightd.journals import lines as module
+from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Giant, Position, Reader, line_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +29,12 @@ WORDS = (b"\n", b"\r\n", b"\n\n", b"xxxxxxxx")
 @contextmanager
 def bounds(*, block: int, line: int, anchor: int, head: int) -> Iterator[None]:
     """Read with small bounds, so that short inputs reach what megabytes reach otherwise."""
-    before = tail.READ_BYTES, tail.MAX_LINE_BYTES, tail.ANCHOR_BYTES, tail.GIANT_HEAD_BYTES
-    tail.READ_BYTES, tail.MAX_LINE_BYTES, tail.ANCHOR_BYTES, tail.GIANT_HEAD_BYTES = block, line, anchor, head
+    before = module.READ_BYTES, module.MAX_LINE_BYTES, module.ANCHOR_BYTES, module.GIANT_HEAD_BYTES
+    module.READ_BYTES, module.MAX_LINE_BYTES, module.ANCHOR_BYTES, module.GIANT_HEAD_BYTES = block, line, anchor, head
     try:
         yield
     finally:
-        tail.READ_BYTES, tail.MAX_LINE_BYTES, tail.ANCHOR_BYTES, tail.GIANT_HEAD_BYTES = before
+        module.READ_BYTES, module.MAX_LINE_BYTES, module.ANCHOR_BYTES, module.GIANT_HEAD_BYTES = before
 
 
 def check(data: bytes) -> None:
@@ -47,15 +46,17 @@ def check(data: bytes) -> None:
     changed = feed.byte()
     content = feed.rest()
     with bounds(block=block, line=line, anchor=anchor, head=head):
-        _grow(content, [cut * len(content) // 255 for cut in cuts], expected(content, line, head))
+        _grow(content, [cut * len(content) // 255 for cut in cuts], expected(content.split(b"\n")[:-1]))
         _change(content, changed)
 
 
-def expected(content: bytes, bound: int, head: int) -> list[bytes | Giant]:
-    """Return the lines of a file, those over the bound as giants."""
+def expected(lines: list[bytes]) -> list[bytes | Giant]:
+    """Return lines, those over the bound as giants."""
     return [
-        Giant(line[:head], len(line), blake2b(line, digest_size=HASH_BYTES).digest()) if len(line) > bound else line
-        for line in content.split(b"\n")[:-1]
+        Giant(line[: module.GIANT_HEAD_BYTES], len(line), blake2b(line, digest_size=HASH_BYTES).digest())
+        if len(line) > module.MAX_LINE_BYTES
+        else line
+        for line in lines
     ]
 
 
@@ -69,48 +70,61 @@ def drain(reader: Reader) -> list[bytes | Giant]:
 
 def _grow(content: bytes, cuts: list[int], lines: list[bytes | Giant]) -> None:
     fd = scratch.empty()
-    reader = Reader(fd, Position(0, b""))
+    reader = Reader(fd, START)
     found: list[bytes | Giant] = []
     for start, stop in zip([0, *cuts], [*cuts, len(content)], strict=True):
         os.pwrite(fd, content[start:stop], start)
         found += drain(reader)
         rest = content[:stop].rpartition(b"\n")[2]
-        assert reader.end == Position(stop, content[:stop][-tail.ANCHOR_BYTES :])
+        assert reader.end == Position(stop, content[:stop][-module.ANCHOR_BYTES :])
         assert reader.unfinished_bytes == len(rest)
         assert rest.startswith(reader.unfinished())
-        assert reader.unfinished() == rest or len(rest) > tail.MAX_LINE_BYTES
-        assert len(reader.unfinished()) <= max(tail.MAX_LINE_BYTES, tail.GIANT_HEAD_BYTES)
+        assert reader.unfinished() == rest or len(rest) > module.MAX_LINE_BYTES
+        assert len(reader.unfinished()) <= max(module.MAX_LINE_BYTES, module.GIANT_HEAD_BYTES)
     assert found == lines
     if len(content) & 1:
         _resume(fd, content, cuts, lines)
+        _stop(fd, content, cuts)
 
 
 def _resume(fd: int, content: bytes, cuts: list[int], lines: list[bytes | Giant]) -> None:
-    """Begin anew behind whole lines: what follows is the same."""
+    """Resume behind whole lines: what follows is the same. The beginning of a file proves nothing."""
     for cut in cuts:
         done = content[:cut].count(b"\n")
         offset = content[:cut].rfind(b"\n") + 1
-        before = content[:offset][-tail.ANCHOR_BYTES :]
+        before = content[:offset][-module.ANCHOR_BYTES :]
         info = os.fstat(fd)
-        place = tail.Place(info.st_dev, info.st_ino, offset, tail.anchor_hash(before), len(before))
-        position = tail.resume_at(fd, place)
-        assert position == Position(offset, before)
-        assert drain(Reader(fd, position)) == lines[done:]
+        place = module.Place(info.st_dev, info.st_ino, offset, module.anchor_hash(before), len(before))
+        position = module.resume_at(fd, place)
+        assert position == (Position(offset, before) if offset else None)
+        assert drain(Reader(fd, position or START)) == lines[done:]
     sizes = [line.length if isinstance(line, Giant) else len(line) for line in lines]
-    blocks = list(tail.scan(fd))
+    blocks = list(module.scan(fd))
     assert [size for block in blocks for size in block.sizes] == [size + 1 for size in sizes]
     hashes = [line.digest if isinstance(line, Giant) else line_hashes([line]) for line in lines]
     assert b"".join(array("Q", block.hashes).tobytes() for block in blocks) == b"".join(hashes)
-    picked = [line.head if isinstance(line, Giant) else line for line in lines]
-    assert tail.pick(fd, list(range(0, len(lines), 2))) == picked[::2]
     plain = [line for line in lines if isinstance(line, bytes)]
     joined = b"".join(line + b"\n" for line in plain)
-    assert tail.last_bytes(b"", plain) == joined[-tail.ANCHOR_BYTES :]
+    assert module.last_bytes(b"", plain) == joined[-module.ANCHOR_BYTES :]
+
+
+def _stop(fd: int, content: bytes, cuts: list[int]) -> None:
+    """Read up to a byte, as if the file ended there; what is behind the last newline is a line, too."""
+    for cut in cuts:
+        reader = Reader(fd, START, cut)
+        reader.final = True
+        *whole, half = content[:cut].split(b"\n")
+        assert drain(reader) == expected([*whole, half] if half else whole)
+        assert reader.end == Position(cut, content[:cut][-module.ANCHOR_BYTES :])
+        assert (reader.unfinished(), reader.unfinished_bytes) == (b"", 0)
+        if len(half) < module.MAX_LINE_BYTES:
+            assert module.begun_before(fd, reader.end) == half
+        assert module.position_at(fd, cut) == reader.end
 
 
 def _change(content: bytes, at: int) -> None:
     """Write over one of the bytes before the position: that is noticed, and nothing is read."""
-    reader = Reader(fd := scratch.holding(content), Position(0, b""))
+    reader = Reader(fd := scratch.holding(content), START)
     drain(reader)
     before = len(reader.end.before)
     if not before:

@@ -1,4 +1,4 @@
-"""A stream: however a journal grows and is taken back, its chunks are one decoding of the whole file."""
+"""Records: however a journal grows and is taken back, its chunks are one decoding of the whole file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from fuzz import scratch
 from fuzz.feed import Feed
 from fuzz.targets.framing import bounds
-from shipwrightd.decoding.events import JOURNAL, decode_lines
+from shipwrightd.decoding.events import JOURNAL
+from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.journals import records
-from shipwrightd.journals.align import line_hashes
-from shipwrightd.journals.lines import Position
-from shipwrightd.journals.records import Chunk, Stream
-from shipwrightd.journals.store import Quarantined
+from shipwrightd.journals.lines import START, line_hashes
+from shipwrightd.journals.records import Chunk, Records, decode_all, singly
 
 if TYPE_CHECKING:
     from shipwrightd.decoding.rows import EventRow
@@ -41,7 +40,7 @@ class _Taken:
 
     def add(self, chunk: Chunk) -> None:
         self.rows += chunk.rows
-        self.kept += chunk.quarantined
+        self.kept += chunk.rejected
         self.hashes += chunk.hashes
         self.salvaged += chunk.salvaged
 
@@ -55,48 +54,73 @@ def check(data: bytes) -> None:
     taken_back = feed.byte()  # one bit a piece
     content = feed.rest()
     places = [cut * len(content) // 255 for cut in cuts]
-    before = records.CHUNK_LINES
-    vars(records).update(CHUNK_LINES=chunk_lines)
+    small = {"CHUNK_LINES": chunk_lines, "MAX_LINE_BYTES": line}
+    before = {name: vars(records)[name] for name in small}
+    vars(records).update(small)
     try:
         with bounds(block=block, line=line, anchor=ANCHOR_BYTES, head=HEAD_BYTES):
             _follow(content, places, taken_back, line)
     finally:
-        vars(records).update(CHUNK_LINES=before)
+        vars(records).update(before)
 
 
 def _follow(content: bytes, cuts: list[int], taken_back: int, bound: int) -> None:
     fd = scratch.empty()
-    reading = Stream(fd, Position(0, b""), origin=JOURNAL)
+    reading = Records(fd, START, origin=JOURNAL)
     taken = _Taken()
     for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(content)], strict=True)):
         os.pwrite(fd, content[start:stop], start)
         if taken_back >> number & 1:  # the transaction failed: all comes back
-            mark = reading.mark()
+            reading.begin()
             _pull(reading, content, _Taken(), final=False)
-            reading.restore(mark)
+            reading.rollback()
         _pull(reading, content, taken, final=False)
-        assert reading.end.offset == stop
         left = reading.leftover()
         assert content[reading.position.offset : stop].startswith(left) or len(left) > bound
     _pull(reading, content, taken, final=True)
     _compare(reading, content, taken, bound)
+    whole = list(records.records(fd, JOURNAL))
+    assert [row for chunk in whole for row in chunk.rows] == taken.rows
+    assert [bad for chunk in whole for bad in chunk.rejected] == taken.kept
+    _stop(content, cuts)
 
 
-def _pull(reading: Stream, content: bytes, taken: _Taken, *, final: bool) -> None:
+def _pull(reading: Records, content: bytes, taken: _Taken, *, final: bool) -> None:
     while (chunk := reading.pull(final=final)) is not None:
-        assert chunk.lines > 0
+        assert chunk.count > 0
         assert reading.position.offset + chunk.size == chunk.end.offset
         assert chunk.end.before == content[: chunk.end.offset][-ANCHOR_BYTES:]
         reading.stored(chunk)
         taken.add(chunk)
+        _singly(chunk)
 
 
-def _compare(reading: Stream, content: bytes, taken: _Taken, bound: int) -> None:
+def _singly(chunk: Chunk) -> None:
+    """Split a chunk: what comes out is what it holds."""
+    groups = list(singly(chunk, JOURNAL))
+    assert all(group.count for group in groups)
+    assert [text for group in groups for text in group.lines] == chunk.lines
+    assert [row for group in groups for row in group.rows] == chunk.rows
+    assert [bad for group in groups for bad in group.rejected] == chunk.rejected
+    assert sum(group.size for group in groups) == chunk.size
+
+
+def _stop(content: bytes, cuts: list[int]) -> None:
+    """Read up to a byte, as if the file ended there."""
+    for cut in cuts:
+        for unterminated in (False, True):
+            stopped = list(records.records(scratch.holding(content), JOURNAL, stop=cut, unterminated=unterminated))
+            ended = list(records.records(scratch.holding(content[:cut]), JOURNAL, unterminated=unterminated))
+            assert stopped == ended
+
+
+def _compare(reading: Records, content: bytes, taken: _Taken, bound: int) -> None:
     whole = content.rpartition(b"\n")
     lines = whole[0].split(b"\n") if whole[1] else []
     assert reading.position.offset == len(whole[0]) + len(whole[1])
     assert reading.lines == len(lines)
-    assert reading.unfinished_bytes == len(whole[2])
+    half = reading.unfinished()
+    assert (half.length if half else 0) == (len(whole[2]) if whole[2].strip() else 0) or len(whole[2]) > bound
     assert taken.hashes == line_hashes(lines)
     assert taken.salvaged == sum(row[10] for row in taken.rows)
     rows, kept = _decoded(lines, bound)
@@ -117,10 +141,10 @@ def _decoded(lines: list[bytes], bound: int) -> tuple[list[EventRow], list[Quara
         if line is not None and len(line) <= bound:
             stretch.append(line)
             continue
-        decoded = decode_lines(stretch, origin=JOURNAL, final=True)
-        rows += decoded.rows
-        kept += records.quarantined(decoded, stretch, offset)
-        offset += sum(map(len, stretch)) + len(stretch)
+        chunk = decode_all(stretch, JOURNAL, offset)
+        rows += chunk.rows
+        kept += chunk.rejected
+        offset += chunk.size
         stretch = []
         if line is not None:
             kept.append(Quarantined(offset, len(line), "line_too_long", line[:HEAD_BYTES]))

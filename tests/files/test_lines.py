@@ -16,15 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from process import call, places, source
-from shipwrightd.journals.align import line_hashes
 from world import Follower, World, doubles, line
 
 from shipwrightd.journals import follow
-from shipwrightd.journals import lines as tail
+from shipwrightd.journals import lines as module
 from shipwrightd.journals.lines import (
+    ANCHOR_BYTES,
     GIANT_HEAD_BYTES,
     MAX_LINE_BYTES,
     READ_BYTES,
+    ROTATIONS,
+    START,
     SURE_ANCHOR_BYTES,
     ChangedError,
     Giant,
@@ -33,17 +35,19 @@ from shipwrightd.journals.lines import (
     Position,
     Reader,
     anchor_hash,
-    open_existing,
+    begun_before,
+    hidden_by,
+    line_hashes,
+    open_files,
     open_journal,
-    pick,
     resume_at,
     scan,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
-START = Position(0, b"")
 MEMORY_KIB = 150 << 10
 SHORT = b'{"ts":"2026-01-05T08:00:00Z","ts_epoch":1767600000,"type":"a","seq":%d}\n'
 
@@ -105,8 +109,8 @@ def test_blank_lines_carriage_returns_and_any_bytes_are_lines_like_others(file: 
 def test_whatever_way_it_is_written_and_read_the_lines_are_those_of_the_file(
     parts: list[bytes], data: st.DataObject
 ) -> None:
-    before = tail.READ_BYTES
-    tail.READ_BYTES = data.draw(st.integers(1, 20))  # so that blocks end everywhere
+    before = module.READ_BYTES
+    module.READ_BYTES = data.draw(st.integers(1, 20))  # so that blocks end everywhere
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = File(Path(folder) / "events.jsonl")
@@ -116,7 +120,7 @@ def test_whatever_way_it_is_written_and_read_the_lines_are_those_of_the_file(
                 found += file.read_all()
             os.close(file.fd)
     finally:
-        tail.READ_BYTES = before
+        module.READ_BYTES = before
     assert found == b"".join(parts).split(b"\n")[:-1]
 
 
@@ -145,15 +149,43 @@ def test_a_long_line_that_comes_in_pieces_is_told_when_its_end_comes(file: File)
     ]
 
 
-def test_scanning_tells_hash_and_size_of_each_line_and_picking_returns_lines(file: File) -> None:
+def test_scan_returns_hash_and_size_of_each_complete_line(file: File) -> None:
     lines = [b"first", b"", b"g" * (MAX_LINE_BYTES + 9), b"last"]
     file.append(b"\n".join(lines) + b"\nhalf")
     blocks = list(scan(file.fd))
     assert b"".join(block.hashes.tobytes() for block in blocks) == line_hashes(lines)
     assert [size for block in blocks for size in block.sizes] == [len(text) + 1 for text in lines]
-    assert pick(file.fd, [0, 3]) == [b"first", b"last"]
-    assert pick(file.fd, [1, 2]) == [b"", b"g" * GIANT_HEAD_BYTES]
-    assert pick(file.fd, []) == []
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 5, 9, 13, 14, 100])
+@pytest.mark.parametrize("final", [False, True])
+def test_nothing_from_the_stop_on_is_read_and_what_is_before_it_is_a_line_only_when_final(
+    file: File, stop: int, *, final: bool
+) -> None:
+    content = b"one\ntwo\nthree"
+    file.append(content)
+    file.reader = Reader(file.fd, START, stop)
+    file.reader.final = final
+    *whole, half = content[:stop].split(b"\n")
+    assert file.read_all() == whole + [half] * (final and half != b"")
+    assert file.reader.end.offset == min(stop, len(content))
+    assert file.read_all() == []
+
+
+def test_a_line_without_newline_over_the_bound_is_a_giant_when_final(file: File) -> None:
+    text = b"g" * (MAX_LINE_BYTES + 1)
+    file.append(b"first\n" + text)
+    file.reader.final = True
+    assert file.read_all() == [b"first", Giant(text[:GIANT_HEAD_BYTES], len(text), line_hashes([text]))]
+    assert file.reader.unfinished_bytes == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 50, ANCHOR_BYTES, 3 * ANCHOR_BYTES])
+@pytest.mark.parametrize("first", [b"", line(1)])
+def test_what_a_line_begins_with_is_read_whatever_its_length(file: File, size: int, first: bytes) -> None:
+    content = first + b"x" * size
+    file.append(content)
+    assert begun_before(file.fd, Position(len(content), content[-ANCHOR_BYTES:])) == b"x" * size
 
 
 # -- the file itself
@@ -237,19 +269,139 @@ def test_hashes_that_earlier_releases_stored_stay_valid() -> None:
     assert line_hashes([b"line", b""]).hex() == "36093ea6e992cef0e4a6a0577479b2b4"
 
 
-def test_what_is_not_there_is_left_out_and_what_cannot_be_opened_leaves_nothing_open(tmp_path: Path) -> None:
-    there, folder = tmp_path / "there", tmp_path / "folder"
-    there.touch()
-    folder.mkdir()
-    absent = [tmp_path / "gone", there / "below a file"]
-    (opened,) = (found := open_existing([*absent, there])).values()
-    assert list(found) == [there]
-    os.close(opened)
-    with pytest.raises(NotAFileError):
-        open_existing([there, folder])
-    again = os.open(there, os.O_RDONLY)
-    assert again == opened, "a descriptor stayed open"
+# -- all files of a journal
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> list[Path]:
+    """Return the paths of a journal, the oldest first; none exists."""
+    return [tmp_path / name for name in ("events.jsonl.2", "events.jsonl.1", "events.jsonl")]
+
+
+def contents(paths: Sequence[Path]) -> tuple[dict[str, bytes], dict[str, int | None]]:
+    """Open the files; return what is in them, and the numbers of the errors of the others."""
+    files, refused = open_files(paths)
+    held = {path.name: os.pread(fd, 1000, 0) for path, fd in files.items()}
+    for fd in files.values():
+        os.close(fd)
+    return held, {path.name: error.errno for path, error in refused.items()}
+
+
+def test_files_are_opened_in_order_and_absent_ones_left_out(names: list[Path], tmp_path: Path) -> None:
+    names[2].write_bytes(b"new")
+    names[0].write_bytes(b"old")
+    below_a_file = names[2] / "below"
+    held, refused = contents([tmp_path / "gone", below_a_file, *names])
+    assert list(held.items()) == [("events.jsonl.2", b"old"), ("events.jsonl", b"new")]
+    assert refused == {}
+
+
+def test_a_file_that_cannot_be_opened_is_refused_and_the_others_are_read(names: list[Path]) -> None:
+    names[0].mkdir()
+    names[1].symlink_to(names[1])
+    names[2].write_bytes(b"new")
+    assert contents(names) == (
+        {"events.jsonl": b"new"},
+        {"events.jsonl.2": errno.EINVAL, "events.jsonl.1": errno.ELOOP},
+    )
+
+
+def test_two_names_of_one_file_count_as_the_last(names: list[Path]) -> None:
+    names[2].write_bytes(b"new")
+    names[0].hardlink_to(names[2])
+    names[1].symlink_to(names[2])
+    assert contents(names) == (
+        {"events.jsonl": b"new"},
+        {"events.jsonl.2": errno.EEXIST, "events.jsonl.1": errno.EEXIST},
+    )
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_out_of_resources_is_an_error_that_leaves_nothing_open(
+    names: list[Path], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    names[1].touch()
+    names[2].touch()
+    whole = os.open
+    free = os.dup(0)
+    os.close(free)
+    calls = iter([None, OSError(number, "out of something")])
+
+    def fail_later(path: Path, flags: int) -> int:
+        if (error := next(calls)) is not None:
+            raise error
+        return whole(path, flags)
+
+    monkeypatch.setattr(os, "open", fail_later)
+    with pytest.raises(OSError, match="out of something") as caught:
+        open_files(names)
+    assert caught.value.errno == number
+    again = os.dup(0)
     os.close(again)
+    assert again == free, "a descriptor stayed open"
+
+
+def rotate(names: Sequence[Path]) -> None:
+    """Rename each file to the next older name and begin a new one."""
+    names[1].rename(names[0])
+    names[2].rename(names[1])
+    names[2].write_bytes(b"new")
+
+
+def test_files_that_are_rotated_while_they_are_opened_are_each_seen_once(names: list[Path]) -> None:
+    names[1].write_bytes(line(1))
+    names[2].write_bytes(line(2))
+    rotated: list[FrameType] = []
+
+    def rotate_behind_the_first(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is open_journal.__code__ and not rotated:
+            rotated.append(frame)
+            rotate(names)
+
+    sys.setprofile(rotate_behind_the_first)
+    try:
+        held, _ = contents(names)
+    finally:
+        sys.setprofile(None)
+    assert rotated
+    assert held == {"events.jsonl.2": line(1), "events.jsonl.1": line(2), "events.jsonl": b"new"}
+
+
+def test_files_that_are_rotated_again_and_again_are_an_error(
+    names: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names[1].write_bytes(line(1))
+    names[2].write_bytes(line(2))
+    opened = []
+
+    def open_and_rotate(path: Path) -> int:
+        fd = open_journal(path)
+        opened.append(path)
+        if path == names[2]:
+            rotate(names)
+        return fd
+
+    monkeypatch.setattr(module, "open_journal", open_and_rotate)
+    with pytest.raises(InterruptedError, match="rotated again and again"):
+        open_files(names)
+    assert opened.count(names[2]) == ROTATIONS
+
+
+@pytest.mark.parametrize(
+    ("error", "hides"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), True),
+        (OSError(errno.EIO, "Input/output error"), True),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links"), True),
+        (NotAFileError(errno.EINVAL, "is not a regular file"), False),
+        (OSError(errno.EEXIST, "is the same file as events.jsonl"), False),
+    ],
+)
+def test_only_a_file_that_cannot_be_read_hides_lines(names: list[Path], error: OSError, *, hides: bool) -> None:
+    assert hidden_by({}) is None
+    assert hidden_by({names[0]: error}) is (error if hides else None)
+    other = PermissionError(errno.EACCES, "Permission denied")
+    assert hidden_by({names[0]: error, names[1]: other}) is (error if hides else other)
 
 
 # -- as the daemon reads
@@ -282,21 +434,23 @@ def test_half_a_line_of_a_file_that_left_is_kept_once_over_all_restarts(
     with world.events.open("ab") as file:
         file.write(b'{"type":"cut off')
     follower.settle()
-    world.rotate()
-    world.append(3)
-    for _ in range(3):
+    for rotations in range(1, 5):  # three rotated names, then none
+        world.rotate()
+        world.append(1)
         follower.settle()
         follower.settle()
+        kept = [("unterminated", 16, b'{"type":"cut off')] * (rotations == 4)
+        assert world.query("SELECT reason, length, raw FROM quarantine") == kept
         follower.restart()
-    follower.settle()
-    assert world.query("SELECT reason, length, raw FROM quarantine") == [("unterminated", 16, b'{"type":"cut off')]
-    assert world.stored() == [1, 2, 3, 4, 5, 6]
+        follower.settle()
+    assert world.query("SELECT count(*) FROM quarantine") == [(1,)]
+    assert world.stored() == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_lines_written_late_into_a_file_that_left_are_read_before_it_is_closed(
     world: World, follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "MAX_DRAINING", 1)
+    monkeypatch.setattr(follow, "MAX_NAMELESS", 1)
     world.append(100)
     follower.settle()
     late = [world.events.open("ab", buffering=0)]
