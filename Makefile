@@ -1,4 +1,4 @@
-# One environment, in .venv. `make run` sets it up, imports ~/.shipwright and follows it.
+# One environment, in .venv. `make run` creates it, imports ~/.shipwright and follows it.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -16,8 +16,8 @@ hooks: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
 	$(BIN)/python -m pre_commit install
 
-# Several at once: many tests wait for a process. JOBS=1 for one after the other. In a folder of their own, so that
-# nothing an interrupted run left behind, a mount for one, is in the way.
+# Several at once, because many tests wait for a process; JOBS=1 runs one after the other. They get a fresh folder, so
+# that nothing an interrupted run left behind, such as a mount, is in the way.
 JOBS ?= 4
 test: $(VENV)/installed-dev
 	@folder=$$(mktemp -d); \
@@ -39,7 +39,7 @@ fix: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/generate.py
 
-# What must hold before a release is tagged; says what does not, and fails.
+# Check what must hold before a release is tagged.
 release-check: $(VENV)/installed-dev
 	@test -z "$$(git status --porcelain)" || { echo "the tree has changes that are not committed"; exit 1; }
 	@$(BIN)/python docs/generate.py --check || { echo "docs are not current: make docs"; exit 1; }
@@ -52,7 +52,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet sqlite-utils duckdb
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# Others on the same rotations and crashes; those that are not installed are left out
+# Other tools with the same rotations and crashes; those that are not installed are left out
 compare: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet sqlite-utils
 	$(BIN)/python -m benchmarks.compare $(ARGS)
@@ -68,15 +68,15 @@ histories: $(VENV)/installed-dev
 	@test -e "$(CHECKOUT)" || { echo "skipped: CHECKOUT names no clone of Shipwright"; exit 0; }; \
 	$(BIN)/python -m benchmarks.histories "$(abspath $(CHECKOUT))" $(ARGS)
 
-# Each target for FUZZ_MINUTES, or FUZZ_RUNS inputs; what they find is kept with `make fuzz-keep`.
+# Each target for FUZZ_MINUTES, or FUZZ_RUNS inputs; `make fuzz-keep` keeps what they find.
 FUZZ_MINUTES ?= 1
 fuzz: $(VENV)/installed-fuzz
 	$(BIN)/python -m fuzz $(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS),--minutes $(FUZZ_MINUTES)) $(FUZZ_TARGETS)
 
-# The tests of what is counted: those of the command line and of reports are not.
+# The tests of the packages that are counted, without those of the command line and of reports.
 COVERED := tests/unit tests/store tests/files tests/scenarios tests/corpus tests/properties tests/heal tests/model \
 	$(addprefix tests/system/test_,daemon.py notify.py trouble.py verify.py upkeep_cli.py)
-# Tracing loads modules of its own, which the one counts, and makes a daemon too slow for the writer of the other.
+# Tracing loads modules, which the first one counts, and makes the daemon too slow for the second one's writer.
 UNTRACED := tests/store/test_status_prometheus.py::test_it_loads_no_library_it_does_not_need \
 	tests/system/test_verify.py::test_beside_a_daemon_and_a_busy_writer_there_is_no_false_alarm
 coverage: $(VENV)/installed-dev
@@ -92,7 +92,7 @@ mutants: $(VENV)/installed-mutants
 fuzz-keep: $(VENV)/installed-dev
 	$(BIN)/python -m fuzz --keep $(FUZZ_TARGETS)
 
-# A thousand kills of a real daemon beside four writers and a rotator; KILLS and SEED choose.
+# A thousand kills of a real daemon beside four writers and a rotator; set KILLS and SEED for others.
 kill: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.kill --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED))
 
@@ -100,7 +100,7 @@ kill: $(VENV)/installed-dev
 soak: $(VENV)/installed-dev
 	$(BIN)/python tests/model/soak.py $(or $(SOAK_MINUTES),10) $(SEED)
 
-# Every call to the system and every statement spoilt in every way, the power gone at every write.
+# Every system call and every statement fails in every way; the power fails at every write.
 faults: $(VENV)/installed-dev
 	SHIPWRIGHTD_FAULTS=full $(BIN)/python -m pytest -s tests/model/test_faults.py tests/model/test_statements.py \
 	    tests/model/test_power_loss.py
