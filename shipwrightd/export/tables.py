@@ -51,7 +51,7 @@ class Writer(Protocol):
         """Write what is buffered, and the end of the format."""
 
 
-# ?1 the first, ?2 the last second of the period, NULL for all rows. Statements without these are of tables without times.
+# ?1 the first, ?2 the last second of the period, NULL for all rows; tables without times take neither.
 # Events are in file order. Their times nearly are, so ids bound what has to be read.
 TABLES: Final[dict[str, str]] = {
     EVENTS: """
