@@ -222,9 +222,9 @@ def _print_answer(db: apsw.Connection, name: str, question: Question, source: st
         for row in report.rows(result):
             write(row)
     else:
-        from shipwrightd.reports.terminal import Page
+        from shipwrightd.reports.terminal import Page, show
 
-        importlib.import_module(f"shipwrightd.reports.terminal.{name}").show(result, Page())
+        show(name, result, Page())
 
 
 def question_of(name: str, given: Mapping[str, Any]) -> Question:

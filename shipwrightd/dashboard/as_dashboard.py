@@ -238,9 +238,9 @@ def is_success(event: Event) -> bool:
     return event.get("result") == "success"
 
 
-def grades_of(events: list[Event], days: float, now: int | None) -> Grades:
-    """Return the measures of the `days` days before `now`; without `now`, of all events, as of so many days."""
-    recent = [event for event in events if now is None or epoch(event) >= now - days * DAY_S]
+def grades_of(events: list[Event], days: float, now: int) -> Grades:
+    """Return the measures of the `days` days before `now`."""
+    recent = [event for event in events if epoch(event) >= now - days * DAY_S]
     done = [event for event in recent if event.get("type") == COMPLETED]
     good = sum(is_success(event) for event in done)
     return graded(

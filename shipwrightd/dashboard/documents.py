@@ -24,8 +24,7 @@ QUEUE = """
 SELECT q.id, q.issue, coalesce((SELECT t.title FROM daemon_titles AS t WHERE t.id = q.id), '')
 FROM daemon_queue AS q WHERE q.present ORDER BY q.position, q.id"""
 TRIAGE = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
-FROM events INDEXED BY events_issue
+SELECT * FROM events INDEXED BY events_issue
 WHERE issue = ? AND type = 'daemon.triage' AND origin = 'events.jsonl' ORDER BY id DESC LIMIT 1"""
 TRIAGED = ("complexity", "impact", "priority", "age", "dependency", "memory", "score")
 

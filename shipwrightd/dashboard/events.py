@@ -65,20 +65,14 @@ triage_team_recommended vitals.adaptive_limit vitals.snapshot
 """.split()  # noqa: SIM905 - see above
 )
 
-# ?1 a JSON array of types; ?2 seconds. In file order.
+# Rows are those of the table. ?1 a JSON array of types; ?2 seconds. In file order.
 OF_TYPES = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
-FROM events INDEXED BY events_type
-WHERE type IN (SELECT value FROM json_each(?1)) AND origin = 'events.jsonl'
-ORDER BY id"""
+SELECT * FROM events INDEXED BY events_type
+WHERE type IN (SELECT value FROM json_each(?1)) AND origin = 'events.jsonl' ORDER BY id"""
 OF_TYPES_SINCE = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
-FROM events INDEXED BY events_type_epoch
-WHERE type IN (SELECT value FROM json_each(?1)) AND ts_epoch >= ?2 AND origin = 'events.jsonl'
-ORDER BY id"""
-OF_ISSUE = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
-FROM events WHERE issue = ?1 AND origin = 'events.jsonl' ORDER BY id"""
+SELECT * FROM events INDEXED BY events_type_epoch
+WHERE type IN (SELECT value FROM json_each(?1)) AND ts_epoch >= ?2 AND origin = 'events.jsonl' ORDER BY id"""
+OF_ISSUE = "SELECT * FROM events WHERE issue = ?1 AND origin = 'events.jsonl' ORDER BY id"
 
 # The activity feed.
 Answer = dict[str, Any]
@@ -92,28 +86,20 @@ KNOWN_TITLES = "SELECT id, title FROM daemon_titles WHERE title <> ''"
 
 # Candidates, newest first; parsing decides. ?1 a type or its first part, ?2 an issue.
 MAYBE = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra, id
-FROM events
+SELECT * FROM events
 WHERE origin = 'events.jsonl'
     AND (?1 IS NULL OR type = ?1 OR (type >= ?1 || '.' AND type < ?1 || '/') OR instr(extra, '"type":'))
 ORDER BY id DESC"""
 MAYBE_OF_ISSUE = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra, id
-FROM events INDEXED BY events_issue
+SELECT * FROM events INDEXED BY events_issue
 WHERE origin = 'events.jsonl' AND issue IS ?2
     AND (?1 IS NULL OR type = ?1 OR (type >= ?1 || '.' AND type < ?1 || '/') OR instr(extra, '"type":'))
 ORDER BY id DESC"""
 # Only these can have a type that is not text, or none.
-ODD_TYPES = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
-FROM events WHERE origin = 'events.jsonl' AND (type IS NULL OR instr(extra, '"type":'))"""
+ODD_TYPES = "SELECT * FROM events WHERE origin = 'events.jsonl' AND (type IS NULL OR instr(extra, '\"type\":'))"
 PLAIN = "SELECT count(*) FROM events WHERE origin = 'events.jsonl' AND NOT salvaged"
-SALVAGED = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
-FROM events WHERE origin = 'events.jsonl' AND salvaged"""
-BY_ID = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
-FROM events WHERE id = ?"""
+SALVAGED = "SELECT * FROM events WHERE origin = 'events.jsonl' AND salvaged"
+BY_ID = "SELECT * FROM events WHERE id = ?"
 
 # Counted in an index alone if there are no team events.
 OTHERS = "SELECT 1 FROM checkpoints WHERE source = 'team-events.jsonl' AND records > 0"
@@ -128,11 +114,10 @@ SELECT count(*) FROM events INDEXED BY events_issue
 WHERE issue = ?1 AND (NOT ?2 OR origin = 'events.jsonl')
     AND (?3 IS NULL OR type = ?3 OR (type >= ?3 || '.' AND type < ?3 || '/'))"""
 
-TEAM_RECORDS = "SELECT records FROM checkpoints WHERE source = 'team-events.jsonl'"
+# No search beyond the last one that is stored.
 TEAM = """
-SELECT ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, salvaged, extra
-FROM events WHERE origin >= 'team-events.jsonl/' AND origin < 'team-events.jsonl0'
-ORDER BY id DESC LIMIT ?"""
+SELECT * FROM events WHERE origin >= 'team-events.jsonl/' AND origin < 'team-events.jsonl0'
+ORDER BY id DESC LIMIT min(?, coalesce((SELECT records FROM checkpoints WHERE source = 'team-events.jsonl'), 0))"""
 
 
 def read(row: Sequence[Any]) -> Event:
@@ -147,7 +132,8 @@ def read_as_dashboard(row: Sequence[Any]) -> Event | None:
     It never sees invalid UTF-8, which is salvaged here: of such a line the bytes are stored.
     """
     event, rest = _halves(row)
-    if not row[9]:
+    salvaged = row[11]
+    if not salvaged:
         return as_written({**event, **rest}, rest)
     kept = rest.get(AS_IT_WAS)
     return _parsed(kept) if isinstance(kept, str) else None
@@ -187,20 +173,16 @@ def _seconds(ts: object) -> int | None:
 def _parsed(kept: str) -> Event | None:
     try:
         line = base64.b64decode(kept).decode("utf-8", "replace")
-        event = json.loads(line, parse_constant=_refuse)
+        event = json.loads(line, parse_constant=int)  # refuses NaN and Infinity
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None
 
 
-def _refuse(constant: str) -> Any:  # noqa: ANN401 - never returns
-    raise ValueError(constant)
-
-
 def _halves(row: Sequence[Any]) -> tuple[Event, Event]:
     """Return the fields of the columns, and those of extra; of equal keys the last."""
-    event = {key: value for key, value in zip(KEYS, row, strict=False) if value is not None}
-    rest = _object(row[10])
+    event = {key: value for key, value in zip(KEYS, row[1:10], strict=True) if value is not None}
+    rest = _object(row[12])
     if "issue" not in event and "issue" not in rest and "payload" not in rest and event.get("type") in ALWAYS_NAMED:
         event["issue"] = 0
     return event, rest
@@ -234,17 +216,6 @@ def _is_of(event: Event, types: frozenset[str]) -> bool:
     return isinstance(kind, str) and kind in types
 
 
-def of_issue(db: apsw.Connection, issue: int) -> Iterator[Event]:
-    """Yield the events of an issue in file order."""
-    return (read(row) for row in db.execute(OF_ISSUE, (issue,)))
-
-
-def of_issue_as_dashboard(db: apsw.Connection, issue: int) -> Iterator[Event]:
-    """Yield the events that the dashboard finds of an issue: those whose line has it as a number."""
-    events = (read_as_dashboard(row) for row in db.execute(OF_ISSUE, (issue,)))
-    return (event for event in events if event and is_number(event.get("issue"), issue))
-
-
 def is_number(value: object, wanted: float) -> bool:
     """Tell whether value === wanted."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == wanted
@@ -264,29 +235,29 @@ def activity_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
     kind = request.text("type", "all")
     wanted = None if kind == "all" else kind
     issue = _issue(request)
-    events: Iterable[Event] = (event for _, event in seen_as_dashboard(db, wanted, issue))
+    events: Iterable[Event] = _seen_as_dashboard(db, wanted, issue)
     if wanted is None and issue is None:
-        length = _length(db)
+        plain: int = db.execute(PLAIN).get
+        length = plain + sum(read_as_dashboard(row) is not None for row in db.execute(SALVAGED))
     else:
         events = list(events)
         length = len(events)
     return _page(request, events, length, active_titles(db))
 
 
-def seen_as_dashboard(db: apsw.Connection, kind: str | None, issue: int | None) -> Iterator[tuple[int, Event]]:
-    """Yield the events that the dashboard finds of a type and an issue, newest first, each with its id.
+def _seen_as_dashboard(db: apsw.Connection, kind: str | None, issue: int | None) -> Iterator[Event]:
+    """Yield the events that the dashboard finds of a type and an issue, newest first.
 
     Raises FailsError for a type with which it fails.
     """
     if kind is not None:
         _refuse_odd_types(db)
     rows = db.execute(MAYBE_OF_ISSUE, (kind, issue or None)) if issue is not None else db.execute(MAYBE, (kind,))
-    for row in rows:
-        event = read_as_dashboard(row)
-        if event is None or (kind is not None and not _has_type(event.get("type"), kind)):
-            continue
-        if issue is None or is_number(event.get("issue"), issue):
-            yield row[11], event
+    for event in filter(None, map(read_as_dashboard, rows)):
+        if (kind is None or _has_type(event.get("type"), kind)) and (
+            issue is None or is_number(event.get("issue"), issue)
+        ):
+            yield event
 
 
 def active_titles(db: apsw.Connection) -> dict[str, str]:
@@ -304,26 +275,15 @@ def _refuse_odd_types(db: apsw.Connection) -> None:
             raise FailsError(f"an event has the type {text(event.get('type'))}, which is not text")
 
 
-def _length(db: apsw.Connection) -> int:
-    plain: int = db.execute(PLAIN).get
-    return plain + sum(read_as_dashboard(row) is not None for row in db.execute(SALVAGED))
-
-
 def _page(request: Request, events: Iterable[Event], length: int, titles: dict[str, str]) -> Answer:
     """Return the page that limit and offset select from `length` events."""
-    limit, offset, first, last = page(request, length)
+    limit, offset = request.integer("limit", LIMIT), request.integer("offset", 0)
+    limit = limit if math.isnan(limit) else min(limit, MOST)
     return {
-        "events": [titled(event, titles) for event in islice(events, first, last)],
+        "events": [titled(event, titles) for event in islice(events, *bounds(offset, offset + limit, length))],
         "total": length,
         "hasMore": offset + limit < length,
     }
-
-
-def page(request: Request, length: int) -> tuple[float, float, int, int]:
-    """Return limit and offset as parsed, and the bounds of the page."""
-    limit, offset = request.integer("limit", LIMIT), request.integer("offset", 0)
-    limit = limit if math.isnan(limit) else min(limit, MOST)
-    return limit, offset, *bounds(offset, offset + limit, length)
 
 
 def titled(event: Event, titles: dict[str, str]) -> Event:
@@ -361,25 +321,23 @@ def _count(db: apsw.Connection, wanted: Wanted) -> int:
 
 
 def events_of_issue(db: apsw.Connection, request: Request) -> Answer:
-    """Answer /api/events/N."""
-    return {"events": list(of_issue(db, request.issue(3)))}
+    """Answer /api/events/N, in file order."""
+    return {"events": [read(row) for row in db.execute(OF_ISSUE, (request.issue(3),))]}
 
 
 def events_of_issue_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
-    """Answer /api/events/N as the dashboard does."""
-    return {"events": list(of_issue_as_dashboard(db, request.issue(3)))}
+    """Answer /api/events/N as the dashboard does: the events whose line has the issue as a number."""
+    issue = request.issue(3)
+    events = map(read_as_dashboard, db.execute(OF_ISSUE, (issue,)))
+    return {"events": [event for event in events if event and is_number(event.get("issue"), issue)]}
 
 
 def team_activity(db: apsw.Connection, _request: Request) -> list[Event]:
     """Answer /api/team/activity: the last hundred team events, oldest first."""
-    return [read(row) for row in _team_rows(db)]
+    return [read(row) for row in db.execute(TEAM, (TEAM_EVENTS,))][::-1]
 
 
 def team_activity_as_dashboard(db: apsw.Connection, _request: Request) -> list[Event]:
     """Answer /api/team/activity as the dashboard does: those of the last hundred lines that it can parse."""
-    return [event for row in _team_rows(db) if (event := read_as_dashboard(row)) is not None]
-
-
-def _team_rows(db: apsw.Connection) -> list[tuple[Any, ...]]:
-    stored = db.execute(TEAM_RECORDS).get or 0  # no search beyond the last one
-    return db.execute(TEAM, (min(TEAM_EVENTS, stored),)).fetchall()[::-1]
+    events = [read_as_dashboard(row) for row in db.execute(TEAM, (TEAM_EVENTS,))]
+    return [event for event in events[::-1] if event is not None]

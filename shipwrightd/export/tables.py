@@ -41,14 +41,6 @@ class Column:
     type: str  # INTEGER | REAL | TEXT | BLOB
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """How to read a table. `timed` takes the first and the last second of the period."""
-
-    every: str
-    timed: str = ""  # empty if its rows have no time
-
-
 class Writer(Protocol):
     """Writes one row after the other, then the end."""
 
@@ -59,80 +51,45 @@ class Writer(Protocol):
         """Write what is buffered, and the end of the format."""
 
 
+# ?1 the first, ?2 the last second of the period, NULL for all rows; tables without times take neither.
 # Events are in file order. Their times nearly are, so ids bound what has to be read.
-ALL_EVENTS = "SELECT * FROM events ORDER BY id"
-EVENTS_BETWEEN = """
+TABLES: Final[dict[str, str]] = {
+    EVENTS: """
 SELECT * FROM events
-WHERE id BETWEEN (SELECT min(id) FROM events INDEXED BY events_ts_epoch WHERE ts_epoch BETWEEN ?1 AND ?2)
-    AND (SELECT max(id) FROM events INDEXED BY events_ts_epoch WHERE ts_epoch BETWEEN ?1 AND ?2)
-    AND +ts_epoch BETWEEN ?1 AND ?2
-ORDER BY id"""
-
-TABLES: Final[dict[str, Table]] = {
-    EVENTS: Table(ALL_EVENTS, EVENTS_BETWEEN),
-    "pipeline_runs": Table(
-        "SELECT * FROM pipeline_runs ORDER BY id",
-        "SELECT * FROM pipeline_runs WHERE +started_epoch BETWEEN ? AND ? ORDER BY id",
-    ),
-    "pipeline_stages": Table(
-        "SELECT * FROM pipeline_stages ORDER BY id",
-        "SELECT * FROM pipeline_stages WHERE coalesce(started_epoch, ended_epoch) BETWEEN ? AND ? ORDER BY id",
-    ),
-    "run_outcomes": Table(
-        "SELECT * FROM run_outcomes ORDER BY ended_epoch, run_id",
-        "SELECT * FROM run_outcomes WHERE ended_epoch BETWEEN ? AND ? ORDER BY ended_epoch, run_id",
-    ),
-    "metrics": Table(
-        "SELECT * FROM metrics ORDER BY name, period, period_start, dimension",
-        """SELECT * FROM metrics WHERE unixepoch(period_start) BETWEEN ? AND ?
-        ORDER BY name, period, period_start, dimension""",
-    ),
-    "cost_entries": Table(
-        "SELECT * FROM cost_entries ORDER BY id",
-        "SELECT * FROM cost_entries WHERE +ts_epoch BETWEEN ? AND ? ORDER BY id",
-    ),
-    "cost_outcomes": Table(
-        "SELECT * FROM cost_outcomes ORDER BY id",
-        "SELECT * FROM cost_outcomes WHERE ts_epoch BETWEEN ? AND ? ORDER BY id",
-    ),
-    "budgets": Table("SELECT * FROM budgets ORDER BY id"),
-    "sessions": Table(
-        "SELECT * FROM sessions ORDER BY id",
-        "SELECT * FROM sessions WHERE last_heartbeat_ms / 1000 BETWEEN ? AND ? ORDER BY id",
-    ),
-    "memory_entries": Table(
-        "SELECT * FROM memory_entries ORDER BY id",
-        "SELECT * FROM memory_entries WHERE unixepoch(last_seen) BETWEEN ? AND ? ORDER BY id",
-    ),
-    "heartbeats": Table(
-        "SELECT * FROM heartbeats ORDER BY id",
-        "SELECT * FROM heartbeats WHERE updated_epoch BETWEEN ? AND ? ORDER BY id",
-    ),
-    "daemon_state": Table("SELECT * FROM daemon_state ORDER BY id"),
-    "daemon_jobs": Table(
-        "SELECT * FROM daemon_jobs ORDER BY id",
-        "SELECT * FROM daemon_jobs WHERE unixepoch(started_at) BETWEEN ? AND ? ORDER BY id",
-    ),
-    "daemon_queue": Table("SELECT * FROM daemon_queue ORDER BY id"),
-    "daemon_titles": Table("SELECT * FROM daemon_titles ORDER BY id"),
-    "daemon_completed": Table(
-        "SELECT * FROM daemon_completed ORDER BY id",
-        "SELECT * FROM daemon_completed WHERE completed_epoch BETWEEN ? AND ? ORDER BY id",
-    ),
-    "daemon_failures": Table(
-        "SELECT * FROM daemon_failures ORDER BY id",
-        "SELECT * FROM daemon_failures WHERE ts_epoch BETWEEN ? AND ? ORDER BY id",
-    ),
-    "quarantine": Table(
-        "SELECT * FROM quarantine ORDER BY id",
-        "SELECT * FROM quarantine WHERE unixepoch(seen_at) BETWEEN ? AND ? ORDER BY id",
-    ),
-    "gaps": Table(
-        "SELECT * FROM gaps ORDER BY id",
-        "SELECT * FROM gaps WHERE unixepoch(detected_at) BETWEEN ? AND ? ORDER BY id",
-    ),
-    "pruned": Table("SELECT * FROM pruned ORDER BY origin"),
+WHERE id BETWEEN iif(?1 IS NULL, -9223372036854775808,
+        (SELECT min(id) FROM events INDEXED BY events_ts_epoch WHERE ts_epoch BETWEEN ?1 AND ?2))
+    AND iif(?1 IS NULL, 9223372036854775807,
+        (SELECT max(id) FROM events INDEXED BY events_ts_epoch WHERE ts_epoch BETWEEN ?1 AND ?2))
+    AND (?1 IS NULL OR +ts_epoch BETWEEN ?1 AND ?2)
+ORDER BY id""",
+    "pipeline_runs": "SELECT * FROM pipeline_runs WHERE ?1 IS NULL OR +started_epoch BETWEEN ?1 AND ?2 ORDER BY id",
+    "pipeline_stages": """
+SELECT * FROM pipeline_stages
+WHERE ?1 IS NULL OR coalesce(started_epoch, ended_epoch) BETWEEN ?1 AND ?2 ORDER BY id""",
+    "run_outcomes": """
+SELECT * FROM run_outcomes WHERE ?1 IS NULL OR ended_epoch BETWEEN ?1 AND ?2 ORDER BY ended_epoch, run_id""",
+    "metrics": """
+SELECT * FROM metrics
+WHERE ?1 IS NULL OR unixepoch(period_start) BETWEEN ?1 AND ?2 ORDER BY name, period, period_start, dimension""",
+    "cost_entries": "SELECT * FROM cost_entries WHERE ?1 IS NULL OR +ts_epoch BETWEEN ?1 AND ?2 ORDER BY id",
+    "cost_outcomes": "SELECT * FROM cost_outcomes WHERE ?1 IS NULL OR ts_epoch BETWEEN ?1 AND ?2 ORDER BY id",
+    "budgets": "SELECT * FROM budgets ORDER BY id",
+    "sessions": "SELECT * FROM sessions WHERE ?1 IS NULL OR last_heartbeat_ms / 1000 BETWEEN ?1 AND ?2 ORDER BY id",
+    "memory_entries": """
+SELECT * FROM memory_entries WHERE ?1 IS NULL OR unixepoch(last_seen) BETWEEN ?1 AND ?2 ORDER BY id""",
+    "heartbeats": "SELECT * FROM heartbeats WHERE ?1 IS NULL OR updated_epoch BETWEEN ?1 AND ?2 ORDER BY id",
+    "daemon_state": "SELECT * FROM daemon_state ORDER BY id",
+    "daemon_jobs": "SELECT * FROM daemon_jobs WHERE ?1 IS NULL OR unixepoch(started_at) BETWEEN ?1 AND ?2 ORDER BY id",
+    "daemon_queue": "SELECT * FROM daemon_queue ORDER BY id",
+    "daemon_titles": "SELECT * FROM daemon_titles ORDER BY id",
+    "daemon_completed": """
+SELECT * FROM daemon_completed WHERE ?1 IS NULL OR completed_epoch BETWEEN ?1 AND ?2 ORDER BY id""",
+    "daemon_failures": "SELECT * FROM daemon_failures WHERE ?1 IS NULL OR ts_epoch BETWEEN ?1 AND ?2 ORDER BY id",
+    "quarantine": "SELECT * FROM quarantine WHERE ?1 IS NULL OR unixepoch(seen_at) BETWEEN ?1 AND ?2 ORDER BY id",
+    "gaps": "SELECT * FROM gaps WHERE ?1 IS NULL OR unixepoch(detected_at) BETWEEN ?1 AND ?2 ORDER BY id",
+    "pruned": "SELECT * FROM pruned ORDER BY origin",
 }
+TIMED: Final = {name for name, statement in TABLES.items() if "?1" in statement}
 COLUMNS: Final = "SELECT name, type FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid"
 
 
@@ -146,12 +103,11 @@ class Wish:
 
     def check(self) -> None:
         """Raise QuestionError for an unknown table, and for a period that is empty or that the table cannot have."""
-        table = TABLES.get(self.table)
-        if table is None:
+        if self.table not in TABLES:
             raise QuestionError(f"--table {self.table}: no such table; choose from {', '.join(TABLES)}")
-        if self.since is None and self.until is None:
+        if self.since is self.until is None:
             return
-        if not table.timed:
+        if self.table not in TIMED:
             raise QuestionError(f"--since and --until: rows of {self.table} have no time")
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise QuestionError("the period is empty: --until is not after --since")
@@ -164,12 +120,11 @@ def columns(db: apsw.Connection, table: str) -> list[Column]:
 
 def rows(db: apsw.Connection, wish: Wish) -> Iterator[Row]:
     """Return the rows one by one. A row without a time belongs to no period."""
-    table = TABLES[wish.table]
-    if wish.since is None and wish.until is None:
-        return db.execute(table.every)
+    if wish.since is wish.until is None:
+        return db.execute(TABLES[wish.table], (None, None) if wish.table in TIMED else ())
     first = FIRST if wish.since is None else wish.since
     last = LAST if wish.until is None else wish.until - 1
-    return db.execute(table.timed, (first, last))
+    return db.execute(TABLES[wish.table], (first, last))
 
 
 def pour(db: apsw.Connection, wish: Wish, writer: Writer) -> int:

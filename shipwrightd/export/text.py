@@ -54,6 +54,7 @@ class JsonLines:
         """Write rows of these columns."""
         self._out = _Buffered(out)
         self._encode = encoder(table, columns)
+        self._before = b""
 
     def row(self, row: Row) -> None:
         """Write a row."""
@@ -64,41 +65,32 @@ class JsonLines:
         self._out.flush()
 
 
-class JsonArray:
+class JsonArray(JsonLines):
     """One JSON array, an object a line."""
-
-    def __init__(self, out: BinaryIO, table: str, columns: Sequence[Column]) -> None:
-        """Write rows of these columns."""
-        self._out = _Buffered(out)
-        self._encode = encoder(table, columns)
-        self._before = b"[\n"
 
     def row(self, row: Row) -> None:
         """Write a row."""
-        self._out.put(self._before + self._encode(row))
+        self._out.put((self._before or b"[\n") + self._encode(row))
         self._before = b",\n"
 
     def end(self) -> None:
         """Close the array."""
-        self._out.put(b"[]\n" if self._before == b"[\n" else b"\n]\n")
-        self._out.flush()
+        self._out.put(b"\n]\n" if self._before else b"[]\n")
+        super().end()
 
 
-class Csv:
+class Csv(JsonLines):
     """A header line, then one line a row; text with line ends takes several."""
 
-    def __init__(self, out: BinaryIO, _table: str, columns: Sequence[Column]) -> None:
+    def __init__(self, out: BinaryIO, table: str, columns: Sequence[Column]) -> None:
         """Write the header."""
-        self._out = _Buffered(out)
+        super().__init__(out, table, columns)
+        self._encode = _csv_line
         self.row(tuple(name_of(column) for column in columns))
 
-    def row(self, row: Row) -> None:
-        """Write a row."""
-        self._out.put((",".join([_field(value) for value in row]) + "\n").encode())
 
-    def end(self) -> None:
-        """Write what is buffered."""
-        self._out.flush()
+def _csv_line(row: Row) -> bytes:
+    return ",".join([_field(value) for value in row]).encode()
 
 
 def name_of(column: Column) -> str:

@@ -32,7 +32,6 @@ PAGE_EVENTS = 50
 FOLLOWED_IDS = 1_000  # read and returned at a time while following
 FIRST_IDS = 256  # taken from an index in the first step; each step takes four times as many, up to ...
 MOST_IDS = 4_096
-NEIGHBOURS = 16  # rows read one after the other take as long as one row found through an index
 NEWEST_STEPS = 3  # before the period decides which blocks of ids to search
 BLOCK_BITS = 14
 MOST_STEPS = 12  # of a page with filters: some 38,000 ids
@@ -61,30 +60,21 @@ SELECT DISTINCT e.id >> ?1 FROM json_each(?5) AS j CROSS JOIN events AS e INDEXE
     ON e.type = j.value AND ts_epoch BETWEEN ?3 AND ?4
 WHERE e.id < ?2"""
 
-# Of the ids from ?1 to ?2, excluded, the newest ?10 that match (or all of those in the JSON array ?1): ?3 type, or its
-# first part; ?4 issue; ?5 stage; ?6 model; ?7 developer or developer@machine, NULL for the events of this machine;
-# from ?8 to ?9 seconds, NULL for any time, even none. '.' < '/', '@' < 'A', 'l' < 'm'.
-MATCHING_OF_RANGE = """
-SELECT id FROM events NOT INDEXED
-WHERE id >= ?1 AND id < ?2
-    AND (?3 IS NULL OR type = ?3 OR (type >= ?3 || '.' AND type < ?3 || '/'))
-    AND (?4 IS NULL OR issue = ?4) AND (?5 IS NULL OR stage = ?5) AND (?6 IS NULL OR model = ?6)
-    AND iif(?7 IS NULL, origin < 'team-events.jsonl' OR origin >= 'team-events.jsonm',
-        origin = 'team-events.jsonl/' || ?7
-        OR (origin >= 'team-events.jsonl/' || ?7 || '@' AND origin < 'team-events.jsonl/' || ?7 || 'A'))
-    AND (?8 IS NULL OR ts_epoch BETWEEN ?8 AND ?9)
-ORDER BY id DESC LIMIT ?10"""
-MATCHING_OF_IDS = """
+# Of the ids in the JSON array ?1 those of events that match: ?2 type, or its first part; ?3 issue; ?4 stage; ?5 model;
+# ?6 developer or developer@machine, NULL for the events of this machine; from ?7 to ?8 seconds, NULL for any time, even
+# none. '.' < '/', '@' < 'A', 'l' < 'm'.
+MATCHING = """
 SELECT e.id FROM json_each(?1) AS c CROSS JOIN events AS e ON e.id = c.value
-WHERE (?3 IS NULL OR e.type = ?3 OR (e.type >= ?3 || '.' AND e.type < ?3 || '/'))
-    AND (?4 IS NULL OR issue = ?4) AND (?5 IS NULL OR stage = ?5) AND (?6 IS NULL OR model = ?6)
-    AND iif(?7 IS NULL, origin < 'team-events.jsonl' OR origin >= 'team-events.jsonm',
-        origin = 'team-events.jsonl/' || ?7
-        OR (origin >= 'team-events.jsonl/' || ?7 || '@' AND origin < 'team-events.jsonl/' || ?7 || 'A'))
-    AND (?8 IS NULL OR ts_epoch BETWEEN ?8 AND ?9)
+WHERE (?2 IS NULL OR e.type = ?2 OR (e.type >= ?2 || '.' AND e.type < ?2 || '/'))
+    AND (?3 IS NULL OR issue = ?3) AND (?4 IS NULL OR stage = ?4) AND (?5 IS NULL OR model = ?5)
+    AND iif(?6 IS NULL, origin < 'team-events.jsonl' OR origin >= 'team-events.jsonm',
+        origin = 'team-events.jsonl/' || ?6
+        OR (origin >= 'team-events.jsonl/' || ?6 || '@' AND origin < 'team-events.jsonl/' || ?6 || 'A'))
+    AND (?7 IS NULL OR ts_epoch BETWEEN ?7 AND ?8)
 ORDER BY c.key"""
 
-# The ids below ?2 with a value, newest first.
+# The ids below ?2 with a value, or all, newest first.
+ALL = "SELECT id FROM events NOT INDEXED WHERE ? IS NULL AND id < ? ORDER BY id DESC"
 OF_ISSUE = "SELECT id FROM events INDEXED BY events_issue WHERE issue = ? AND id < ? ORDER BY id DESC"
 OF_STAGE = "SELECT id FROM events INDEXED BY events_stage WHERE stage = ? AND id < ? ORDER BY id DESC"
 OF_MODEL = "SELECT id FROM events INDEXED BY events_model WHERE model = ? AND id < ? ORDER BY id DESC"
@@ -163,7 +153,7 @@ class Wanted:
 
     @property
     def values(self) -> tuple[int | str | None, ...]:
-        """The parameters of MATCHING_OF_RANGE and MATCHING_OF_IDS from ?3 on."""
+        """The parameters of MATCHING from ?2 on."""
         return self.type, self.issue, self.stage, self.model, self.developer, self.first, self.last
 
 
@@ -204,7 +194,7 @@ def since(db: apsw.Connection, question: Question, after: int) -> Iterator[tuple
     want, last = wanted(question), newest(db)
     while after < last:
         end = min(after + FOLLOWED_IDS, last)
-        yield end, shown(db, of_range(db, want, after + 1, end + 1))[::-1]
+        yield end, shown(db, matching_of(db, want, range(end, after, -1)))[::-1]
         after = end
 
 
@@ -244,18 +234,13 @@ def search(db: apsw.Connection, want: Wanted, below: int) -> Iterator[tuple[int,
         if blocks:
             below = min(below, (blocks[-1] + 1) << BLOCK_BITS)
         size = min(FIRST_IDS << 2 * step, MOST_IDS)
-        if named:
-            ids, start = rarest(db, named, below, size)
-            matching = of_ids(db, want, ids)
-        else:
-            start = below - size * NEIGHBOURS
-            matching = of_range(db, want, start, below, size)
-            start = matching[-1] if len(matching) == size else start
+        ids, start = rarest(db, named or [(ALL, [None])], below, size)
+        matching = matching_of(db, want, ids)
         yield start, matching
         below = start
         if step == NEWEST_STEPS and want.first is not None:
             blocks = blocks_of(db, want, named, below)
-        elif named and not matching and want.developer is None:  # a first load stores all team events in a row
+        elif not matching and want.developer is None:  # a first load stores all team events in a row
             own = db.execute(NEWEST_OWN, (below,)).get
             below = below if own is None else own + 1
 
@@ -296,17 +281,12 @@ def rarest(db: apsw.Connection, named: list[Filter], below: int, size: int) -> t
     return best or ([], LEAST)
 
 
-def of_range(db: apsw.Connection, want: Wanted, first: int, below: int, limit: int = -1) -> list[int]:
-    """Return the matching ids from `first` to `below`, excluded, newest first, reading each row."""
-    return [id_ for (id_,) in db.execute(MATCHING_OF_RANGE, (first, below, *want.values, limit))]
+def matching_of(db: apsw.Connection, want: Wanted, ids: Iterable[int]) -> list[int]:
+    """Return those of some ids whose events match, in their order."""
+    return [id_ for (id_,) in db.execute(MATCHING, (json.dumps(list(ids)), *want.values))]
 
 
-def of_ids(db: apsw.Connection, want: Wanted, ids: list[int]) -> list[int]:
-    """Return the matching ones of some ids, in their order."""
-    return [id_ for (id_,) in db.execute(MATCHING_OF_IDS, (json.dumps(ids), None, *want.values))]
-
-
-# -- what each says
+# -- the events with these ids
 
 
 def shown(db: apsw.Connection, ids: list[int]) -> list[Event]:

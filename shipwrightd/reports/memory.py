@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import orjson
 
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     import apsw
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 TYPES = ("failure", "decision", "pattern", "baseline", "architecture", "global_pattern", "learning")
 USUAL_LIMIT = 20  # of each list
+
+# The columns of an entry between repo_hash and present, as its fields are named.
+COLUMNS = (
+    *("entry_type", "section", "name", "root_cause", "fix", "stage", "frequency", "seen_count"),
+    *("first_seen", "last_seen"),
+)
 
 # Entries of type ?1 and section ?2, of repositories ?3 (JSON) and stage ?4, or any; ?5 of them after ?6, in order ?7.
 ENTRIES = """
@@ -68,25 +74,6 @@ SELECT hash FROM hashes WHERE hash IS NOT NULL"""
 NAMES = """
 SELECT repo_hash, extra ->> '$.value' FROM memory_entries INDEXED BY memory_entries_pattern
 WHERE pattern = 'repo' AND entry_type = 'pattern' AND section = '' ORDER BY id"""
-
-
-class Row(NamedTuple):
-    """The columns that are read of an entry."""
-
-    id: int
-    repo_hash: str
-    entry_type: str
-    section: str
-    pattern: str | None
-    root_cause: str | None
-    fix: str | None
-    stage: str | None
-    frequency: int | None
-    seen_count: int | None
-    first_seen: str | None
-    last_seen: str | None
-    present: int
-    extra: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +154,10 @@ class Match:
     score: float  # the larger the better; comparable within one answer only
 
 
+Entry = Failure | Decision | Fact | Match
+Made = TypeVar("Made", bound=Entry)
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """How many entries of a type a repository has."""
@@ -220,7 +211,7 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
         for name, part in PARTS.items():
             if question.type in (None, part.entry_type):
                 values = (part.entry_type, part.section, repos, question.stage, limit + 1, question.offset, part.order)
-                lists[name] = [part.make(row, known) for row in db.execute(ENTRIES, values)]
+                lists[name] = [made(part.kind, row, known) for row in db.execute(ENTRIES, values)]
     else:
         total, lists["matches"] = search(db, question, repos, limit, known)
     return Memory(
@@ -236,33 +227,26 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
 # -- entries
 
 
-def failure(values: tuple[Any, ...], names: Mapping[str, str | None]) -> Failure:
-    """Return a failure."""
-    row = Row(*values)
-    extra = extra_of(row)
+def made(kind: type[Made], row: Iterable[Any], names: Mapping[str, str | None], **more: object) -> Made:
+    """Return a row of ENTRIES or FOUND as an entry of a kind, with the name of its repository."""
+    id_, repo_hash, *texts, present, text = row
+    values = {"id": id_, "repo_hash": repo_hash, "repo": names.get(repo_hash), "present": bool(present)}
+    values |= zip(COLUMNS, texts, strict=True)
+    values |= {"root_cause": values["root_cause"] or None, "fix": values["fix"] or None}
+    extra = orjson.loads(text) if text else {}
+    extra = extra if isinstance(extra, dict) else {}
     applied, resolved = extra.get("times_fix_applied"), extra.get("times_fix_resolved")
-    return Failure(
-        row.id,
-        row.entry_type,
-        row.repo_hash,
-        names.get(row.repo_hash),
-        row.pattern,
-        extra.get("category"),
-        row.stage,
-        row.frequency,
-        row.seen_count,
-        row.root_cause or None,
-        row.fix or None,
-        extra.get("times_fix_suggested"),
-        applied,
-        resolved,
-        effectiveness(applied, resolved),
-        extra.get("fix_effectiveness_rate"),
-        row.first_seen,
-        row.last_seen,
-        extra.get("last_outcome_at"),
-        bool(row.present),
-    )
+    values |= {
+        "value": extra["value"] if list(extra) == ["value"] else extra or None,
+        **{name: extra.get(name) for name in ("category", "type", "detail", "last_outcome_at")},
+        "fix_suggested": extra.get("times_fix_suggested"),
+        "fix_applied": applied,
+        "fix_resolved": resolved,
+        "fix_effectiveness_percent": effectiveness(applied, resolved),
+        "reported_effectiveness_percent": extra.get("fix_effectiveness_rate"),
+        **more,
+    }
+    return kind(**{field.name: values[field.name] for field in fields(kind)})
 
 
 def effectiveness(applied: object, resolved: object) -> float | None:
@@ -272,80 +256,27 @@ def effectiveness(applied: object, resolved: object) -> float | None:
     return None
 
 
-def decision(values: tuple[Any, ...], names: Mapping[str, str | None]) -> Decision:
-    """Return a decision."""
-    row = Row(*values)
-    extra = extra_of(row)
-    return Decision(
-        row.id,
-        row.entry_type,
-        row.repo_hash,
-        names.get(row.repo_hash),
-        extra.get("type"),
-        row.pattern,
-        extra.get("detail"),
-        row.last_seen,
-    )
-
-
-def fact(values: tuple[Any, ...], names: Mapping[str, str | None]) -> Fact:
-    """Return any other entry."""
-    row = Row(*values)
-    return Fact(
-        row.id,
-        row.entry_type,
-        row.repo_hash,
-        names.get(row.repo_hash),
-        row.section,
-        row.pattern,
-        value_of(row),
-        row.first_seen,
-        row.last_seen,
-        bool(row.present),
-    )
-
-
-def value_of(row: Row) -> Any:  # noqa: ANN401 - any JSON
-    """Return the value of an entry: its fields, or only the one named `value` if there is no other."""
-    extra = extra_of(row)
-    return extra["value"] if list(extra) == ["value"] else extra or None
-
-
-def extra_of(row: Row) -> dict[str, Any]:
-    """Return the fields of an entry that have no column."""
-    extra = orjson.loads(row.extra) if row.extra else {}
-    return extra if isinstance(extra, dict) else {}
-
-
 class Part(NamedTuple):
     """How to read one list of the answer."""
 
     entry_type: str
     section: str
     order: str  # frequency | newest | file
-    make: Callable[[Any, Mapping[str, str | None]], Any]
+    kind: type[Entry]
 
 
 PARTS = {
-    "failures": Part("failure", "", "frequency", failure),
-    "decisions": Part("decision", "", "newest", decision),
-    "patterns": Part("pattern", "", "file", fact),
-    "known_issues": Part("pattern", "known_issues", "file", fact),
-    "baselines": Part("baseline", "", "file", fact),
-    "architecture": Part("architecture", "", "file", fact),
-    "global_patterns": Part("global_pattern", "", "newest", fact),
-    "learnings": Part("learning", "", "newest", fact),
+    "failures": Part("failure", "", "frequency", Failure),
+    "decisions": Part("decision", "", "newest", Decision),
+    "patterns": Part("pattern", "", "file", Fact),
+    "known_issues": Part("pattern", "known_issues", "file", Fact),
+    "baselines": Part("baseline", "", "file", Fact),
+    "architecture": Part("architecture", "", "file", Fact),
+    "global_patterns": Part("global_pattern", "", "newest", Fact),
+    "learnings": Part("learning", "", "newest", Fact),
 }
-
-
-COLUMNS = tuple(
-    dict.fromkeys(
-        field.name
-        for kind in (Match, Failure, Decision)
-        for field in fields(kind)
-        if field.name not in ("value", "detail")
-    )
-)
+SHAPELESS = ("value", "detail")  # of any shape
+FIELDS = dict.fromkeys(field.name for kind in (Match, Failure, Decision) for field in fields(kind))
 
 
 def rows(answer: Memory) -> Iterable[dict[str, Any]]:
@@ -355,10 +286,10 @@ def rows(answer: Memory) -> Iterable[dict[str, Any]]:
             yield {"list": name, **_columns(entry)}
 
 
-def _columns(entry: Match | Failure | Decision | Fact) -> dict[str, Any]:
-    detail = entry.detail if isinstance(entry, Decision) else getattr(entry, "value", None)
+def _columns(entry: Entry) -> dict[str, Any]:
+    detail = getattr(entry, "detail" if isinstance(entry, Decision) else "value", None)
     text = detail if detail is None or isinstance(detail, str) else orjson.dumps(detail).decode()
-    return {**{name: getattr(entry, name, None) for name in COLUMNS}, "detail": text}
+    return {**{name: getattr(entry, name, None) for name in FIELDS if name not in SHAPELESS}, "detail": text}
 
 
 # -- repositories
@@ -401,34 +332,12 @@ def search(
     """
     words = expression(question.search or "")
     narrowed = (words, question.type, repos, question.stage)
-    matches = []
-    for *values, snippet, rank in db.execute(FOUND, (*narrowed, limit + 1, question.offset)):
-        row = Row(*values)
-        matches.append(match(row, names.get(row.repo_hash), snippet, -rank))
+    matches = [
+        made(Match, row, names, snippet=snippet, score=round(-rank, 6))
+        for *row, snippet, rank in db.execute(FOUND, (*narrowed, limit + 1, question.offset))
+    ]
     total: int = db.execute(TOTAL, narrowed).get
     return total, matches
-
-
-def match(row: Row, repo: str | None, snippet: str, score: float) -> Match:
-    """Return an entry with its snippet and score."""
-    return Match(
-        row.id,
-        row.entry_type,
-        row.repo_hash,
-        repo,
-        row.section,
-        row.pattern,
-        row.root_cause or None,
-        row.fix or None,
-        row.stage,
-        row.frequency,
-        value_of(row),
-        row.first_seen,
-        row.last_seen,
-        bool(row.present),
-        snippet,
-        round(score, 6),
-    )
 
 
 def expression(text: str) -> str:

@@ -35,9 +35,9 @@ SELECT substr(origin, length('team-events.jsonl/') + 1), count(*) FROM events IN
 WHERE ts_epoch >= ?1 AND ts_epoch < ?2 AND origin >= 'team-events.jsonl/' AND origin < 'team-events.jsonl0'
 GROUP BY 1"""
 DAEMON = "SELECT pid, started_at, last_poll, config FROM daemon_state WHERE present"
-# The stage is that of the issue's newest run in the events.
+# ?1 is now. The stage is that of the issue's newest run in the events.
 JOBS = """
-SELECT issue, title, goal, nullif(repo, ''), pid, started_at, unixepoch(started_at),
+SELECT issue, title, goal, nullif(repo, ''), pid, started_at, max(0.0, ?1 - unixepoch(started_at)),
     (SELECT s.stage FROM pipeline_stages AS s
      WHERE s.run_id = (SELECT max(r.id) FROM pipeline_runs AS r WHERE r.issue = j.issue)
      ORDER BY s.id DESC LIMIT 1)
@@ -46,7 +46,8 @@ QUEUE = """
 SELECT q.id, q.issue, q.repo, (SELECT t.title FROM daemon_titles AS t WHERE t.id = q.id)
 FROM daemon_queue AS q WHERE q.present ORDER BY q.position, q.id"""
 HEARTBEATS = """
-SELECT id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at, ?1 - updated_epoch
+SELECT id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at,
+    max(0.0, ?1 - updated_epoch)
 FROM heartbeats WHERE present ORDER BY updated_epoch DESC, id"""
 
 
@@ -249,22 +250,10 @@ def this_machine(db: apsw.Connection, now: int) -> ThisMachine:
         last_poll=last_poll,
         poll_interval_s=_figure(get("poll_interval")),
         max_parallel=_figure(get("max_parallel")),
-        jobs=[_running(row, now) for row in db.execute(JOBS)],
+        jobs=[RunningJob(*row) for row in db.execute(JOBS, (now,))],
         queue=[QueuedItem(*row) for row in db.execute(QUEUE)],
-        heartbeats=[_heartbeat(row) for row in db.execute(HEARTBEATS, (now,))],
+        heartbeats=[Heartbeat(*row) for row in db.execute(HEARTBEATS, (now,))],
     )
-
-
-def _running(row: tuple[Any, ...], now: int) -> RunningJob:
-    *fields, epoch, stage = row
-    values = (*fields, None if epoch is None else max(0.0, now - epoch), stage)
-    return RunningJob(*values)
-
-
-def _heartbeat(row: tuple[Any, ...]) -> Heartbeat:
-    *fields, silent = row
-    values = (*fields, None if silent is None else max(0.0, silent))
-    return Heartbeat(*values)
 
 
 def _figure(value: object) -> float | None:

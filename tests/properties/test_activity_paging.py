@@ -43,7 +43,6 @@ def db(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[apsw.Connect
     for name, few in {
         "FIRST_IDS": 1,
         "MOST_IDS": 2,
-        "NEIGHBOURS": 1,
         "NEWEST_STEPS": 1,
         "BLOCK_BITS": 1,
         "MOST_STEPS": 100,

@@ -17,7 +17,8 @@ from shipwrightd.reports import activity
 from shipwrightd.reports.activity import Wanted, newest, search
 from shipwrightd.reports.question import Period, Question, QuestionError
 from shipwrightd.reports.terminal import Page
-from shipwrightd.reports.terminal.activity import follow, show
+from shipwrightd.reports.terminal.activity import activity as show
+from shipwrightd.reports.terminal.activity import follow
 
 if TYPE_CHECKING:
     from pathlib import Path

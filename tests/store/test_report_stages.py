@@ -15,7 +15,7 @@ from rich.console import Console
 from shipwrightd.clock import utc
 from shipwrightd.reports.stages import Stage, bottleneck, collect, rows, second_half
 from shipwrightd.reports.terminal import Page
-from shipwrightd.reports.terminal.stages import show
+from shipwrightd.reports.terminal.figures import stages as show
 
 ALL_DURATIONS = st.one_of(st.integers(0, 100_000), st.floats(0, 1e5, allow_nan=False).map(lambda took: round(took, 2)))
 

@@ -110,7 +110,7 @@ def test_a_spark_of_more_than_fits_shows_the_last() -> None:
 
 def test_long_text_does_not_vanish_beside_columns_that_are_wide() -> None:
     made, raw = page(width=30)
-    made.table([Column("WHAT", wrap=True), *["NUMBER"] * 4], [("a text of words", *["12345678"] * 4)])
+    made.table(["~WHAT", *["NUMBER"] * 4], [("a text of words", *["12345678"] * 4)])
 
     assert "a te" in raw.getvalue().decode()
 

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from shipwrightd.reports import costs, dora, stages, throughput
 from shipwrightd.reports.terminal import Page
-from shipwrightd.reports.terminal.costs import show as show_costs
-from shipwrightd.reports.terminal.dora import show as show_dora
-from shipwrightd.reports.terminal.stages import show as show_stages
-from shipwrightd.reports.terminal.throughput import show as show_throughput
+from shipwrightd.reports.terminal.figures import costs as show_costs
+from shipwrightd.reports.terminal.figures import dora as show_dora
+from shipwrightd.reports.terminal.figures import stages as show_stages
+from shipwrightd.reports.terminal.figures import throughput as show_throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable

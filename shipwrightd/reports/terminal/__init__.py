@@ -1,26 +1,34 @@
-"""How each report looks on a terminal: one module each, named as the report, with a function `show`."""
+"""How each report looks on a terminal: a function named as the report in one of the modules below."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Any, Never
 
 from rich.console import Console
 from rich.text import Text
 
 from shipwrightd.reports.question import idle_together, stretch_of, unit_for
-from shipwrightd.table import gap_of, ruled
-from shipwrightd.text import number, visible
+from shipwrightd.table import Column, gap_of, ruled
+from shipwrightd.text import money, number, percent, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from shipwrightd.table import Column
+    Field = str | Callable[[Any], "Cell"]  # of an item: the name of a field, or a function
 
 Value = str | float | None  # numbers are shown as `number` does, None as `-`
 Cell = Value | tuple[Value, str]  # with a style
 
+FORMATS: dict[str, Callable[[Any], str]] = {"usd": money, "percent": percent}  # by the last part of a field's name
+MODULES = {
+    "figures": ("dora", "costs", "stages", "throughput"),
+    "work": ("runs", "failures"),
+    "present": ("team", "memory"),
+    "activity": ("activity",),
+}
 TICKS = "▁▂▃▄▅▆▇█"
 LEAST_TICKS = 4
 ASCII_TICKS = "_.-=*#"
@@ -76,10 +84,19 @@ class Page:
         """Write a heading, and beside it what it is about."""
         self.console.print(Text.assemble((visible(text), "bold"), ("  " if about else ""), (visible(about), "dim")))
 
-    def table(self, columns: Sequence[str | Column], rows: Iterable[Sequence[Cell]]) -> None:
-        """Write rows under their columns; `>` before a title aligns right."""
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Write rows under their columns; `>` before a title aligns right, `~` wraps long text."""
         cells = [[self._cell(cell) for cell in row] for row in rows]
-        self.console.print(ruled(columns, cells, self.width, unicode=self.unicode))
+        titles = [Column(title[1:], wrap=True) if title.startswith("~") else title for title in columns]
+        self.console.print(ruled(titles, cells, self.width, unicode=self.unicode))
+
+    def listing(self, items: Iterable[Any], columns: Mapping[str, Field]) -> None:
+        """Write a table of items, one field under each title."""
+        rows = [
+            [_field(item, field) if isinstance(field, str) else field(item) for field in columns.values()]
+            for item in items
+        ]
+        self.table(list(columns), rows)
 
     def _cell(self, cell: Cell) -> Text:
         value, style = cell if isinstance(cell, tuple) else (cell, "")
@@ -129,6 +146,19 @@ class Page:
         cells = min(cells, max(4, self.width - 56))  # figures need 56
         halves = round(2 * cells * value / top) if top > 0 and value > 0 else 0
         return full * (halves // 2) + (half if halves % 2 else "")
+
+
+def show(name: str, answer: Any, page: Page) -> None:  # noqa: ANN401 - of any report
+    """Write the answer of a report."""
+    module = next(module for module, names in MODULES.items() if name in names)
+    getattr(importlib.import_module(f"{__name__}.{module}"), name)(answer, page)
+
+
+def _field(item: Any, name: str) -> Value:  # noqa: ANN401 - of any report
+    """Return a field by its unit; `-` for an empty text."""
+    value: Value = getattr(item, name)
+    form = FORMATS.get(name.rpartition("_")[2])
+    return form(value) if form else "-" if value == "" else value
 
 
 def idle_cell(period: str, count: int, unit: str) -> Cell:

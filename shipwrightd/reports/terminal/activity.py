@@ -32,8 +32,8 @@ STYLES = {"pipeline": "bold", "stage": "cyan", "daemon": "blue", "cost": "yellow
 BAD = re.compile(r"fail|error|exceeded|kill|stuck|regression|abort")
 
 
-def show(answer: Activity, page: Page) -> None:
-    """Write the answer."""
+def activity(answer: Activity, page: Page) -> None:
+    """Write a page of events."""
     count = len(answer.events)
     page.heading("Activity", f"{number(count)} event{'' if count == 1 else 's'}, newest first")
     rows = [_cells(event, page) for event in answer.events]
