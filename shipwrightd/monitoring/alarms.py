@@ -48,45 +48,24 @@ class Notice:
         return TEXTS[self.trouble.state, self.event] + (f": {source}" if source else "")
 
 
-def open_troubles(turn: Turn) -> frozenset[Trouble]:
+def open_troubles(turn: Turn) -> set[Trouble]:
     """Return the troubles at the end of one turn of the loop."""
     found = {Trouble("source_error", family(source)) for source in turn.errors}
     if turn.waiting is not None:
         found.add(Trouble("database_waiting"))
     if turn.trouble:
         found.add(Trouble("watching_degraded"))
-    return frozenset(found)
+    return found
 
 
 @dataclass(slots=True)
 class _Course:
     """The history of one trouble; times are monotonic seconds."""
 
-    trouble: Trouble
     began: float | None = None
     ended: float | None = None
     raised: bool = False
     raised_at: float = float("-inf")
-
-    def present(self, now: float, after_s: float) -> Notice | None:
-        """Return a notice if the trouble has lasted for `after_s` and was not raised in the last few minutes."""
-        self.ended = None
-        self.began = now if self.began is None else self.began
-        if self.raised or now < max(self.began + after_s, self.raised_at + QUIET_S):
-            return None
-        self.raised, self.raised_at = True, now
-        return Notice(RAISED, self.trouble, now - self.began)
-
-    def absent(self, now: float, after_s: float) -> Notice | None:
-        """Return a notice if the trouble was raised and has been gone for `after_s`."""
-        if self.began is None:
-            return None
-        self.ended = now if self.ended is None else self.ended
-        if self.raised and now < self.ended + after_s:
-            return None
-        notice = Notice(RESOLVED, self.trouble, self.ended - self.began) if self.raised else None
-        self.began, self.raised = None, False
-        return notice
 
 
 class Alarms:
@@ -98,10 +77,19 @@ class Alarms:
 
     def step(self, troubles: AbstractSet[Trouble], *, now: float, after_s: float) -> list[Notice]:
         """Return the notices due at `now`, given the troubles that are present."""
-        for trouble in troubles:
-            self._courses.setdefault(trouble, _Course(trouble))
-        notices = (
-            course.present(now, after_s) if trouble in troubles else course.absent(now, after_s)
-            for trouble, course in self._courses.items()
-        )
-        return sorted((notice for notice in notices if notice), key=lambda notice: notice.trouble)
+        notices = []
+        for trouble in sorted(self._courses.keys() | troubles):
+            course = self._courses.setdefault(trouble, _Course())
+            if trouble in troubles:
+                course.began, course.ended = now if course.began is None else course.began, None
+                if not course.raised and now >= max(course.began + after_s, course.raised_at + QUIET_S):
+                    course.raised, course.raised_at = True, now
+                    notices.append(Notice(RAISED, trouble, now - course.began))
+            elif course.began is not None:
+                course.ended = now if course.ended is None else course.ended
+                if course.raised and now >= course.ended + after_s:
+                    notices.append(Notice(RESOLVED, trouble, course.ended - course.began))
+                    course.raised = False
+                if not course.raised:
+                    course.began = None
+        return notices
