@@ -13,6 +13,7 @@ import typer
 from shipwrightd.cli.options import Db, Home, Json
 from shipwrightd.config import settings
 from shipwrightd.errors import FOUND, UnavailableError
+from shipwrightd.text import as_json as dump
 from shipwrightd.text import visible, width
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def doctor(
     file = None if bundle is None else destination(bundle, force=force, home=target.home, database=target.db)
     environment = Environment(resolved, os.environ, _service())
     diagnosis = examine.examine(target, environment)
-    print(examine.json(diagnosis) if as_json else examine.page(diagnosis, width()))
+    print(dump(examine.answer(diagnosis)) if as_json else examine.page(diagnosis, width()))
     if file is not None:
         archive.write(file, archive.gather(target, environment, diagnosis), target.now, force=force)
         print(f"wrote {visible(str(file))}; check its content before you send it", file=sys.stderr)

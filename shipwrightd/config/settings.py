@@ -236,11 +236,6 @@ def _absolute(path: str) -> Path:
         raise ConfigError(message, hint="give a full path") from error
 
 
-def settings_path(env: Mapping[str, str] | None = None) -> Path:
-    """Return the path of the user's settings file, or of the system's for a user without a home."""
-    return config_files.paths(os.environ if env is None else env)[0]
-
-
 def warn_if_shipwrights_own(db: Path, home: Path) -> str | None:
     """Return a warning if the database is at the path of Shipwright's own database, which Shipwright uses."""
     if os.path.realpath(db) != os.path.realpath(home / "shipwright.db"):

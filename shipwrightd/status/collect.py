@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -28,7 +28,7 @@ from shipwrightd.database.connection import (
 from shipwrightd.status.lag import Checkpoint, Lag, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 LAG_ALLOWED_S = 60.0
@@ -132,24 +132,11 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of the table checkpoints."""
-
-    checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    committed_at: str | None = None
-    records: int = 0
-    salvaged: int = 0
-    gaps: int = 0
-    newest: int | None = None
-    quarantined: int = 0  # ever
-
-
-@dataclass(frozen=True, slots=True)
 class _Content:
     """What is read from the database, in one go."""
 
     database: Database
-    rows: dict[str, _Row] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the table checkpoints, by source
     quarantined: dict[str, int] = field(default_factory=dict)
     errors: dict[str, tuple[str, str]] = field(default_factory=dict)  # text and since when, by source
     last_hour: dict[str, int] | None = None
@@ -188,46 +175,34 @@ def _read_database(path: Path, now: int, *, untouched: bool) -> _Content:
         return _Content(Database(str(path), exists=False))
     try:
         with contextlib.closing(open_reader(path, untouched=untouched)) as db:
-            return _read_tables(db, path, now)
+            version = migrate.version(db)
+            if not version:
+                return _Content(Database(str(path), exists=False))
+            migrate.pending(db, migrate.known())
+            return _Content(
+                database=_database(path, version, db.execute("PRAGMA journal_mode").get),
+                rows={row["source"]: row for row in rows_of(db, CHECKPOINTS)},
+                quarantined=dict(db.execute(QUARANTINED)),
+                errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
+                last_hour=_last_hour(db, now),
+                recoveries=recoveries(db, path),
+            )
     except apsw.Error as error:
         raise explained(path, error) from error
 
 
-def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Content:
-    version = migrate.version(db)
-    if not version:
-        return _Content(Database(str(path), exists=False))
-    migrate.pending(db, migrate.known())
-    return _Content(
-        database=_database(path, version, db.execute("PRAGMA journal_mode").get),
-        rows={row[0]: _row(row) for row in db.execute(CHECKPOINTS)},
-        quarantined=dict(db.execute(QUARANTINED)),
-        errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
-        last_hour=_last_hour(db, now),
-        recoveries=recoveries(db, path),
-    )
+def rows_of(db: apsw.Connection, sql: str, values: tuple[int, ...] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a query, values by name of their column."""
+    cursor = db.execute(sql, values)
+    for row in cursor:
+        yield dict(zip((name for name, _ in cursor.get_description()), row, strict=True))
 
 
 def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
     """Return the recoveries of the database at a path, oldest first; none in an older schema."""
     if migrate.version(db) < RECOVERIES_SINCE:
         return []
-    return [
-        Recovery(detected, finished, reason, str(path.with_name(aside)), kept, refilled, lost)
-        for detected, finished, reason, aside, kept, refilled, lost in db.execute(RECOVERIES)
-    ]
-
-
-def _row(values: tuple[object, ...]) -> _Row:
-    _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest, quarantined = values
-    checkpoint = Checkpoint(
-        kind=kind,  # type: ignore[arg-type]
-        file_id=None if device is None else (device & ALL_BITS, inode & ALL_BITS),  # type: ignore[operator]
-        offset=offset or 0,  # type: ignore[arg-type]
-        digest=digest,  # type: ignore[arg-type]
-        committed=seconds_of(committed_at),  # type: ignore[arg-type]
-    )
-    return _Row(checkpoint, committed_at, records, salvaged, gaps, newest, quarantined)  # type: ignore[arg-type]
+    return [Recovery(**row | {"set_aside": str(path.with_name(row["set_aside"]))}) for row in rows_of(db, RECOVERIES)]
 
 
 def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
@@ -279,36 +254,43 @@ def _text(value: object) -> str | None:
 
 
 def _source(home: Path, name: str, content: _Content, now: float) -> Source:
-    row = content.rows.get(name, _Row())
+    row = content.rows.get(name, {})
+    checkpoint = Checkpoint(
+        kind=row.get("kind", ""),
+        file_id=None if row.get("device") is None else (row["device"] & ALL_BITS, row["inode"] & ALL_BITS),
+        offset=row.get("offset") or 0,
+        digest=row.get("digest"),
+        committed=seconds_of(row.get("committed_at")),
+    )
     error, since = content.errors.get(name, (None, None))
     readable = True
     try:
-        lag = measure(home / name, row.checkpoint, now)
+        lag = measure(home / name, checkpoint, now)
     except OSError as trouble:
         lag, readable = Lag(present=True), False
         error = error or f"cannot be read: {trouble.strerror or trouble}"
-    events = row.checkpoint.kind == "journal" and content.last_hour is not None
+    events = checkpoint.kind == "journal" and content.last_hour is not None
     return Source(
         source=name,
-        kind=row.checkpoint.kind or None,
+        kind=checkpoint.kind or None,
         present=lag.present,
         readable=readable,
         size_bytes=lag.size,
         behind_bytes=lag.behind,
         unfinished_bytes=lag.unfinished,
         lag_s=round(lag.seconds, 3),
-        records=row.records,
+        records=row.get("records", 0),
         records_last_hour=(content.last_hour or {}).get(name, 0) if events else None,
-        newest_at=utc(row.newest),
-        newest_age_s=_age(row.newest, now),
-        committed_at=row.committed_at,
-        committed_age_s=_age(row.checkpoint.committed, now),
-        salvaged=row.salvaged,
+        newest_at=utc(row.get("newest_epoch")),
+        newest_age_s=_age(row.get("newest_epoch"), now),
+        committed_at=row.get("committed_at"),
+        committed_age_s=_age(checkpoint.committed, now),
+        salvaged=row.get("salvaged", 0),
         quarantined=content.quarantined.get(name, 0),
-        gaps=row.gaps,
+        gaps=row.get("gaps", 0),
         error=error,
         error_since=since,
-        quarantined_ever=row.quarantined,
+        quarantined_ever=row.get("quarantined", 0),
     )
 
 
