@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipwrightd.config.settings import Resolved
-    from shipwrightd.doctor.finding import Target
+    from shipwrightd.doctor import Target
     from shipwrightd.service import State
 
 
@@ -50,9 +50,8 @@ def doctor(
     """
     if force and bundle is None:
         raise typer.BadParameter("--force is for --bundle")
+    from shipwrightd.doctor import Environment, examine
     from shipwrightd.doctor import bundle as archive
-    from shipwrightd.doctor import examine
-    from shipwrightd.doctor.finding import Environment
     from shipwrightd.export.files import destination
 
     if "" in {home, db}:
@@ -71,7 +70,7 @@ def doctor(
 
 def _target(resolved: Resolved, *, deep: bool) -> Target:
     """Return what there is to examine."""
-    from shipwrightd.doctor.finding import Target
+    from shipwrightd.doctor import Target
     from shipwrightd.documents.kinds import DOCUMENTS
     from shipwrightd.journals.sources import JOURNALS
 

@@ -347,7 +347,7 @@ def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
 
 
 def _warn_if_behind(db: apsw.Connection, home: Path) -> None:
-    from shipwrightd.status.lag import unread_bytes
+    from shipwrightd.status.collect import unread_bytes
 
     unread = unread_bytes(db, home, time.time())
     if unread:

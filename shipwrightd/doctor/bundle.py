@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipwrightd.config.settings import Resolved
+    from shipwrightd.doctor import Environment, Target
     from shipwrightd.doctor.examine import Diagnosis
-    from shipwrightd.doctor.finding import Environment, Target
 
 FOLDER = "shipwrightd-doctor"
 UNCHANGED = "schema"  # a part that holds nothing but the text of our migrations

@@ -12,7 +12,7 @@ import apsw
 
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import open_reader
-from shipwrightd.doctor.finding import fail, ok, warn
+from shipwrightd.doctor import fail, ok, warn
 from shipwrightd.doctor.machine import size_at
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
 from shipwrightd.text import size_of
@@ -20,7 +20,7 @@ from shipwrightd.text import size_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from shipwrightd.doctor.finding import Finding, Target
+    from shipwrightd.doctor import Finding, Target
     from shipwrightd.status.collect import Recovery
 
 QUICK_S = 5.0

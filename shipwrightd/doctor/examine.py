@@ -13,8 +13,7 @@ import apsw
 from shipwrightd import __version__
 from shipwrightd.clock import utc
 from shipwrightd.database.connection import lock_is_held, lock_path
-from shipwrightd.doctor import database, machine, sources
-from shipwrightd.doctor.finding import FAIL, WARN, Finding
+from shipwrightd.doctor import FAIL, WARN, Finding, database, machine, sources
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.status.collect import recoveries
 from shipwrightd.table import wrapped
@@ -23,7 +22,7 @@ from shipwrightd.text import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipwrightd.doctor.finding import Environment, Target
+    from shipwrightd.doctor import Environment, Target
     from shipwrightd.status.collect import Status
 
 INDENT = 27  # cells of state and check

@@ -17,7 +17,7 @@ from shipwrightd.config.settings import strays
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import lock_is_held, lock_path, read_holder
 from shipwrightd.database.mounts import network_type, read_mounts
-from shipwrightd.doctor.finding import FAIL, WARN, Finding, fail, ok, warn
+from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipwrightd.config.settings import Resolved
-    from shipwrightd.doctor.finding import Target
+    from shipwrightd.doctor import Target
     from shipwrightd.service import State
 
 # -- versions

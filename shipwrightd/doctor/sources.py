@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.clock import seconds_of, utc
 from shipwrightd.database.connection import ALL_BITS, APPLICATION_ID, HEADER_BYTES
-from shipwrightd.doctor.finding import FAIL, WARN, Finding, fail, ok, warn
+from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
 from shipwrightd.status.collect import LAG_ALLOWED_S, WATCHING
 from shipwrightd.text import age_of, family, size_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.doctor.finding import Target
+    from shipwrightd.doctor import Target
     from shipwrightd.status.collect import Source
 
 PATIENCE_S = 3.0  # a daemon switches to a replaced file after two seconds without changes

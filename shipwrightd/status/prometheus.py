@@ -12,7 +12,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -29,21 +29,16 @@ if TYPE_CHECKING:
 PREFIX = "shipwrightd_"
 
 
-class _Known(Collector):
-    """Metrics that have a value."""
-
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = [metric for metric in metrics if metric.samples]
+class _Known(list["Metric"], Collector):
+    """Metrics as the library takes them."""
 
     def collect(self) -> Iterable[Metric]:
-        return self._metrics
+        return self
 
 
 def exposition(metrics: Iterable[Metric]) -> str:
     """Return metrics in the text format of Prometheus; those without a value are left out."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Known(metrics))
-    return generate_latest(registry).decode()
+    return generate_latest(_Known(metric for metric in metrics if metric.samples)).decode()
 
 
 def counter(name: str, text: str, value: float | Mapping[str, float], label: str = "source") -> Metric:

@@ -17,11 +17,10 @@ from shipwrightd.config.settings import Resolved
 from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.database.connection import WriterLock, lock_path, open_writer
 from shipwrightd.database.migrate import known
-from shipwrightd.doctor import sources
+from shipwrightd.doctor import Environment, Finding, Target, sources
 from shipwrightd.doctor.bundle import COUNTS
 from shipwrightd.doctor.database import expected
 from shipwrightd.doctor.examine import Diagnosis, Examination, answer, examine, guarded, page
-from shipwrightd.doctor.finding import Environment, Finding, Target
 from shipwrightd.documents.kinds import DOCUMENTS
 from shipwrightd.journals.sources import JOURNALS
 

@@ -21,8 +21,7 @@ from structlog.testing import capture_logs
 from shipwrightd.config.settings import Config, Settings
 from shipwrightd.daemon.callbacks import Turn
 from shipwrightd.monitoring import hook as hooks
-from shipwrightd.monitoring.alarms import RAISED, Notice, Trouble
-from shipwrightd.monitoring.hook import Hook, inheritable, payload
+from shipwrightd.monitoring.hook import RAISED, Hook, Notice, Trouble, inheritable, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,7 @@ import pytest
 from shipwrightd import __version__
 from shipwrightd.config.files import File
 from shipwrightd.config.settings import Resolved, Value
-from shipwrightd.doctor import database, machine, sources
-from shipwrightd.doctor.finding import Finding
+from shipwrightd.doctor import Finding, database, machine, sources
 from shipwrightd.doctor.machine import Entry, Holder, Space
 from shipwrightd.service import State
 
