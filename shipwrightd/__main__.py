@@ -143,26 +143,10 @@ def complain_of_usage(error: Exception, arguments: Sequence[str]) -> int:
             print(context.get_help(), file=sys.stderr)
         return errors.USAGE
     message = getattr(error, "format_message", error.__str__)()
-    option = getattr(error, "option_name", "")
     if type(error).__name__ == "NoSuchOption":
-        message = misplaced(path, option, arguments) or unknown(option, getattr(error, "possibilities", None))
+        message = unknown(getattr(error, "option_name", ""), getattr(error, "possibilities", None))
     plain = re.sub("Value error, |, unable to parse string as an? [a-z]+", "", message).rstrip(".")
     return complain(f"{plain} - see `{path} --help`", errors.USAGE)
-
-
-def misplaced(path: str, option: str, arguments: Sequence[str]) -> str:
-    """Return the right order if --home or --db comes before the command, else an empty text."""
-    import shlex
-
-    groups = path.split()[1:]
-    rest = list(arguments[len(groups) :])
-    if option not in {"--home", "--db"} or not rest or rest[0].partition("=")[0] != option:
-        return ""
-    moved: list[str] = []
-    while rest and rest[0].startswith("-"):
-        moved += rest[: 1 if "=" in rest[0] else 2]
-        rest = rest[1 if "=" in rest[0] else 2 :]
-    return f"{option} goes after the command: {path} {shlex.join([*(rest or ['COMMAND']), *moved])}"
 
 
 def unknown(option: str, possible: Sequence[str] | None) -> str:

@@ -1,15 +1,13 @@
 """Tables and wrapped lines for people: one engine for every command.
 
-rich draws. It takes longer to load than the rest of `status` takes to run, so it is loaded only when it is needed:
-never for a plain table of ASCII text that fits.
+rich draws ruled tables and measures text that is not ASCII. It takes longer to load than the rest of `status` takes to
+run, so it is loaded only when it is needed.
 """
 
 # ruff: noqa: PLC0415 - see above
 
 from __future__ import annotations
 
-import io
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,10 +55,17 @@ def table(columns: Sequence[str | Column], rows: Sequence[Sequence[str]], width:
     sizes = [max(map(cells_of, column)) for column in zip(*cells, strict=True)]
     shown = _fit(wanted, sizes, width)
     lines = [[_cut_middle(row[at], sizes[at]) for at in shown] for row in cells]
-    if not all(cell.isascii() for line in lines for cell in line):
-        return _drawn([wanted[at] for at in shown], lines)
-    form = (" " * GAP).join(f"{{:{'>' if wanted[at].right else '<'}{sizes[at]}}}" for at in shown)
-    return "\n".join(form.format(*line).rstrip() for line in lines)
+    return "\n".join(
+        (" " * GAP)
+        .join(_padded(cell, sizes[at], right=wanted[at].right) for at, cell in zip(shown, line, strict=True))
+        .rstrip()
+        for line in lines
+    )
+
+
+def _padded(text: str, size: int, *, right: bool) -> str:
+    blank = " " * (size - cells_of(text))
+    return blank + text if right else text + blank
 
 
 def _fit(columns: Sequence[Column], sizes: list[int], width: int) -> list[int]:
@@ -76,22 +81,6 @@ def _fit(columns: Sequence[Column], sizes: list[int], width: int) -> list[int]:
     while excess() > 0 and len(shown) > 1 and min(columns[at].keep for at in shown) < ALWAYS:
         shown.remove(min(shown, key=lambda at: (columns[at].keep, -at)))
     return shown
-
-
-def _drawn(columns: Sequence[Column], lines: Sequence[Sequence[str]]) -> str:
-    """Return the aligned lines of a table whose text may take any number of cells."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table.grid(padding=(0, GAP, 0, 0))
-    for column in columns:
-        drawn.add_column(justify="right" if column.right else "left", no_wrap=True)
-    for line in lines:
-        drawn.add_row(*map(Text, line))
-    out = io.StringIO()
-    Console(file=out, width=sys.maxsize, color_system=None).print(drawn)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def gap_of(width: int) -> int:

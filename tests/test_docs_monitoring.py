@@ -14,8 +14,7 @@ from scrape import Scraped
 
 from shipwrightd.daemon.callbacks import Batch, Turn
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.monitoring.alarms import RAISED, Notice, Trouble, open_troubles
-from shipwrightd.monitoring.hook import payload
+from shipwrightd.monitoring.hook import RAISED, Notice, Trouble, open_troubles, payload
 from shipwrightd.monitoring.metrics import Endpoint
 from shipwrightd.status import prometheus
 from shipwrightd.status.collect import collect

@@ -13,13 +13,14 @@ import typer
 from shipwrightd.cli.options import Db, Home, Json
 from shipwrightd.config import settings
 from shipwrightd.errors import FOUND, UnavailableError
+from shipwrightd.text import as_json as dump
 from shipwrightd.text import visible, width
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from shipwrightd.config.settings import Resolved
-    from shipwrightd.doctor.finding import Target
+    from shipwrightd.doctor import Target
     from shipwrightd.service import State
 
 
@@ -49,9 +50,8 @@ def doctor(
     """
     if force and bundle is None:
         raise typer.BadParameter("--force is for --bundle")
+    from shipwrightd.doctor import Environment, examine
     from shipwrightd.doctor import bundle as archive
-    from shipwrightd.doctor import examine
-    from shipwrightd.doctor.finding import Environment
     from shipwrightd.export.files import destination
 
     if "" in {home, db}:
@@ -61,7 +61,7 @@ def doctor(
     file = None if bundle is None else destination(bundle, force=force, home=target.home, database=target.db)
     environment = Environment(resolved, os.environ, _service())
     diagnosis = examine.examine(target, environment)
-    print(examine.json(diagnosis) if as_json else examine.page(diagnosis, width()))
+    print(dump(examine.answer(diagnosis)) if as_json else examine.page(diagnosis, width()))
     if file is not None:
         archive.write(file, archive.gather(target, environment, diagnosis), target.now, force=force)
         print(f"wrote {visible(str(file))}; check its content before you send it", file=sys.stderr)
@@ -70,7 +70,7 @@ def doctor(
 
 def _target(resolved: Resolved, *, deep: bool) -> Target:
     """Return what there is to examine."""
-    from shipwrightd.doctor.finding import Target
+    from shipwrightd.doctor import Target
     from shipwrightd.documents.kinds import DOCUMENTS
     from shipwrightd.journals.sources import JOURNALS
 

@@ -26,7 +26,7 @@ from shipwrightd.clock import utc
 from shipwrightd.config import settings
 from shipwrightd.errors import FOUND, PathError
 from shipwrightd.reports.question import UNITS, QuestionError, moment
-from shipwrightd.text import visible
+from shipwrightd.text import size_of, visible
 
 if TYPE_CHECKING:
     from shipwrightd.database.migrate import Migration
@@ -110,7 +110,7 @@ def prune(
             return
         done = pruning.prune(places.home, path, before_epoch)
     _print_pruned(done, "deleted")
-    print(f"database: {_mib(done.bytes_before)} before, {_mib(done.bytes_after)} now")
+    print(f"database: {size_of(done.bytes_before)} before, {size_of(done.bytes_after)} now")
 
 
 def _before(age: str, now: str | None) -> int:
@@ -132,10 +132,6 @@ def _print_pruned(pruned: Pruned, what: str) -> None:
         print(f"  {visible(old.origin)}: {old.going:,} {what}{why}")
     if not pruned.origins:
         print("  none that may be deleted")
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):,.1f} MiB"
 
 
 def rebuild(home: Home = None, db: Db = None) -> None:

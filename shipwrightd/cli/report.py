@@ -34,7 +34,7 @@ from shipwrightd.reports.runs import STATUSES
 from shipwrightd.text import CsvScreen, Encoded, Screen, visible, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from shipwrightd.config.settings import Config
     from shipwrightd.reports.activity import Event
@@ -347,7 +347,7 @@ def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
 
 
 def _warn_if_behind(db: apsw.Connection, home: Path) -> None:
-    from shipwrightd.status.lag import unread_bytes
+    from shipwrightd.status.collect import unread_bytes
 
     unread = unread_bytes(db, home, time.time())
     if unread:
@@ -394,65 +394,45 @@ def follow(given: Mapping[str, Any]) -> None:
             raise QuestionError(f"--follow and --{option} exclude each other")
     question = question_of("activity", given)
     path = settings.locate(given["home"], given["db"]).db
-    tail = Tail(path, question)
-    with contextlib.closing(tail):
-        write = _event_writer(given["form"])
-        write(tail.last(FOLLOWED_EVENTS if question.limit is None else question.limit))
+    write = _event_writer(given["form"])
+    with contextlib.closing(_tail(path, question)) as tail:
+        write(next(tail))
         if not connection.lock_is_held(connection.lock_path(path)):
             warn(NO_WRITER)
-        while True:
-            for events in tail.new():
+        for events in tail:
+            if events:
                 write(events)
-            _pause(POLL_S)
+            else:
+                _pause(POLL_S)
 
 
-class Tail:
-    """The newest events of a database, which another one may replace at any time."""
+def _tail(path: Path, question: Question) -> Generator[list[Event]]:
+    """Yield the last events of a database, oldest first, then each new one, some at a time; an empty list for none.
 
-    def __init__(self, path: Path, question: Question) -> None:
-        self._path = path
-        self._question = question
-        self._changes: int | None = None
-        self._open()
-
-    def _open(self) -> None:
-        """Switch to the end of the database that is at the path now, if it can be opened. Raises MissingError."""
-        file = connection.identity(self._path)
-        db = open_database(self._path, empty=True)
-        self._file, self._db, self._changes, self._after = file, db, None, newest(db)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    def last(self, count: int) -> list[Event]:
-        """Return the last events, oldest first."""
-        question = replace(self._question, limit=count, cursor=str(self._after + 1))
-        return activity.collect(self._db, question).events[::-1]
-
-    def new(self) -> Iterable[list[Event]]:
-        """Yield the events that were stored since the last call, oldest first, some at a time."""
-        if connection.identity(self._path) != self._file and not self._reopened():
-            return
-        with contextlib.suppress(apsw.BusyError):  # a program locks all of it; the next poll is soon
-            changes = self._db.execute(CHANGES).get
-            if changes == self._changes:
-                return
-            for end, events in activity.since(self._db, self._question, self._after):
-                yield events
-                self._after = end
-            self._changes = changes
-
-    def _reopened(self) -> bool:
-        """Switch to the database that is at the path now; return False while there is none that can be read."""
-        previous = self._db
-        try:
-            self._open()
-        except MissingError:
-            return False
-        previous.close()
-        warn(f"{self._path} was replaced; following the new one from its end")
-        return True
+    Another database may replace it at any time, which is then followed from its end. Raises MissingError without one.
+    """
+    file, db = connection.identity(path), open_database(path, empty=True)
+    after, changes = newest(db), None
+    last = FOLLOWED_EVENTS if question.limit is None else question.limit
+    try:
+        yield activity.collect(db, replace(question, limit=last, cursor=str(after + 1))).events[::-1]
+        while True:
+            with contextlib.suppress(apsw.BusyError, MissingError):  # a program locks all of it, or none is there yet
+                present = connection.identity(path)
+                if present != file:
+                    fresh = open_database(path, empty=True)
+                    db.close()
+                    file, db, after, changes = present, fresh, newest(fresh), None
+                    warn(f"{path} was replaced; following the new one from its end")
+                found = db.execute(CHANGES).get
+                if found != changes:
+                    for end, events in activity.since(db, question, after):
+                        yield events
+                        after = end
+                    changes = found
+            yield []
+    finally:
+        db.close()
 
 
 def _event_writer(form: Format) -> EventWriter:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -104,7 +103,7 @@ def backfill(home: Home = None, db: Db = None) -> None:
     log.set_up("warning")  # bar and summary show the rest
     with damage_named(places.db), _progress_bar() as progress:
         done = catch_up.backfill(places.home, places.db, progress)
-    print(text.summary_text([text.Summary(**asdict(summary)) for summary in done.summaries], width()))
+    print(text.summary_text(done.summaries, width()))
     if done.errors:
         raise PathError("; ".join(done.errors), hint="fix that and run `shipwrightd backfill` again for the rest")
 
@@ -118,12 +117,7 @@ def _progress_bar() -> Iterator[Callable[[int, int, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     began = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("backfill", total=None, rate="")

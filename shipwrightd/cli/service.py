@@ -119,28 +119,20 @@ def uninstall(
         print(f"{'removed' if steps else 'not installed'}: {visible(str(at.path))}")
 
 
-@app.command()
-def start(*, system: System = False) -> None:
-    """Start the service, and wait until it is ready."""
-    _control("start", system=system)
+def _declare(action: str, text: str) -> None:
+    """Add a command that controls the service."""
+
+    def command(*, system: System = False) -> None:
+        steps = plan.control(plan.place(system=system), action)
+        _print(steps)
+        plan.carry_out(steps)
+
+    app.command(action, help=text)(command)
 
 
-@app.command()
-def stop(*, system: System = False) -> None:
-    """Stop the service until the next login or boot."""
-    _control("stop", system=system)
-
-
-@app.command()
-def restart(*, system: System = False) -> None:
-    """Stop the service and start it again, as after an upgrade."""
-    _control("restart", system=system)
-
-
-def _control(action: str, *, system: bool) -> None:
-    steps = plan.control(plan.place(system=system), action)
-    _print(steps)
-    plan.carry_out(steps)
+_declare("start", "Start the service, and wait until it is ready.")
+_declare("stop", "Stop the service until the next login or boot.")
+_declare("restart", "Stop the service and start it again, as after an upgrade.")
 
 
 @app.command()

@@ -79,13 +79,12 @@ class Resolved:
         return Settings(**{value.key: value.value for value in self.values if value.key in names})  # type: ignore[arg-type]
 
 
-def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str] | None = None) -> Config:
+def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str] = os.environ) -> Config:
     """Return home and database. Neither has to exist.
 
     Raises ConfigError for an invalid path, and for a settings file that may name them and cannot be read.
     Other settings are not checked: a reader does not need them.
     """
-    env = os.environ if env is None else env
     layers = _command_line_and_environment({"home": home, "db": db}, env)
     known = {name for layer in layers for name in layer.values}
     files = [] if known >= {"home", "db"} else [config_files.read(path) for path in config_files.paths(env)]
@@ -96,28 +95,26 @@ def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str
     return _places(found)
 
 
-def names_home(home: str | None, env: Mapping[str, str] | None = None) -> bool:
+def names_home(home: str | None, env: Mapping[str, str] = os.environ) -> bool:
     """Tell whether the home is set by a flag, a variable or a file."""
     return next(value.kind for value in resolve({"home": home}, env).values if value.key == "home") != "default"
 
 
-def passed_on(env: Mapping[str, str] | None = None) -> dict[str, str]:
+def passed_on(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variables that a service needs to have the settings of this environment.
 
     Secrets are left out, as everybody can read a unit. See `kept_back`.
     """
-    env = os.environ if env is None else env
     names = [key.variable for key in KEYS if key not in PLACES and not key.secret]
     return {name: env[name] for name in (*names, "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS") if env.get(name)}
 
 
-def kept_back(env: Mapping[str, str] | None = None) -> list[str]:
+def kept_back(env: Mapping[str, str] = os.environ) -> list[str]:
     """Return the variables that are set but not passed on, because they may be secrets."""
-    env = os.environ if env is None else env
     return [key.variable for key in KEYS if key.secret and env.get(key.variable)]
 
 
-def load(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> Settings:
+def load(flags: Mapping[str, object] | None = None, env: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings. ConfigError names every problem at once, each with what is allowed."""
     found = resolve(flags, env)
     if found.problems:
@@ -125,12 +122,11 @@ def load(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | Non
     return found.settings
 
 
-def resolve(flags: Mapping[str, object] | None = None, env: Mapping[str, str] | None = None) -> Resolved:
+def resolve(flags: Mapping[str, object] | None = None, env: Mapping[str, str] = os.environ) -> Resolved:
     """Return every setting with where it comes from, and all problems, also of overridden values.
 
     `flags` has the values from the command line, None for those not given.
     """
-    env = os.environ if env is None else env
     files = [config_files.read(path) for path in config_files.paths(env)]
     problems = [problem for file in files for problem in _problems(file)]
     layers = (*_command_line_and_environment(flags or {}, env), *map(_Layer.of, files))
@@ -234,11 +230,6 @@ def _absolute(path: str) -> Path:
     except RuntimeError as error:
         message = f"invalid path {visible(path)}: {visible(str(error))}"
         raise ConfigError(message, hint="give a full path") from error
-
-
-def settings_path(env: Mapping[str, str] | None = None) -> Path:
-    """Return the path of the user's settings file, or of the system's for a user without a home."""
-    return config_files.paths(os.environ if env is None else env)[0]
 
 
 def warn_if_shipwrights_own(db: Path, home: Path) -> str | None:

@@ -15,7 +15,7 @@ import re
 import shlex
 import sys
 import tarfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,20 +23,20 @@ import apsw
 
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import open_reader
-from shipwrightd.doctor import sources
 from shipwrightd.doctor.database import expected, objects
 from shipwrightd.doctor.examine import answer
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.export.files import new_file
+from shipwrightd.status.collect import rows_of
 from shipwrightd.text import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from shipwrightd.config.settings import Resolved
+    from shipwrightd.doctor import Environment, Target
     from shipwrightd.doctor.examine import Diagnosis
-    from shipwrightd.doctor.finding import Environment, Target
 
 FOLDER = "shipwrightd-doctor"
 UNCHANGED = "schema"  # a part that holds nothing but the text of our migrations
@@ -56,20 +56,24 @@ def write(target: Path, parts: Mapping[str, object], now: float, *, force: bool)
 
 def gather(target: Target, environment: Environment, diagnosis: Diagnosis) -> dict[str, object]:
     """Return all parts by name; one that cannot be read is replaced by the type of the error."""
-    with contextlib.ExitStack() as stack:
-        stored, names, foreign = {}, [], []
-        with contextlib.suppress(ShipwrightdError, OSError):
-            db = stack.enter_context(contextlib.closing(open_reader(target.db, untouched=True)))
-            stored = {name: _tried(partial(query, db)) for name, query in archive_queries(target).items()}
-            names, foreign = _texts(_tried(partial(_names, db))), _texts(_tried(partial(_foreign, db)))
+    stored: dict[str, object] = {}
+    known = private_texts(target, environment)
+    with (
+        contextlib.suppress(ShipwrightdError, OSError),
+        contextlib.closing(open_reader(target.db, untouched=True)) as db,
+    ):
+        stored = {name: _tried(partial(query, db)) for name, query in archive_queries(target).items()}
+        with contextlib.suppress(apsw.Error):
+            known |= {name: public_name(target, name) for (name,) in db.execute(NAMES)}
+        with contextlib.suppress(apsw.Error):
+            known |= dict.fromkeys(objects(db).keys() - expected(migrate.version(db)).keys(), "<foreign>")
     parts = {
         "doctor": _without_private_texts(diagnosis),
         "status": _tried(partial(_status, target)),
         "settings": _settings(environment.settings),
         **stored,
     }
-    scrub = Scrub.of(target, environment, names, foreign)
-    return {name: part if name == UNCHANGED else scrub.value(part) for name, part in parts.items()}
+    return {name: part if name == UNCHANGED else scrubbed(part, known) for name, part in parts.items()}
 
 
 def _tried(part: Callable[[], object]) -> object:
@@ -78,10 +82,6 @@ def _tried(part: Callable[[], object]) -> object:
         return part()
     except (ShipwrightdError, apsw.Error, OSError, ValueError) as error:
         return {"error": type(error).__name__}
-
-
-def _texts(found: object) -> list[str]:
-    return [str(text) for text in found] if isinstance(found, list) else []
 
 
 def _without_private_texts(diagnosis: Diagnosis) -> dict[str, object]:
@@ -158,15 +158,15 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
     """Return what is read from the database, by the name of its file in the archive."""
 
     def listed(db: apsw.Connection, statement: str) -> list[dict[str, object]]:
-        rows = _rows(db, statement, (LIMIT,))
-        return [{**row, "source": public_name(target, str(row["source"]))} for row in rows]
+        rows = rows_of(db, statement, (LIMIT,))
+        return [{**row, "source": public_name(target, row["source"])} for row in rows]
 
     return {
         "pragmas": lambda db: {
-            **_rows(db, PRAGMAS)[0],
+            **next(rows_of(db, PRAGMAS)),
             "compile_options": [text for (text,) in db.execute(COMPILE_OPTIONS)],
         },
-        "migrations": lambda db: _rows(db, APPLIED),
+        "migrations": lambda db: list(rows_of(db, APPLIED)),
         "schema": _schema,
         "tables": lambda db: dict(db.execute(COUNTS)),
         "checkpoints": lambda db: listed(db, CHECKPOINTS),
@@ -174,11 +174,6 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
         "gaps": lambda db: [{**row, "detail": _counts_in(row["detail"])} for row in listed(db, GAPS)],
         "errors": lambda db: [{**row, "error": kind_of(str(row["error"]))} for row in listed(db, ERRORS)],
     }
-
-
-def _rows(db: apsw.Connection, statement: str, values: tuple[int, ...] = ()) -> list[dict[str, object]]:
-    cursor = db.execute(statement, values)
-    return [dict(zip((name for name, *_ in cursor.get_description()), row, strict=True)) for row in cursor]
 
 
 def _counts_in(detail: object) -> dict[str, int]:
@@ -199,16 +194,6 @@ def _schema(db: apsw.Connection) -> dict[str, object]:
     }
 
 
-def _names(db: apsw.Connection) -> list[str]:
-    """Return the name of every source in the database."""
-    return [name for (name,) in db.execute(NAMES)]
-
-
-def _foreign(db: apsw.Connection) -> list[str]:
-    """Return the names of tables, indexes and views that do not belong to shipwrightd."""
-    return sorted(objects(db).keys() - expected(migrate.version(db)).keys())
-
-
 # -- private texts
 
 OTHER = "<other>"
@@ -218,53 +203,38 @@ ERROR_KINDS = ("watching is degraded", "cannot be used: not JSON", "cannot be us
 SYSTEM_ERRORS = frozenset(os.strerror(number) for number in errno.errorcode)
 
 
-@dataclass(frozen=True, slots=True)
-class Scrub:
-    """Replaces private texts: known ones by their placeholder, the longest first; then all that looks like a path."""
+def private_texts(target: Target, environment: Environment) -> dict[str, str]:
+    """Return the private paths of an installation, each with its placeholder."""
+    known = {os.path.expanduser("~"): "~", sys.prefix: "<prefix>"}  # noqa: PTH111 - its spelling matters
+    known |= {str(file.path): f"<settings file {place}>" for place, file in enumerate(environment.settings.files, 1)}
+    for path, placeholder in ((target.db.parent, "<db folder>"), (target.db, "<db>"), (target.home, "<home>")):
+        known |= {str(path): placeholder, os.path.realpath(path): placeholder}
+    known |= {shlex.quote(text): placeholder for text, placeholder in known.items()}
+    return {private: placeholder for private, placeholder in known.items() if private not in {"", "/"}}
 
-    known: Mapping[str, str]
 
-    @classmethod
-    def of(cls, target: Target, environment: Environment, names: Iterable[str], foreign: Iterable[str]) -> Scrub:
-        """Return one for an installation, the names of its sources, and the names of foreign tables."""
-        files = {str(file.path): f"<settings file {place}>" for place, file in enumerate(environment.settings.files, 1)}
-        program = sources.find(environment.variables)
-        folders = {os.path.expanduser("~"): "~", sys.prefix: "<prefix>"}  # noqa: PTH111 - its spelling matters
-        known = folders | ({str(program.path): "<shipwright>"} if program else {}) | files
-        for path, placeholder in ((target.db.parent, "<db folder>"), (target.db, "<db>"), (target.home, "<home>")):
-            known |= {str(path): placeholder, os.path.realpath(path): placeholder}
-        known |= {shlex.quote(text): placeholder for text, placeholder in known.items()}
-        known |= {name: public for name in names if (public := public_name(target, name)) != name}
-        known |= dict.fromkeys(foreign, "<foreign>")
-        return cls({private: placeholder for private, placeholder in known.items() if private not in {"", "/"}})
+def scrubbed(value: object, known: Mapping[str, str]) -> object:
+    """Return a value made of lists, dicts and texts without what is private.
 
-    def text(self, text: str) -> str:
-        """Return a text without what is private."""
-        for private in sorted(self.known, key=len, reverse=True):
-            text = text.replace(private, self.known[private])
-        return FOREIGN.sub("<foreign>", PATH.sub("<path>", text))
-
-    def value(self, value: object) -> object:
-        """Return a value made of lists, dicts and texts without what is private."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.value(inner) for inner in value]
+    Known texts are replaced by their placeholder, the longest first; then all that looks like a path.
+    """
+    if isinstance(value, dict):
+        return {scrubbed(str(key), known): scrubbed(inner, known) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrubbed(inner, known) for inner in value]
+    if not isinstance(value, str):
         return value
+    for private in sorted(known, key=len, reverse=True):
+        value = value.replace(private, known[private])
+    return FOREIGN.sub("<foreign>", PATH.sub("<path>", value))
 
 
 def public_name(target: Target, name: str) -> str:
     """Return a source's own name if it is fixed, else the pattern of its kind."""
-    fixed = {*target.journals, *(rotated for names in target.journals.values() for rotated in names), ""}
-    if name in fixed:
+    if name in {*target.journals, *(rotated for names in target.journals.values() for rotated in names), ""}:
         return name
-    return next((pattern for pattern in target.documents if _matches(pattern, name)), OTHER)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return bool(re.fullmatch(re.escape(pattern).replace(r"\*", "[^/]*"), name))
+    patterns = {pattern: re.escape(pattern).replace(r"\*", "[^/]*") for pattern in target.documents}
+    return next((pattern for pattern, form in patterns.items() if re.fullmatch(form, name)), OTHER)
 
 
 def kind_of(error: str) -> str:

@@ -12,7 +12,7 @@ import apsw
 
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import open_reader
-from shipwrightd.doctor.finding import fail, ok, warn
+from shipwrightd.doctor import fail, ok, warn
 from shipwrightd.doctor.machine import size_at
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
 from shipwrightd.text import size_of
@@ -20,7 +20,7 @@ from shipwrightd.text import size_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from shipwrightd.doctor.finding import Finding, Target
+    from shipwrightd.doctor import Finding, Target
     from shipwrightd.status.collect import Recovery
 
 QUICK_S = 5.0
@@ -31,6 +31,9 @@ RECOVER = (
     "restart the daemon: it moves the file aside and rebuilds it from its readable pages and the source files; "
     "`shipwrightd recover` does the same, also for damage that a start does not notice"
 )
+WHOLE = "PRAGMA integrity_check(20)"
+QUICK = "PRAGMA quick_check(20)"
+REFERENCES = "PRAGMA foreign_key_check"
 OBJECTS = """
 SELECT name, type, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"""
 
@@ -67,14 +70,6 @@ def schema(db: apsw.Connection) -> Finding:
     return ok("schema", f"version {version}, current", version=version, known=len(known))
 
 
-def has_tables(db: apsw.Connection) -> bool:
-    """Tell whether the tables can be read, which takes an undamaged schema."""
-    try:
-        return bool(migrate.version(db))
-    except apsw.Error:
-        return False
-
-
 def expected(version: int) -> dict[str, tuple[str, str]]:
     """Return name, type and SQL of everything that the migrations up to a version create."""
     with contextlib.closing(apsw.Connection(":memory:")) as db:
@@ -89,35 +84,37 @@ def objects(db: apsw.Connection) -> dict[str, tuple[str, str]]:
     return {name: (kind, sql or "") for name, kind, sql in db.execute(OBJECTS)}
 
 
+def compare_tables(db: apsw.Connection, *, held: bool) -> Iterable[Finding]:
+    """Compare tables, indexes and views with those that the migrations create, if there are any."""
+    version = migrate.version(db)
+    return tables(objects(db), expected(version), held=held) if version else ()
+
+
 def tables(found: dict[str, tuple[str, str]], wanted: dict[str, tuple[str, str]], *, held: bool) -> Iterator[Finding]:
     """Compare tables, indexes and views with those that the migrations create."""
     missing = sorted(wanted.keys() - found.keys())
     altered = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
     foreign = len(found.keys() - wanted.keys())
-    indexes = all(wanted[name][0] == "index" for name in missing)
     facts = {"missing": missing, "altered": altered, "foreign": foreign}
-    if altered or (missing and not indexes):
-        text = f"tables were changed: {', '.join((*missing, *altered)[:SHOWN])}"
-        yield fail("tables", text, RECOVER, **facts)
+    if altered or any(wanted[name][0] != "index" for name in missing):
+        yield fail("tables", f"tables were changed: {', '.join((*missing, *altered)[:SHOWN])}", RECOVER, **facts)
     elif missing and held:
         yield ok("tables", f"{len(missing)} indexes are missing while a first load runs", **facts)
     elif missing:
-        text = f"indexes are missing: {', '.join(missing[:SHOWN])}"
-        yield warn(
-            "tables", text, "the next `shipwrightd run` creates those that an interrupted load left out", **facts
-        )
+        todo = "the next `shipwrightd run` creates those that an interrupted load left out"
+        yield warn("tables", f"indexes are missing: {', '.join(missing[:SHOWN])}", todo, **facts)
     if foreign:
         text = f"{foreign} tables, indexes or views in the database do not belong to shipwrightd"
-        yield warn(
-            "tables", text, "nothing to do if they are yours; a recovery of the database does not keep them", **facts
-        )
+        todo = "nothing to do if they are yours; a recovery of the database does not keep them"
+        yield warn("tables", text, todo, **facts)
     if not (missing or altered or foreign):
         yield ok("tables", f"{len(wanted)} tables, indexes and views, as the migrations create them")
 
 
 def journal_mode(path: Path, page_bytes: int) -> Finding:
     """Check the journal mode and the length of the write-ahead log."""
-    mode = _mode(path)
+    with path.open("rb") as file:  # SQLite reports another mode for a file opened as immutable
+        mode = "wal" if file.read(20)[18:] == b"\x02\x02" else "rollback"
     if mode != "wal":
         text = f"the journal mode is {mode}, so that readers and the daemon block each other"
         return warn("journal_mode", text, "restart the daemon, which sets wal", mode=mode)
@@ -129,27 +126,10 @@ def journal_mode(path: Path, page_bytes: int) -> Finding:
     return ok("journal_mode", f"wal, its log takes {size_of(size)}", **facts)
 
 
-def _mode(path: Path) -> str:
-    """Return the mode in the header; SQLite reports another one for a file opened as immutable."""
-    with path.open("rb") as file:
-        header = file.read(20)
-    return "wal" if header[18:20] == b"\x02\x02" else "rollback"
-
-
-def integrity(db: apsw.Connection, *, deep: bool) -> Finding:
-    """Read the whole database, or as much as five seconds allow."""
-    return _checked("integrity", "PRAGMA integrity_check(20)" if deep else "PRAGMA quick_check(20)", db, deep=deep)
-
-
-def foreign_keys(db: apsw.Connection, *, deep: bool) -> Finding:
-    """Search for references to missing rows."""
-    return _checked("foreign_keys", "PRAGMA foreign_key_check", db, deep=deep)
-
-
-def _checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> Finding:
+def checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> Finding:
+    """Run a check of SQLite, to its end if `deep`, else for five seconds."""
     started = time.monotonic()
-    end = None if deep else started + QUICK_S
-    db.set_progress_handler(lambda: end is not None and time.monotonic() > end, STEPS)
+    db.set_progress_handler(lambda: not deep and time.monotonic() > started + QUICK_S, STEPS)
     try:
         found = [_text_of(row) for row in db.execute(statement)]
     except apsw.InterruptError:
@@ -159,23 +139,19 @@ def _checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> 
         return fail(check, f"the database is damaged: {error}", RECOVER, complete=False)
     finally:
         db.set_progress_handler(None)
-    return judge_check(check, found, time.monotonic() - started, deep=deep)
+    wrong = [text for text in found if text != "ok"]
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        return fail(check, f"{'; '.join(wrong[:SHOWN])}{more}", RECOVER, complete=True, problems=len(wrong))
+    seconds = time.monotonic() - started
+    text = f"no errors, {'everything was read' if deep else 'read'} in {seconds:.1f} s"
+    return ok(check, text, complete=True, seconds=round(seconds, 3))
 
 
 def _text_of(row: Iterable[object]) -> str:
     """Return a row of a check as text; a broken reference is named by its tables."""
     values = list(row)
     return str(values[0]) if len(values) == 1 else f"{values[0]} refers to a row of {values[2]} that does not exist"
-
-
-def judge_check(check: str, found: list[str], seconds: float, *, deep: bool) -> Finding:
-    """Judge the result of a check of SQLite."""
-    wrong = [text for text in found if text != "ok"]
-    if wrong:
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        return fail(check, f"{'; '.join(wrong[:SHOWN])}{more}", RECOVER, complete=True, problems=len(wrong))
-    how = "everything was read" if deep else "read"
-    return ok(check, f"no errors, {how} in {seconds:.1f} s", complete=True, seconds=round(seconds, 3))
 
 
 def recoveries(found: Sequence[Recovery]) -> Finding:
@@ -185,13 +161,8 @@ def recoveries(found: Sequence[Recovery]) -> Finding:
     lost, refilled = sum(one.lost for one in found), sum(one.refilled for one in found)
     files = [file for one in found if (file := Path(one.set_aside)).is_file()]
     size = sum(size_at(file.with_name(file.name + end)) for file in files for end in ("", "-wal", "-shm"))
-    facts = {
-        "recoveries": len(found),
-        "refilled": refilled,
-        "lost": lost,
-        "set_aside": len(files),
-        "set_aside_bytes": size,
-    }
+    facts = {"recoveries": len(found), "refilled": refilled, "lost": lost}
+    facts |= {"set_aside": len(files), "set_aside_bytes": size}
     times = "once" if len(found) == 1 else f"{len(found)} times"
     text = f"recovered {times}, last from damage found at {found[-1].detected_at}; {lost:,} records were lost"
     if not files:

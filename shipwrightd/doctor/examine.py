@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,24 +12,21 @@ import apsw
 
 from shipwrightd import __version__
 from shipwrightd.clock import utc
-from shipwrightd.database import migrate
 from shipwrightd.database.connection import lock_is_held, lock_path
-from shipwrightd.doctor import database, machine, sources
-from shipwrightd.doctor.finding import FAIL, WARN, Finding
+from shipwrightd.doctor import FAIL, WARN, Finding, database, machine, sources
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.status.collect import recoveries
 from shipwrightd.table import wrapped
-from shipwrightd.text import as_json, visible
+from shipwrightd.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from shipwrightd.doctor.finding import Environment, Target
-    from shipwrightd.doctor.sources import Installed
+    from shipwrightd.doctor import Environment, Target
     from shipwrightd.status.collect import Status
 
-STATE_CELLS = 6
-CHECK_CELLS = 21
+INDENT = 27  # cells of state and check
+PERMISSIONS = {"home", "folder", "files"}  # checks that fail if they cannot be made
 
 
 @dataclass(frozen=True)
@@ -47,10 +43,9 @@ class Examination:
         assert self.opened is not None  # noqa: S101 - the table of checks says so
         return self.opened
 
-    @cached_property
-    def version(self) -> int:
-        """Return the schema version of the database."""
-        return migrate.version(self.db)
+    def check_by_sqlite(self, check: str, statement: str) -> Finding:
+        """Return the result of one of SQLite's own checks."""
+        return database.checked(check, statement, self.db, deep=self.target.deep)
 
     @cached_property
     def held(self) -> bool:
@@ -58,14 +53,13 @@ class Examination:
         return lock_is_held(lock_path(self.target.db))
 
     @cached_property
-    def shipwright(self) -> Installed | None:
-        """Return the installed version of Shipwright."""
-        return sources.find(self.environment.variables)
-
-    @cached_property
     def status(self) -> Status:
         """Return what `status` reports."""
         return self.target.status()
+
+    def run(self, checks: Sequence[tuple[str, Check]]) -> list[Finding]:
+        """Run checks in order."""
+        return [finding for name, check in checks for finding in guarded(name, check, self)]
 
 
 Check = Callable[[Examination], Iterable[Finding] | Finding]
@@ -79,23 +73,16 @@ MACHINE: tuple[tuple[str, Check], ...] = (
     ("files", lambda x: machine.files(x.target)),
     ("disk", lambda x: machine.disk(x.target)),
     ("watching", lambda x: machine.watching(x.target)),
-    ("open_files", lambda _: machine.open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
     ("lock", lambda x: machine.lock(machine.holder_of(x.target.db), str(x.target.home))),
-    ("shipwright", lambda x: sources.shipwright(x.shipwright)),
-    ("shipwright_database", lambda x: sources.shipwright_database(x.target, x.shipwright)),
+    ("shipwright_database", lambda x: sources.shipwright_database(x.target)),
     ("service", lambda x: machine.service(x.environment.service, held=x.held) if x.environment.service else ()),
 )
 DATABASE: tuple[tuple[str, Check], ...] = (  # for any database of ours
     ("schema", lambda x: database.schema(x.db)),
-    (
-        "tables",
-        lambda x: (
-            database.tables(database.objects(x.db), database.expected(x.version), held=x.held) if x.version else ()
-        ),
-    ),
+    ("tables", lambda x: database.compare_tables(x.db, held=x.held)),
     ("journal_mode", lambda x: database.journal_mode(x.target.db, x.db.execute("PRAGMA page_size").get)),
-    ("integrity", lambda x: database.integrity(x.db, deep=x.target.deep)),
-    ("foreign_keys", lambda x: database.foreign_keys(x.db, deep=x.target.deep)),
+    ("integrity", lambda x: x.check_by_sqlite("integrity", database.WHOLE if x.target.deep else database.QUICK)),
+    ("foreign_keys", lambda x: x.check_by_sqlite("foreign_keys", database.REFERENCES)),
 )
 CONTENT: tuple[tuple[str, Check], ...] = (  # for one whose schema this release can read
     ("checkpoints", lambda x: sources.checkpoints(x.target.home, x.db, held=x.held)),
@@ -126,7 +113,7 @@ class Diagnosis:
 
 def examine(target: Target, environment: Environment) -> Diagnosis:
     """Run every check."""
-    found = list(_results(MACHINE, Examination(target, environment)))
+    found = Examination(target, environment).run(MACHINE)
     before = _signature(target)
     inside = _examine_database(target, environment)
     if _signature(target) != before:  # a daemon started while the database was read as an immutable file
@@ -141,16 +128,11 @@ def _examine_database(target: Target, environment: Environment) -> list[Finding]
         return [first]
     with contextlib.closing(db):
         examination = Examination(target, environment, db)
-        found = [first, *_results(DATABASE, examination)]
-        readable = all(finding.state != FAIL for finding in found if finding.check == "schema")
-        if readable and database.has_tables(db):
-            found += _results(CONTENT, examination)
+        found = [first, *examination.run(DATABASE)]
+        schema = next(finding for finding in found if finding.check == "schema")
+        if schema.state != FAIL and schema.facts.get("version"):
+            found += examination.run(CONTENT)
         return found
-
-
-def _results(checks: Sequence[tuple[str, Check]], examination: Examination) -> Iterator[Finding]:
-    for name, check in checks:
-        yield from guarded(name, check, examination)
 
 
 def guarded(name: str, check: Check, examination: Examination) -> list[Finding]:
@@ -162,8 +144,9 @@ def guarded(name: str, check: Check, examination: Examination) -> list[Finding]:
     except ShipwrightdError as error:
         found.append(Finding(name, WARN, f"could not be checked: {error.message}", error.hint))
     except OSError as error:
-        text = f"could not be checked: {error.strerror or error}"
-        found.append(Finding(name, WARN, text, "see the findings above, or run it as the daemon's user"))
+        text = f"{error.filename or 'it'} cannot be examined: {error.strerror or error}"
+        todo = "check the permissions of the folders above it, or run this as the daemon's user"
+        found.append(Finding(name, FAIL if name in PERMISSIONS else WARN, text, todo))
     except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the findings of the others
         text = f"could not be checked: {type(error).__name__}: {error}"
         found.append(Finding(name, WARN, text, "see the findings above; without any, report this", private=True))
@@ -181,29 +164,18 @@ def _signature(target: Target) -> object:
 
 def page(found: Diagnosis, width: int) -> str:
     """Return a line for each finding, below it what to do, and at the end how many need attention."""
-    lines = [line for finding in found.findings for line in _finding(finding, width)]
-    return "\n".join([*lines, "", _summary(found)])
-
-
-def _finding(finding: Finding, width: int) -> list[str]:
-    indent = STATE_CELLS + CHECK_CELLS
-    head = f"{finding.state:<{STATE_CELLS}}{finding.check:<{CHECK_CELLS}}"
-    text, *more = wrapped(visible(finding.text), width - indent)
-    todo = wrapped(f"-> {visible(finding.todo)}", width - indent, indent=3) if finding.todo else []
-    return [head + text, *(" " * indent + line for line in (*more, *todo))]
-
-
-def _summary(found: Diagnosis) -> str:
+    lines: list[str] = []
+    for finding in found.findings:
+        text, *more = wrapped(visible(finding.text), width - INDENT)
+        if finding.todo:
+            more += wrapped(f"-> {visible(finding.todo)}", width - INDENT, indent=3)
+        lines += [f"{finding.state:<6}{finding.check:<{INDENT - 6}}{text}", *(" " * INDENT + line for line in more)]
     states = [finding.state for finding in found.findings]
     counts = [(states.count(FAIL), "failure"), (states.count(WARN), "warning")]
-    return ", ".join(f"{count} {word}{'s' * (count > 1)}" for count, word in counts if count) or "no problems"
+    summary = ", ".join(f"{count} {word}{'s' * (count > 1)}" for count, word in counts if count)
+    return "\n".join([*lines, "", summary or "no problems"])
 
 
 def answer(found: Diagnosis) -> dict[str, object]:
     """Return the diagnosis under its documented keys."""
     return {"ok": found.ok, "version": __version__, **asdict(found)}
-
-
-def json(found: Diagnosis) -> str:
-    """Return the diagnosis as JSON."""
-    return as_json(answer(found))

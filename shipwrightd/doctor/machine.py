@@ -1,18 +1,15 @@
-"""Checks of the machine: versions, settings, permissions, disk, limits, the writer lock and the service."""
+"""Checks of the machine: versions, settings, permissions, disk, the writer lock and the service."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-import resource
 import shlex
 import shutil
 import stat
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__
@@ -20,14 +17,15 @@ from shipwrightd.config.settings import strays
 from shipwrightd.database import migrate
 from shipwrightd.database.connection import lock_is_held, lock_path, read_holder
 from shipwrightd.database.mounts import network_type, read_mounts
-from shipwrightd.doctor.finding import WARN, Finding, fail, ok, warn
+from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from shipwrightd.config.settings import Resolved
-    from shipwrightd.doctor.finding import Target
+    from shipwrightd.doctor import Target
     from shipwrightd.service import State
 
 # -- versions
@@ -64,15 +62,7 @@ def sqlite(version: str) -> Finding:
 
 def libraries() -> Finding:
     """Report the versions of the libraries."""
-    found: dict[str, str | None] = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    missing = [name for name, version in found.items() if version is None]
-    if missing:
-        return fail("libraries", f"not installed: {', '.join(missing)}", "reinstall shipwrightd", versions=found)
+    found = {name: metadata.version(name) for name in LIBRARIES}
     return ok("libraries", ", ".join(f"{name} {version}" for name, version in found.items()), versions=found)
 
 
@@ -82,15 +72,14 @@ def libraries() -> Finding:
 def settings(found: Resolved, variables: Mapping[str, str]) -> Iterator[Finding]:
     """Judge the settings, and the variables that look like one."""
     files = [file for file in found.files if file.exists]
-    exposed = [file.open_to for file in files if file.open_to]
-    wrong = [(text, "fail", "correct it, see `shipwrightd config show`") for text in found.problems]
-    wrong += [(text, "warn", "correct its name or remove it") for text in strays(variables)]
-    wrong += [(text, "warn", "its settings are ignored until then") for text in exposed]
+    wrong = [(FAIL, text, "correct it, see `shipwrightd config show`") for text in found.problems]
+    wrong += [(WARN, text, "correct its name or remove it") for text in strays(variables)]
+    wrong += [(WARN, file.open_to, "its settings are ignored until then") for file in files if file.open_to]
     hook = found.settings.hook_command
     if hook and shutil.which(hook[0]) is None:
-        text = f"hook_command: there is no program {hook[0]}"
-        wrong.append((text, "fail", "give its full path: a service has a shorter PATH than a shell"))
-    yield from (Finding("settings", state, text, todo, private=True) for text, state, todo in wrong)
+        todo = "give its full path: a service has a shorter PATH than a shell"
+        wrong.append((FAIL, f"hook_command: there is no program {hook[0]}", todo))
+    yield from (Finding("settings", state, text, todo, private=True) for state, text, todo in wrong)
     if not wrong:
         source = f"{len(files)} file{'s' * (len(files) > 1)}"
         yield ok("settings", f"valid, from {source}" if files else "valid, no settings file")
@@ -99,25 +88,20 @@ def settings(found: Resolved, variables: Mapping[str, str]) -> Iterator[Finding]
 def service(found: State, *, held: bool) -> Finding:
     """Judge the state of the service; `held` is whether a daemon runs."""
     facts = {name: getattr(found, name) for name in ("kind", "installed", "enabled", "active", "result")}
+    state, text, todo = WARN, f"{found.kind} is {found.active or 'not running'}", "`shipwrightd service start`"
     if not found.installed:
         text = f"no {found.kind} is installed" + ("; the daemon was started in another way" if held else "")
         todo = "`shipwrightd service install` starts it automatically and restarts it when it fails"
-        return warn("service", text, todo, **facts)
-    if found.problem:
-        todo = "run `shipwrightd service status` in a login shell"
-        return warn("service", f"{found.kind}: {found.problem}", todo, **facts)
-    if found.active == "failed":
-        text = f"{found.kind} has failed" + (f" ({found.result})" if found.result else "")
+    elif found.problem:
+        text, todo = f"{found.kind}: {found.problem}", "run `shipwrightd service status` in a login shell"
+    elif found.active == "failed":
+        state, text = FAIL, f"{found.kind} has failed" + (f" ({found.result})" if found.result else "")
         todo = "`shipwrightd service logs` shows why; then `shipwrightd service restart`"
-        return fail("service", text, todo, **facts)
-    if found.active not in {"active", "reloading", "activating"}:
-        return warn(
-            "service", f"{found.kind} is {found.active or 'not running'}", "`shipwrightd service start`", **facts
-        )
-    if found.enabled is False:
-        text = f"{found.kind} is {found.active}, but does not start automatically"
-        return warn("service", text, "run `shipwrightd service install` again", **facts)
-    return ok("service", f"{found.kind} is {found.active}", **facts)
+    elif found.active in {"active", "reloading", "activating"}:
+        if found.enabled is not False:
+            return ok("service", text, **facts)
+        text, todo = f"{text}, but does not start automatically", "run `shipwrightd service install` again"
+    return Finding("service", state, text, todo, facts)
 
 
 # -- permissions
@@ -125,7 +109,6 @@ def service(found: State, *, held: bool) -> Finding:
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 SHARED_WRITE = stat.S_IWGRP | stat.S_IWOTH
-ABOVE = "check the permissions of the folders above it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +134,8 @@ def entry(path: Path, *, follow: bool = True) -> Entry | None:
 
 
 def home(target: Target) -> Finding:
-    """Check Shipwright's folder."""
-    try:
-        found = entry(target.home)
-    except OSError as error:
-        return fail("home", f"{target.home} cannot be examined: {error.strerror}", ABOVE)
+    """Check Shipwright's folder. Raises OSError if it cannot be examined."""
+    found = entry(target.home)
     if found is None:
         return fail("home", f"there is no folder {target.home}", "run Shipwright once, or set its folder with --home")
     return judge_home(found, target.user, readable=os.access(target.home, os.R_OK | os.X_OK))
@@ -177,12 +157,9 @@ def judge_home(found: Entry, user: int, *, readable: bool) -> Finding:
 
 
 def folder(target: Target) -> Finding:
-    """Check the database's folder."""
+    """Check the database's folder. Raises OSError if it cannot be examined."""
     path = target.db.parent
-    try:
-        found = entry(path)
-    except OSError as error:
-        return fail("folder", f"{path} cannot be examined: {error.strerror}", ABOVE)
+    found = entry(path)
     if found is None:
         return ok("folder", f"{path} does not exist yet")
     writable = os.access(path, os.W_OK | os.X_OK)
@@ -209,22 +186,15 @@ def judge_folder(found: Entry, user: int, *, writable: bool, shared: bool) -> Fi
 
 
 def files(target: Target) -> Iterator[Finding]:
-    """Check the database, its log, its shared memory and its lock file."""
+    """Check the database, its log, its shared memory and its lock file. Raises OSError if one cannot be examined."""
     db = target.db
-    beside = [db.with_name(db.name + end) for end in ("-wal", "-shm", "-journal")]
-    wrong, seen = [], 0
-    for path in (db, *beside, lock_path(db)):
-        try:
-            found = entry(path, follow=path == db)
-        except OSError as error:
-            wrong.append(fail("files", f"{path} cannot be examined: {error.strerror}", ABOVE))
-            continue
-        if found is not None:
-            seen += 1
-            wrong += judge_file(found, target.user, usable=os.access(path, os.R_OK | os.W_OK))
+    paths = (db, *(db.with_name(db.name + end) for end in ("-wal", "-shm", "-journal")), lock_path(db))
+    found = [file for path in paths if (file := entry(path, follow=path == db))]
+    usable = os.R_OK | os.W_OK
+    wrong = [one for file in found for one in judge_file(file, target.user, usable=os.access(file.path, usable))]
     yield from wrong
     if not wrong:
-        yield ok("files", f"{seen} files, private" if seen else "none yet", count=seen)
+        yield ok("files", f"{len(found)} files, private" if found else "none yet", count=len(found))
 
 
 def judge_file(found: Entry, user: int, *, usable: bool) -> Iterator[Finding]:
@@ -320,103 +290,17 @@ def judge_home_space(found: Space) -> Finding:
     return ok("disk_home", text, **facts)
 
 
-# -- file-system events and limits
-
-PROC = Path("/proc")
-INOTIFY = PROC / "sys" / "fs" / "inotify"
-INSTANCE = Path("anon_inode:inotify")  # target of the descriptor of an instance
-FDINFO_BYTES = 16 << 20  # of one process's list of watches
-OPEN_FILES = 64  # a running daemon holds a dozen, and two for each journal's rotated files
-POLLING = "until then files are polled every half second"
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """The inotify resources that one user's processes take."""
-
-    watches: int
-    instances: int
+# -- file-system events
 
 
 def watching(target: Target) -> Finding:
-    """Check what file-system events need."""
-    home = target.home
-    kind = network_type(read_mounts(), str(home.resolve()))
+    """Check whether file-system events reach this machine; a daemon reports other trouble with them itself."""
+    kind = network_type(read_mounts(), str(target.home.resolve()))
     if kind:
-        text = f"{home} is on a network file system ({kind}): writes on other machines cause no events here"
+        text = f"{target.home} is on a network file system ({kind}): writes on other machines cause no events here"
         todo = "nothing to do: files are polled every half second; a daemon on the other machine is faster"
         return warn("watching", text, todo)
-    if not sys.platform.startswith("linux"):
-        return ok("watching", "file-system events have no limits on this system")
-    used = use_of(target.user)
-    return judge_watching(_limit("max_user_watches"), _limit("max_user_instances"), used, folders(home))
-
-
-def folders(home: Path) -> int:
-    """Return how many folders are watched."""
-    memory = home / "memory"
-    named = sum(path.is_dir() for path in (home, home / "heartbeats", memory))
-    with contextlib.suppress(OSError), os.scandir(memory) as entries:
-        named += sum(entry.is_dir() for entry in entries)
-    return named
-
-
-def _limit(name: str) -> int | None:
-    try:
-        return int((INOTIFY / name).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def use_of(user: int, proc: Path = PROC) -> Use:
-    """Return the watches and instances of a user's processes, as far as they are visible."""
-    watches = instances = 0
-    for process in _processes(user, proc):
-        with contextlib.suppress(OSError), os.scandir(process / "fd") as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    if Path(entry.path).readlink() == INSTANCE:
-                        instances += 1
-                        with (process / "fdinfo" / entry.name).open("rb") as file:
-                            watches += file.read(FDINFO_BYTES).count(b"inotify wd:")
-    return Use(watches, instances)
-
-
-def _processes(user: int, proc: Path) -> Iterator[Path]:
-    with contextlib.suppress(OSError), os.scandir(proc) as entries:
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and entry.stat().st_uid == user:
-                    yield Path(entry.path)
-
-
-def judge_watching(watches: int | None, instances: int | None, used: Use, needed: int) -> Finding:
-    """Judge whether so many more folders can be watched; a limit of None is unknown."""
-    facts = {
-        "watches": watches,
-        "watches_used": used.watches,
-        "instances": instances,
-        "instances_used": used.instances,
-        "folders": needed,
-    }
-    text = f"{needed} folders to watch; {used.watches:,} of {watches or 0:,} watches and {used.instances} of "
-    text += f"{instances or 0} instances are in use"
-    if watches is not None and used.watches + needed > watches:
-        return warn("watching", text, f"`sudo sysctl fs.inotify.max_user_watches={2 * watches}`; {POLLING}", **facts)
-    if instances is not None and used.instances >= instances:
-        return warn(
-            "watching", text, f"`sudo sysctl fs.inotify.max_user_instances={2 * instances}`; {POLLING}", **facts
-        )
-    return ok("watching", text, **facts)
-
-
-def open_files(limit: int) -> Finding:
-    """Judge how many files a process of this user may open."""
-    if limit == resource.RLIM_INFINITY:
-        return ok("open_files", "no limit")
-    if limit < OPEN_FILES:
-        return warn("open_files", f"a process may open {limit} files", f"`ulimit -n {4 * OPEN_FILES}`", limit=limit)
-    return ok("open_files", f"a process may open {limit:,}", limit=limit)
+    return ok("watching", "the file system of the home has events")
 
 
 # -- the writer lock
@@ -451,7 +335,7 @@ def _is_alive(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # another user's
-        return True
+        pass
     return True
 
 

@@ -1,30 +1,29 @@
-"""Checks of the sources: checkpoints, lag, errors, quarantine, gaps, clocks; and Shipwright itself."""
+"""Checks of the sources: checkpoints, lag, errors, quarantine, gaps, clocks; and Shipwright's own database."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import re
 import stat
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.clock import seconds_of, utc
 from shipwrightd.database.connection import ALL_BITS, APPLICATION_ID, HEADER_BYTES
-from shipwrightd.doctor.finding import FAIL, WARN, Finding, fail, ok, warn
+from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
 from shipwrightd.status.collect import LAG_ALLOWED_S, WATCHING
 from shipwrightd.text import age_of, family, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import apsw
 
-    from shipwrightd.doctor.finding import Target
+    from shipwrightd.doctor import Target
     from shipwrightd.status.collect import Source
 
 PATIENCE_S = 3.0  # a daemon switches to a replaced file after two seconds without changes
@@ -142,24 +141,19 @@ def lag(sources: Sequence[Source], *, held: bool) -> Finding:
 
 def errors(db: apsw.Connection) -> Iterator[Finding]:
     """Report current errors of sources and of watching."""
-    count = 0
-    for source, error, since in db.execute(ERRORS):
-        count += 1
-        if not source and error.startswith(WATCHING):
-            todo = "nothing to do: files are polled every half second; see watching above"
-            yield Finding("source_errors", WARN, f"{error} (since {since})", todo, private=True)
-        else:
-            yield Finding("source_errors", FAIL, f"{error} (since {since})", _remedy(error), private=True)
-    if not count:
+    found = list(db.execute(ERRORS))
+    for source, error, since in found:
+        slow = not source and error.startswith(WATCHING)
+        todo = "nothing to do: files are polled every half second" if slow else _remedy(error)
+        yield Finding("source_errors", WARN if slow else FAIL, f"{error} (since {since})", todo, private=True)
+    if not found:
         yield ok("source_errors", "none")
 
 
 def _remedy(error: str) -> str:
     if "cannot be used" in error:
         return "inspect the file: Shipwright's next write usually fixes it; otherwise move it away"
-    if "cannot read" in error:
-        return FIX_MODE
-    return "fix that; reading continues automatically"
+    return FIX_MODE if "cannot read" in error else "fix that; reading continues automatically"
 
 
 def quarantine(db: apsw.Connection) -> Finding:
@@ -195,9 +189,13 @@ SELECT max(at) FROM (
 
 def clock(target: Target, db: apsw.Connection, sources: Sequence[Source]) -> Iterator[Finding]:
     """Compare this machine's clock with the times of records, files and commits."""
+    todo = "set the clock of this machine or of the file server"
     found = [
         *judge_records(sources),
-        *_judge_files(target, [source.source for source in sources]),
+        *(
+            _ahead(f"{name} has a modification time", later, todo)
+            for name, later in _files_ahead(target, [source.source for source in sources]).items()
+        ),
         *judge_commits(seconds_of(db.execute(LATEST).get), target.now),
     ]
     yield from found or [ok("clock", f"{utc(target.now)}; no record, file or commit is later")]
@@ -207,13 +205,13 @@ def judge_records(sources: Sequence[Source]) -> Iterator[Finding]:
     """Judge the time of the newest record of each source."""
     for source in sources:
         if source.newest_age_s is not None and source.newest_age_s < -EVENT_AHEAD_S:
-            text = f"the newest record of {source.source} is from {source.newest_at}, {_ahead(-source.newest_age_s)}"
+            text = f"the newest record of {source.source} is from {source.newest_at},"
             todo = "set the clock of the machine that wrote it; reports count it on the day it names"
-            yield warn("clock", text, todo, ahead_s=round(-source.newest_age_s))
+            yield _ahead(text, -source.newest_age_s, todo)
 
 
-def _judge_files(target: Target, names: Sequence[str]) -> Iterator[Finding]:
-    """Judge the modification times of files."""
+def _files_ahead(target: Target, names: Sequence[str]) -> dict[str, float]:
+    """Return by how many seconds files of each kind have a modification time in the future."""
     ahead: dict[str, float] = {}
     rotated = [name for journal in target.journals.values() for name in journal]
     for name in dict.fromkeys((*names, *rotated)):
@@ -221,66 +219,24 @@ def _judge_files(target: Target, names: Sequence[str]) -> Iterator[Finding]:
             later = (target.home / name).stat().st_mtime - target.now
             if later > AHEAD_S:
                 ahead[family(name)] = max(later, ahead.get(family(name), 0.0))
-    for name, later in ahead.items():
-        text = f"{name} has a modification time {_ahead(later)}"
-        yield warn("clock", text, "set the clock of this machine or of the file server", ahead_s=round(later))
+    return ahead
 
 
 def judge_commits(latest: float | None, now: float) -> Iterator[Finding]:
     """Judge the time of the last commit."""
     if latest is not None and latest - now > AHEAD_S:
-        text = f"the last commit is from {utc(latest)}, {_ahead(latest - now)}: the clock was set back"
         todo = "set the clock; nothing is lost, but `status` shows wrong ages until then"
-        yield warn("clock", text, todo, ahead_s=round(latest - now))
+        yield _ahead(f"the last commit is from {utc(latest)},", latest - now, todo, ": the clock was set back")
 
 
-def _ahead(seconds: float) -> str:
-    return f"{age_of(seconds)} in the future"
+def _ahead(text: str, seconds: float, todo: str, more: str = "") -> Finding:
+    return warn("clock", f"{text} {age_of(seconds)} in the future{more}", todo, ahead_s=round(seconds))
 
 
-# -- Shipwright
+# -- Shipwright's own database
 
-PROGRAMS = ("shipwright", "sw", "cct")
-USUAL = (".local/bin", "bin")  # below the user's home, where its installers put links
-SYSTEM = ("/usr/local/bin", "/opt/homebrew/bin")
-FOLDERS = 200  # of a PATH
-HEAD_BYTES = 4096
-VERSION = re.compile(rb'^VERSION="(\d+(?:\.\d+)*[\w.+-]{0,20})"', re.MULTILINE)
-OWN_DATABASE = (2, 2)  # the first release that keeps one
 OWN = "shipwright.db"
 BUDGET_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """A version of Shipwright and where it was found."""
-
-    path: Path
-    version: str
-
-    @property
-    def keeps_database(self) -> bool:
-        """Tell whether it keeps a database of its own in the home."""
-        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:2]) >= OWN_DATABASE
-
-
-def find(env: Mapping[str, str]) -> Installed | None:
-    """Return the version that a shell would start, read from the head of its script; nothing is run."""
-    listed = env.get("PATH", "").split(os.pathsep)[:FOLDERS]
-    below = [os.path.join(env["HOME"], name) for name in USUAL] if env.get("HOME") else []  # noqa: PTH118
-    for folder in dict.fromkeys((*listed, *below, *SYSTEM)):
-        for name in PROGRAMS if folder else ():
-            version = version_in(Path(folder, name))
-            if version:
-                return Installed(Path(folder, name), version)
-    return None
-
-
-def version_in(path: Path) -> str | None:
-    """Return the version in a script of Shipwright, None for any other file."""
-    head = beginning(path, HEAD_BYTES)
-    found = VERSION.search(head) if b"Shipwright" in head else None
-    return found[1].decode() if found else None
 
 
 def beginning(path: Path, size: int) -> bytes:
@@ -297,34 +253,19 @@ def beginning(path: Path, size: int) -> bytes:
         os.close(fd)
 
 
-def shipwright(found: Installed | None) -> Finding:
-    """Report the version of Shipwright."""
-    if found is None:
-        return ok("shipwright", "version unknown: not found on PATH or in ~/.local/bin", version=None)
-    return ok("shipwright", f"version {found.version} ({found.path})", version=found.version)
-
-
-def shipwright_database(target: Target, found: Installed | None) -> Finding:
-    """Check the path where Shipwright keeps a database of its own."""
+def shipwright_database(target: Target) -> Finding:
+    """Check the path of Shipwright's own database: while one exists, Shipwright's budget check reads no files."""
     path = target.home / OWN
+    exists, limited = path.exists(), _is_limited(target.home / "budget.json")
     ours = os.path.realpath(target.db) == os.path.realpath(path) or _is_ours(path)
-    limited = _is_limited(target.home / "budget.json")
-    return judge_own_database(path, exists=path.exists(), ours=ours, found=found, limited=limited)
-
-
-def judge_own_database(path: Path, *, exists: bool, ours: bool, found: Installed | None, limited: bool) -> Finding:
-    """Judge a file at the path of Shipwright's own database: while one exists, its budget check reads no files."""
-    safe = found is not None and not found.keeps_database
-    gate = 'takes the remaining budget for "unlimited"'
+    gate = 'takes the remaining budget for "unlimited", whatever budget.json says'
     facts = {"exists": exists, "ours": ours, "budget": limited}
     if ours:
-        text = f"the database is at {path}, where Shipwright 2.2 to 3.0 keeps its own"
+        text = f"the database is at {path}, where Shipwright 2.2 to 3.0 keeps its own and {gate}"
         todo = "stop the daemon and move it to shipwrightd/shipwright.db in the home, with its -wal; leave --db out"
-        if safe:
-            return ok("shipwright_database", f"{text}; harmless with {found.version if found else ''}", **facts)
-        return fail("shipwright_database", f"{text} and {gate}, whatever budget.json says", todo, **facts)
-    if exists and limited and not safe:
-        text = f"{path} is Shipwright's own, and while it exists, Shipwright {gate}, whatever budget.json says"
+        return fail("shipwright_database", text, todo, **facts)
+    if exists and limited:
+        text = f"{path} is Shipwright's own, and while it exists, Shipwright {gate}"
         todo = "do not rely on the daily budget; shipwrightd neither creates nor reads that file"
         return warn("shipwright_database", text, todo, **facts)
     return ok("shipwright_database", f"{path} is Shipwright's own; it is not touched" if exists else "none", **facts)

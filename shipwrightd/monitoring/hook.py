@@ -1,7 +1,7 @@
 """Reports persistent errors to an operator's command or URL. The payload is documented in docs/monitoring.md.
 
 It holds fixed texts, times and kinds of sources: no data, no error text and
-no path below the home. Commands run one after the other in a thread, each
+no path below the home. Programs run one after the other in a thread, each
 with a time-out, so that ingestion never waits for one.
 """
 
@@ -21,22 +21,33 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from shipwrightd import __version__
+from shipwrightd.config.settings import Settings
 from shipwrightd.daemon.callbacks import Listener
-from shipwrightd.monitoring.alarms import Alarms, open_troubles
-from shipwrightd.text import visible
+from shipwrightd.text import family, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
-    from shipwrightd.config.settings import Config, Settings
+    from shipwrightd.config.settings import Config
     from shipwrightd.daemon.callbacks import Turn
-    from shipwrightd.monitoring.alarms import Notice
 
+QUIET_S = 300.0  # minimum between two notices that the same trouble began
+RAISED = "raised"
+RESOLVED = "resolved"
+TEXTS = {
+    ("source_error", RAISED): "a source cannot be read",
+    ("source_error", RESOLVED): "a source can be read again",
+    ("database_waiting", RAISED): "the database cannot be written; waiting for it",
+    ("database_waiting", RESOLVED): "the database can be written again",
+    ("watching_degraded", RAISED): "file-system events are unreliable, changes are noticed later",
+    ("watching_degraded", RESOLVED): "file-system events are reliable again",
+}
 PAYLOAD_VERSION = 1
 STOP_WITHIN_S = 0.3
 TIMEOUT_S = 10.0
@@ -50,24 +61,105 @@ OURS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Trouble:
+    """An error that may persist; `source` is a kind of source, or empty."""
+
+    state: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A trouble that has lasted long enough to be reported, or is over."""
+
+    event: str  # raised | resolved
+    trouble: Trouble
+    stood_s: float  # how long it has lasted, or did
+
+    @property
+    def text(self) -> str:
+        """Return it in words, with no error text, no path and no data."""
+        source = self.trouble.source
+        return TEXTS[self.trouble.state, self.event] + (f": {source}" if source else "")
+
+
+def open_troubles(turn: Turn) -> set[Trouble]:
+    """Return the troubles at the end of one turn of the loop."""
+    found = {Trouble("source_error", family(source)) for source in turn.errors}
+    if turn.waiting is not None:
+        found.add(Trouble("database_waiting"))
+    if turn.trouble:
+        found.add(Trouble("watching_degraded"))
+    return found
+
+
+@dataclass(slots=True)
+class _Course:
+    """The history of one trouble; times are monotonic seconds."""
+
+    began: float | None = None
+    ended: float | None = None
+    raised: bool = False
+    raised_at: float = float("-inf")
+
+
+class Alarms:
+    """Raises each trouble once when it has lasted for a while, and resolves it once when it has been gone as long."""
+
+    def __init__(self) -> None:
+        """Start without troubles."""
+        self._courses: dict[Trouble, _Course] = {}
+
+    def step(self, troubles: AbstractSet[Trouble], *, now: float, after_s: float) -> list[Notice]:
+        """Return the notices due at `now`, given the troubles that are present."""
+        notices = []
+        for trouble in sorted(self._courses.keys() | troubles):
+            course = self._courses.setdefault(trouble, _Course())
+            if trouble in troubles:
+                course.began, course.ended = now if course.began is None else course.began, None
+                if not course.raised and now >= max(course.began + after_s, course.raised_at + QUIET_S):
+                    course.raised, course.raised_at = True, now
+                    notices.append(Notice(RAISED, trouble, now - course.began))
+            elif course.began is not None:
+                course.ended = now if course.ended is None else course.ended
+                if course.raised and now >= course.ended + after_s:
+                    notices.append(Notice(RESOLVED, trouble, course.ended - course.began))
+                    course.raised = False
+                if not course.raised:
+                    course.began = None
+        return notices
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A program to run with this standard input and environment."""
+
+    how: str  # command | url: then it is post.py, prints an HTTP status, and is tried again unless refused
+    command: Sequence[str]
+    stdin: bytes
+    environment: Mapping[str, str]
+    about: Mapping[str, str]  # for the log
+
+
 class Hook(Listener):
-    """Reports errors that persist for `hook_after_s`."""
+    """Reports errors that persist for `hook_after_s`; a thread runs one job after the other."""
 
     def __init__(self, config: Config) -> None:
         """Report to nobody yet; a command learns home and database from its environment."""
         self._paths = {"SHIPWRIGHTD_HOME": str(config.home), "SHIPWRIGHTD_DB": str(config.db)}
         self._alarms = Alarms()
-        self._command: tuple[str, ...] = ()
-        self._url = ""
-        self._after_s = 0.0
-        self._commands = JobRunner("command")
-        self._posts = JobRunner("url")
+        self._settings = Settings()
+        self._timeout_s = TIMEOUT_S
+        self._jobs: queue.Queue[Job | None] = queue.Queue(PENDING)
+        self._thread: threading.Thread | None = None
+        self._running: subprocess.Popen[bytes] | None = None
+        self._stopped = threading.Event()
 
     def started(self, settings: Settings) -> None:
         """Take command and URL from the settings."""
-        self._command, self._url = settings.hook_command, settings.hook_url
-        self._after_s = settings.hook_after_s
-        if self._command and shutil.which(self._command[0]) is None:
+        self._settings = settings
+        if settings.hook_command and shutil.which(settings.hook_command[0]) is None:
             log.warning("hook_unusable", why="the program of hook_command does not exist")
 
     def reloaded(self, settings: Settings) -> None:
@@ -76,24 +168,102 @@ class Hook(Listener):
 
     def turned(self, turn: Turn) -> None:
         """Report troubles that have lasted long enough, and those that are over."""
-        for notice in self._alarms.step(open_troubles(turn), now=time.monotonic(), after_s=self._after_s):
+        after_s = self._settings.hook_after_s
+        for notice in self._alarms.step(open_troubles(turn), now=time.monotonic(), after_s=after_s):
             self._report(payload(notice, time.time()))
 
     def stopping(self) -> None:
-        """Give running jobs a moment to finish."""
-        deadline = time.monotonic() + STOP_WITHIN_S
-        for runner in (self._commands, self._posts):
-            runner.stop(deadline - time.monotonic())
+        """Give running jobs a moment to finish, then kill the running one and drop the rest."""
+        if self._thread is None:
+            return
+        with contextlib.suppress(queue.Full):
+            self._jobs.put_nowait(None)
+        self._thread.join(STOP_WITHIN_S)
+        if self._thread.is_alive():
+            self._stopped.set()
+            if self._running is not None:
+                _kill(self._running)
+            log.warning("hook_dropped", why="the daemon is stopping")
 
     def _report(self, content: dict[str, object]) -> None:
         body = json.dumps(content).encode()
         inherited = inheritable(os.environ)
         about = {"alarm": str(content["event"]), "state": str(content["state"]), "source": str(content["source"] or "")}
         log.info("alarm_told", **about)
-        if self._command:
-            self._commands.put(Job(self._command, body, {**inherited, **self._paths, **variables(content)}, about))
-        if self._url:
-            self._posts.put(Job(POST, self._url.encode() + b"\n" + body, inherited, about, posts=True))
+        command, url = self._settings.hook_command, self._settings.hook_url
+        if command:
+            self._put(Job("command", command, body, {**inherited, **self._paths, **variables(content)}, about))
+        if url:
+            self._put(Job("url", POST, url.encode() + b"\n" + body, inherited, about))
+
+    def _put(self, job: Job) -> None:
+        """Add a job to the queue; never waits."""
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            log.warning("hook_dropped", how=job.how, why="too many are waiting", **job.about)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="hook", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            attempts = URL_ATTEMPTS if job.how == "url" else 1
+            for attempt in range(1, attempts + 1):
+                if self._stopped.is_set() or self._try(job, attempt) or attempt == attempts:
+                    break
+                self._stopped.wait(BETWEEN_ATTEMPTS_S[min(attempt, len(BETWEEN_ATTEMPTS_S)) - 1])
+
+    def _try(self, job: Job, attempt: int) -> bool:
+        """Run the job once and log the result; return whether it need not be tried again."""
+        began = time.monotonic()
+        result: dict[str, Any] = {"how": job.how, "attempt": attempt, **job.about}
+        try:
+            code, printed = self._run(job)
+        except OSError as error:
+            log.warning("hook_failed", error=error.strerror, **result)
+            return False
+        if self._stopped.is_set():
+            return True  # killed by `stopping`, which logs it
+        result["seconds"] = round(time.monotonic() - began, 3)
+        if printed.isdigit():
+            result["http_status"] = int(printed)
+        if code == 0:
+            log.info("hook_done", **result)
+        elif code is None:
+            log.warning("hook_timed_out", **result)
+        else:
+            log.warning("hook_failed", exit_code=code, **result)
+        return code in {0, REFUSED}
+
+    def _run(self, job: Job) -> tuple[int | None, bytes]:
+        """Return the exit code, None if it was killed at the time-out, and what post.py printed."""
+        self._running = process = subprocess.Popen(
+            job.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if job.how == "url" else subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=job.environment,
+            start_new_session=True,
+        )
+        if self._stopped.is_set():
+            _kill(process)
+        try:
+            printed, _ = process.communicate(job.stdin, self._timeout_s)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            process.communicate()
+            return None, b""
+        finally:
+            self._running = None
+        return process.returncode, (printed or b"").strip()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program and all it started, unless it has been waited for."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def payload(notice: Notice, now: float) -> dict[str, object]:
@@ -122,113 +292,3 @@ def inheritable(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in environment.items() if name not in OURS and not name.startswith("SHIPWRIGHTD_")
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A program to run with this standard input and environment."""
-
-    command: Sequence[str]
-    stdin: bytes
-    environment: Mapping[str, str]
-    about: Mapping[str, str]  # for the log
-    posts: bool = False  # it is post.py: prints an HTTP status, and is tried again unless refused
-
-
-class JobRunner:
-    """Runs jobs in order in a thread that the first one starts. `how` names it in the log."""
-
-    def __init__(self, how: str, timeout_s: float = TIMEOUT_S) -> None:
-        """Start with an empty queue."""
-        self._how = how
-        self._timeout_s = timeout_s
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._running: subprocess.Popen[bytes] | None = None
-        self._stopped = threading.Event()
-
-    def put(self, job: Job) -> None:
-        """Add a job to the queue; never waits."""
-        if self._jobs.qsize() >= PENDING:
-            log.warning("hook_dropped", how=self._how, why="too many are waiting", **job.about)
-            return
-        self._jobs.put(job)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=f"hook-{self._how}", daemon=True)
-            self._thread.start()
-
-    def stop(self, within_s: float) -> None:
-        """Wait this long for the jobs to finish, then kill the running one and drop the rest."""
-        if self._thread is None:
-            return
-        self._jobs.put(None)
-        self._thread.join(max(0.0, within_s))
-        if not self._thread.is_alive():
-            return
-        self._stopped.set()
-        with self._lock:
-            if self._running is not None:
-                _kill(self._running)
-        log.warning("hook_dropped", how=self._how, why="the daemon is stopping")
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            attempts = URL_ATTEMPTS if job.posts else 1
-            for attempt in range(1, attempts + 1):
-                if self._stopped.is_set() or self._try(job, attempt) or attempt == attempts:
-                    break
-                self._stopped.wait(BETWEEN_ATTEMPTS_S[min(attempt, len(BETWEEN_ATTEMPTS_S)) - 1])
-
-    def _try(self, job: Job, attempt: int) -> bool:
-        """Run the job once and log the result; return whether it need not be tried again."""
-        began = time.monotonic()
-        try:
-            code, printed = self._run(job)
-        except OSError as error:
-            log.warning("hook_failed", how=self._how, error=error.strerror, attempt=attempt, **job.about)
-            return False
-        if self._stopped.is_set():
-            return True  # killed by `stop`, which logs it
-        status = {"http_status": int(printed)} if printed.isdigit() else {}
-        seconds = round(time.monotonic() - began, 3)
-        result = {"how": self._how, "attempt": attempt, "seconds": seconds, **job.about, **status}
-        if code == 0:
-            log.info("hook_done", **result)
-        elif code is None:
-            log.warning("hook_timed_out", **result)
-        else:
-            log.warning("hook_failed", exit_code=code, **result)
-        return code in {0, REFUSED}
-
-    def _run(self, job: Job) -> tuple[int | None, bytes]:
-        """Return the exit code, None if it was killed at the time-out, and what post.py printed."""
-        with self._lock:
-            self._running = process = subprocess.Popen(
-                job.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if job.posts else subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=job.environment,
-                start_new_session=True,
-            )
-            if self._stopped.is_set():
-                _kill(process)
-        try:
-            printed, _ = process.communicate(job.stdin, self._timeout_s)
-        except subprocess.TimeoutExpired:
-            with self._lock:
-                _kill(process)
-            process.communicate()
-            return None, b""
-        finally:
-            with self._lock:
-                self._running = None
-        return process.returncode, (printed or b"").strip()
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program and all it started, unless it has been waited for."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)

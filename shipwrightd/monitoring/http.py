@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -42,12 +42,6 @@ STOP_WITHIN_S = 0.5
 WRONG_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL}
 REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.\d\r?\n")
 HEAD_END = re.compile(rb"\n\r?\n")
-REFUSALS = {
-    HTTPStatus.BAD_REQUEST: "not an HTTP request",
-    HTTPStatus.FORBIDDEN: "use this machine's address or localhost",
-    HTTPStatus.METHOD_NOT_ALLOWED: "only GET and HEAD are supported",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "the request is too large",
-}
 
 log = structlog.get_logger()
 
@@ -117,9 +111,8 @@ class Server(ThreadingHTTPServer):
         listening.settimeout(0)
         self.paths = paths
         self.local = is_loopback(host)
-        self._slots = threading.Semaphore(CONNECTIONS)
-        self._open: dict[Request, float] = {}  # each with its deadline; 0 when it was passed
-        self._lock = threading.Lock()
+        self._open: dict[Request, float] = {}  # each with its deadline, the oldest first
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self.serve_forever, args=(POLL_S,), name="metrics", daemon=True)
         self._thread.start()
 
@@ -128,7 +121,8 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join(STOP_WITHIN_S)
         self.server_close()
-        self._hang_up(list(self._open))
+        for request in list(self._open):
+            _hang_up(request)
 
     def get_request(self) -> tuple[socket.socket, object]:
         """Accept a connection; wait a moment when there are no file descriptors, for it stays in the queue."""
@@ -142,40 +136,31 @@ class Server(ThreadingHTTPServer):
 
     def process_request(self, request: Request, client_address: object) -> None:
         """Handle a connection in a thread of its own, if need be in place of the oldest."""
-        if not self._slots.acquire(blocking=False):
-            with self._lock:
-                oldest = min(self._open, key=lambda each: self._open[each] or float("inf"), default=None)
-            self._hang_up([oldest] if oldest else [])
-            if not self._slots.acquire(timeout=PAUSE_S):
-                self.close_request(request)
+        with self._changed:
+            if len(self._open) >= CONNECTIONS:
+                oldest = next(iter(self._open))
+                _hang_up(oldest)
+                self._open[oldest] = self._open.pop(oldest)  # the next in line, should this one not end
+            if not self._changed.wait_for(lambda: len(self._open) < CONNECTIONS, PAUSE_S):
+                super().close_request(request)
                 return
-        with self._lock:
             self._open[request] = time.monotonic() + EXCHANGE_S
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
         """Close overdue connections; called several times a second."""
         now = time.monotonic()
-        with self._lock:
-            overdue = [each for each, deadline in self._open.items() if 0 < deadline <= now]
-        self._hang_up(overdue)
-
-    def _hang_up(self, requests: list[Request]) -> None:
-        """Shut connections down, so that their threads stop waiting and end."""
-        for request in requests:
-            with self._lock:
-                if request in self._open:
-                    self._open[request] = 0
-            with contextlib.suppress(OSError):
-                _socket(request).shutdown(socket.SHUT_RDWR)
+        with self._changed:
+            for request, deadline in self._open.items():
+                if deadline <= now:
+                    _hang_up(request)
 
     def close_request(self, request: Request) -> None:
-        """Close a connection and free its slot."""
-        with self._lock:
-            held = self._open.pop(request, None) is not None
+        """Close a connection and make room for another."""
         super().close_request(request)
-        if held:
-            self._slots.release()
+        with self._changed:
+            self._open.pop(request, None)
+            self._changed.notify()
 
     def handle_error(self, request: Request, client_address: object) -> None:  # noqa: ARG002 - given by the base class
         """Log an error of ours; one of the connection means that the client is gone."""
@@ -184,8 +169,10 @@ class Server(ThreadingHTTPServer):
             log.error("metrics_failed", error=f"{type(error).__name__}: {error}")
 
 
-def _socket(request: Request) -> socket.socket:
-    return request if isinstance(request, socket.socket) else request[1]
+def _hang_up(request: Request) -> None:
+    """Shut a connection down, so that its thread stops waiting and ends."""
+    with contextlib.suppress(OSError):
+        cast("socket.socket", request).shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -218,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command not in {"GET", "HEAD"}:
             self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
         elif self.server.local and not names_this_machine(self.headers.get("Host", "").strip()):
-            self.send_error(HTTPStatus.FORBIDDEN)
+            self._send(Response(HTTPStatus.FORBIDDEN, "use this machine's address or localhost\n"))
         elif respond := self.server.paths.get(self.path.partition("?")[0]):
             self._send(respond())
         else:
@@ -226,18 +213,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Refuse the request; the base class calls this for what it cannot parse, and would quote it."""
-        self._send(Response(code, f"{REFUSALS.get(HTTPStatus(code), REFUSALS[HTTPStatus.BAD_REQUEST])}\n"))
+        self._send(Response(code, f"{HTTPStatus(code).phrase}\n"))
 
     def _send(self, response: Response) -> None:
         body = response.body.encode()
         self.send_response_only(response.status)
-        self.send_header("Content-Type", response.content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Connection", "close")
-        if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
+        headers = {
+            "Content-Type": response.content_type,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Connection": "close",
+            "Allow": "GET, HEAD",
+        }
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

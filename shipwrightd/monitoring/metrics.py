@@ -62,7 +62,8 @@ class Histogram:
         from prometheus_client.core import HistogramMetricFamily
 
         bounds = [*(f"{bound:g}" for bound in self._bounds), "+Inf"]
-        return HistogramMetricFamily(name, text, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        return HistogramMetricFamily(f"shipwrightd_{name}", text, buckets, self._sum)
 
 
 class LoopMetrics(Listener):
@@ -74,16 +75,11 @@ class LoopMetrics(Listener):
         self._passes = Counter({"hint": 0, "scan": 0})
         self._failed: Counter[str] = Counter()
         self._read: Counter[str] = Counter()
-        self._records = Histogram(RECORDS)
-        self._bytes = Histogram(BYTES)
-        self._seconds = Histogram(SECONDS)
-        self._commits = Histogram(SECONDS)
-        self._pass_seconds = Histogram(SECONDS)
+        self._records, self._bytes = Histogram(RECORDS), Histogram(BYTES)
+        self._seconds, self._commits, self._pass_seconds = Histogram(SECONDS), Histogram(SECONDS), Histogram(SECONDS)
         self._errors: frozenset[str] = frozenset()
-        self._waits = 0
+        self._waits = self._watch_starts = self._reloads = 0
         self._waiting = False
-        self._watch_starts = 0
-        self._reloads = 0
         self._rescan_s = 0.0
         self._began = self._active = time.monotonic()
         self._caught_up_s: float | None = None
@@ -138,65 +134,38 @@ class LoopMetrics(Listener):
 
     def metrics(self, lag_bytes: float | None) -> list[Metric]:
         """Return the metrics; `lag_bytes` is what is left to read, None if unknown."""
-        with self._lock:
-            return [*self._batch_metrics(), *self._pass_metrics(), *self._catch_up_metrics(lag_bytes)]
-
-    def _batch_metrics(self) -> list[Metric]:
-        from shipwrightd.status.prometheus import counter
-
-        return [
-            counter("shipwrightd_source_read_bytes_total", "Bytes of journals stored since the start", self._read),
-            self._records.metric("shipwrightd_batch_records", "Records stored by one transaction"),
-            self._bytes.metric("shipwrightd_batch_size_bytes", "Bytes of a journal stored by one transaction"),
-            self._seconds.metric(
-                "shipwrightd_batch_duration_seconds", "Time to read, decode, store and commit one transaction"
-            ),
-            self._commits.metric("shipwrightd_commit_duration_seconds", "Time of the commit alone"),
-        ]
-
-    def _pass_metrics(self) -> list[Metric]:
         from shipwrightd.status.prometheus import counter, gauge
 
-        return [
-            counter(
-                "shipwrightd_passes_total",
-                "Passes over the sources named by events (hint), and over all sources (scan)",
-                self._passes,
-                label="reason",
-            ),
-            self._pass_seconds.metric("shipwrightd_pass_duration_seconds", "Time of one pass"),
-            counter("shipwrightd_watch_starts_total", "How often file watching was started", self._watch_starts),
-            counter("shipwrightd_source_failures_total", "Errors of sources that began", self._failed),
-            counter(
-                "shipwrightd_database_waits_total", "How often the daemon had to wait for the database", self._waits
-            ),
-            gauge("shipwrightd_database_waiting", "1 while the daemon waits for the database", int(self._waiting)),
-            counter("shipwrightd_reloads_total", "How often settings were reloaded", self._reloads),
-        ]
-
-    def _catch_up_metrics(self, lag_bytes: float | None) -> list[Metric]:
-        from shipwrightd.status.prometheus import gauge
-
-        done_s = self._caught_up_s
-        read = sum(self._read.values())
-        progress = None if lag_bytes is None else read / max(1.0, read + lag_bytes)
-        return [
-            gauge(
-                "shipwrightd_first_catchup_done",
-                "1 when everything that existed at the start is stored",
-                int(done_s is not None),
-            ),
-            gauge(
-                "shipwrightd_first_catchup_duration_seconds",
-                "How long the first catch-up took, or has taken so far",
-                time.monotonic() - self._began if done_s is None else done_s,
-            ),
-            gauge(
-                "shipwrightd_first_catchup_progress_ratio",
-                "Share of bytes read so far",
-                progress if done_s is None else 1.0,
-            ),
-        ]
+        with self._lock:
+            done_s, read = self._caught_up_s, sum(self._read.values())
+            passed_s = time.monotonic() - self._began if done_s is None else done_s
+            progress = None if lag_bytes is None else read / max(1.0, read + lag_bytes)
+            passes = "Passes over the sources named by events (hint), and over all sources (scan)"
+            return [
+                counter("source_read_bytes_total", "Bytes of journals stored since the start", self._read),
+                self._records.metric("batch_records", "Records stored by one transaction"),
+                self._bytes.metric("batch_size_bytes", "Bytes of a journal stored by one transaction"),
+                self._seconds.metric(
+                    "batch_duration_seconds", "Time to read, decode, store and commit one transaction"
+                ),
+                self._commits.metric("commit_duration_seconds", "Time of the commit alone"),
+                counter("passes_total", passes, self._passes, label="reason"),
+                self._pass_seconds.metric("pass_duration_seconds", "Time of one pass"),
+                counter("watch_starts_total", "How often file watching was started", self._watch_starts),
+                counter("source_failures_total", "Errors of sources that began", self._failed),
+                counter("database_waits_total", "How often the daemon had to wait for the database", self._waits),
+                gauge("database_waiting", "1 while the daemon waits for the database", int(self._waiting)),
+                counter("reloads_total", "How often settings were reloaded", self._reloads),
+                gauge(
+                    "first_catchup_done", "1 when everything that existed at the start is stored", done_s is not None
+                ),
+                gauge(
+                    "first_catchup_duration_seconds", "How long the first catch-up took, or has taken so far", passed_s
+                ),
+                gauge(
+                    "first_catchup_progress_ratio", "Share of bytes read so far", progress if done_s is None else 1.0
+                ),
+            ]
 
 
 class Endpoint(LoopMetrics):
@@ -270,9 +239,7 @@ class Endpoint(LoopMetrics):
 
         stored = self._database_metrics()
         lag = [sample.value for metric in stored if metric.name == LAG for sample in metric.samples]
-        readable = prometheus.gauge(
-            "shipwrightd_database_readable", "0 while the database cannot be read", int(bool(stored))
-        )
+        readable = prometheus.gauge("database_readable", "0 while the database cannot be read", bool(stored))
         counted = self.metrics(sum(lag) if stored else None)
         found = [*(stored or [prometheus.build_info()]), readable, *counted, *PROCESS_COLLECTOR.collect()]
         return Response(200, prometheus.exposition(found), TEXT_FORMAT)

@@ -37,19 +37,14 @@ def xml(text: str) -> str:
     return escape(writable(text))
 
 
-def domain(uid: int) -> str:
-    """Return launchd's name for the session of a user."""
-    return f"gui/{uid}"
-
-
 def target(uid: int) -> str:
-    """Return launchd's name for the agent in that session."""
-    return f"{domain(uid)}/{LABEL}"
+    """Return launchd's name for the agent in the session of a user."""
+    return f"gui/{uid}/{LABEL}"
 
 
 def load(uid: int, path: Path) -> tuple[Run, ...]:
     """Return the commands that load the agent and start it, now and at each login."""
-    bootstrap = ("launchctl", "bootstrap", domain(uid), str(path))
+    bootstrap = ("launchctl", "bootstrap", f"gui/{uid}", str(path))
     return (Run(("launchctl", "enable", target(uid))), Run(bootstrap, patience_s=UNLOADING_S))
 
 

@@ -59,9 +59,8 @@ def program() -> tuple[str, ...]:
     return (str(script),) if os.access(script, os.X_OK) else (sys.executable, "-P", "-m", "shipwrightd")
 
 
-def place(*, system: bool = False, env: Mapping[str, str] | None = None, platform: str = sys.platform) -> Place:
+def place(*, system: bool = False, env: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Place:
     """Return the place of the service. UnavailableError for a system service on macOS."""
-    env = os.environ if env is None else env
     home = Path(env.get("HOME") or Path.home())
     if platform == "darwin":
         if system:

@@ -8,9 +8,12 @@ removed.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -25,16 +28,21 @@ from shipwrightd.database.connection import (
     open_reader,
     read_holder,
 )
-from shipwrightd.status.lag import Checkpoint, Lag, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+DOCUMENT_BYTES = 4 << 20  # a larger document is compared by its modification time alone
+PEEK_BYTES = 1 << 20  # of unread bytes, to find the end of the first line
+FRESH_S = 10.0  # a daemon stores younger bytes in a moment
+JOURNAL = "events.jsonl"
 LAG_ALLOWED_S = 60.0
-HOUR_S = 3600
 WATCHING = "watching is degraded: "  # prefix of an error of source '' that only delays noticing changes
 
+FILE_OF = """
+SELECT g.device, g.inode, g.offset FROM checkpoints AS c LEFT JOIN generations AS g ON g.id = c.generation
+WHERE c.source = ?"""
 CHECKPOINTS = """
 SELECT c.source, c.kind, g.device, g.inode, g.offset, c.digest, c.committed_at,
        c.records, c.salvaged, c.gaps, c.newest_epoch, c.quarantined
@@ -132,24 +140,11 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of the table checkpoints."""
-
-    checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    committed_at: str | None = None
-    records: int = 0
-    salvaged: int = 0
-    gaps: int = 0
-    newest: int | None = None
-    quarantined: int = 0  # ever
-
-
-@dataclass(frozen=True, slots=True)
 class _Content:
     """What is read from the database, in one go."""
 
     database: Database
-    rows: dict[str, _Row] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the table checkpoints, by source
     quarantined: dict[str, int] = field(default_factory=dict)
     errors: dict[str, tuple[str, str]] = field(default_factory=dict)  # text and since when, by source
     last_hour: dict[str, int] | None = None
@@ -188,46 +183,34 @@ def _read_database(path: Path, now: int, *, untouched: bool) -> _Content:
         return _Content(Database(str(path), exists=False))
     try:
         with contextlib.closing(open_reader(path, untouched=untouched)) as db:
-            return _read_tables(db, path, now)
+            version = migrate.version(db)
+            if not version:
+                return _Content(Database(str(path), exists=False))
+            migrate.pending(db, migrate.known())
+            return _Content(
+                database=_database(path, version, db.execute("PRAGMA journal_mode").get),
+                rows={row["source"]: row for row in rows_of(db, CHECKPOINTS)},
+                quarantined=dict(db.execute(QUARANTINED)),
+                errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
+                last_hour=_last_hour(db, now),
+                recoveries=recoveries(db, path),
+            )
     except apsw.Error as error:
         raise explained(path, error) from error
 
 
-def _read_tables(db: apsw.Connection, path: Path, now: int) -> _Content:
-    version = migrate.version(db)
-    if not version:
-        return _Content(Database(str(path), exists=False))
-    migrate.pending(db, migrate.known())
-    return _Content(
-        database=_database(path, version, db.execute("PRAGMA journal_mode").get),
-        rows={row[0]: _row(row) for row in db.execute(CHECKPOINTS)},
-        quarantined=dict(db.execute(QUARANTINED)),
-        errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
-        last_hour=_last_hour(db, now),
-        recoveries=recoveries(db, path),
-    )
+def rows_of(db: apsw.Connection, sql: str, values: tuple[int, ...] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a query, values by name of their column."""
+    cursor = db.execute(sql, values)
+    for row in cursor:
+        yield dict(zip((name for name, _ in cursor.get_description()), row, strict=True))
 
 
 def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
     """Return the recoveries of the database at a path, oldest first; none in an older schema."""
     if migrate.version(db) < RECOVERIES_SINCE:
         return []
-    return [
-        Recovery(detected, finished, reason, str(path.with_name(aside)), kept, refilled, lost)
-        for detected, finished, reason, aside, kept, refilled, lost in db.execute(RECOVERIES)
-    ]
-
-
-def _row(values: tuple[object, ...]) -> _Row:
-    _, kind, device, inode, offset, digest, committed_at, records, salvaged, gaps, newest, quarantined = values
-    checkpoint = Checkpoint(
-        kind=kind,  # type: ignore[arg-type]
-        file_id=None if device is None else (device & ALL_BITS, inode & ALL_BITS),  # type: ignore[operator]
-        offset=offset or 0,  # type: ignore[arg-type]
-        digest=digest,  # type: ignore[arg-type]
-        committed=seconds_of(committed_at),  # type: ignore[arg-type]
-    )
-    return _Row(checkpoint, committed_at, records, salvaged, gaps, newest, quarantined)  # type: ignore[arg-type]
+    return [Recovery(**row | {"set_aside": str(path.with_name(row["set_aside"]))}) for row in rows_of(db, RECOVERIES)]
 
 
 def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
@@ -279,36 +262,43 @@ def _text(value: object) -> str | None:
 
 
 def _source(home: Path, name: str, content: _Content, now: float) -> Source:
-    row = content.rows.get(name, _Row())
+    row = content.rows.get(name, {})
+    checkpoint = Checkpoint(
+        kind=row.get("kind", ""),
+        file_id=None if row.get("device") is None else (row["device"] & ALL_BITS, row["inode"] & ALL_BITS),
+        offset=row.get("offset") or 0,
+        digest=row.get("digest"),
+        committed=seconds_of(row.get("committed_at")),
+    )
     error, since = content.errors.get(name, (None, None))
     readable = True
     try:
-        lag = measure(home / name, row.checkpoint, now)
+        lag = measure(home / name, checkpoint, now)
     except OSError as trouble:
         lag, readable = Lag(present=True), False
         error = error or f"cannot be read: {trouble.strerror or trouble}"
-    events = row.checkpoint.kind == "journal" and content.last_hour is not None
+    events = checkpoint.kind == "journal" and content.last_hour is not None
     return Source(
         source=name,
-        kind=row.checkpoint.kind or None,
+        kind=checkpoint.kind or None,
         present=lag.present,
         readable=readable,
         size_bytes=lag.size,
         behind_bytes=lag.behind,
         unfinished_bytes=lag.unfinished,
         lag_s=round(lag.seconds, 3),
-        records=row.records,
+        records=row.get("records", 0),
         records_last_hour=(content.last_hour or {}).get(name, 0) if events else None,
-        newest_at=utc(row.newest),
-        newest_age_s=_age(row.newest, now),
-        committed_at=row.committed_at,
-        committed_age_s=_age(row.checkpoint.committed, now),
-        salvaged=row.salvaged,
+        newest_at=utc(row.get("newest_epoch")),
+        newest_age_s=_age(row.get("newest_epoch"), now),
+        committed_at=row.get("committed_at"),
+        committed_age_s=_age(checkpoint.committed, now),
+        salvaged=row.get("salvaged", 0),
         quarantined=content.quarantined.get(name, 0),
-        gaps=row.gaps,
+        gaps=row.get("gaps", 0),
         error=error,
         error_since=since,
-        quarantined_ever=row.quarantined,
+        quarantined_ever=row.get("quarantined", 0),
     )
 
 
@@ -350,3 +340,106 @@ def _problems(home: Path, daemon: Daemon, content: _Content, sources: list[Sourc
         elif source.behind_bytes and source.lag_s > LAG_ALLOWED_S:
             problems.append(f"{source.source}: {source.behind_bytes} bytes unread for {source.lag_s:.0f} s")
     return problems
+
+
+# -- how far the database is behind a file; reads a bounded part of it
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The part of a source's checkpoint that its file can be compared with."""
+
+    kind: str = ""
+    file_id: tuple[int, int] | None = None  # device and inode of the journal's current file
+    offset: int = 0
+    digest: bytes | None = None
+    committed: float | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What a file holds that the database does not."""
+
+    present: bool
+    size: int = 0
+    behind: int = 0  # bytes; of a replaced journal an upper bound, of a changed document all
+    unfinished: int = 0  # bytes of a last line without its end, which waits and is no lag
+    seconds: float = 0.0  # how long ago the oldest unread byte was written
+
+
+ABSENT = Lag(present=False)
+
+
+def unread_bytes(db: apsw.Connection, home: Path, now: float) -> int:
+    """Return how many bytes of events.jsonl have been unread for longer than storing takes; 0 if it cannot be read."""
+    row = db.execute(FILE_OF, (JOURNAL,)).fetchone()
+    checkpoint = Checkpoint("journal") if row is None else Checkpoint("journal", (row[0], row[1]), row[2] or 0)
+    try:
+        lag = measure(home / JOURNAL, checkpoint, now)
+    except OSError:
+        return 0
+    return lag.behind if lag.seconds > FRESH_S else 0
+
+
+def measure(path: Path, checkpoint: Checkpoint, now: float) -> Lag:
+    """Compare a file with its checkpoint. Raises OSError if the file exists and cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return ABSENT
+    try:
+        file = os.fstat(fd)
+        if not stat.S_ISREG(file.st_mode):
+            return ABSENT
+        if checkpoint.kind == "document" or (not checkpoint.kind and path.suffix != ".jsonl"):
+            return _document(fd, file, checkpoint, now)
+        return _journal(fd, file, checkpoint, now)
+    finally:
+        os.close(fd)
+
+
+def _document(fd: int, file: os.stat_result, checkpoint: Checkpoint, now: float) -> Lag:
+    size = file.st_size
+    current = Lag(present=True, size=size)
+    # A commit in the future means that the clock was set back: then the times prove nothing.
+    if checkpoint.committed is not None and int(file.st_mtime) <= checkpoint.committed <= now:
+        return current
+    if checkpoint.digest and size <= DOCUMENT_BYTES:
+        content = os.pread(fd, DOCUMENT_BYTES, 0)
+        if blake2b(content, digest_size=len(checkpoint.digest)).digest() == checkpoint.digest:
+            return current
+    return Lag(present=True, size=size, behind=size, seconds=max(0.0, now - file.st_mtime))
+
+
+def _journal(fd: int, file: os.stat_result, checkpoint: Checkpoint, now: float) -> Lag:
+    size = file.st_size
+    same = checkpoint.file_id == (file.st_dev, file.st_ino) and checkpoint.offset <= size
+    start = checkpoint.offset if same else 0
+    if start == size:
+        return Lag(present=True, size=size)
+    peek = os.pread(fd, PEEK_BYTES, start)
+    first, end, _ = peek.partition(b"\n")
+    if not end and len(peek) == size - start:
+        return Lag(present=True, size=size, unfinished=size - start)
+    seconds = unread_for(now, file.st_mtime, checkpoint.committed, written_at(first))
+    return Lag(present=True, size=size, behind=size - start, seconds=seconds)
+
+
+def unread_for(now: float, modified: float, committed: float | None, written: float | None) -> float:
+    """Return for how many seconds the oldest unread line has been in the file.
+
+    At least since the file was last modified and at most since the last commit; between the two the line's own
+    time decides, if it has one.
+    """
+    least = max(0.0, now - modified)
+    most = max(least, now - committed) if committed is not None else least
+    return least if written is None else min(max(now - written, least), most)
+
+
+def written_at(line: bytes) -> float | None:
+    """Return the ts_epoch of a line; None if it has none or cannot be read."""
+    try:
+        value = json.loads(line)["ts_epoch"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return float(value) if isinstance(value, int) and 0 < value < 1 << 40 else None

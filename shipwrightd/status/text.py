@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shipwrightd.table import Column, cut, table, wrapped
 from shipwrightd.text import UNLIMITED, age_of, as_json, family, size_of, visible
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from shipwrightd.status.collect import Recovery, Source, Status
     from shipwrightd.status.quarantine import Piece
 
-_Named = TypeVar("_Named", "Source", "Summary")
+
+class Named(Protocol):
+    """A result for one source."""
+
+    @property
+    def source(self) -> str:
+        """Return the name of the source."""
+
+
+_Named = TypeVar("_Named", bound=Named)
 
 RECOVERIES_SHOWN = 3  # the last ones; --json has all
 NAME_CELLS = 12  # for the names of facts
@@ -122,7 +131,7 @@ def _families(sources: Iterable[_Named]) -> dict[str, list[_Named]]:
     }
 
 
-def _sums(members: Sequence[Source | Summary], *fields: str) -> dict[str, Any]:
+def _sums(members: Sequence[Named], *fields: str) -> dict[str, Any]:
     return {field: sum(getattr(member, field) for member in members) for field in fields}
 
 
@@ -212,20 +221,7 @@ def piece_text(piece: Piece, width: int) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a backfill did with one source."""
-
-    source: str
-    records: int
-    known: int
-    salvaged: int
-    quarantined: int
-    gaps: int
-    seconds: float
-
-
-SUMMARY: Mapping[str, Column] = {  # by field of Summary
+SUMMARY: Mapping[str, Column] = {  # by field of a summary
     "source": Column("SOURCE", least=28),
     "records": Column("RECORDS", right=True),
     "known": Column("ALREADY KNOWN", right=True, keep=5),
@@ -236,7 +232,7 @@ SUMMARY: Mapping[str, Column] = {  # by field of Summary
 }
 
 
-def summary_text(summaries: Sequence[Summary], width: int) -> str:
+def summary_text(summaries: Sequence[Named], width: int) -> str:
     """Return what a backfill did, a line for each kind of source and one for all."""
     _, *counts, seconds = SUMMARY
     rows = []

@@ -13,6 +13,7 @@ from hostile import answers
 from process import places
 from world import World
 
+from shipwrightd.config import files
 from shipwrightd.config import settings as config
 from shipwrightd.database.connection import (
     WriterLock,
@@ -174,7 +175,7 @@ def test_nothing_is_written_out_through_a_link_of_another_user(tmp_path: Path) -
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
-    file = config.settings_path({"XDG_CONFIG_HOME": str(tmp_path)})
+    file = files.paths({"XDG_CONFIG_HOME": str(tmp_path)})[0]
     file.parent.mkdir()
     file.write_text('log_level = "debug"\n')
     return file

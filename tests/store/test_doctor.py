@@ -17,11 +17,10 @@ from shipwrightd.config.settings import Resolved
 from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.database.connection import WriterLock, lock_path, open_writer
 from shipwrightd.database.migrate import known
-from shipwrightd.doctor import sources
+from shipwrightd.doctor import Environment, Finding, Target, sources
 from shipwrightd.doctor.bundle import COUNTS
 from shipwrightd.doctor.database import expected
 from shipwrightd.doctor.examine import Diagnosis, Examination, answer, examine, guarded, page
-from shipwrightd.doctor.finding import Environment, Finding, Target
 from shipwrightd.documents.kinds import DOCUMENTS
 from shipwrightd.journals.sources import JOURNALS
 
@@ -366,26 +365,6 @@ def test_databases_that_were_set_aside_are_told(world: World) -> None:
 def test_every_table_is_counted_for_the_archive() -> None:
     made = {name for name, (kind, _) in expected(KNOWN).items() if kind == "table"}
     assert set(re.findall(r"FROM (\w+)", COUNTS)) == {name for name in made if not name.startswith("memory_search")}
-
-
-SCRIPT = '#!/usr/bin/env bash\n# Shipwright CLI (sw)\nset -euo pipefail\n\nVERSION="{}"\n\nexit 1\n'
-
-
-def test_release_of_shipwright_is_read_from_its_script(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "sw").write_text('#!/bin/sh\nVERSION="9"\n')
-    os.mkfifo(tmp_path / "other" / "shipwright")
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "sw").write_text(SCRIPT.format("3.0.0"))
-    (tmp_path / ".local" / "bin").mkdir(parents=True)
-    (tmp_path / ".local" / "bin" / "shipwright").symlink_to(tmp_path / "lib" / "sw")
-
-    found = sources.find({"PATH": f"{tmp_path / 'other'}:/nowhere::", "HOME": str(tmp_path)})
-
-    assert found is not None
-    assert (found.version, found.keeps_database) == ("3.0.0", True)
-    assert not sources.Installed(tmp_path, "2.1.2").keeps_database
-    assert sources.find({"PATH": str(tmp_path / "other")}) is None
 
 
 def test_shipwrights_own_database_beside_a_budget_is_warned_of(world: World) -> None:

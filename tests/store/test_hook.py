@@ -21,8 +21,7 @@ from structlog.testing import capture_logs
 from shipwrightd.config.settings import Config, Settings
 from shipwrightd.daemon.callbacks import Turn
 from shipwrightd.monitoring import hook as hooks
-from shipwrightd.monitoring.alarms import RAISED, Notice, Trouble
-from shipwrightd.monitoring.hook import Hook, inheritable, payload
+from shipwrightd.monitoring.hook import RAISED, Hook, Notice, Trouble, inheritable, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,7 +127,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
 ) -> None:
     started = tmp_path / "started"
     told = make(hook_command=("sh", "-c", 'sleep 60 & echo $! >"$0"; wait', str(started)))
-    told.hook._commands._timeout_s = 0.5  # noqa: SLF001 - ten seconds are too long for a test
+    told.hook._timeout_s = 0.5  # noqa: SLF001 - ten seconds are too long for a test
     told.hook.turned(WAITING)
     eventually(lambda: told.logged("hook_timed_out"))
 
@@ -319,7 +318,7 @@ def test_a_url_that_answers_a_byte_now_and_then_is_given_up(make: Callable[..., 
         dripping = threading.Thread(target=drip, daemon=True)
         dripping.start()
         told = make(hook_url=f"http://127.0.0.1:{listening.getsockname()[1]}/")
-        told.hook._posts._timeout_s = 1.0  # noqa: SLF001 - ten seconds are too long for a test
+        told.hook._timeout_s = 1.0  # noqa: SLF001 - ten seconds are too long for a test
         told.hook.turned(WAITING)
         eventually(lambda: told.logged("hook_timed_out"), 20)
         ended.set()

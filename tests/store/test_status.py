@@ -15,8 +15,7 @@ import pytest
 from shipwrightd.clock import utc
 from shipwrightd.database.connection import WriterLock, lock_path, open_writer
 from shipwrightd.errors import DatabaseError
-from shipwrightd.status.collect import WATCHING, Source, Status, collect
-from shipwrightd.status.lag import unread_for, written_at
+from shipwrightd.status.collect import WATCHING, Source, Status, collect, unread_for, written_at
 from shipwrightd.status.quarantine import Piece
 from shipwrightd.status.text import piece_text, status_json, status_text
 from shipwrightd.table import cells_of

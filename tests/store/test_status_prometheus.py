@@ -152,12 +152,12 @@ def test_a_label_comes_through_with_controls_written_out() -> None:
 def test_help_stays_on_its_line() -> None:
     scraped = Scraped(exposition([gauge("x", "one\ntwo \\ three", 1)]))
 
-    assert scraped.help == {"x": "one\ntwo \\ three"}
+    assert scraped.help == {"shipwrightd_x": "one\ntwo \\ three"}
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 0.1, 1e-9, 123456789012.5, 2**53, 1e300, float("inf"), float("-inf")])
 def test_a_number_comes_through_exactly(value: float) -> None:
-    assert Scraped(exposition([gauge("x", "text", value)])).value("x") == value
+    assert Scraped(exposition([gauge("x", "text", value)])).value("shipwrightd_x") == value
 
 
 def test_what_is_not_known_is_left_out() -> None:
@@ -171,9 +171,9 @@ def test_a_histogram_counts_up_to_each_bound_with_the_bound() -> None:
 
     scraped = Scraped(exposition([histogram.metric("x", "text")]))
 
-    assert scraped.kinds == {"x": "histogram"}
-    assert [scraped.value("x_bucket", le=le) for le in ("0.5", "1", "10", "+Inf")] == [1, 3, 4, 6]
-    assert (scraped.value("x_count"), scraped.value("x_sum")) == (6, 1023.1)
+    assert scraped.kinds == {"shipwrightd_x": "histogram"}
+    assert [scraped.value("shipwrightd_x_bucket", le=le) for le in ("0.5", "1", "10", "+Inf")] == [1, 3, 4, 6]
+    assert (scraped.value("shipwrightd_x_count"), scraped.value("shipwrightd_x_sum")) == (6, 1023.1)
 
 
 # -- as a command

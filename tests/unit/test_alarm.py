@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shipwrightd.daemon.callbacks import Turn
-from shipwrightd.monitoring.alarms import QUIET_S, RAISED, RESOLVED, TEXTS, Alarms, Notice, Trouble, open_troubles
+from shipwrightd.monitoring.hook import QUIET_S, RAISED, RESOLVED, TEXTS, Alarms, Notice, Trouble, open_troubles
 
 WAITING = Trouble("database_waiting")
 JOURNAL = Trouble("source_error", "events.jsonl")

@@ -19,7 +19,6 @@ from shipwrightd.config.settings import (
     names_home,
     passed_on,
     resolve,
-    settings_path,
     warn_if_shipwrights_own,
 )
 from shipwrightd.errors import ConfigError
@@ -41,7 +40,7 @@ def system(env: dict[str, str]) -> Path:
 
 
 def write(env: dict[str, str], text: str) -> Path:
-    path = settings_path(env)
+    path = paths(env)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
@@ -295,14 +294,14 @@ def test_pipe_in_the_place_of_a_file_is_refused_at_once(env: dict[str, str]) -> 
 
 def test_file_that_cannot_be_read_is_refused(env: dict[str, str]) -> None:
     write(env, "").unlink()
-    settings_path(env).mkdir()
+    paths(env)[0].mkdir()
 
     with pytest.raises(ConfigError, match="cannot read the settings"):
         load({}, env)
 
 
 def test_relative_config_home_is_ignored() -> None:
-    assert settings_path({"XDG_CONFIG_HOME": "x"}) == Path("~/.config/shipwrightd/config.toml").expanduser()
+    assert paths({"XDG_CONFIG_HOME": "x"})[0] == Path("~/.config/shipwrightd/config.toml").expanduser()
 
 
 @pytest.mark.parametrize(

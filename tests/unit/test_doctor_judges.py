@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,8 @@ import pytest
 from shipwrightd import __version__
 from shipwrightd.config.files import File
 from shipwrightd.config.settings import Resolved, Value
-from shipwrightd.doctor import database, machine, sources
-from shipwrightd.doctor.finding import Finding
-from shipwrightd.doctor.machine import Entry, Holder, Space, Use
-from shipwrightd.doctor.sources import Installed
+from shipwrightd.doctor import Finding, database, machine, sources
+from shipwrightd.doctor.machine import Entry, Holder, Space
 from shipwrightd.service import State
 
 GIB = 1 << 30
@@ -63,42 +60,6 @@ def test_free_disk_is_judged_by_the_size_of_the_database(
 def test_full_disk_of_shipwright_fails() -> None:
     assert only(machine.judge_home_space(Space(0, GIB, 1, False, 1))).state == "fail"  # noqa: FBT003
     assert only(machine.judge_home_space(Space(GIB, GIB, 1, False, 1))).state == "ok"  # noqa: FBT003
-
-
-@pytest.mark.parametrize(
-    ("watches", "instances", "used", "state", "says"),
-    [
-        (100, 10, Use(90, 9), "ok", ""),
-        (100, 10, Use(91, 9), "warn", "max_user_watches=200"),
-        (100, 10, Use(1, 10), "warn", "max_user_instances=20"),
-        (None, None, Use(0, 0), "ok", ""),
-    ],
-)
-def test_watches_that_do_not_suffice_are_warned_of(
-    watches: int | None, instances: int | None, used: Use, state: str, says: str
-) -> None:
-    found = only(machine.judge_watching(watches, instances, used, 10))
-
-    assert (found.state, says in found.todo) == (state, True)
-
-
-def test_own_watches_are_counted_as_the_system_shows_them(tmp_path: Path) -> None:
-    process = tmp_path / "7"
-    (process / "fd").mkdir(parents=True)
-    (process / "fdinfo").mkdir()
-    (process / "fd" / "3").symlink_to("anon_inode:inotify")
-    (process / "fd" / "4").symlink_to("/dev/null")
-    (process / "fdinfo" / "3").write_text("pos:\t0\ninotify wd:1 ino:2\ninotify wd:2 ino:3\n")
-    (tmp_path / "self").mkdir()
-    user = tmp_path.stat().st_uid
-
-    assert machine.use_of(user, tmp_path) == Use(2, 1)
-    assert machine.use_of(user + 1, tmp_path) == Use(0, 0)
-
-
-@pytest.mark.parametrize(("limit", "state"), [(20, "warn"), (1024, "ok"), (resource.RLIM_INFINITY, "ok")])
-def test_low_limit_of_open_files_is_warned_of(limit: int, state: str) -> None:
-    assert only(machine.open_files(limit)).state == state
 
 
 FOLDER = stat.S_IFDIR
@@ -223,35 +184,6 @@ def test_clock_that_was_set_back_is_noticed_by_the_last_commit() -> None:
     assert not list(sources.judge_commits(1_000.0, 990.0))
     assert not list(sources.judge_commits(None, 990.0))
     assert "2 h in the future: the clock was set back" in only(sources.judge_commits(8_200.0, 990.0)).text
-
-
-V1 = Installed(Path("/sw"), "1.10.0")
-V3 = Installed(Path("/sw"), "3.0.0")
-
-
-@pytest.mark.parametrize(
-    ("there", "ours", "found", "limited", "state"),
-    [
-        (True, True, V3, False, "fail"),
-        (True, True, None, False, "fail"),
-        (True, True, V1, False, "ok"),
-        (True, False, V3, True, "warn"),
-        (True, False, V3, False, "ok"),
-        (True, False, V1, True, "ok"),
-        (False, False, V3, True, "ok"),
-    ],
-)
-def test_file_at_shipwrights_own_place_matters_to_its_spending_gate(
-    *,
-    there: bool,
-    ours: bool,
-    found: Installed | None,
-    limited: bool,
-    state: str,
-) -> None:
-    path = Path("/h/shipwright.db")
-
-    assert only(sources.judge_own_database(path, exists=there, ours=ours, found=found, limited=limited)).state == state
 
 
 UNIT = State("unit", Path("/u"), installed=True)
