@@ -25,6 +25,7 @@ from shipwrightd.cli.options import Db, Home, Since, Until, examples, text_optio
 from shipwrightd.clock import YEAR_10000, utc
 from shipwrightd.config import settings
 from shipwrightd.database import connection
+from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
 from shipwrightd.reports import activity
 from shipwrightd.reports import question as questions
@@ -398,7 +399,7 @@ def follow(given: Mapping[str, Any]) -> None:
     with contextlib.closing(tail):
         write = _event_writer(given["form"])
         write(tail.last(FOLLOWED_EVENTS if question.limit is None else question.limit))
-        if not connection.lock_is_held(connection.lock_path(path)):
+        if not lock_is_held(lock_path(path)):
             warn(NO_WRITER)
         while True:
             for events in tail.new():

@@ -14,7 +14,7 @@ import apsw
 from shipwrightd import __version__
 from shipwrightd.clock import utc
 from shipwrightd.database import migrate
-from shipwrightd.database.connection import lock_is_held, lock_path
+from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.doctor import database, machine, sources
 from shipwrightd.doctor.finding import FAIL, WARN, Finding
 from shipwrightd.errors import ShipwrightdError

@@ -10,7 +10,7 @@ from shipwrightd.text import family
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from shipwrightd.daemon.callbacks import Turn
+    from shipwrightd.daemon.callbacks import PassReport
 
 QUIET_S = 300.0  # minimum between two notices that the same trouble began
 RAISED = "raised"
@@ -48,12 +48,12 @@ class Notice:
         return TEXTS[self.trouble.state, self.event] + (f": {source}" if source else "")
 
 
-def open_troubles(turn: Turn) -> frozenset[Trouble]:
-    """Return the troubles at the end of one turn of the loop."""
-    found = {Trouble("source_error", family(source)) for source in turn.errors}
-    if turn.waiting is not None:
+def open_troubles(report: PassReport) -> frozenset[Trouble]:
+    """Return the troubles at the end of one pass of the loop."""
+    found = {Trouble("source_error", family(source)) for source in report.errors}
+    if report.waiting is not None:
         found.add(Trouble("database_waiting"))
-    if turn.trouble:
+    if report.trouble:
         found.add(Trouble("watching_degraded"))
     return frozenset(found)
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.daemon.callbacks import Listener
+from shipwrightd.daemon.callbacks import Event, Listener, PassReport, Phase, SettingsApplied
 from shipwrightd.monitoring.alarms import Alarms, open_troubles
 from shipwrightd.text import visible
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shipwrightd.config.settings import Config, Settings
-    from shipwrightd.daemon.callbacks import Turn
     from shipwrightd.monitoring.alarms import Notice
 
 PAYLOAD_VERSION = 1
@@ -63,23 +62,24 @@ class Hook(Listener):
         self._commands = JobRunner("command")
         self._posts = JobRunner("url")
 
-    def started(self, settings: Settings) -> None:
-        """Take command and URL from the settings."""
+    def notify(self, event: Event) -> None:
+        """Report troubles that have lasted long enough, and those that are over."""
+        match event:
+            case SettingsApplied():
+                self._configure(event.settings)
+            case PassReport():
+                for notice in self._alarms.step(open_troubles(event), now=time.monotonic(), after_s=self._after_s):
+                    self._report(payload(notice, time.time()))
+            case Phase.STOPPING:
+                self._stop()
+
+    def _configure(self, settings: Settings) -> None:
         self._command, self._url = settings.hook_command, settings.hook_url
         self._after_s = settings.hook_after_s
         if self._command and shutil.which(self._command[0]) is None:
             log.warning("hook_unusable", why="the program of hook_command does not exist")
 
-    def reloaded(self, settings: Settings) -> None:
-        """Take command and URL from the new settings."""
-        self.started(settings)
-
-    def turned(self, turn: Turn) -> None:
-        """Report troubles that have lasted long enough, and those that are over."""
-        for notice in self._alarms.step(open_troubles(turn), now=time.monotonic(), after_s=self._after_s):
-            self._report(payload(notice, time.time()))
-
-    def stopping(self) -> None:
+    def _stop(self) -> None:
         """Give running jobs a moment to finish."""
         deadline = time.monotonic() + STOP_WITHIN_S
         for runner in (self._commands, self._posts):

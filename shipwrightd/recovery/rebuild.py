@@ -105,7 +105,7 @@ def _opened(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
         raise
     if reason is None:
         return db
-    database.abandon(db)
+    database.close_without_checkpoint(db)
     return reason
 
 
