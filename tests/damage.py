@@ -14,10 +14,11 @@ from projection import EVERYTHING, completed, started
 from world import Follower, World, doubles
 
 from shipwrightd import projections
-from shipwrightd.daemon.catch_up import backfill, open_database
+from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.database import connection as database
 from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.maintenance.verify import verify
+from shipwrightd.recovery.open import open_database
 from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:

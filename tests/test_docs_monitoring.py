@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from scrape import Scraped
 
-from shipwrightd.daemon.callbacks import Batch, Turn
+from shipwrightd.daemon.callbacks import Batch, PassReport
 from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.monitoring.hook import RAISED, Notice, Trouble, open_troubles, payload
 from shipwrightd.monitoring.metrics import Endpoint
@@ -41,8 +41,8 @@ def served(home: Path) -> list[tuple[str, str, str, str]]:
         status, daemon=replace(status.daemon, alive=True, command="run", started_at="2026-01-01T00:00:00Z")
     )
     endpoint = Endpoint(lambda: status)
-    endpoint.batch_stored(Batch("events.jsonl", 1, 0, 1, 0.0))
-    endpoint.turned(Turn(0, errors={"events.jsonl": ""}))
+    endpoint.notify(Batch("events.jsonl", 1, 0, 1, 0.0))
+    endpoint.notify(PassReport(0, errors={"events.jsonl": ""}))
     of_status = rows(prometheus.exposition(prometheus.metrics(status)), "both")
     return [*of_status, *rows(endpoint.serve_metrics().body, "run")[len(of_status) :]]
 
@@ -69,7 +69,7 @@ def test_alerts_are_valid() -> None:
 
 def test_the_payload_and_the_states_of_the_hook_are_listed() -> None:
     hook = TEXT.split("## The hook")[1]
-    states = {each.state for each in open_troubles(Turn(0, errors={"x": ""}, trouble=["x"], waiting="x"))}
+    states = {each.state for each in open_troubles(PassReport(0, errors={"x": ""}, trouble=["x"], waiting="x"))}
     keys = payload(Notice(RAISED, Trouble("database_waiting"), 0.0), 0.0).keys()
 
     assert re.findall(r"^\| `(\w+)` \|", hook, re.MULTILINE) == [

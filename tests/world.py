@@ -15,9 +15,10 @@ import apsw
 import orjson
 
 from shipwrightd import clock
-from shipwrightd.daemon.catch_up import CatchUp, open_database
+from shipwrightd.daemon.catch_up import CatchUp
 from shipwrightd.database import connection as database
 from shipwrightd.errors import ShipwrightdError
+from shipwrightd.recovery.open import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -164,7 +165,7 @@ class Follower:
 
     def look(self) -> None:
         """Catch up once; a file that is waited for stays waited for."""
-        self.catch_up.look()
+        self.catch_up.poll()
 
     def poll(self) -> None:
         """Take one step of a look at the event log: a batch at most, or a change of file."""
@@ -173,7 +174,7 @@ class Follower:
     def settle(self) -> None:
         """Catch up until nothing is waited for any more."""
         deadline = time.monotonic() + DEADLINE_S
-        while (passed := self.catch_up.look()).wait_s is not None:
+        while (passed := self.catch_up.poll()).wait_s is not None:
             assert time.monotonic() < deadline, "the files never settle"
             time.sleep(min(passed.wait_s, 0.01))
 

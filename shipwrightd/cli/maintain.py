@@ -182,11 +182,12 @@ def _pending(path: Path) -> list[Migration]:
 def _apply(path: Path) -> list[Migration]:
     from shipwrightd.database import connection
     from shipwrightd.database import migrate as migrations
+    from shipwrightd.database.lock import WriterLock, lock_path
     from shipwrightd.recovery import swap
 
     refuse_unusable(path)
     connection.prepare_folder(path)
-    lock = connection.WriterLock(connection.lock_path(path))
+    lock = WriterLock(lock_path(path))
     lock.acquire({"pid": os.getpid(), "version": __version__, "command": "migrate"})
     try:
         swap.finish(path)

@@ -25,6 +25,7 @@ from shipwrightd.cli.options import Db, Home, Since, Until, examples, text_optio
 from shipwrightd.clock import YEAR_10000, utc
 from shipwrightd.config import settings
 from shipwrightd.database import connection
+from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
 from shipwrightd.reports import activity
 from shipwrightd.reports import question as questions
@@ -397,7 +398,7 @@ def follow(given: Mapping[str, Any]) -> None:
     write = _event_writer(given["form"])
     with contextlib.closing(_tail(path, question)) as tail:
         write(next(tail))
-        if not connection.lock_is_held(connection.lock_path(path)):
+        if not lock_is_held(lock_path(path)):
             warn(NO_WRITER)
         for events in tail:
             if events:

@@ -1,11 +1,12 @@
-"""What the run loop tells those who listen: a supervisor, monitors, an operator's hook.
+"""The events of the run loop, for a supervisor, metrics and an operator's hook.
 
-The loop calls in its own thread, between transactions, and waits for each
-call: a listener does little, and raises nothing.
+The loop calls `notify` in its own thread, between transactions, and waits for
+each call: a listener does little and raises nothing.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,105 +17,72 @@ if TYPE_CHECKING:
     from shipwrightd.config.settings import Settings
 
 
+class Phase(enum.Enum):
+    """What the loop begins to do."""
+
+    FOLLOWING = enum.auto()  # the first catch-up is done
+    RECOVERING = enum.auto()  # a damaged database is being recovered; repeated often, without other events
+    RELOADING = enum.auto()  # the settings are about to be read again
+    STOPPING = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsApplied:
+    """The settings at the start of the first catch-up, or after a reload.
+
+    A ShipwrightdError that a listener raises at the start ends the run; no other may be raised.
+    """
+
+    settings: Settings
+    reloaded: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction stored, and how long reading and committing it took."""
+    """One committed transaction of a journal; during a long catch-up there are no other events."""
 
     source: str
     records: int
     quarantined: int
     size_bytes: int
-    seconds: float
+    seconds: float  # to read, decode, store and commit
     commit_s: float = 0.0  # of these, for the commit alone
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """How things stand after one turn of the loop."""
+class PassReport:
+    """The state after one pass of the loop; there is one at least every `rescan_s` and `pulse_s` seconds."""
 
     records: int  # stored since the start
-    behind_bytes: Mapping[str, int] = field(default_factory=dict)  # what each journal holds beyond what is stored
-    errors: Mapping[str, str] = field(default_factory=dict)  # what stands in the way of a source
+    behind_bytes: Mapping[str, int] = field(default_factory=dict)  # bytes of each journal that are not stored
+    errors: Mapping[str, str] = field(default_factory=dict)  # by source
     trouble: Sequence[str] = ()  # why watching is degraded
-    waiting: str | None = None  # what the database makes us wait for
-    hinted: bool = False  # looked only at what events named
-    seconds: float = 0.0  # that it took, without the wait before it
+    waiting: str | None = None  # why the database cannot be written
+    hinted: bool = False  # only sources named by file-system events were read
+    seconds: float = 0.0  # without the wait before the pass
     watch_starts: int = 0  # how often watching was started, since it was last switched on
 
 
+Event = SettingsApplied | Batch | PassReport | Phase
+
+
 class Listener:
-    """Hears nothing of it; those who listen override what they want to hear."""
+    """Receives the events of the loop and ignores them, unless overridden."""
 
-    pulse_s = math.inf  # the loop goes round at least so often, however seldom it has to look
+    pulse_s = math.inf  # the loop makes a pass at least this often
 
-    def started(self, settings: Settings) -> None:
-        """Hear that the first catch-up begins. A ShipwrightdError raised here alone ends the run before that."""
-
-    def following(self) -> None:
-        """Hear that the first catch-up is done."""
-
-    def batch_stored(self, batch: Batch) -> None:
-        """Hear that a transaction was committed; during a long catch-up this is the only sign of life."""
-
-    def healing(self) -> None:
-        """Hear that a damaged database is being built anew; often, while that goes on, and nothing else is heard."""
-
-    def turned(self, turn: Turn) -> None:
-        """Hear that the loop has gone round, at least once in `rescan_s` and in `pulse_s`."""
-
-    def reloading(self) -> None:
-        """Hear that the settings are about to be read again."""
-
-    def reloaded(self, settings: Settings) -> None:
-        """Hear that they were, with those that now hold."""
-
-    def stopping(self) -> None:
-        """Hear that the loop ends."""
+    def notify(self, event: Event) -> None:
+        """Handle one event."""
 
 
 class Listeners(Listener):
-    """Several as one."""
+    """Passes each event on to several listeners."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._all = tuple(listeners)
         self.pulse_s = min((listener.pulse_s for listener in listeners), default=math.inf)
 
-    def started(self, settings: Settings) -> None:
-        """Tell all."""
+    def notify(self, event: Event) -> None:
+        """Notify all listeners in order."""
         for listener in self._all:
-            listener.started(settings)
-
-    def following(self) -> None:
-        """Tell all."""
-        for listener in self._all:
-            listener.following()
-
-    def batch_stored(self, batch: Batch) -> None:
-        """Tell all."""
-        for listener in self._all:
-            listener.batch_stored(batch)
-
-    def healing(self) -> None:
-        """Tell all."""
-        for listener in self._all:
-            listener.healing()
-
-    def turned(self, turn: Turn) -> None:
-        """Tell all."""
-        for listener in self._all:
-            listener.turned(turn)
-
-    def reloading(self) -> None:
-        """Tell all."""
-        for listener in self._all:
-            listener.reloading()
-
-    def reloaded(self, settings: Settings) -> None:
-        """Tell all."""
-        for listener in self._all:
-            listener.reloaded(settings)
-
-    def stopping(self) -> None:
-        """Tell all."""
-        for listener in self._all:
-            listener.stopping()
+            listener.notify(event)

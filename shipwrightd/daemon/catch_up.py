@@ -1,10 +1,9 @@
-"""One pass over all sources: what is new goes into the database. `backfill` is this, once."""
+"""Read all sources once and store what is new. `backfill` does this once, the run loop again and again."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -13,28 +12,24 @@ from typing import TYPE_CHECKING
 import apsw
 import structlog
 
-from shipwrightd import __version__, clock
+from shipwrightd import clock
 from shipwrightd.daemon.callbacks import Batch
 from shipwrightd.database import connection as database
-from shipwrightd.database import migrate
-from shipwrightd.database.connection import WriterLock, transaction
+from shipwrightd.database.connection import transaction
 from shipwrightd.documents.follow import Documents
-from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.journals import store
 from shipwrightd.journals.follow import Journal
 from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.recovery import swap
-from shipwrightd.recovery.detect import file_damage
+from shipwrightd.recovery.open import open_database
 from shipwrightd.recovery.rebuild import RecoveryOptions, open_or_recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from shipwrightd.clock import Now
-
+SETTLE_S = 2.0
 ANNOUNCED_WITHIN_S = 1.0
-WAIT_LIMIT_S = 30.0  # how long a backfill waits for a file that is being written over
+WAIT_LIMIT_S = 30.0  # how long a backfill waits for a file that is being rewritten
 TOTALS = "SELECT source, records, salvaged, quarantined, gaps FROM checkpoints"
 
 log = structlog.get_logger()
@@ -42,7 +37,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class SourceSummary:
-    """What a backfill did for one source; `known` were in the database before."""
+    """What a backfill stored of one source; `known` records were stored before."""
 
     source: str
     records: int
@@ -55,76 +50,80 @@ class SourceSummary:
 
 @dataclass(frozen=True, slots=True)
 class Backfilled:
-    """What a backfill did, source by source, and what kept it from reading some."""
+    """The result of a backfill: a summary of each source, and the errors of those that could not be read."""
 
     summaries: list[SourceSummary]
     errors: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """What one pass did: records stored, and seconds until it should look again, if it knows."""
+class Pass:
+    """The result of one pass: records stored, and seconds after which to read again, if known."""
 
     records: int = 0
     wait_s: float | None = None
-    late: tuple[str, ...] = ()  # files whose growth was found though it is over a second old
+    late: tuple[str, ...] = ()  # files whose growth was over a second old when it was noticed
 
 
 class CatchUp:
     """Brings the database up to the files, source by source, batch by batch."""
 
-    def __init__(self, db: apsw.Connection, home: Path, *, settle_s: float) -> None:
+    def __init__(self, db: apsw.Connection, home: Path, *, settle_s: float = SETTLE_S) -> None:
         self._db = db
         self._home = home
-        self.errors: dict[str, str] = {}
+        self.on_batch: Callable[[Batch], object] = bool  # called with each batch of a journal
+        self._waits: list[float] = []  # of the current pass
+        self.errors: dict[str, str] = {}  # by source
         self.journals = [Journal(source, home, settle_s=settle_s) for source in JOURNALS]
         self.documents = Documents(home)
-        self.seconds: dict[str, float] = {}
-        self.heard: Callable[[Batch], object] = bool  # told of each batch of a journal
+        self.seconds: dict[str, float] = {}  # spent on each source
 
     def behind_bytes(self) -> dict[str, int]:
-        """Return how many bytes each journal held beyond what is stored, at the last look at it."""
+        """Return how many bytes of each journal were not stored at its last poll."""
         return {journal.source.name: journal.behind_bytes() for journal in self.journals}
 
     def close(self) -> None:
-        """Let all files go."""
+        """Close all files."""
         for journal in self.journals:
             journal.close()
 
     def set_settle(self, settle_s: float) -> None:
-        """Change how long a file must rest before what it holds is taken as meant."""
+        """Change how long a rewritten file must rest before it is read."""
         for journal in self.journals:
             journal.settle_s = settle_s
 
-    def look(
-        self,
-        hints: set[str] | None = None,
-        *,
-        progress: Callable[[int, int], None] | None = None,
-        stop: Callable[[], bool] = bool,
-    ) -> Passed:
-        """Store what is new in the hinted files, or in all of them without hints.
+    def poll(self, hints: set[str] | None = None, *, stop: Callable[[], bool] = bool) -> Pass:
+        """Store what is new in the hinted sources, or in all of them without hints.
 
-        Documents come first: a cost entry knows its issue, its event does not.
-        Raises apsw errors of the database itself (full, locked, read-only); an
-        error of one source is recorded and does not keep the others waiting.
+        Documents come first: a cost entry has an issue, its event has none. Raises apsw errors of
+        the database itself (full, locked, read-only); an error of one source is recorded, and the
+        others are still read.
         """
+        self._waits = []
         records = 0
-        waits: list[float] = []
         late: list[str] = []
         names = self.documents.names(self._db) if hints is None else sorted(self.documents.known & hints)
         for name in names:
             with self._timed(name):
-                records += self._document(name, waits)
+                records += self._document(name)
         for journal in self.journals:
             if hints is not None and not hints.intersection(journal.names):
                 continue
             with self._timed(journal.source.name):
-                stored = self._journal(journal, waits, progress, stop)
+                stored = self._journal(journal, stop)
             records += stored
             if stored and journal.age_s() > ANNOUNCED_WITHIN_S:
                 late.append(str(self._home / journal.source.name))
-        return Passed(records, min(waits) if waits else None, tuple(late))
+        return Pass(records, min(self._waits, default=None), tuple(late))
+
+    def poll_until_settled(self) -> None:
+        """Store all that the files hold, waiting for files that are being rewritten; then close the files."""
+        try:
+            limit = time.monotonic() + WAIT_LIMIT_S
+            while (wait_s := self.poll().wait_s) is not None and time.monotonic() < limit:
+                time.sleep(min(wait_s, 0.5))
+        finally:
+            self.close()
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -132,39 +131,35 @@ class CatchUp:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
 
-    def _document(self, name: str, waits: list[float]) -> int:
-        now = clock.now()
+    def _document(self, name: str) -> int:
         try:
-            taken = self.documents.poll(self._db, name, now)
+            stored = self.documents.poll(self._db, name, clock.now())
         except OSError as error:
-            self._note(name, f"cannot read {name}: {error.strerror}", now)
+            self._note(name, f"cannot read {name}: {error.strerror}")
             return 0
-        if taken.wait_s is not None:
-            waits.append(taken.wait_s)
+        if stored.wait_s is not None:
+            self._waits.append(stored.wait_s)
         else:
-            self._note(name, taken.error, now)
-        if taken.records:
-            log.info("document_stored", source=name, records=taken.records)
-        return taken.records
+            self._note(name, stored.error)
+        if stored.records:
+            log.info("document_stored", source=name, records=stored.records)
+        return stored.records
 
-    def _journal(
-        self,
-        journal: Journal,
-        waits: list[float],
-        progress: Callable[[int, int], None] | None,
-        stop: Callable[[], bool],
-    ) -> int:
+    def _journal(self, journal: Journal, stop: Callable[[], bool]) -> int:
         name = journal.source.name
         records = 0
         journal.stop = stop
         while not stop():
-            now, began = clock.now(), time.monotonic()
+            began = time.monotonic()
             try:
-                polled = journal.poll(self._db, now)
+                polled = journal.poll(self._db, clock.now())
             except OSError as error:
-                self._note(name, f"cannot read {name}: {error.strerror}", now)
+                self._note(name, f"cannot read {name}: {error.strerror}")
                 break
-            self._note(name, None, now)
+            self._note(name, None)
+            for other in journal.source.siblings:
+                reason = journal.refused.get(other)
+                self._note(other, reason and f"cannot read {other}: {reason}")
             records += polled.records
             if polled.switched:
                 log.info("file_switched", source=name, how=polled.switched)
@@ -173,21 +168,19 @@ class CatchUp:
             if polled.size:
                 log.debug("batch_stored", source=name, records=polled.records, bytes=polled.size)
                 took_s = time.monotonic() - began
-                self.heard(Batch(name, polled.records, polled.quarantined, polled.size, took_s, polled.commit_s))
-                if progress:
-                    progress(polled.size, polled.records)
+                self.on_batch(Batch(name, polled.records, polled.quarantined, polled.size, took_s, polled.commit_s))
             if polled.wait_s is not None:
-                waits.append(polled.wait_s)
+                self._waits.append(polled.wait_s)
             if not polled.more:
                 break
         return records
 
-    def _note(self, name: str, error: str | None, now: Now) -> None:
-        """Keep in the database what stands in a source's way, when that changes."""
+    def _note(self, name: str, error: str | None) -> None:
+        """Store the error of a source, or that it is gone, if that changed."""
         if self.errors.get(name) == error:
             return
         with transaction(self._db):
-            store.set_error(self._db, name, error, now.text)
+            store.set_error(self._db, name, error, clock.now().text)
         if error is None:
             self.errors.pop(name, None)
             log.info("source_recovered", source=name)
@@ -196,62 +189,11 @@ class CatchUp:
             log.warning("source_failed", source=name, error=error)
 
 
-def open_database(
-    path: Path, home: Path | None, command: str = "", options: RecoveryOptions | None = None
-) -> tuple[apsw.Connection, WriterLock]:
-    """Take the writer lock and open the migrated database; no home is needed for work inside it.
+def tune_gc() -> None:
+    """Set up the interpreter for long batches of rows.
 
-    With `options`, which needs the home, a damaged one is rebuilt. Raises MissingError without
-    the home, LockedError beside another writer, DatabaseError for a foreign, newer or damaged file,
-    PathError for what the system refuses.
-    """
-    try:
-        return _open_database(path, home, command, options)
-    except OSError as error:
-        place = error.filename or path
-        raise PathError(f"cannot use {place}: {error.strerror}", hint="check its owner, mode and medium") from error
-
-
-def _open_database(
-    path: Path, home: Path | None, command: str, options: RecoveryOptions | None
-) -> tuple[apsw.Connection, WriterLock]:
-    if home is not None and not home.is_dir():
-        raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
-    database.prepare_folder(path, refuse=file_damage if options is not None else None)
-    if options is not None:
-        file_damage(path)  # what is beside it, too
-    lock = WriterLock(database.lock_path(path))
-    about = {"command": command, "pid": os.getpid(), "started_at": clock.now().text, "version": __version__}
-    lock.acquire({**about, "home": str(home or "")})
-    try:
-        if options is not None and home is not None:
-            db = open_or_recover(path, home, options)
-        else:
-            swap.finish(path)
-            db = database.open_writer(path)
-            migrate.migrate(db)
-        with transaction(db):
-            store.clear_errors(db)
-    except (apsw.BusyError, apsw.ProtocolError) as error:
-        lock.release()
-        raise LockedError(f"the database {path} stays locked", hint="end the program that holds it") from error
-    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError, apsw.NoMemError) as error:
-        lock.release()
-        raise PathError(f"cannot write the database {path}: {error}", hint="check space, owner and mode") from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:  # also when the medium fails to read a page
-        lock.release()
-        raise database.explained(path, error) from error
-    except BaseException:
-        lock.release()
-        raise
-    return db, lock
-
-
-def calm_interpreter() -> None:
-    """Suit the interpreter to long batches of rows.
-
-    Rows hold no cycles, so the collector finds nothing among them and costs a
-    tenth of decoding; and two threads take turns more often than every 5 ms.
+    Rows have no reference cycles, so the garbage collector finds nothing among them and costs a tenth
+    of decoding. Threads switch more often than every 5 ms.
     """
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
@@ -259,14 +201,11 @@ def calm_interpreter() -> None:
 
 
 def pending_bytes(home: Path) -> int:
-    """Return how many bytes all journals and their siblings hold."""
+    """Return how many bytes all journals and their rotated files hold."""
     total = 0
-    for source in JOURNALS:
-        for path in source.files(home):
-            try:
-                total += path.stat().st_size
-            except OSError:
-                continue
+    for path in (path for source in JOURNALS for path in source.files(home)):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
     return total
 
 
@@ -276,17 +215,17 @@ def backfill(
     progress: Callable[[int, int, int], None] | None = None,
     options: RecoveryOptions | None = None,
 ) -> Backfilled:
-    """Import once all that the files hold; a second time there is nothing left to import.
+    """Store all that the files hold, once; a second call finds nothing new.
 
-    `progress` gets bytes done, bytes in all and records, batch by batch.
+    `progress` gets the bytes read, all bytes, and the records stored, batch by batch.
     """
     options = options or RecoveryOptions()
     db, lock = open_database(path, home, "backfill", options)
-    calm_interpreter()
+    tune_gc()
     try:
         return _backfill(db, home, progress)
     except database.DAMAGE as error:
-        database.abandon(db)
+        database.close_without_checkpoint(db)
         options.damage = str(error)
         db = open_or_recover(path, home, options)
         return _backfill(db, home, progress)
@@ -297,36 +236,29 @@ def backfill(
 
 
 def _backfill(db: apsw.Connection, home: Path, progress: Callable[[int, int, int], None] | None) -> Backfilled:
-    before = totals(db)
+    before = _totals(db)
     total = pending_bytes(home)
-    done = [0, 0]
+    size = records = 0
 
-    def step(size: int, records: int) -> None:
-        done[0] += size
-        done[1] += records
+    def on_batch(batch: Batch) -> None:
+        nonlocal size, records
+        size += batch.size_bytes
+        records += batch.records
         if progress:
-            progress(done[0], max(total, done[0]), done[1])
+            progress(size, max(total, size), records)
 
-    catch_up = CatchUp(db, home, settle_s=2.0)
-    try:
-        limit = time.monotonic() + WAIT_LIMIT_S
-        while (passed := catch_up.look(progress=step)).wait_s is not None and time.monotonic() < limit:
-            time.sleep(min(passed.wait_s, 0.5))
-        after = totals(db)
-    finally:
-        catch_up.close()
-    none = (0, 0, 0, 0)
-    summaries = [_summary(name, before.get(name, none), after[name], catch_up.seconds) for name in sorted(after)]
+    catch_up = CatchUp(db, home)
+    catch_up.on_batch = on_batch
+    catch_up.poll_until_settled()
+    summaries = []
+    for name, after in sorted(_totals(db).items()):
+        known = before.get(name, (0, 0, 0, 0))
+        new, salvaged, quarantined, gaps = (now - then for now, then in zip(after, known, strict=True))
+        seconds = catch_up.seconds.get(name, 0.0)
+        summaries.append(SourceSummary(name, new, known[0], salvaged, quarantined, gaps, seconds))
     return Backfilled(summaries, sorted(catch_up.errors.values()))
 
 
-def totals(db: apsw.Connection) -> dict[str, tuple[int, int, int, int]]:
+def _totals(db: apsw.Connection) -> dict[str, tuple[int, int, int, int]]:
     """Return records, salvaged, quarantined and gaps of each source so far."""
     return {source: (r, s, q, g) for source, r, s, q, g in db.execute(TOTALS)}
-
-
-def _summary(
-    name: str, before: tuple[int, int, int, int], after: tuple[int, int, int, int], seconds: dict[str, float]
-) -> SourceSummary:
-    records, salvaged, quarantined, gaps = (new - old for new, old in zip(after, before, strict=True))
-    return SourceSummary(name, records, before[0], salvaged, quarantined, gaps, seconds.get(name, 0.0))

@@ -1,4 +1,4 @@
-"""Whether the database and the home are where they were when the daemon began, or were moved, unmounted, exchanged."""
+"""Detects that the database or the home was moved, unmounted or replaced while the daemon runs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from shipwrightd.errors import MissingError, PathError, ReplacedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipwrightd.database.connection import WriterLock
+    from shipwrightd.database.lock import WriterLock
 
-GONE_S = 1.0  # a database that is not in its place for longer has been removed
+GONE_S = 1.0  # a database that is missing for longer was removed
 
 log = structlog.get_logger()
 
 
 class GoneError(Exception):
-    """Nothing is where the database was opened."""
+    """There is no file at the database's path."""
 
 
-class Places:
-    """The database that is open, under its lock, and the home that is read."""
+class Presence:
+    """Checks the path of the open database and the home against what was there at the start."""
 
     def __init__(self, database: Path, home: Path, lock: WriterLock) -> None:
         self._path = database
@@ -33,31 +33,31 @@ class Places:
         self._file = _identity(database)
         self._folder = _identity(database.parent)
         self._gone_since: float | None = None
-        self._home_file = self._home_seen = _seen(home)
+        self._first_home = self._last_home = _folder_at(home)
 
     def check_home(self) -> None:
-        """Log once that the home went away, became another folder, or is back; its files are found wherever it is."""
-        seen = _seen(self._home)
-        if seen == self._home_seen:
+        """Log when the home disappears, is replaced by another folder, or is back."""
+        folder = _folder_at(self._home)
+        if folder == self._last_home:
             return
-        self._home_seen = seen
-        if seen is None:
+        self._last_home = folder
+        if folder is None:
             log.warning("home_missing", home=str(self._home))
-        elif seen == self._home_file:
+        elif folder == self._first_home:
             log.info("home_is_back", home=str(self._home))
         else:
             log.warning("home_is_another_folder", home=str(self._home))
 
     def check_database(self, now: float) -> None:
-        """Store nothing in a file that nobody will find.
+        """Raise unless the open database is still at its path, so that nothing is stored in a file that is lost.
 
-        Raises ReplacedError when another file took the database's place, and MissingError
-        when it is gone for good. Gone with its folder or its home, it may come back and is waited for.
+        Raises ReplacedError if another file is there, MissingError if the database was deleted, and
+        GoneError while it, its folder or its home may still come back.
         """
         try:
             found = identity(self._path)
             away = found is None and identity(self._path.parent) != self._folder and not self._lock.is_removed()
-        except OSError:  # cannot be told; SQLite has it open
+        except OSError:  # unknown; SQLite has it open
             return
         if found == self._file:
             self._gone_since = None
@@ -73,7 +73,7 @@ class Places:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return which file is the database. PathError when that cannot be told."""
+    """Return device and inode of the file at a path. Raises PathError if they cannot be read."""
     try:
         return identity(path)
     except OSError as error:
@@ -81,8 +81,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
         raise PathError(message, hint="check owner and mode of its folder") from error
 
 
-def _seen(path: Path) -> tuple[int, int] | None:
-    """Return which folder stands at a path, None for none and for one that cannot be looked at."""
+def _folder_at(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of the folder at a path, None if it is missing or cannot be read."""
     try:
         return identity(path)
     except OSError:

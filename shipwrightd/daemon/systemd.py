@@ -1,14 +1,13 @@
-"""What systemd wants to hear from the daemon, after sd_notify(3): ready, alive, how far, reloading, stopping.
+"""Reports to systemd, after sd_notify(3): ready, alive, status, reloading, stopping.
 
-Ready means: the database is open and migrated, the lock is held, the first
-catch-up begins. Not its end: that may take minutes, `systemctl start` and
-whatever is ordered behind it would wait for nothing that they need, and only
-a service that is ready is watched by the watchdog, which a long catch-up
-needs most. STATUS says which of both it is doing.
+Ready means that the database is open and migrated, the lock is held, and the
+first catch-up begins. Its end would be too late: it may take minutes, for
+which `systemctl start` would wait, and the watchdog watches only a service
+that is ready. STATUS says whether the daemon is catching up or following.
 
-The watchdog is fed from the loop's own calls and from nowhere else, so one
-that is stuck falls silent. Nothing here waits or raises: a supervisor that is
-gone or does not read loses messages, but for READY, which is said again.
+The watchdog is fed from the loop's own calls only, so a stuck loop stops
+feeding it. Nothing here waits or raises: a supervisor that is gone or does
+not read loses messages, except READY, which is sent again.
 """
 
 from __future__ import annotations
@@ -19,29 +18,27 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipwrightd.daemon.callbacks import Batch, Listener, Turn
+from shipwrightd.daemon.callbacks import Batch, Event, Listener, PassReport, Phase, SettingsApplied
 from shipwrightd.text import size_of, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
-    from shipwrightd.config.settings import Settings
-
 READY = "READY=1"
-EXTEND_S = 300  # for healing at a start, from each time on that it is heard of
+EXTEND_S = 300  # what each RECOVERING event at a start extends the start's time-out to
 STATUS_EVERY_S = 5.0
-PINGS = 4  # in the time after which systemd acts; sd_watchdog_enabled(3) asks for two at least
+PINGS = 4  # within the watchdog time-out; sd_watchdog_enabled(3) asks for at least two
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 SHOWN_TROUBLES = 3
 
 
 def supervisor(env: MutableMapping[str, str]) -> Supervisor | None:
-    """Return who speaks to the supervisor that the environment names, None when it names none.
+    """Return a listener for the supervisor that the environment names, None if it names none.
 
-    Takes its variables out of the environment: they are not meant for programs that we start.
+    Removes its variables from the environment: they are not for programs that the daemon starts.
     """
     address, usec, pid = (env.pop(name, "") for name in VARIABLES)
-    if not address.startswith(("/", "@")):  # vsock and the like: not from a machine's own systemd
+    if not address.startswith(("/", "@")):  # such as vsock: not from this machine's systemd
         return None
     ours = pid in {"", str(os.getpid())}
     watchdog_s = int(usec) / 1e6 if ours and usec.isdecimal() and int(usec) else None
@@ -55,19 +52,19 @@ class Mailbox:
     address: str
 
     def send(self, text: str) -> bool:
-        """Send one message without waiting; tell whether it went out."""
+        """Send one message without waiting; return whether it was sent."""
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.setblocking(False)  # noqa: FBT003 - its name says it
                 sender.sendto(text.encode(errors="replace"), address)
-        except OSError:  # nobody there, or it is full
+        except OSError:  # nobody listens, or its buffer is full
             return False
         return True
 
 
 class Supervisor(Listener):
-    """Tells a supervisor what the loop does."""
+    """Reports the events of the loop to a supervisor."""
 
     def __init__(self, mailbox: Mailbox, watchdog_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._mailbox = mailbox
@@ -84,51 +81,40 @@ class Supervisor(Listener):
         if self._ping_s:
             self.pulse_s = self._ping_s
 
-    def started(self, settings: Settings) -> None:  # noqa: ARG002 - what all listeners hear
-        """Say that it is ready: from here on only the files decide how long it takes."""
-        self._say_ready("STATUS=catching up")
+    def notify(self, event: Event) -> None:
+        """Send what the supervisor must know, and otherwise the status, if it is due."""
+        match event:
+            case SettingsApplied(reloaded=reloaded):
+                self._send_ready(*([] if reloaded else ["STATUS=catching up"]))
+            case Batch():
+                self._records += event.records
+                self._bytes += event.size_bytes
+                progress = f"catching up: {self._records:,} records, {size_of(self._bytes)} read"
+                self._send_due(progress if self._catching_up else self._status)
+            case PassReport():
+                self._send_due(status(event))
+            case Phase.FOLLOWING:  # the next pass reports it
+                self._catching_up = False
+                self._status_due = 0.0
+            case Phase.RECOVERING:
+                self._extend()
+                self._send_due("recovering a damaged database")
+            case Phase.RELOADING:  # systemd compares the time with that of its signal
+                now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+                self._mailbox.send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+            case Phase.STOPPING:
+                self._mailbox.send("STOPPING=1\nSTATUS=stopping")
 
-    def following(self) -> None:
-        """Say with the next turn that it has caught up."""
-        self._catching_up = False
-        self._status_due = 0.0
-
-    def batch_stored(self, batch: Batch) -> None:
-        """Show that the catch-up gets on."""
-        self._records += batch.records
-        self._bytes += batch.size_bytes
-        if self._catching_up:
-            self._tell(f"catching up: {self._records:,} records, {size_of(self._bytes)} read")
-        else:
-            self._tell(self._status)
-
-    def healing(self) -> None:
-        """Show that a damaged database is being built anew, which may take long."""
+    def _extend(self) -> None:
+        """Ask for more time: a recovery may take longer than the time-out of a start."""
         now = self._clock()
         if now >= self._extend_due and self._mailbox.send(f"EXTEND_TIMEOUT_USEC={EXTEND_S * 1_000_000}"):
-            self._extend_due = now + EXTEND_S / 10  # it may take longer than a start is given otherwise
-        self._tell("building a damaged database anew")
+            self._extend_due = now + EXTEND_S / 10
 
-    def turned(self, turn: Turn) -> None:
-        """Show that the loop goes round, and how things stand."""
-        self._tell(status(turn))
-
-    def reloading(self) -> None:
-        """Say that a reload begins; systemd compares the time with that of its signal."""
-        self._mailbox.send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}")
-
-    def reloaded(self, settings: Settings) -> None:  # noqa: ARG002 - what all listeners hear
-        """Say that the reload is done."""
-        self._say_ready()
-
-    def stopping(self) -> None:
-        """Say that it ends."""
-        self._mailbox.send("STOPPING=1\nSTATUS=stopping")
-
-    def _say_ready(self, *more: str) -> None:
+    def _send_ready(self, *more: str) -> None:
         self._ready_owed = not self._mailbox.send("\n".join((READY, *more)))
 
-    def _tell(self, status: str) -> None:
+    def _send_due(self, status: str) -> None:
         """Send what is due, in one message."""
         now = self._clock()
         lines = [READY] if self._ready_owed else []
@@ -145,16 +131,16 @@ class Supervisor(Listener):
             self._status, self._status_due = status, now + STATUS_EVERY_S
 
 
-def status(turn: Turn) -> str:
-    """Return how things stand as one line."""
-    behind = sum(turn.behind_bytes.values())
-    parts = [f"following: {turn.records:,} records since the start, {size_of(behind)} behind"]
-    if turn.waiting:
-        parts.append(f"waiting for the database: {turn.waiting}")
-    errors = list(turn.errors.values())
+def status(report: PassReport) -> str:
+    """Return the state after a pass as one line."""
+    behind = sum(report.behind_bytes.values())
+    parts = [f"following: {report.records:,} records since the start, {size_of(behind)} behind"]
+    if report.waiting:
+        parts.append(f"waiting for the database: {report.waiting}")
+    errors = list(report.errors.values())
     parts += errors[:SHOWN_TROUBLES]
     if len(errors) > SHOWN_TROUBLES:
         parts.append(f"{len(errors) - SHOWN_TROUBLES} more sources in trouble")
-    if turn.trouble:
+    if report.trouble:
         parts.append("watching is degraded")
     return visible("; ".join(parts))

@@ -8,17 +8,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import gc
-import json
 import os
 import stat
-import time
 from typing import TYPE_CHECKING
 
 import apsw
 
 from shipwrightd.database import ownership
+from shipwrightd.database.lock import HELD, lock_is_held, lock_path
 from shipwrightd.errors import DamagedError, DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
 
 if TYPE_CHECKING:
@@ -28,12 +26,9 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x53575244  # "SWRD"
 ALL_BITS = (1 << 64) - 1  # of an inode number; what SQLite holds has a sign
 BUSY_TIMEOUT_MS = 5_000
-LOCK_PATIENCE_S = 0.2
 HEADER_BYTES = 100
-HOLDER_BYTES = 4_096  # what a holder writes about itself is a tenth of that
 BESIDE = ("-wal", "-shm", "-journal", ".lock")  # what SQLite and we put beside the database
 OWN_NAMES = ("shipwright.db", ".shipwrightd-")  # how the names of what we put into a folder begin
-LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would stop us
 SIGNAL_STEPS = 1_000_000  # of SQLite's machine, a few tens of milliseconds: then an interrupt is heard
 STATEMENTS = 512  # kept prepared; with the usual hundred the two largest are prepared anew each time
 PAGE_BYTES = 8_192  # measured: a fifth faster to fill than 4,096, with fewer index pages to log
@@ -46,79 +41,6 @@ PERHAPS_HEALED = "the next `shipwrightd run` builds it anew if its pages are our
 HEALED_BY = "the next `shipwrightd run` or `backfill` sets it aside and builds it anew, from itself and the files"
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
-# Databases that this process writes to. None is opened here but by SQLite: POSIX takes all locks that a process
-# has on a file as soon as it closes any descriptor of it, and SQLite would write on without.
-_HELD: set[Path] = set()
-
-
-class WriterLock:
-    """The lock that lets one ingesting process in; its file says who holds it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._fd = -1
-        self._holder: dict[str, object] = {}
-
-    def acquire(self, holder: dict[str, object]) -> None:
-        """Take the lock or raise LockedError naming the holder; PathError if it cannot be made."""
-        ownership.check_file(self.path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            fd = os.open(self.path, flags, ownership.FILE_MODE)
-        except OSError as error:
-            message = f"cannot open the lock {self.path}: {error.strerror}"
-            raise PathError(message, hint="check who owns the folder and its mode") from error
-        os.fchmod(fd, ownership.FILE_MODE)  # an umask may take from the owner
-        try:
-            _lock_patiently(fd)
-        except BlockingIOError as error:
-            os.close(fd)
-            who = read_holder(self.path)
-            message = f"another shipwrightd is ingesting (pid {who.get('pid', 'unknown')})"
-            raise LockedError(message, hint="stop it first, or use its database as it is") from error
-        except OSError as error:
-            os.close(fd)
-            message = f"cannot lock {self.path}: {error.strerror}"
-            raise PathError(message, hint="choose another place with --db FILE") from error
-        self._fd = fd
-        _HELD.add(self.path)
-        self._holder = holder
-        self.note({})
-
-    def note(self, more: dict[str, object]) -> None:
-        """Say more of the holder, in place of what was said before; also when the database cannot be written."""
-        text = json.dumps(self._holder | more).encode() + b"\n"
-        with contextlib.suppress(OSError):  # a full disk; the lock holds without a note of who has it
-            os.pwrite(self._fd, text, 0)
-            os.ftruncate(self._fd, len(text))
-
-    def is_removed(self) -> bool:
-        """Tell whether the lock's file was deleted; one that was only moved away has a name still. Raises OSError."""
-        return not os.fstat(self._fd).st_nlink
-
-    def release(self) -> None:
-        """Give the lock back. The file stays: removing it would let two holders in."""
-        if self._fd >= 0:
-            _HELD.discard(self.path)
-            fd, self._fd = self._fd, -1
-            with contextlib.suppress(OSError):
-                os.ftruncate(fd, 0)
-            os.close(fd)
-
-
-def _lock_patiently(fd: int) -> None:
-    """Lock, trying for a moment: `lock_is_held` of another process holds a shared lock while it looks."""
-    deadline = time.monotonic() + LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
 
 def identity(path: Path) -> tuple[int, int] | None:
     """Return which file stands at a path, None for none. Raises OSError when that cannot be told."""
@@ -129,41 +51,6 @@ def identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def lock_path(database: Path) -> Path:
-    """Return where the writer lock of `database` lives."""
-    return database.with_name(database.name + ".lock")
-
-
-def read_holder(path: Path) -> dict[str, object]:
-    """Return what the lock's holder wrote about itself, or an empty dict."""
-    try:
-        fd = os.open(path, LOOK)
-    except OSError:
-        return {}
-    try:
-        value = json.loads(os.read(fd, HOLDER_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    finally:
-        os.close(fd)
-    return value if isinstance(value, dict) else {}
-
-
-def lock_is_held(path: Path) -> bool:
-    """Tell whether some process holds the writer lock now; never takes it for longer than the look."""
-    try:
-        fd = os.open(path, LOOK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 def prepare_folder(database: Path, *, refuse: Callable[[Path], object] | None = None) -> None:
     """Make the database's folder, private to its owner, and look at what stands in it already.
 
@@ -171,7 +58,7 @@ def prepare_folder(database: Path, *, refuse: Callable[[Path], object] | None = 
     Raises PathError if it cannot be made or written in, and for what another user could have prepared.
     """
     folder = database.parent
-    ownership.check_way(folder)
+    ownership.check_symlinks(folder)
     try:
         ownership.make_folder(folder)
         if not folder.is_dir():
@@ -206,7 +93,7 @@ def open_writer(path: Path) -> apsw.Connection:
     try:
         _set_up(db)
     except BaseException:
-        abandon(db)
+        close_without_checkpoint(db)
         raise
     return db
 
@@ -244,7 +131,7 @@ def seal(db: apsw.Connection) -> None:
     db.execute("PRAGMA main.wal_checkpoint(TRUNCATE)")
 
 
-def abandon(db: apsw.Connection) -> None:
+def close_without_checkpoint(db: apsw.Connection) -> None:
     """Close a damaged database as it is: what its log holds stays there."""
     with contextlib.suppress(apsw.Error):
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -277,7 +164,7 @@ def _distrust(db: apsw.Connection) -> None:
     db.config(apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0)
 
 
-def relax(db: apsw.Connection) -> None:
+def shrink_caches(db: apsw.Connection) -> None:
     """Give memory back after a load: following takes few pages at a time."""
     with contextlib.suppress(apsw.Error):  # what is wrong for longer the next transaction meets, and is waited for
         db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
@@ -331,7 +218,7 @@ def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
     if missing:
         message = f"no database at {path}"
         raise MissingError(message, hint="run `shipwrightd backfill` to make it")
-    if lock_path(path) not in _HELD:
+    if lock_path(path) not in HELD:
         refuse_foreign(path)
     still = f"{path.absolute().as_uri()}?immutable=1"
     try:

@@ -26,7 +26,7 @@ MOST_LINKS = 40  # as in Linux; a loop ends here
 ELSEWHERE = "choose another place with --db FILE"
 
 
-def check_way(path: Path) -> None:
+def check_symlinks(path: Path) -> None:
     """Raise PathError when a symbolic link on the way to `path` was put there by another user, who leads us with it."""
     at, left, links = Path("/"), list(path.absolute().parts[1:]), 0
     while left:

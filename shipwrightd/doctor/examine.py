@@ -12,7 +12,7 @@ import apsw
 
 from shipwrightd import __version__
 from shipwrightd.clock import utc
-from shipwrightd.database.connection import lock_is_held, lock_path
+from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.doctor import FAIL, WARN, Finding, database, machine, sources
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.status.collect import recoveries

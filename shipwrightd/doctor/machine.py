@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from shipwrightd import __version__
 from shipwrightd.config.settings import strays
 from shipwrightd.database import migrate
-from shipwrightd.database.connection import lock_is_held, lock_path, read_holder
+from shipwrightd.database.lock import lock_is_held, lock_path, read_holder
 from shipwrightd.database.mounts import network_type, read_mounts
 from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
 from shipwrightd.text import size_of

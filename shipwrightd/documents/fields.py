@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from shipwrightd.decoding.values import Json
 
+Object = dict[str, "Json"]
 Value = str | int | float | None
 Row = tuple[Value, ...]
 Key = tuple[str, ...]
@@ -110,14 +112,6 @@ class Parsed:
         """Add an element of the document to the bad ones."""
         self.bad.append(_bad(reason, value, position))
 
-    def parse_object(self, raw: bytes) -> dict[str, Json] | None:
-        """Return the object that a document is, or None after rejecting any other value. Raises DocumentError."""
-        value = parse_json(raw)
-        if isinstance(value, dict):
-            return value
-        self.reject("the document is not an object", value)
-        return None
-
     def list_in(self, document: dict[str, Json], name: str) -> list[Json] | None:
         """Return a list of the document; None if it is absent, or after rejecting any other value."""
         value = document.get(name)
@@ -127,15 +121,11 @@ class Parsed:
         return None
 
     def add_list(
-        self,
-        name: str,
-        scope: Scope,
-        values: list[Json],
-        cap: int,
-        *,
-        to_row: Callable[[dict[str, Json]], ListRow],
+        self, name: str, scope: Scope, values: list[Json] | None, cap: int, *, to_row: Callable[[Object], ListRow]
     ) -> None:
-        """Add an appended list of objects."""
+        """Add an appended list of objects, or nothing for None."""
+        if values is None:
+            return
         entries = []
         for position, value in enumerate(values):
             content = entry_hash(value)
@@ -147,8 +137,12 @@ class Parsed:
                 entries.append(Entry(content, _bad(f"{name}: entry is not an object", value, position)))
         self.lists.append(List(name, scope, cap, tuple(entries)))
 
-    def add_keyed(self, scope: Scope, name: str, values: list[Json], to_item: Callable[[Json, int], Item]) -> None:
-        """Add keyed entries. Of several with one key the last counts; others that differ are rejected."""
+    def add_keyed(
+        self, scope: Scope, name: str, values: list[Json] | None, to_item: Callable[[Json, int], Item]
+    ) -> None:
+        """Add keyed entries, or nothing for None. Of several with one key the last counts; the others are rejected."""
+        if values is None:
+            return
         rows: dict[Key, Row] = {}
         origin: dict[Key, tuple[int, Json]] = {}
         for position, value in enumerate(values):
@@ -171,6 +165,22 @@ def _bad(reason: str, value: Json, position: int) -> Bad:
     return Bad(reason, position, compact(value).encode(), entry_hash([reason, value]))
 
 
+def of_object(fill: Callable[[Parsed, Object, str], None]) -> Callable[[bytes, str], Parsed]:
+    """Return a parser of documents that are objects; `fill` adds the parts of one. Any other document is rejected."""
+
+    @functools.wraps(fill)
+    def parse(raw: bytes, name: str) -> Parsed:
+        parsed = Parsed()
+        value = parse_json(raw)
+        if isinstance(value, dict):
+            fill(parsed, value, name)
+        else:
+            parsed.reject("the document is not an object", value)
+        return parsed
+
+    return parse
+
+
 class Fields:
     """Takes fields out of an object as column values; what is not taken, or does not fit its column, is the extra."""
 
@@ -178,13 +188,16 @@ class Fields:
         """Start with nothing taken; the object itself does not change."""
         self._rest = dict(value)
 
+    def _take(self, key: str) -> None:
+        self._rest.pop(key, None)
+
     def text(self, key: str) -> str | None:
         """Take a text; anything else stays in the extra."""
         value = self._rest.get(key)
-        if value is None or isinstance(value, str):
-            self._rest.pop(key, None)
-            return value
-        return None
+        if value is not None and not isinstance(value, str):
+            return None
+        self._take(key)
+        return value
 
     def bare_text(self, key: str) -> str | None:
         """Take a text without quotes that a writer put inside it; the text as written then stays in the extra."""
@@ -197,7 +210,7 @@ class Fields:
         """Take a number, or a text that spells one; anything else stays in the extra."""
         found = number_of(self._rest.get(key))
         if found is not None or self._rest.get(key) is None:
-            self._rest.pop(key, None)
+            self._take(key)
         return found
 
     def flag(self, key: str) -> int | None:
@@ -208,7 +221,7 @@ class Fields:
                 del self._rest[key]
                 return answer
         if value is None:
-            self._rest.pop(key, None)
+            self._take(key)
         return None
 
     def issue(self, key: str) -> int | str | None:
@@ -220,7 +233,7 @@ class Fields:
         if not isinstance(value, str):
             found = number_of(value)
             if value is None or isinstance(found, int):
-                self._rest.pop(key, None)
+                self._take(key)
             return found or None if isinstance(found, int) else None
         bare = QUOTED_ISSUE.fullmatch(value)
         if bare is None:
@@ -245,7 +258,7 @@ class Fields:
         if isinstance(value, dict | list):
             return compact(self._rest.pop(key))
         if value is None:
-            self._rest.pop(key, None)
+            self._take(key)
         return None
 
     def epoch(self, key: str, ts: str | None) -> int | None:

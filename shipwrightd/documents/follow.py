@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipwrightd.database.connection import transaction
@@ -27,15 +26,6 @@ PERSISTS_S = 30.0  # a parse error older than this is not a half-written file
 RETRY_S = 0.1
 SECOND_LOOK_S = 1.0  # a file replaced by unlink and create is missing for a moment
 KNOWN = "SELECT source FROM checkpoints WHERE kind = 'document'"
-
-
-@dataclass(frozen=True, slots=True)
-class Polled:
-    """The result of reading one document."""
-
-    records: int = 0
-    error: str | None = None
-    wait_s: float | None = None  # read again after that time: the file is half written, or missing for the first time
 
 
 class Documents:
@@ -59,19 +49,19 @@ class Documents:
         self._gone -= found
         return sorted(self.known - self._gone)
 
-    def poll(self, db: apsw.Connection, name: str, now: Now) -> Polled:
+    def poll(self, db: apsw.Connection, name: str, now: Now) -> Outcome:
         """Read one document and store what changed. Raises OSError if it cannot be read."""
         seen = read_document(self._home / name, self._signatures.get(name), now_ns=int(now.wall * 1e9))
         if isinstance(seen, Unchanged):
-            return Polled(error=self._errors.get(name))
+            return Outcome(error=self._errors.get(name))
         if isinstance(seen, Torn):
-            return Polled(wait_s=RETRY_S)
+            return Outcome(wait_s=RETRY_S)
         if isinstance(seen, Missing):
             return self._poll_missing(db, name, now)
         self._missing.pop(name, None)
         return self._poll_present(db, name, seen, now)
 
-    def _poll_present(self, db: apsw.Connection, name: str, seen: Document, now: Now) -> Polled:
+    def _poll_present(self, db: apsw.Connection, name: str, seen: Document, now: Now) -> Outcome:
         try:
             with transaction(db):
                 outcome = ingest_document(db, name, seen.raw, now=now.text)
@@ -84,30 +74,30 @@ class Documents:
             self._failing.pop(name, None)
             if seen.signature is not None:
                 self._signatures[name] = seen.signature
-            return Polled(outcome.records)
+            return outcome
         since = self._failing.setdefault(name, now.monotonic)
         if now.monotonic - since < PERSISTS_S and self._age(name, now) < PERSISTS_S:
-            return Polled(wait_s=RETRY_S if now.monotonic - since < 1 else SECOND_LOOK_S)
+            return Outcome(wait_s=RETRY_S if now.monotonic - since < 1 else SECOND_LOOK_S)
         if seen.signature is not None:
             self._signatures[name] = seen.signature
         self._errors[name] = f"{name} cannot be used: {outcome.error}"
-        return Polled(error=self._errors[name])
+        return Outcome(error=self._errors[name])
 
-    def _poll_missing(self, db: apsw.Connection, name: str, now: Now) -> Polled:
+    def _poll_missing(self, db: apsw.Connection, name: str, now: Now) -> Outcome:
         self._signatures.pop(name, None)
         self._errors.pop(name, None)
         if not self._home.is_dir():  # unmounted or moved away: its files may still exist
             self._missing.pop(name, None)
-            return Polled()
+            return Outcome()
         since = self._missing.setdefault(name, now.monotonic)
         if now.monotonic - since < SECOND_LOOK_S:
-            return Polled(wait_s=SECOND_LOOK_S)
+            return Outcome(wait_s=SECOND_LOOK_S)
         with transaction(db):
             outcome = ingest_document(db, name, None, now=now.text, confirmed_missing=True)
         self._missing.pop(name, None)
         self._failing.pop(name, None)
         self._gone.add(name)
-        return Polled(outcome.records)
+        return outcome
 
     def _age(self, name: str, now: Now) -> float:
         try:

@@ -43,22 +43,13 @@ class Kind:
         return "".join(match.groups()) if match else None
 
 
+DAEMON = (Scope("daemon_state"), Scope("daemon_jobs"), Scope("daemon_queue"), Scope("daemon_titles"))
 DOCUMENTS = (
     Kind("costs.json", p.costs, lists=True),
     Kind("budget.json", p.budget, lambda _: (Scope("budgets"),)),
     Kind("cost-outcomes.json", p.cost_outcomes, lists=True),
     Kind("developer-registry.json", p.registry, lambda _: (Scope("sessions"),)),
-    Kind(
-        "daemon-state.json",
-        p.daemon_state,
-        lambda _: (
-            Scope("daemon_state"),
-            Scope("daemon_jobs"),
-            Scope("daemon_queue"),
-            Scope("daemon_titles"),
-        ),
-        lists=True,
-    ),
+    Kind("daemon-state.json", p.daemon_state, lambda _: DAEMON, lists=True),
     Kind("heartbeats/*.json", p.heartbeat, lambda job: (Scope("heartbeats", (job,)),)),
     Kind("memory/*/failures.json", m.failures, lambda repo: (m.memory(repo, "failure"),)),
     Kind("memory/*/decisions.json", m.decisions, lists=True),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.values import compact, epoch_of
-from shipwrightd.documents.fields import Fields, Item, KeyedRow, ListRow, Parsed, Row, Scope, Value
+from shipwrightd.documents.fields import Fields, Item, KeyedRow, ListRow, Object, Parsed, Row, Scope, Value, of_object
 
 if TYPE_CHECKING:
     from shipwrightd.decoding.values import Json
@@ -33,13 +33,10 @@ def plain_row(first_seen: Value, last_seen: Value, extra: Value) -> Row:
     return (None, None, None, None, None, None, first_seen, last_seen, extra)
 
 
-def failures(raw: bytes, repo: str) -> Parsed:
+@of_object
+def failures(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/failures.json."""
-    parsed = Parsed()
-    document = parsed.parse_object(raw)
-    if document and (values := parsed.list_in(document, "failures")) is not None:
-        parsed.add_keyed(memory(repo, "failure"), "failures", values, failure)
-    return parsed
+    parsed.add_keyed(memory(repo, "failure"), "failures", parsed.list_in(document, "failures"), failure)
 
 
 def failure(value: Json, _position: int) -> Item:
@@ -87,28 +84,23 @@ def is_later(known: Value, found: Value) -> bool:
     return isinstance(known, str) and isinstance(found, str) and found > known
 
 
-def decisions(raw: bytes, repo: str) -> Parsed:
+@of_object
+def decisions(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/decisions.json."""
-    parsed = Parsed()
-    document = parsed.parse_object(raw)
-    if document and (values := parsed.list_in(document, "decisions")) is not None:
-        parsed.add_list("decisions", memory(repo, "decision"), values, DECISIONS_CAP, to_row=decision)
-    return parsed
+    values = parsed.list_in(document, "decisions")
+    parsed.add_list("decisions", memory(repo, "decision"), values, DECISIONS_CAP, to_row=decision)
 
 
-def decision(value: dict[str, Json]) -> ListRow:
+def decision(value: Object) -> ListRow:
     """Return a decision's list row: its pattern is the summary."""
     f = Fields(value)
     at = f.text("recorded_at")
     return ListRow((f.text("summary"), at, at, f.extra()), epoch_of(at))
 
 
-def patterns(raw: bytes, repo: str) -> Parsed:
+@of_object
+def patterns(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/patterns.json: each section by its name, each known issue by its text."""
-    parsed = Parsed()
-    document = parsed.parse_object(raw)
-    if document is None:
-        return parsed
     issues = parsed.list_in(document, KNOWN_ISSUES) or []
     captured = Fields(document).text("captured_at")
     sections: list[Json] = [{key: item} for key, item in document.items() if key not in (KNOWN_ISSUES, "captured_at")]
@@ -121,37 +113,32 @@ def patterns(raw: bytes, repo: str) -> Parsed:
         return section(value, captured)
 
     parsed.add_keyed(memory(repo, "pattern"), "patterns", [*sections, *issues], item)
-    return parsed
 
 
-def section(value: dict[str, Json], at: str | None) -> KeyedRow:
+def section(value: Object, at: str | None) -> KeyedRow:
     """Return the keyed row of an object with one field; a value that is not an object is kept under "value"."""
     key, inner = next(iter(value.items()))
     extra = compact(inner if isinstance(inner, dict) else {"value": inner})
     return KeyedRow(("", key), plain_row(at, at, extra), epoch_of(at))
 
 
-def bootstrap(raw: bytes, _name: str) -> Parsed:
+@of_object
+def bootstrap(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse memory/patterns.json, beside the folders: one pattern "project" of all repositories."""
-    parsed = Parsed()
-    if (document := parsed.parse_object(raw)) is not None:
-        f = Fields(document)
-        at = f.text("detected_at")
-        item = KeyedRow(("", "project"), plain_row(at, at, f.extra()), epoch_of(at))
-        parsed.add_keyed(memory(GLOBAL, "pattern"), "patterns", [document], lambda *_: item)
-    return parsed
+    f = Fields(document)
+    at = f.text("detected_at")
+    item = KeyedRow(("", "project"), plain_row(at, at, f.extra()), epoch_of(at))
+    parsed.add_keyed(memory(GLOBAL, "pattern"), "patterns", [document], lambda *_: item)
 
 
-def baselines(raw: bytes, repo: str) -> Parsed:
+@of_object
+def baselines(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/metrics.json."""
-    parsed = Parsed()
-    document = parsed.parse_object(raw)
-    if document is None or document.get("baselines") is None:
-        return parsed
-    found = document["baselines"]
+    found = document.get("baselines")
     if not isinstance(found, dict):
-        parsed.reject("baselines is not an object", found)
-        return parsed
+        if found is not None:
+            parsed.reject("baselines is not an object", found)
+        return
     at = Fields(document).text("last_updated")
 
     def item(value: Json, _position: int) -> Item:
@@ -160,34 +147,26 @@ def baselines(raw: bytes, repo: str) -> Parsed:
         return KeyedRow(("", key), row, epoch_of(at))
 
     parsed.add_keyed(memory(repo, "baseline"), "baselines", [{key: number} for key, number in found.items()], item)
-    return parsed
 
 
-def architecture(raw: bytes, repo: str) -> Parsed:
+@of_object
+def architecture(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/architecture.json, written by a model: each field is a section, whatever its value."""
-    parsed = Parsed()
-    if (document := parsed.parse_object(raw)) is not None:
-        sections: list[Json] = [{key: {"value": inner}} for key, inner in document.items()]
+    sections: list[Json] = [{key: {"value": inner}} for key, inner in document.items()]
 
-        def item(value: Json, _position: int) -> Item:
-            return section(value, None) if isinstance(value, dict) else "section is not an object"
+    def item(value: Json, _position: int) -> Item:
+        return section(value, None) if isinstance(value, dict) else "section is not an object"
 
-        parsed.add_keyed(memory(repo, "architecture"), "architecture", sections, item)
-    return parsed
+    parsed.add_keyed(memory(repo, "architecture"), "architecture", sections, item)
 
 
-def global_memory(raw: bytes, _name: str) -> Parsed:
+@of_object
+def global_memory(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse memory/global.json."""
-    parsed = Parsed()
-    document = parsed.parse_object(raw)
-    if document is None:
-        return parsed
-    if (values := parsed.list_in(document, "common_patterns")) is not None:
-        parsed.add_keyed(memory(GLOBAL, "global_pattern"), "common_patterns", values, global_pattern)
-    if (values := parsed.list_in(document, "cross_repo_learnings")) is not None:
-        scope = memory(GLOBAL, "learning")
-        parsed.add_list("cross_repo_learnings", scope, values, LEARNINGS_CAP, to_row=learning)
-    return parsed
+    values = parsed.list_in(document, "common_patterns")
+    parsed.add_keyed(memory(GLOBAL, "global_pattern"), "common_patterns", values, global_pattern)
+    values = parsed.list_in(document, "cross_repo_learnings")
+    parsed.add_list("cross_repo_learnings", memory(GLOBAL, "learning"), values, LEARNINGS_CAP, to_row=learning)
 
 
 def global_pattern(value: Json, _position: int) -> Item:
@@ -201,7 +180,7 @@ def global_pattern(value: Json, _position: int) -> Item:
     return KeyedRow(("", pattern), plain_row(at, at, f.extra()), epoch_of(at))
 
 
-def learning(value: dict[str, Json]) -> ListRow:
+def learning(value: Object) -> ListRow:
     """Return a learning's list row: its pattern is the type."""
     f = Fields(value)
     at = f.text("captured_at")

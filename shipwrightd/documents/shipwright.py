@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.values import INT64_MAX, entry_hash, epoch_of, parse_json, parse_sequence, seconds_of
-from shipwrightd.documents.fields import Fields, Item, KeyedRow, ListRow, Parsed, Scope
+from shipwrightd.documents.fields import Fields, Item, KeyedRow, ListRow, Object, Parsed, Scope, of_object
 from shipwrightd.documents.lists import surplus
 
 if TYPE_CHECKING:
@@ -23,43 +23,28 @@ NO_CAP = 0
 RECORDED = ("outcomes", "summary")  # fields that recording an outcome adds to every object of the file
 
 
-def costs(raw: bytes, _name: str) -> Parsed:
+@of_object
+def costs(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse costs.json."""
-    parsed = Parsed()
-    document = parsed.parse_object(raw)
-    entries = parsed.list_in(document, "entries") if document else None
-    if entries is not None:
-        parsed.add_list("entries", Scope("cost_entries"), entries, COSTS_CAP, to_row=cost)
-    return parsed
+    entries = parsed.list_in(document, "entries")
+    parsed.add_list("entries", Scope("cost_entries"), entries, COSTS_CAP, to_row=cost)
 
 
-def cost(value: dict[str, Json]) -> ListRow:
+def cost(value: Object) -> ListRow:
     """Return input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra."""
     f = Fields(value)
     ts = f.text("ts")
     epoch = f.epoch("ts_epoch", ts)
-    tokens = (f.number("input_tokens"), f.number("output_tokens"))
-    row = (
-        *tokens,
-        f.text("model"),
-        f.text("stage"),
-        f.issue("issue"),
-        f.number("cost_usd"),
-        ts,
-        epoch,
-        f.extra(),
-    )
-    return ListRow(row, epoch)
+    head = (f.number("input_tokens"), f.number("output_tokens"), f.text("model"), f.text("stage"))
+    return ListRow((*head, f.issue("issue"), f.number("cost_usd"), ts, epoch, f.extra()), epoch)
 
 
-def budget(raw: bytes, _name: str) -> Parsed:
+@of_object
+def budget(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse budget.json: one row of daily_budget_usd, enabled, extra."""
-    parsed = Parsed()
-    if (document := parsed.parse_object(raw)) is not None:
-        f = Fields(document)
-        row = (f.number("daily_budget_usd"), f.flag("enabled"), f.extra())
-        parsed.add_keyed(Scope("budgets"), "budget", [document], lambda *_: KeyedRow(("daily",), row))
-    return parsed
+    f = Fields(document)
+    row = (f.number("daily_budget_usd"), f.flag("enabled"), f.extra())
+    parsed.add_keyed(Scope("budgets"), "budget", [document], lambda *_: KeyedRow(("daily",), row))
 
 
 def cost_outcomes(raw: bytes, _name: str) -> Parsed:
@@ -98,17 +83,17 @@ def merged(lists: list[list[Json]]) -> list[Json]:
     return result
 
 
-def outcome(value: dict[str, Json]) -> ListRow:
+def outcome(value: Object) -> ListRow:
     """Return pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra."""
     return _outcome(value, "cost_usd")
 
 
-def pipeline_outcome(value: dict[str, Json]) -> ListRow:
+def pipeline_outcome(value: Object) -> ListRow:
     """Return the columns of `outcome` for an object that a pipeline appended."""
     return _outcome(value, "cost")
 
 
-def _outcome(value: dict[str, Json], cost_key: str) -> ListRow:
+def _outcome(value: Object, cost_key: str) -> ListRow:
     f = Fields(value)
     ts = f.text("ts")
     epoch = f.epoch("ts_epoch", ts)
@@ -136,47 +121,34 @@ def developer(value: Json, _position: int) -> Item:
     if not name or not machine:
         return "entry without developer_id and machine_name"
     heartbeat = f.number("last_heartbeat")
-    about = (
-        f.text("hostname"),
-        f.text("platform"),
-        heartbeat,
-        f.flag("daemon_running"),
-        f.number("daemon_pid"),
-    )
-    row = (name, machine, *about, f.json("active_jobs"), f.json("queued"), f.extra())
+    head = (name, machine, f.text("hostname"), f.text("platform"), heartbeat)
+    daemon = (f.flag("daemon_running"), f.number("daemon_pid"), f.json("active_jobs"), f.json("queued"))
+    row = (*head, *daemon, f.extra())
     seen = int(heartbeat // 1_000) if heartbeat and abs(heartbeat) <= INT64_MAX else None
     return KeyedRow((f"{name}@{machine}",), row, seen)
 
 
-def heartbeat(raw: bytes, name: str) -> Parsed:
+@of_object
+def heartbeat(parsed: Parsed, document: Object, name: str) -> None:
     """Parse heartbeats/<job>.json: one row of pid, issue, stage, iteration, ..., updated_epoch, extra."""
-    parsed = Parsed()
-    if (document := parsed.parse_object(raw)) is not None:
-        f = Fields(document)
-        updated = f.text("updated_at")
-        epoch = epoch_of(updated)
-        head = (f.number("pid"), f.issue("issue"), f.text("stage"), f.number("iteration"))
-        load = (f.number("memory_mb"), f.number("cpu_pct"), f.text("last_activity"))
-        item = KeyedRow((name,), (*head, *load, updated, epoch, f.extra()), epoch)
-        parsed.add_keyed(Scope("heartbeats", (name,)), "heartbeat", [document], lambda *_: item)
-    return parsed
+    f = Fields(document)
+    updated = f.text("updated_at")
+    epoch = epoch_of(updated)
+    head = (f.number("pid"), f.issue("issue"), f.text("stage"), f.number("iteration"))
+    load = (f.number("memory_mb"), f.number("cpu_pct"), f.text("last_activity"))
+    item = KeyedRow((name,), (*head, *load, updated, epoch, f.extra()), epoch)
+    parsed.add_keyed(Scope("heartbeats", (name,)), "heartbeat", [document], lambda *_: item)
 
 
-def daemon_state(raw: bytes, _name: str) -> Parsed:
+@of_object
+def daemon_state(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse daemon-state.json: the daemon, its jobs, queue and titles, completed jobs and failures."""
-    parsed = Parsed()
-    document = parsed.parse_object(raw)
-    if document is None:
-        return parsed
     rest = dict(document)
-    for name, table, to_item in (("active_jobs", "daemon_jobs", job), ("queued", "daemon_queue", queued)):
-        if (values := parsed.list_in(rest, name)) is not None:
-            parsed.add_keyed(Scope(table), name, values, to_item)
-    if (done := parsed.list_in(rest, "completed")) is not None:
-        parsed.add_list("completed", Scope("daemon_completed"), done, COMPLETED_CAP, to_row=completed)
-    if (failed := parsed.list_in(rest, "failure_history")) is not None:
-        scope = Scope("daemon_failures")
-        parsed.add_list("failure_history", scope, failed, FAILURE_HISTORY_CAP, to_row=daemon_failure)
+    parsed.add_keyed(Scope("daemon_jobs"), "active_jobs", parsed.list_in(rest, "active_jobs"), job)
+    parsed.add_keyed(Scope("daemon_queue"), "queued", parsed.list_in(rest, "queued"), queued)
+    done, failed = parsed.list_in(rest, "completed"), parsed.list_in(rest, "failure_history")
+    parsed.add_list("completed", Scope("daemon_completed"), done, COMPLETED_CAP, to_row=completed)
+    parsed.add_list("failure_history", Scope("daemon_failures"), failed, FAILURE_HISTORY_CAP, to_row=daemon_failure)
     if isinstance(titles := rest.get("titles"), dict):
         parsed.add_keyed(Scope("daemon_titles"), "titles", [{key: text} for key, text in titles.items()], title)
         del rest["titles"]
@@ -185,7 +157,6 @@ def daemon_state(raw: bytes, _name: str) -> Parsed:
     f = Fields(rest)
     row = (f.number("pid"), f.text("started_at"), f.text("last_poll"), f.json("config"), f.extra())
     parsed.add_keyed(Scope("daemon_state"), "daemon", [document], lambda *_: KeyedRow(("daemon",), row))
-    return parsed
 
 
 def job(value: Json, _position: int) -> Item:
@@ -214,7 +185,7 @@ def title(value: Json, _position: int) -> Item:
     return KeyedRow((key,), (text, None)) if isinstance(text, str) else "title is not a text"
 
 
-def completed(value: dict[str, Json]) -> ListRow:
+def completed(value: Object) -> ListRow:
     """Return issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra."""
     f = Fields(value)
     at = f.text("completed_at")
@@ -224,7 +195,7 @@ def completed(value: dict[str, Json]) -> ListRow:
     return ListRow((*head, duration, seconds_of(duration), at, epoch, f.extra()), epoch)
 
 
-def daemon_failure(value: dict[str, Json]) -> ListRow:
+def daemon_failure(value: Object) -> ListRow:
     """Return ts, ts_epoch, class, extra."""
     f = Fields(value)
     ts = f.text("ts")

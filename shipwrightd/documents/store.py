@@ -33,7 +33,7 @@ DIGEST_BYTES = 16
 
 @dataclass(slots=True)
 class Outcome:
-    """What storing a document changed.
+    """The result of reading one version of a document.
 
     `records` counts new rows, `changed` stored rows that were updated (also those marked
     as gone or back), `known` entries of the document that needed nothing. With `error` nothing
@@ -46,6 +46,7 @@ class Outcome:
     quarantined: int = 0
     gaps: int = 0
     error: str | None = None
+    wait_s: float | None = None  # read again after that time: the file is half written, or missing for the first time
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.database import ownership
-from shipwrightd.database.connection import lock_path
+from shipwrightd.database.lock import lock_path
 from shipwrightd.errors import PathError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _exists(target: Path) -> PathError:
 
 def destination(name: str, *, force: bool, home: Path, database: Path) -> Path:
     """Return the path of a new file of this name, links resolved. Raises PathError if it must not be written there."""
-    ownership.check_way(Path(name))
+    ownership.check_symlinks(Path(name))
     target = Path(os.path.realpath(name))
     try:
         _refuse(target, home, database)

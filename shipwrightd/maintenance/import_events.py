@@ -12,7 +12,6 @@ import shutil
 import stat
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import orjson
 
 from shipwrightd import clock, projections
-from shipwrightd.daemon.catch_up import WAIT_LIMIT_S, CatchUp, open_database
+from shipwrightd.daemon.catch_up import CatchUp
 from shipwrightd.database.connection import transaction
 from shipwrightd.decoding.events import JOURNAL, Origin
 from shipwrightd.decoding.rows import EVENT_COLUMNS
@@ -29,6 +28,7 @@ from shipwrightd.errors import MissingError, PathError
 from shipwrightd.journals.lines import ChangedError
 from shipwrightd.journals.records import decode_all, records, singly
 from shipwrightd.journals.sources import JOURNALS
+from shipwrightd.recovery.open import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -214,13 +214,8 @@ def store_new(db: apsw.Connection) -> Added:
 
 def _catch_up(db: apsw.Connection, home: Path) -> None:
     """Store what the files hold first, so that it does not count as new when they are read later."""
-    catch_up = CatchUp(db, home, settle_s=2.0)
-    try:
-        limit = time.monotonic() + WAIT_LIMIT_S
-        while (passed := catch_up.look()).wait_s is not None and time.monotonic() < limit:
-            time.sleep(min(passed.wait_s, 0.5))
-    finally:
-        catch_up.close()
+    catch_up = CatchUp(db, home)
+    catch_up.poll_until_settled()
     for journal in JOURNALS:
         if journal.name in catch_up.errors:
             raise PathError(catch_up.errors[journal.name], hint="fix that first, or its events would count twice")

@@ -17,7 +17,6 @@ import apsw
 import orjson
 
 from shipwrightd import clock, projections
-from shipwrightd.daemon.catch_up import open_database
 from shipwrightd.database.connection import open_reader, transaction
 from shipwrightd.decoding.rows import content_of
 from shipwrightd.errors import MissingError, PathError
@@ -25,6 +24,7 @@ from shipwrightd.journals.lines import ChangedError, hidden_by, open_files
 from shipwrightd.journals.records import records
 from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.journals.store import current_generation
+from shipwrightd.recovery.open import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shipwrightd import clock, projections
-from shipwrightd.daemon.catch_up import open_database
 from shipwrightd.database.connection import transaction
 from shipwrightd.decoding.events import decode_lines
 from shipwrightd.journals import store
 from shipwrightd.journals.batch import BatchWriter
 from shipwrightd.journals.sources import JOURNALS
+from shipwrightd.recovery.open import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

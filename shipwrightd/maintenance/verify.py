@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipwrightd.database.connection import lock_is_held, lock_path, open_reader
+from shipwrightd.database.connection import open_reader
+from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.decoding.rows import content_of, row_hash
 from shipwrightd.documents.follow import Documents
 from shipwrightd.documents.snapshot import Document, Torn, read_document

@@ -27,7 +27,7 @@ import structlog
 
 from shipwrightd import __version__
 from shipwrightd.config.settings import Settings
-from shipwrightd.daemon.callbacks import Listener
+from shipwrightd.daemon.callbacks import Event, Listener, PassReport, Phase, SettingsApplied
 from shipwrightd.text import family, visible
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from shipwrightd.config.settings import Config
-    from shipwrightd.daemon.callbacks import Turn
 
 QUIET_S = 300.0  # minimum between two notices that the same trouble began
 RAISED = "raised"
@@ -84,12 +83,12 @@ class Notice:
         return TEXTS[self.trouble.state, self.event] + (f": {source}" if source else "")
 
 
-def open_troubles(turn: Turn) -> set[Trouble]:
-    """Return the troubles at the end of one turn of the loop."""
-    found = {Trouble("source_error", family(source)) for source in turn.errors}
-    if turn.waiting is not None:
+def open_troubles(report: PassReport) -> set[Trouble]:
+    """Return the troubles at the end of one pass of the loop."""
+    found = {Trouble("source_error", family(source)) for source in report.errors}
+    if report.waiting is not None:
         found.add(Trouble("database_waiting"))
-    if turn.trouble:
+    if report.trouble:
         found.add(Trouble("watching_degraded"))
     return found
 
@@ -156,23 +155,21 @@ class Hook(Listener):
         self._running: subprocess.Popen[bytes] | None = None
         self._stopped = threading.Event()
 
-    def started(self, settings: Settings) -> None:
-        """Take command and URL from the settings."""
-        self._settings = settings
-        if settings.hook_command and shutil.which(settings.hook_command[0]) is None:
-            log.warning("hook_unusable", why="the program of hook_command does not exist")
-
-    def reloaded(self, settings: Settings) -> None:
-        """Take command and URL from the new settings."""
-        self.started(settings)
-
-    def turned(self, turn: Turn) -> None:
+    def notify(self, event: Event) -> None:
         """Report troubles that have lasted long enough, and those that are over."""
-        after_s = self._settings.hook_after_s
-        for notice in self._alarms.step(open_troubles(turn), now=time.monotonic(), after_s=after_s):
-            self._report(payload(notice, time.time()))
+        match event:
+            case SettingsApplied():
+                self._settings = event.settings
+                if event.settings.hook_command and shutil.which(event.settings.hook_command[0]) is None:
+                    log.warning("hook_unusable", why="the program of hook_command does not exist")
+            case PassReport():
+                after_s = self._settings.hook_after_s
+                for notice in self._alarms.step(open_troubles(event), now=time.monotonic(), after_s=after_s):
+                    self._report(payload(notice, time.time()))
+            case Phase.STOPPING:
+                self._stop()
 
-    def stopping(self) -> None:
+    def _stop(self) -> None:
         """Give running jobs a moment to finish, then kill the running one and drop the rest."""
         if self._thread is None:
             return

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import apsw
 import structlog
 
-from shipwrightd.daemon.callbacks import Listener
+from shipwrightd.daemon.callbacks import Batch, Event, Listener, PassReport, Phase, SettingsApplied
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.text import family
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from shipwrightd.config.settings import Settings
-    from shipwrightd.daemon.callbacks import Batch, Turn
     from shipwrightd.monitoring.http import Response, Server
     from shipwrightd.status.collect import Status
 
@@ -84,45 +82,42 @@ class LoopMetrics(Listener):
         self._began = self._active = time.monotonic()
         self._caught_up_s: float | None = None
 
-    def started(self, settings: Settings) -> None:
-        """Start measuring the first catch-up."""
+    def notify(self, event: Event) -> None:
+        """Count the event."""
+        now = time.monotonic()
         with self._lock:
-            self._rescan_s = settings.rescan_s
-            self._began = self._active = time.monotonic()
+            match event:
+                case SettingsApplied():
+                    self._rescan_s = event.settings.rescan_s
+                    self._reloads += event.reloaded
+                    if not event.reloaded:
+                        self._began = self._active = now
+                case Phase.FOLLOWING:
+                    self._caught_up_s = now - self._began
+                case Batch():
+                    self._active = now
+                    self._count_batch(event)
+                case PassReport():
+                    self._active = now
+                    self._count_pass(event)
 
-    def following(self) -> None:
-        """Record how long the first catch-up took."""
-        with self._lock:
-            self._caught_up_s = time.monotonic() - self._began
+    def _count_batch(self, batch: Batch) -> None:
+        self._read[family(batch.source)] += batch.size_bytes
+        self._records.observe(batch.records)
+        self._bytes.observe(batch.size_bytes)
+        self._seconds.observe(batch.seconds)
+        self._commits.observe(batch.commit_s)
 
-    def batch_stored(self, batch: Batch) -> None:
-        """Count a transaction."""
-        with self._lock:
-            self._active = time.monotonic()
-            self._read[family(batch.source)] += batch.size_bytes
-            self._records.observe(batch.records)
-            self._bytes.observe(batch.size_bytes)
-            self._seconds.observe(batch.seconds)
-            self._commits.observe(batch.commit_s)
-
-    def turned(self, turn: Turn) -> None:
+    def _count_pass(self, report: PassReport) -> None:
         """Count a pass, and the errors and waits that began in it."""
-        with self._lock:
-            self._active = time.monotonic()
-            self._passes["hint" if turn.hinted else "scan"] += 1
-            self._pass_seconds.observe(turn.seconds)
-            errors = frozenset(turn.errors)
-            self._failed.update(family(source) for source in errors - self._errors)
-            self._errors = errors
-            self._waits += turn.waiting is not None and not self._waiting
-            self._waiting = turn.waiting is not None
-            self._watch_starts = turn.watch_starts
-
-    def reloaded(self, settings: Settings) -> None:
-        """Count a reload of the settings."""
-        with self._lock:
-            self._reloads += 1
-            self._rescan_s = settings.rescan_s
+        self._passes["hint" if report.hinted else "scan"] += 1
+        self._pass_seconds.observe(report.seconds)
+        errors = frozenset(report.errors)
+        self._failed.update(family(source) for source in errors - self._errors)
+        self._errors = errors
+        self._waits += report.waiting is not None and not self._waiting
+        self._waiting = report.waiting is not None
+        self._watch_starts = report.watch_starts
 
     def problems(self) -> list[str]:
         """Return why the daemon is unhealthy, in texts without data; empty when it is healthy."""
@@ -185,30 +180,32 @@ class Endpoint(LoopMetrics):
         self._read_at = float("-inf")
         self._reading = threading.Lock()
 
-    def started(self, settings: Settings) -> None:
-        """Start serving. Raises ConfigError and PathError for an address that cannot be used."""
-        super().started(settings)
-        self._serve(settings.metrics)
+    def notify(self, event: Event) -> None:
+        """Count the event; serve at the address in new settings, and stop at the end.
 
-    def reloaded(self, settings: Settings) -> None:
-        """Serve at the new address; if that cannot be used, stay at the old one."""
-        super().reloaded(settings)
-        if settings.metrics == self._address:
+        At the start an address that cannot be used raises ConfigError or PathError; after a reload
+        the old address stays.
+        """
+        super().notify(event)
+        if event is Phase.STOPPING:
+            self._stop()
+        if not isinstance(event, SettingsApplied) or event.settings.metrics == self._address:
             return
         try:
-            self._serve(settings.metrics)
+            self._serve(event.settings.metrics)
         except ShipwrightdError as error:
+            if not event.reloaded:
+                raise
             log.error("metrics_refused", error=str(error))  # noqa: TRY400 - a user's mistake needs no traceback
 
-    def stopping(self) -> None:
-        """Stop serving."""
+    def _stop(self) -> None:
         if self._server is not None:
             self._server.stop()
 
     def _serve(self, address: str) -> None:
         """Serve at this address instead of the current one; an empty address stops."""
         server = self._open(address) if address else None
-        self.stopping()
+        self._stop()
         self._server, self._address = server, address
 
     def _open(self, address: str) -> Server:

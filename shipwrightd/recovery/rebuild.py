@@ -124,7 +124,7 @@ def _open(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
         raise
     if reason is None:
         return db
-    database.abandon(db)
+    database.close_without_checkpoint(db)
     return reason
 
 

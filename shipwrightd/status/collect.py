@@ -19,15 +19,8 @@ import apsw
 
 from shipwrightd.clock import seconds_of, utc
 from shipwrightd.database import migrate
-from shipwrightd.database.connection import (
-    ALL_BITS,
-    explained,
-    identity,
-    lock_is_held,
-    lock_path,
-    open_reader,
-    read_holder,
-)
+from shipwrightd.database.connection import ALL_BITS, explained, identity, open_reader
+from shipwrightd.database.lock import lock_is_held, lock_path, read_holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -480,7 +480,7 @@ def cut_while_read(world: World, follower: Follower, seed: int) -> None:
         done += 1
         return done > looks
 
-    follower.catch_up.look(stop=stop)
+    follower.catch_up.poll(stop=stop)
     kept = world.tail(rng.randrange(1, 3000))
     with world.events.open("r+b") as file:
         file.truncate(0)

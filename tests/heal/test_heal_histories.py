@@ -14,8 +14,8 @@ import pytest
 from damage import PAGE, garbage
 from world import Follower, World, doubles
 
-from shipwrightd.daemon.catch_up import open_database
 from shipwrightd.maintenance.verify import verify
+from shipwrightd.recovery.open import open_database
 from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from shipwrightd.errors import ShipwrightdError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipwrightd.daemon.callbacks import Turn
+    from shipwrightd.daemon.callbacks import PassReport
 
 ERROR, SHORT, KILL = 1, 2, 3
 LASTS = 3  # so many spoilt calls, then whatever was wrong is mended
@@ -127,12 +127,12 @@ class FaultyScript(Script):
         self._shim = shim
         self.calls: list[int] = []
 
-    def turned(self, turn: Turn) -> None:
-        """Hear that the loop has gone round."""
+    def passed(self, turn: PassReport) -> None:
+        """Count a pass while no call is spoilt."""
         if self._shim.hits >= LASTS:
             self._shim.heal()
         self._shim.pause(on=True)
-        super().turned(turn)
+        super().passed(turn)
         self._shim.pause(on=False)
 
 

@@ -16,14 +16,14 @@ from world import World, line
 
 from shipwrightd.config import settings as config
 from shipwrightd.daemon import loop
-from shipwrightd.daemon.callbacks import Listener
+from shipwrightd.daemon.callbacks import Listener, PassReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence, Sequence
 
     import apsw
 
-    from shipwrightd.daemon.callbacks import Turn
+    from shipwrightd.daemon.callbacks import Event
 
 REPO = "memory/0123456789ab"
 QUIET_TURNS = 2
@@ -135,8 +135,13 @@ class Script(Listener):
         self._turns = 0
         world.written = at[1]
 
-    def turned(self, turn: Turn) -> None:
-        """Hear that the loop has gone round."""
+    def notify(self, event: Event) -> None:
+        """Take the next step when passes find nothing new any more."""
+        if isinstance(event, PassReport):
+            self.passed(event)
+
+    def passed(self, turn: PassReport) -> None:
+        """Count a pass, and take the next step after enough quiet ones."""
         self._turns += 1
         assert self._turns < TURNS, f"step {self._at[0]} never ends: {turn}"
         busy = turn.records != self._records or turn.waiting or turn.errors

@@ -15,15 +15,8 @@ from world import World
 
 from shipwrightd.config import files
 from shipwrightd.config import settings as config
-from shipwrightd.database.connection import (
-    WriterLock,
-    lock_is_held,
-    lock_path,
-    open_reader,
-    open_writer,
-    prepare_folder,
-    read_holder,
-)
+from shipwrightd.database.connection import open_reader, open_writer, prepare_folder
+from shipwrightd.database.lock import WriterLock, lock_is_held, lock_path, read_holder
 from shipwrightd.errors import ConfigError, DatabaseError, PathError
 from shipwrightd.export.files import destination
 

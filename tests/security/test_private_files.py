@@ -11,7 +11,8 @@ import pytest
 from process import Running, call
 from world import World
 
-from shipwrightd.database.connection import WriterLock, lock_path, open_writer, prepare_folder
+from shipwrightd.database.connection import open_writer, prepare_folder
+from shipwrightd.database.lock import WriterLock, lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,17 +15,8 @@ import apsw
 import pytest
 
 from shipwrightd.database import connection as database
-from shipwrightd.database.connection import (
-    APPLICATION_ID,
-    WriterLock,
-    lock_is_held,
-    lock_path,
-    open_builder,
-    open_reader,
-    open_writer,
-    seal,
-    transaction,
-)
+from shipwrightd.database.connection import APPLICATION_ID, open_builder, open_reader, open_writer, seal, transaction
+from shipwrightd.database.lock import WriterLock, lock_is_held, lock_path, read_holder
 from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError
 
 if TYPE_CHECKING:
@@ -37,7 +28,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import sys
 from pathlib import Path
-from shipwrightd.database.connection import WriterLock
+from shipwrightd.database.lock import WriterLock
 lock = WriterLock(Path(sys.argv[1]))
 lock.acquire({"pid": 4711})
 print("held", flush=True)
@@ -47,7 +38,7 @@ sys.stdin.read()
 ASKER = """
 import sys
 from pathlib import Path
-from shipwrightd.database.connection import lock_is_held
+from shipwrightd.database.lock import lock_is_held
 print("asking", flush=True)
 while True:
     lock_is_held(Path(sys.argv[1]))
@@ -283,10 +274,10 @@ def test_lock_lets_one_in_and_tells_the_other_who_it_is(path: Path) -> None:
     assert lock_is_held(lock_path(path))
     with pytest.raises(LockedError, match=r"another shipwrightd is ingesting \(pid 4711\)"):
         second.acquire({"pid": 1})
-    assert database.read_holder(lock_path(path)) == {"pid": 4711, "command": "run"}
+    assert read_holder(lock_path(path)) == {"pid": 4711, "command": "run"}
     first.release()
     assert not lock_is_held(lock_path(path))
-    assert database.read_holder(lock_path(path)) == {}
+    assert read_holder(lock_path(path)) == {}
     second.acquire({"pid": 1})
     second.release()
     second.release()
@@ -300,7 +291,7 @@ def test_lock_of_another_process_holds_until_that_ends_however_it_ends(path: Pat
         with pytest.raises(LockedError, match="4711"):
             lock.acquire({})
         process.kill()
-    assert database.read_holder(lock_path(path)) == {"pid": 4711}
+    assert read_holder(lock_path(path)) == {"pid": 4711}
     assert not lock_is_held(lock_path(path))
     lock.acquire({"pid": 1})
     lock.release()

@@ -15,7 +15,8 @@ from world import World, line
 
 from shipwrightd.config.settings import Resolved
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.database.connection import WriterLock, lock_path, open_writer
+from shipwrightd.database.connection import open_writer
+from shipwrightd.database.lock import WriterLock, lock_path
 from shipwrightd.database.migrate import known
 from shipwrightd.doctor import Environment, Finding, Target, sources
 from shipwrightd.doctor.bundle import COUNTS

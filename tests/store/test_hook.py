@@ -19,7 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shipwrightd.config.settings import Config, Settings
-from shipwrightd.daemon.callbacks import Turn
+from shipwrightd.daemon.callbacks import PassReport, Phase, SettingsApplied
 from shipwrightd.monitoring import hook as hooks
 from shipwrightd.monitoring.hook import RAISED, Hook, Notice, Trouble, inheritable, payload
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from conftest import Eventually
 
-WAITING = Turn(0, waiting="database or disk is full: secret")
-WELL = Turn(0)
+WAITING = PassReport(0, waiting="database or disk is full: secret")
+WELL = PassReport(0)
 KEEP = 'cat >"$0.part"; env >"$0.env"; mv "$0.part" "$0.$SHIPWRIGHTD_EVENT"; echo secret; echo secret >&2'
 
 
@@ -44,7 +44,7 @@ class Told:
 
     def __init__(self, home: Path, **settings: Any) -> None:
         self.hook = Hook(Config(home, home / "x.db"))
-        self.hook.started(Settings(hook_after_s=0, **settings))
+        self.hook.notify(SettingsApplied(Settings(hook_after_s=0, **settings)))
         self.logs: list[Any] = []
 
     def logged(self, event: str) -> list[Any]:
@@ -59,7 +59,7 @@ def make(home: Path) -> Iterator[Callable[..., Told]]:
         def made(**settings: Any) -> Told:
             told = Told(home, **settings)
             told.logs = logs
-            stack.callback(told.hook.stopping)
+            stack.callback(told.hook.notify, Phase.STOPPING)
             return told
 
         yield made
@@ -73,7 +73,7 @@ def test_a_command_gets_the_payload_once_for_the_beginning_and_once_for_the_end(
 ) -> None:
     told = make(hook_command=("sh", "-c", KEEP, str(kept)))
     for turn in (WELL, WAITING, WAITING, WELL, WELL):
-        told.hook.turned(turn)
+        told.hook.notify(turn)
     eventually(lambda: len(told.logged("hook_done")) == 2)
 
     for event in ("raised", "resolved"):
@@ -91,7 +91,7 @@ def test_a_command_has_the_payload_in_its_environment_and_no_setting_of_ours(
     monkeypatch.setenv("SHIPWRIGHTD_HOOK_URL", "https://example.org/secret")
     monkeypatch.setenv("NOTIFY_SOCKET", "@x")
     told = make(hook_command=("sh", "-c", KEEP, str(kept)))
-    told.hook.turned(Turn(0, errors={"memory/secret/failures.json": "secret"}))
+    told.hook.notify(PassReport(0, errors={"memory/secret/failures.json": "secret"}))
     eventually(lambda: told.logged("hook_done"))
 
     found = dict(line.partition("=")[::2] for line in kept.with_name("kept.env").read_text().splitlines())
@@ -107,7 +107,7 @@ def test_what_a_command_says_is_not_logged_and_neither_is_the_error(
     make: Callable[..., Told], kept: Path, eventually: Eventually
 ) -> None:
     told = make(hook_command=("sh", "-c", KEEP + "; exit 3", str(kept)))
-    told.hook.turned(WAITING)
+    told.hook.notify(WAITING)
     eventually(lambda: told.logged("hook_failed"))
 
     assert told.logged("hook_failed")[0]["exit_code"] == 3
@@ -117,7 +117,7 @@ def test_what_a_command_says_is_not_logged_and_neither_is_the_error(
 
 def test_no_shell_reads_a_command(make: Callable[..., Told], tmp_path: Path, eventually: Eventually) -> None:
     told = make(hook_command=("touch", f"{tmp_path}/a b;$(c)"))
-    told.hook.turned(WAITING)
+    told.hook.notify(WAITING)
 
     eventually((tmp_path / "a b;$(c)").exists)
 
@@ -128,7 +128,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
     started = tmp_path / "started"
     told = make(hook_command=("sh", "-c", 'sleep 60 & echo $! >"$0"; wait', str(started)))
     told.hook._timeout_s = 0.5  # noqa: SLF001 - ten seconds are too long for a test
-    told.hook.turned(WAITING)
+    told.hook.notify(WAITING)
     eventually(lambda: told.logged("hook_timed_out"))
 
     eventually(lambda: not is_running(int(started.read_text())))
@@ -148,7 +148,7 @@ def test_a_command_that_cannot_be_run_is_logged_at_once_and_harms_nothing(
     told = make(hook_command=command)
     assert len(told.logged("hook_unusable")) == 1
 
-    told.hook.turned(WAITING)
+    told.hook.notify(WAITING)
     eventually(lambda: told.logged("hook_failed"))
 
 
@@ -159,10 +159,10 @@ def test_a_slow_command_never_holds_up_the_loop_nor_its_end(
     started = tmp_path / "started"
     told = make(hook_command=("sh", "-c", 'echo $$ >>"$0"; exec sleep 60', str(started)))
     began = time.monotonic()
-    for turn in (WAITING, WELL, Turn(0, trouble=["x"]), WELL):
-        told.hook.turned(turn)
+    for turn in (WAITING, WELL, PassReport(0, trouble=["x"]), WELL):
+        told.hook.notify(turn)
     eventually(lambda: started.exists() and started.read_text().endswith("\n"))
-    told.hook.stopping()
+    told.hook.notify(Phase.STOPPING)
 
     assert time.monotonic() - began < 10  # of sixty
     assert told.logged("hook_dropped")
@@ -174,15 +174,16 @@ def test_more_than_can_wait_is_dropped_and_logged(
 ) -> None:
     monkeypatch.setattr(hooks, "PENDING", 1)
     told = make(hook_command=("sleep", "60"))
-    told.hook.turned(Turn(0, errors={f"{number}.json": "" for number in range(5)}))
+    told.hook.notify(PassReport(0, errors={f"{number}.json": "" for number in range(5)}))
 
     eventually(lambda: told.logged("hook_dropped"))
 
 
 def test_another_command_holds_after_a_reload(make: Callable[..., Told], kept: Path, eventually: Eventually) -> None:
     told = make(hook_command=("false",))
-    told.hook.reloaded(Settings(hook_after_s=0, hook_command=("sh", "-c", KEEP, str(kept))))
-    told.hook.turned(WAITING)
+    reloaded = Settings(hook_after_s=0, hook_command=("sh", "-c", KEEP, str(kept)))
+    told.hook.notify(SettingsApplied(reloaded, reloaded=True))
+    told.hook.notify(WAITING)
 
     eventually(kept.with_name("kept.raised").exists)
 
@@ -241,7 +242,7 @@ def test_a_url_gets_the_payload(
 ) -> None:
     receiver = receive(204)
     told = make(hook_url=receiver.url)
-    told.hook.turned(Turn(0, errors={"events.jsonl": "cannot read events.jsonl: secret"}))
+    told.hook.notify(PassReport(0, errors={"events.jsonl": "cannot read events.jsonl: secret"}))
     eventually(lambda: told.logged("hook_done"), 20)
 
     ((path, headers, body),) = receiver.taken
@@ -272,8 +273,8 @@ def test_what_may_pass_is_tried_three_times_and_a_refusal_once(
     statuses, tries, end = case
     receiver = receive(*statuses)
     told = make(hook_url=receiver.url)
-    told.hook.turned(WAITING)
-    told.hook.turned(WELL)  # what comes next shows that the first is done with
+    told.hook.notify(WAITING)
+    told.hook.notify(WELL)  # what comes next shows that the first is done with
     eventually(lambda: len(receiver.taken) == tries + 1, 60)
 
     assert [body["event"] for _, _, body in receiver.taken] == [*["raised"] * tries, "resolved"]
@@ -288,7 +289,7 @@ def test_a_redirect_is_not_followed(
     other = receive(200)
     receiver = receive(status, Location=other.url)
     told = make(hook_url=receiver.url)
-    told.hook.turned(WAITING)
+    told.hook.notify(WAITING)
     eventually(lambda: told.logged("hook_failed"), 20)
 
     assert (len(receiver.taken), other.taken) == (1, [])
@@ -299,7 +300,7 @@ def test_nobody_at_a_url_is_three_tries(make: Callable[..., Told], eventually: E
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     told = make(hook_url=f"http://127.0.0.1:{port}/secret")
-    told.hook.turned(WAITING)
+    told.hook.notify(WAITING)
     eventually(lambda: len(told.logged("hook_failed")) == 3, 20)
 
     assert [entry["attempt"] for entry in told.logged("hook_failed")] == [1, 2, 3]
@@ -319,7 +320,7 @@ def test_a_url_that_answers_a_byte_now_and_then_is_given_up(make: Callable[..., 
         dripping.start()
         told = make(hook_url=f"http://127.0.0.1:{listening.getsockname()[1]}/")
         told.hook._timeout_s = 1.0  # noqa: SLF001 - ten seconds are too long for a test
-        told.hook.turned(WAITING)
+        told.hook.notify(WAITING)
         eventually(lambda: told.logged("hook_timed_out"), 20)
         ended.set()
         dripping.join()
@@ -352,7 +353,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
 
         threading.Thread(target=serve, daemon=True).start()
         told = make(hook_url=f"https://localhost:{listening.getsockname()[1]}/")
-        told.hook.turned(WAITING)
+        told.hook.notify(WAITING)
         eventually(lambda: len(told.logged("hook_failed")) == 3, 20)
         listening.shutdown(socket.SHUT_RDWR)
 
@@ -379,6 +380,6 @@ def test_what_another_program_inherits_holds_nothing_that_is_for_us() -> None:
 def test_nobody_is_notified_and_nothing_is_started_without_a_hook(make: Callable[..., Told]) -> None:
     before = set(threading.enumerate())
     told = make()
-    told.hook.turned(WAITING)
+    told.hook.notify(WAITING)
 
     assert set(threading.enumerate()) <= before

@@ -8,41 +8,31 @@ from typing import TYPE_CHECKING
 
 from shipwrightd.config.settings import Config, Settings
 from shipwrightd.daemon import loop
-from shipwrightd.daemon.callbacks import Batch, Listener, Turn
+from shipwrightd.daemon.callbacks import Batch, Event, Listener, PassReport, Phase, SettingsApplied
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 class Diary(Listener):
-    """Writes down what it hears; asks for a reload at the first turn, and for the end when that is done."""
+    """Records the events; asks for a reload after the first pass, and for the end after the next."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.batches: list[Batch] = []
-        self.turns: list[Turn] = []
+        self.reports: list[PassReport] = []
 
-    def started(self, settings: Settings) -> None:
-        self.heard.append(f"started {settings.log_level}")
-
-    def following(self) -> None:
-        self.heard.append("following")
-
-    def batch_stored(self, batch: Batch) -> None:
-        self.batches.append(batch)
-
-    def turned(self, turn: Turn) -> None:
-        self.turns.append(turn)
-        os.kill(os.getpid(), signal.SIGTERM if "reloading" in self.heard else signal.SIGHUP)
-
-    def reloading(self) -> None:
-        self.heard.append("reloading")
-
-    def reloaded(self, settings: Settings) -> None:
-        self.heard.append(f"reloaded {settings.log_level}")
-
-    def stopping(self) -> None:
-        self.heard.append("stopping")
+    def notify(self, event: Event) -> None:
+        match event:
+            case SettingsApplied():
+                self.heard.append(f"{'reloaded' if event.reloaded else 'started'} {event.settings.log_level}")
+            case Batch():
+                self.batches.append(event)
+            case PassReport():
+                self.reports.append(event)
+                os.kill(os.getpid(), signal.SIGTERM if "reloading" in self.heard else signal.SIGHUP)
+            case Phase():
+                self.heard.append(event.name.lower())
 
 
 def test_a_listener_hears_of_each_step_of_a_daemons_life(home: Path) -> None:
@@ -58,6 +48,6 @@ def test_a_listener_hears_of_each_step_of_a_daemons_life(home: Path) -> None:
     assert [(batch.source, batch.records, batch.size_bytes) for batch in diary.batches] == [
         ("events.jsonl", 2, 2 * len(line))
     ]
-    assert diary.turns[-1].records == 2
-    assert diary.turns[-1].behind_bytes == {"events.jsonl": len(b'{"half'), "team-events.jsonl": 0}
-    assert diary.turns[-1].waiting is None
+    assert diary.reports[-1].records == 2
+    assert diary.reports[-1].behind_bytes == {"events.jsonl": len(b'{"half'), "team-events.jsonl": 0}
+    assert diary.reports[-1].waiting is None

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shipwrightd.clock import utc
-from shipwrightd.database.connection import WriterLock, lock_path, open_writer
+from shipwrightd.database.connection import open_writer
+from shipwrightd.database.lock import WriterLock, lock_path
 from shipwrightd.errors import DatabaseError
 from shipwrightd.status.collect import WATCHING, Source, Status, collect, unread_for, written_at
 from shipwrightd.status.quarantine import Piece

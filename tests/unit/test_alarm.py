@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipwrightd.daemon.callbacks import Turn
+from shipwrightd.daemon.callbacks import PassReport
 from shipwrightd.monitoring.hook import QUIET_S, RAISED, RESOLVED, TEXTS, Alarms, Notice, Trouble, open_troubles
 
 WAITING = Trouble("database_waiting")
@@ -83,7 +83,7 @@ def test_it_says_for_how_long_it_stood() -> None:
 
 def test_the_troubles_of_a_turn_name_kinds_of_sources_and_nothing_else() -> None:
     errors = {f"memory/{number}/failures.json": "secret" for number in range(3)} | {"heartbeats/secret.json": "x"}
-    found = open_troubles(Turn(0, errors=errors, trouble=["secret"], waiting="secret"))
+    found = open_troubles(PassReport(0, errors=errors, trouble=["secret"], waiting="secret"))
 
     assert found == {
         Trouble("source_error", "memory/*/failures.json"),
@@ -91,7 +91,7 @@ def test_the_troubles_of_a_turn_name_kinds_of_sources_and_nothing_else() -> None
         Trouble("database_waiting"),
         Trouble("watching_degraded"),
     }
-    assert open_troubles(Turn(0)) == frozenset()
+    assert open_troubles(PassReport(0)) == frozenset()
 
 
 def test_each_state_has_its_words() -> None:

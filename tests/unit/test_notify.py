@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shipwrightd.config.settings import Settings
-from shipwrightd.daemon.callbacks import Batch, Listener, Listeners, Turn
+from shipwrightd.daemon.callbacks import Batch, Listener, Listeners, PassReport, Phase, SettingsApplied
 from shipwrightd.daemon.systemd import Mailbox, Supervisor, status, supervisor
 
 if TYPE_CHECKING:
@@ -108,27 +108,27 @@ def test_it_is_ready_when_the_catch_up_begins_and_batches_keep_it_alive(path: Pa
     clock = Clock()
     told = Supervisor(Mailbox(str(path)), 4.0, clock)
 
-    told.started(Settings())
-    told.batch_stored(BATCH)
-    told.batch_stored(BATCH)
+    told.notify(SettingsApplied(Settings()))
+    told.notify(BATCH)
+    told.notify(BATCH)
     assert heard(inbox) == ["READY=1\nSTATUS=catching up", "WATCHDOG=1\nSTATUS=catching up: 10 records, 2.0 KiB read"]
 
     clock.now += 1.0
-    told.batch_stored(BATCH)
+    told.notify(BATCH)
     assert heard(inbox) == ["WATCHDOG=1"]
     clock.now += 4.0
-    told.batch_stored(BATCH)
+    told.notify(BATCH)
     assert heard(inbox) == ["WATCHDOG=1\nSTATUS=catching up: 40 records, 8.0 KiB read"]
 
 
-def test_healing_at_a_start_takes_more_time_than_a_start_is_given(path: Path, inbox: socket.socket) -> None:
+def test_recovery_at_a_start_takes_more_time_than_a_start_is_given(path: Path, inbox: socket.socket) -> None:
     clock = Clock()
     told = Supervisor(Mailbox(str(path)), None, clock)
     for _ in range(3):
-        told.healing()
+        told.notify(Phase.RECOVERING)
         clock.now += 20.0
     more = "EXTEND_TIMEOUT_USEC=300000000"
-    assert heard(inbox) == [more, "STATUS=building a damaged database anew", more]
+    assert heard(inbox) == [more, "STATUS=recovering a damaged database", more]
 
 
 def test_status_is_said_at_once_after_the_catch_up_then_at_most_every_five_seconds(
@@ -137,13 +137,13 @@ def test_status_is_said_at_once_after_the_catch_up_then_at_most_every_five_secon
     clock = Clock()
     told = Supervisor(Mailbox(str(path)), None, clock)
 
-    told.batch_stored(BATCH)
-    told.following()
+    told.notify(BATCH)
+    told.notify(Phase.FOLLOWING)
     for records in (10, 11, 12):
-        told.turned(Turn(records))
+        told.notify(PassReport(records))
     clock.now += 5.0
-    told.turned(Turn(13))
-    told.turned(Turn(13))
+    told.notify(PassReport(13))
+    told.notify(PassReport(13))
     assert heard(inbox) == [
         "STATUS=catching up: 10 records, 2.0 KiB read",
         "STATUS=following: 10 records since the start, 0 B behind",
@@ -155,10 +155,10 @@ def test_ready_that_found_no_room_is_said_again(path: Path, inbox: socket.socket
     told = Supervisor(Mailbox(str(path)), None, Clock())
     fill_up(path)
 
-    told.started(Settings())
+    told.notify(SettingsApplied(Settings()))
     assert not [text for text in heard(inbox) if "READY" in text]
-    told.turned(Turn(1))
-    told.turned(Turn(1))
+    told.notify(PassReport(1))
+    told.notify(PassReport(1))
 
     assert heard(inbox) == ["READY=1\nSTATUS=following: 1 records since the start, 0 B behind"]
 
@@ -166,15 +166,15 @@ def test_ready_that_found_no_room_is_said_again(path: Path, inbox: socket.socket
 def test_a_supervisor_that_is_gone_harms_nobody(tmp_path: Path) -> None:
     for address in (tmp_path / "nobody", "@" + "x" * 200):
         told = Supervisor(Mailbox(str(address)), 1.0, Clock())
-        told.started(Settings())
-        told.turned(Turn(1))
-        told.reloading()
-        told.reloaded(Settings())
-        told.stopping()
+        told.notify(SettingsApplied(Settings()))
+        told.notify(PassReport(1))
+        told.notify(Phase.RELOADING)
+        told.notify(SettingsApplied(Settings(), reloaded=True))
+        told.notify(Phase.STOPPING)
 
 
 def test_status_is_one_line_of_lag_totals_and_what_is_wrong() -> None:
-    turn = Turn(
+    report = PassReport(
         1_234_567,
         {"events.jsonl": 3 << 20, "team-events.jsonl": 1 << 19},
         {f"file{number}": f"cannot read file{number}: \x1b[2J\n" for number in range(5)},
@@ -182,7 +182,7 @@ def test_status_is_one_line_of_lag_totals_and_what_is_wrong() -> None:
         "database or disk is full",
     )
 
-    assert status(turn) == (
+    assert status(report) == (
         "following: 1,234,567 records since the start, 3.5 MiB behind; "
         "waiting for the database: database or disk is full; "
         "cannot read file0: \\x1b[2J\\n; cannot read file1: \\x1b[2J\\n; cannot read file2: \\x1b[2J\\n; "
