@@ -177,12 +177,14 @@ def test_one_that_was_removed_before_the_last_pin_and_is_there_twice_is_known_as
         (range(100), [3, 1, 900], False),  # out of order
         (range(100), [1, 3, 900, 901], False),  # half
         (range(100), [1, 900], False),  # one may be chance
+        (range(100), [50], False),
         (range(100), [900, 901], False),
         (range(100), [], False),
         ([], range(5), False),
         ([7] * 50, [9, *[7] * 5], False),  # one line again and again
         ([*[7] * 50, 8], [9, *[7] * (SURE_LINES - 1), 8], True),  # the history's last eight lines
         ([*[7] * 50, 8], [9, *[7] * (SURE_LINES - 2), 8], False),
+        ([*[7] * (SURE_LINES - 1), 8], [9, *[7] * (SURE_LINES - 1), 8], True),
         ([7, 7, 8], [9, 7, 7, 8], False),  # of a history that has as many
         (range(100), [*range(10, 10 + SURE_LINES), *range(900, 999)], True),  # a run
         (range(100), [*range(10, 9 + SURE_LINES), *range(900, 999)], False),
@@ -199,6 +201,8 @@ def test_the_end_of_the_history_is_found_at_whole_lines_only() -> None:
     end = [int.from_bytes(b"\2" * 4 + b"\1" * 4, "little")] * SURE_LINES
     assert not check([3, *end], [9, *shifted]).proven
     assert check([3, *end], [9, *shifted, *end]).proven
+    assert check([3, *end], [9, *shifted, *end, *shifted]).proven
+    assert check([3, *end], [9, *end, *shifted]).proven
 
 
 # -- any sequences
