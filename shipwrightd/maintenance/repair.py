@@ -32,7 +32,7 @@ def repair(home: Path, path: Path) -> tuple[int, int]:
     daemon runs, MissingError, DatabaseError, and ChangedError when a file is written over meanwhile.
     """
     records = pieces = 0
-    with writer(path, home) as db:
+    with writer(path, home, "verify --repair") as db:
         CatchUp(db, home).poll_until_settled()
         for source in JOURNALS:
             counts = _repair_journal(db, home, source)
