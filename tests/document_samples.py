@@ -27,6 +27,12 @@ def take(db: apsw.Connection, path: str, value: object) -> Outcome:
         return ingest_document(db, path, raw, now=NOW, confirmed_missing=raw is None)
 
 
+def known_documents(db: apsw.Connection) -> list[str]:
+    """Return the paths of the documents that existed when they were last read."""
+    query = "SELECT source FROM checkpoints WHERE kind = 'document' AND digest IS NOT NULL ORDER BY source"
+    return [path for (path,) in db.execute(query)]
+
+
 def cost(number: int, **fields: object) -> dict[str, object]:
     epoch = 1_767_600_000 + number
     entry: dict[str, object] = {"input_tokens": number, "output_tokens": 1, "model": "opus", "stage": "build"}

@@ -17,7 +17,8 @@ from shipwrightd.config import settings
 from shipwrightd.errors import ConfigError
 from shipwrightd.export.tables import EVENTS, TABLES, Form, Wish, columns, pour
 from shipwrightd.reports.question import QuestionError, moment
-from shipwrightd.text import visible, warn, width
+from shipwrightd.text import as_json as dump
+from shipwrightd.text import size_of, visible, warn, width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +73,8 @@ def export(
     if target is not None:
         warn(f"{count:,} {'row' if count == 1 else 'rows'} of {table} in {target}")
     elif not count:
-        warn(f"no rows of {table}{_period(wish)}")
+        since = "" if wish.since is None else f" from {utc(wish.since)}"
+        warn(f"no rows of {table}{since}" + ("" if wish.until is None else f" until {utc(wish.until)}"))
 
 
 @contextlib.contextmanager
@@ -98,12 +100,6 @@ def _wish(table: str, since: str | None, until: str | None) -> Wish:
     )
     wish.check()
     return wish
-
-
-def _period(wish: Wish) -> str:
-    """Return the period of an export in words, an empty text for all rows."""
-    since = "" if wish.since is None else f" from {utc(wish.since)}"
-    return since + ("" if wish.until is None else f" until {utc(wish.until)}")
 
 
 @contextlib.contextmanager
@@ -164,7 +160,6 @@ def backup(
     places = settings.locate(home, db)
     from shipwrightd.export.backup import back_up
     from shipwrightd.export.files import destination
-    from shipwrightd.text import size_of
 
     target = destination(file, force=force, home=places.home, database=places.db)
     with _interrupted_by_signals():
@@ -199,7 +194,6 @@ def quarantine_list(home: Home = None, db: Db = None, *, as_json: Json = False) 
     """List what could not be read, oldest first."""
     from shipwrightd.status import quarantine as stored
     from shipwrightd.status import text
-    from shipwrightd.text import as_json as dump
 
     pieces = stored.pieces(existing_database(settings.locate(home, db).db, current=True))
     print(dump([piece.as_json() for piece in pieces]) if as_json else text.pieces_text(pieces, width()))
@@ -224,7 +218,6 @@ def quarantine_show(
         raise typer.BadParameter("--raw writes bytes that could act on a terminal: redirect it, for example to `less`")
     from shipwrightd.status import quarantine as stored
     from shipwrightd.status import text
-    from shipwrightd.text import as_json as dump
 
     piece = stored.piece(existing_database(settings.locate(home, db).db, current=True), number)
     if raw:

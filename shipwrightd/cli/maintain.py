@@ -197,16 +197,24 @@ def _apply(path: Path) -> list[Migration]:
         lock.release()
 
 
-def verify(home: Home = None, db: Db = None) -> int:
+def verify(
+    home: Home = None,
+    db: Db = None,
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="store the records that are missing, then compare")] = False,
+) -> int:
     """Compare the database with the files; exit 1 if they differ.
 
     Reads all files again: the database must hold each record exactly as
     often. Records that the database keeps longer than the files are no
     difference. Changes nothing, and may run beside a daemon: it then reports
     only what still differs after rescan_s and settle_s, as set here, and 5 s.
+    `--repair` changes the database, and refuses while a daemon runs.
     """
     places = existing_home(home, db)
     path = existing_database(places.db, current=True)
+    if repair:
+        _repair(places.home, path)
     from shipwrightd.maintenance.verify import verify as compare
 
     loaded = settings.resolve().settings  # invalid ones do not matter here
@@ -220,6 +228,16 @@ def verify(home: Home = None, db: Db = None) -> int:
     more = f", the first {SHOWN_DIFFERENCES} shown" if len(differences) > SHOWN_DIFFERENCES else ""
     print(f"1 difference{more}" if len(differences) == 1 else f"{len(differences)} differences{more}")
     return FOUND
+
+
+def _repair(home: Path, path: Path) -> None:
+    from shipwrightd import log
+    from shipwrightd.maintenance.repair import repair
+
+    log.set_up("error")  # the result is printed
+    with damage_named(path):
+        records, pieces = repair(home, path)
+    print(f"{records:,} missing records were stored, {pieces:,} pieces kept in quarantine")
 
 
 def recover(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from shipwrightd.cli.options import Db, Home, Json, check_home, examples, existi
 from shipwrightd.config import settings
 from shipwrightd.errors import FOUND, ConfigError, UnavailableError
 from shipwrightd.service import plan
+from shipwrightd.text import as_json as dump
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
@@ -145,10 +147,7 @@ def status(*, system: System = False, as_json: Json = False) -> int:
     """
     state = plan.state(plan.place(system=system))
     if as_json:
-        import json
-        from dataclasses import asdict
-
-        print(json.dumps(asdict(state) | {"running": state.running}, indent=2, default=str))
+        print(dump({**asdict(state), "path": str(state.path), "running": state.running}))
     else:
         _print_state(state)
     if state.problem is not None:

@@ -156,7 +156,7 @@ class CatchUp:
             except OSError as error:
                 self._note(name, f"cannot read {name}: {error.strerror}")
                 break
-            self._note(name, None)
+            self._note(name, journal.problem)
             for other in journal.source.siblings:
                 reason = journal.refused.get(other)
                 self._note(other, reason and f"cannot read {other}: {reason}")

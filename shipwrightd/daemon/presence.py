@@ -33,11 +33,11 @@ class Presence:
         self._file = _identity(database)
         self._folder = _identity(database.parent)
         self._gone_since: float | None = None
-        self._first_home = self._last_home = _folder_at(home)
+        self._first_home = self._last_home = folder_at(home)
 
     def check_home(self) -> None:
         """Log when the home disappears, is replaced by another folder, or is back."""
-        folder = _folder_at(self._home)
+        folder = folder_at(self._home)
         if folder == self._last_home:
             return
         self._last_home = folder
@@ -81,7 +81,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
         raise PathError(message, hint="check owner and mode of its folder") from error
 
 
-def _folder_at(path: Path) -> tuple[int, int] | None:
+def folder_at(path: Path) -> tuple[int, int] | None:
     """Return device and inode of the folder at a path, None if it is missing or cannot be read."""
     try:
         return identity(path)

@@ -1,9 +1,9 @@
-"""File-system events -> "look again". Alone in importing watchdog.
+"""File-system events that wake the loop. The only module that imports watchdog.
 
-An event is a hint and nothing more: the stat pass of the loop finds whatever
-no event told, and everything works, a little later, with watching switched
-off. watchdog's threads can end, or go blind, without a word; `Watch.check`
-is there to notice, to start again, and to say so.
+An event is only a hint: the loop's scans find what no event announced, and
+everything works, a little later, with watching switched off. watchdog's
+threads can end, or lose events, silently; `Watch.check` notices that,
+restarts them and reports it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from shipwrightd.daemon.presence import folder_at
 from shipwrightd.database.mounts import network_type, read_mounts
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 
     from watchdog.observers.api import BaseObserver, ObservedWatch
 
-# Not asked for: opening, reading and closing, which our own looks cause; and
-# closing after a write, which would wake us a second time for every append.
+# Without opening, reading and closing, which our own scans cause, and without
+# closing after a write, which would wake the loop twice for every append.
 EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileDeletedEvent]
-MAX_CHANGED = 1_000  # paths kept between two looks; beyond it a look at all costs less
+MAX_CHANGED = 1_000  # paths kept between two passes; above it a scan costs less
 STOP_WITHIN_S = 0.4
-BLIND_AFTER = 3  # growths that no event told ...
-BLIND_WITHIN_S = 60.0  # ... within this time, and as long without one before we trust again
+BLIND_AFTER = 3  # growths that no event announced ...
+BLIND_WITHIN_S = 60.0  # ... within this time; events are trusted again after as long without one
 BACK_OFF_MAX_S = 300.0
 BACK_OFF_QUIET_S = 600.0  # longer than the longest wait, or trouble would look like quiet
 LIMITS = {
@@ -52,52 +53,43 @@ LIMITS = {
 
 
 class Blindness:
-    """Judges whether events get lost, from the growths that none of them told."""
+    """Decides whether events get lost, from the growths that no event announced."""
 
     def __init__(self) -> None:
-        """Begin by trusting."""
+        """Start by trusting events."""
         self._missed: deque[float] = deque(maxlen=BLIND_AFTER)
         self._blind = False
 
     def missed(self, now: float) -> None:
-        """Count a growth that the stat pass found and no event had announced."""
+        """Count a growth that a scan found and no event had announced."""
         self._missed.append(now)
         if len(self._missed) == BLIND_AFTER and now - self._missed[0] <= BLIND_WITHIN_S:
             self._blind = True
 
-    def stands(self, now: float) -> bool:
-        """Tell whether watching counts as blind; it stops to after a quiet time."""
+    def is_blind(self, now: float) -> bool:
+        """Return whether events are being lost; ends after a time without a miss."""
         if self._blind and now - self._missed[-1] > BLIND_WITHIN_S:
             self._blind = False
         return self._blind
 
 
 class BackOff:
-    """Spaces out attempts: the first failure costs nothing, each further one twice the wait."""
+    """Spaces out attempts: no wait after the first failure, and twice the last wait after each further one."""
 
     def __init__(self) -> None:
-        """Begin without a failure."""
+        """Start without a failure."""
         self._last = -BACK_OFF_QUIET_S
         self._wait_s = 0.0
 
     def failed(self, now: float) -> None:
-        """Count a failure and put off the next attempt."""
+        """Count a failure and delay the next attempt."""
         quiet = now - self._last > BACK_OFF_QUIET_S
         self._wait_s = 0.0 if quiet else min(max(1.0, 2 * self._wait_s), BACK_OFF_MAX_S)
         self._last = now
 
     def ready(self, now: float) -> bool:
-        """Tell whether the next attempt is due."""
+        """Return whether the next attempt is due."""
         return now >= self._last + self._wait_s
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """Return which folder this is, or None while there is none."""
-    try:
-        found = folder.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +114,23 @@ class _Handler(FileSystemEventHandler):
             for path in (event.src_path, event.dest_path):
                 if path:
                     self._note(os.fsdecode(path))
-        except Exception:  # noqa: BLE001 - what we cannot judge is a reason to look, never to die
+        except Exception:  # noqa: BLE001 - an odd event is a reason to scan, never to end the thread
             self._note_all()
 
 
 class Watch:
-    """Rings a bell when a source may have changed, and says when it cannot tell.
+    """Wakes the loop when a source may have changed, and reports when events are unreliable.
 
     All methods belong to one thread; only the handler runs in watchdog's.
     """
 
     def __init__(self, bell: threading.Event, is_source: Callable[[str], bool]) -> None:
-        """Ring `bell` for paths that `is_source` accepts; it runs in another thread and must be cheap."""
+        """Set `bell` for paths that `is_source` accepts; it runs in another thread and must be cheap."""
         self._bell = bell
         self._is_source = is_source
         self._lock = threading.Lock()
         self._changed: set[str] = set()
-        self._look_at_all = False
+        self._scan_all = False
         self._handler = _Handler(self._note, self._note_all)
         self._observer: BaseObserver | None = None
         self._watched: dict[str, _Watched] = {}
@@ -150,16 +142,16 @@ class Watch:
         self.starts = 0  # how often watchdog was started
 
     def start(self, folders: Sequence[Path]) -> None:
-        """Begin to watch these real folders; call it before the first look, so that nothing falls between.
+        """Watch these real folders; call it before the first pass, so that no change is missed.
 
-        A folder that is missing or cannot be watched is left to `check`.
+        `check` handles folders that are missing or cannot be watched.
         """
         self._reconcile(_present(folders), time.monotonic())
 
     def check(self, folders: Sequence[Path]) -> list[str]:
-        """Make watching fit the folders and its threads live; return why it is degraded, if it is.
+        """Watch exactly these folders and restart dead threads; return why watching is degraded, if it is.
 
-        Newly watched folders ring the bell: what happened in them before went unseen.
+        A newly watched folder wakes the loop: earlier changes in it caused no event.
         """
         now = time.monotonic()
         present = _present(folders)
@@ -168,19 +160,19 @@ class Watch:
         return self._reasons(present, now)
 
     def changed(self) -> set[str] | None:
-        """Return the sources that events told of since the last call; None means look at all."""
+        """Return the paths that events named since the last call; None means all."""
         with self._lock:
-            changed, look_at_all = self._changed, self._look_at_all
-            self._changed, self._look_at_all = set(), False
-        return None if look_at_all else changed
+            changed, scan_all = self._changed, self._scan_all
+            self._changed, self._scan_all = set(), False
+        return None if scan_all else changed
 
     def note_unannounced(self, path: str) -> None:
-        """Count that the stat pass found a growth which no event had told within a second."""
+        """Count a growth that a scan found and no event announced within a second."""
         self._blind_path = path
         self._blindness.missed(time.monotonic())
 
     def stop(self) -> None:
-        """End watching, within half a second."""
+        """Stop watching, within half a second."""
         observer, self._observer = self._observer, None
         self._watched.clear()
         if observer is None:
@@ -197,16 +189,16 @@ class Watch:
             if len(self._changed) < MAX_CHANGED:
                 self._changed.add(path)
             elif path not in self._changed:
-                self._look_at_all = True
+                self._scan_all = True
         self._bell.set()
 
     def _note_all(self) -> None:
         with self._lock:
-            self._look_at_all = True
+            self._scan_all = True
         self._bell.set()
 
     def _reconcile(self, present: dict[str, tuple[int, int]], now: float) -> bool:
-        """Watch exactly the folders that are present; tell whether any was added."""
+        """Watch exactly the folders that are present; return whether any was added."""
         if self._observer is not None and self._is_dead_or_blind(self._observer, now):
             self.stop()
             self._back_off.failed(now)
@@ -217,14 +209,14 @@ class Watch:
         return self._add(missing, present, now)
 
     def _is_dead_or_blind(self, observer: BaseObserver, now: float) -> bool:
-        """Tell whether watchdog has to be started anew: once for each time it goes blind."""
-        blind = self._blindness.stands(now)
+        """Return whether watchdog must be restarted: its thread ended, or it began to lose events."""
+        blind = self._blindness.is_blind(now)
         renew = blind and not self._renewed
         self._renewed = blind
         return renew or not observer.is_alive()
 
     def _drop_stale(self, present: dict[str, tuple[int, int]]) -> None:
-        """Forget folders that are gone, are others by now, or whose thread has ended."""
+        """Stop watching folders that are gone or were replaced, or whose thread has ended."""
         observer = self._observer
         if observer is None:
             return
@@ -235,12 +227,12 @@ class Watch:
             del self._watched[path]
             try:
                 observer.unschedule(watched.handle)
-            except (KeyError, OSError, RuntimeError):  # its books are in disorder: begin afresh
+            except (KeyError, OSError, RuntimeError):  # watchdog is in disorder: restart it
                 self.stop()
                 return
 
     def _add(self, missing: list[str], present: dict[str, tuple[int, int]], now: float) -> bool:
-        """Watch these folders as far as the system allows; tell whether any could be."""
+        """Watch these folders as far as the system allows; return whether any is watched."""
         self._trouble.clear()
         added = False
         mounts = read_mounts()
@@ -248,7 +240,7 @@ class Watch:
             try:
                 handle = self._running().schedule(self._handler, path, event_filter=EVENTS)
             except FileNotFoundError:
-                continue  # gone since we looked; the next check sees
+                continue  # gone meanwhile; the next check handles it
             except (OSError, RuntimeError) as error:
                 self._trouble[path] = _explain(error)
                 if isinstance(error, OSError) and error.errno in LIMITS:
@@ -270,7 +262,7 @@ class Watch:
         return self._observer
 
     def _reasons(self, present: dict[str, tuple[int, int]], now: float) -> list[str]:
-        """Say what keeps events from being relied on, one line for each cause."""
+        """Return why events are unreliable, one line for each cause."""
         reasons = {
             self._trouble.get(path, "watching is about to be started again"): None
             for path in present
@@ -281,15 +273,14 @@ class Watch:
             for watched in self._watched.values()
             if watched.network
         }
-        if self._blindness.stands(now):
+        if self._blindness.is_blind(now):
             reasons[f"events are being lost, last one for {self._blind_path}"] = None
         return list(reasons)
 
 
 def _present(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:
     """Return the folders that exist, and which each one is."""
-    found = {str(folder): _identity(folder) for folder in folders}
-    return {path: identity for path, identity in found.items() if identity is not None}
+    return {str(folder): identity for folder in folders if (identity := folder_at(folder)) is not None}
 
 
 def _explain(error: OSError | RuntimeError) -> str:

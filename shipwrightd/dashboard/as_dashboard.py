@@ -11,25 +11,32 @@ from typing import TYPE_CHECKING, Any
 from shipwrightd.dashboard import events as journal
 from shipwrightd.dashboard.events import epoch
 from shipwrightd.dashboard.javascript import NAN, cents, entries, number, parse_int, plus, rounded, text, total, truthy
-from shipwrightd.dashboard.request import FailsError, day_at
-from shipwrightd.reports.dora import FAILURE_PERCENT, HOUR_S, HOURS, grade_below, grade_of_frequency
+from shipwrightd.dashboard.request import (
+    BOTTLENECK_DAYS,
+    STAGE,
+    FailsError,
+    daily,
+    day_at,
+    graded,
+    percent,
+    ranked,
+    trend,
+)
+from shipwrightd.reports.dora import HOUR_S
 from shipwrightd.reports.question import DAY_S, WEEK_S
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import apsw
 
     from shipwrightd.dashboard.events import Event
-    from shipwrightd.dashboard.request import Request
+    from shipwrightd.dashboard.request import Answer, Grades, Request
 
 COMPLETED, STARTED = "pipeline.completed", "pipeline.started"
 STAGE_COMPLETED, STAGE_FAILED = "stage.completed", "stage.failed"
 MONEY = ("pipeline.cost", "cost.record")  # the same cost twice
 PRICES = {"opus": (15, 75), "sonnet": (3, 15), "haiku": (0.25, 1.25)}  # US dollars a million tokens, in and out
-SLOW_S, MODERATE_S = 600, 300
-BOTTLENECKS = 5
-BOTTLENECK_DAYS = 7
-Answer = dict[str, Any]
-Grades = dict[str, dict[str, Any]]
 
 
 def history(db: apsw.Connection, request: Request) -> Answer:
@@ -40,10 +47,10 @@ def history(db: apsw.Connection, request: Request) -> Answer:
     good = [event for event in done if is_success(event)]
     starts = journal.since(db, (COMPLETED, STARTED), request.cutoff(days))
     recent = sum(epoch(event) >= request.now - DAY_S for event in good)
-    whole = total(event.get("duration_s") or 0 for event in good)
+    took = total(event.get("duration_s") or 0 for event in good)
     return {
         "success_rate": percent(len(good), len(done)) or 0,
-        "avg_duration_s": rounded(number(whole) / len(good)) if good else 0,
+        "avg_duration_s": rounded(number(took) / len(good)) if good else 0,
         "throughput_per_hour": cents(recent / 24),
         "total_completed": len(good),
         "total_failed": len(done) - len(good),
@@ -85,20 +92,13 @@ def day_of(event: Event) -> str:
 
 def dora_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/dora-trend: events of a week, of which only the last seven days before now count."""
-    ends = week_ends(request)
+    ends = request.week_ends()
     events = journal.since(db, (COMPLETED, STARTED), ends[0] - WEEK_S) if ends else []
     weeks = []
     for end in ends:
         within = [event for event in events if end - WEEK_S <= epoch(event) < end]
         weeks.append({"week": day_at(end), "grades": grades_of(within, 7, request.now)})
     return {"weeks": weeks}
-
-
-def week_ends(request: Request) -> list[int]:
-    """Return the end of each week of the period in seconds, oldest first."""
-    period = request.period(30)
-    weeks = 0 if math.isnan(period) else max(math.ceil(period / 7), 0)
-    return [request.now - at * WEEK_S for at in range(weeks - 1, -1, -1)]
 
 
 def stage_performance(db: apsw.Connection, request: Request) -> Answer:
@@ -118,39 +118,16 @@ def _stage(name: str, events: list[Event], half: float) -> Answer:
     late = [event.get("duration_s") or 0 for event in events if not epoch(event) < half]
     paid = [event["cost_usd"] for event in events if number(event.get("cost_usd")) > 0]
     average = number(total(took)) / len(took)
-    first, second = (number(total(part)) / len(part) if part else average for part in (early, late))
-    return {
-        "name": name,
-        "avgDuration": rounded(average),
-        "minDuration": min(map(number, took)),
-        "maxDuration": max(map(number, took)),
-        "count": len(took),
-        "cost": cents(total(paid)),
-        "trend": rounded((second - first) / first * 100) if first > 0 else 0,
-    }
+    halves = [number(total(part)) / len(part) if part else None for part in (early, late)]
+    least, most = min(map(number, took)), max(map(number, took))
+    values = (name, rounded(average), least, most, len(took), cents(total(paid)), trend(average, *halves))
+    return dict(zip(STAGE, values, strict=True))
 
 
 def bottlenecks(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/bottlenecks."""
     stages = durations(journal.since(db, (STAGE_COMPLETED,), request.cutoff(BOTTLENECK_DAYS)))
     return ranked([(stage, rounded(number(total(took)) / len(took))) for stage, took in entries(stages)])
-
-
-def ranked(averages: list[tuple[str, float]]) -> Answer:
-    """Return the five stages with the longest average, with the dashboard's advice."""
-    order = sorted(averages, key=lambda one: -one[1])[:BOTTLENECKS]
-    return {"bottlenecks": [_bottleneck(stage, average) for stage, average in order]}
-
-
-def _bottleneck(stage: str, average: float) -> Answer:
-    if average > SLOW_S:
-        impact = "high"
-        words = f"averages {rounded(average / 60):.0f}min — consider parallelization or caching"
-    elif average > MODERATE_S:
-        impact, words = "medium", "is moderately slow — review for optimization opportunities"
-    else:
-        impact, words = "low", "is performing well"
-    return {"stage": stage, "avgDuration": average, "impact": impact, "suggestion": f"{stage} {words}"}
 
 
 def throughput_trend(db: apsw.Connection, request: Request) -> Answer:
@@ -160,7 +137,7 @@ def throughput_trend(db: apsw.Connection, request: Request) -> Answer:
     for event in journal.since(db, (COMPLETED,), request.cutoff(period)):
         if is_success(event) and (day := day_of(event)) in counts:
             counts[day] += 1
-    return {"daily": [{"date": day, "throughput": cents(count / 24)} for day, count in counts.items()]}
+    return daily({day: count / 24 for day, count in counts.items()}, "throughput")
 
 
 def failure_heatmap(db: apsw.Connection, _request: Request) -> Answer:
@@ -190,12 +167,12 @@ def cost_of(event: Event) -> Any:  # noqa: ANN401 - a number, or text if the eve
 def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/costs/breakdown."""
     sums: dict[str, dict[str, Any]] = {"stage": {}, "model": {}, "issue": {}}
-    whole: Any = 0
+    spent: Any = 0
     for event in journal.since(db, MONEY, request.cutoff(request.period(7))):
         cost = cost_of(event)
         if number(cost) <= 0:
             continue
-        whole = plus(whole, cost)
+        spent = plus(spent, cost)
         for key, part in sums.items():
             named = event.get(key)
             if truthy(named) or key != "issue":
@@ -205,7 +182,7 @@ def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:
         "byStage": {name: cents(cost) for name, cost in sums["stage"].items()},
         "byModel": {name: cents(cost) for name, cost in sums["model"].items()},
         "byIssue": _rounded_issues(sums["issue"]),
-        "total": cents(whole),
+        "total": cents(spent),
     }
 
 
@@ -227,7 +204,7 @@ def costs_trend(db: apsw.Connection, request: Request) -> Answer:
             continue
         if (day := day_of(event)) in sums:
             sums[day] = plus(sums[day], cost)
-    return {"daily": [{"date": day, "cost": cents(cost)} for day, cost in sums.items()]}
+    return daily(sums, "cost")
 
 
 # -- the four measures of delivery (calculateDoraGrades)
@@ -251,47 +228,15 @@ def grades_of(events: list[Event], days: float, now: int) -> Grades:
     )
 
 
-def graded(per_day: float, leads: list[float], failed_percent: float | None, recoveries: list[float]) -> Grades:
-    """Return the measures with their grades; without data 0 and Low, for time to restore Elite."""
-    lead = mean(leads)
-    recovery = mean(recoveries)
-    return {
-        "deploy_freq": measure(per_day, "per day", grade_of_frequency(per_day)),
-        "lead_time": measure(lead, "hours", "Low" if lead is None else grade_below(lead, HOURS)),
-        "cfr": measure(
-            failed_percent, "%", "Low" if failed_percent is None else grade_below(failed_percent, FAILURE_PERCENT)
-        ),
-        "mttr": measure(recovery, "hours", "Elite" if recovery is None else grade_below(recovery, HOURS)),
-    }
-
-
-def percent(part: int, whole: int) -> float | None:
-    """Return a part in percent to two decimals, None if the whole is 0."""
-    return rounded(part / whole * 10_000) / 100 if whole else None
-
-
-def measure(value: float | None, unit: str, grade: str) -> dict[str, Any]:
-    """Return one measure in the dashboard's shape."""
-    return {"value": 0 if value is None else value, "unit": unit, "grade": grade}
-
-
-def mean(values: list[float]) -> float | None:
-    """Return the mean to two decimals, None without values."""
-    return cents(total(values) / len(values)) if values else None
-
-
 def lead_times(recent: list[Event]) -> list[float]:
     """Return hours from the last start of an issue to each of its successes."""
     starts: dict[str, Any] = {}
     hours = []
-    for event in recent:
-        issue = event.get("issue")
-        if not truthy(issue):
-            continue
+    for issue, event in _by_issue(recent):
         if event.get("type") == STARTED:
-            starts[text(issue)] = epoch(event)
+            starts[issue] = epoch(event)
         elif event.get("type") == COMPLETED and is_success(event):
-            start = number(starts.get(text(issue), NAN))
+            start = number(starts.get(issue, NAN))
             if 0 < start < epoch(event):
                 hours.append((epoch(event) - start) / HOUR_S)
     return hours
@@ -301,14 +246,15 @@ def recovery_times(done: list[Event]) -> list[float]:
     """Return hours from the last failure of an issue to its next success."""
     failures: dict[str, float] = {}
     hours = []
-    for event in done:
-        issue = event.get("issue")
-        if not truthy(issue):
-            continue
+    for issue, event in _by_issue(done):
         if not is_success(event):
-            failures[text(issue)] = epoch(event)
-        elif (failed := failures.get(text(issue), NAN)) > 0:
+            failures[issue] = epoch(event)
+        elif (failed := failures.get(issue, NAN)) > 0:
             if epoch(event) > failed:
                 hours.append((epoch(event) - failed) / HOUR_S)
-            del failures[text(issue)]
+            del failures[issue]
     return hours
+
+
+def _by_issue(events: list[Event]) -> Iterator[tuple[str, Event]]:
+    return ((text(event["issue"]), event) for event in events if truthy(event.get("issue")))

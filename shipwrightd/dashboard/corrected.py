@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.dashboard.as_dashboard import BOTTLENECK_DAYS, graded, percent, ranked, week_ends
 from shipwrightd.dashboard.javascript import cents, rounded
-from shipwrightd.dashboard.request import day_at
+from shipwrightd.dashboard.request import BOTTLENECK_DAYS, STAGE, daily, day_at, graded, percent, ranked, trend
 from shipwrightd.reports import costs, dora
 from shipwrightd.reports.question import DAY_S, WEEK_S, Period, Question, start_of_day
 from shipwrightd.reports.stages import names_of
@@ -18,12 +17,10 @@ from shipwrightd.reports.stages import names_of
 if TYPE_CHECKING:
     import apsw
 
-    from shipwrightd.dashboard.as_dashboard import Grades
-    from shipwrightd.dashboard.request import Request
+    from shipwrightd.dashboard.request import Answer, Grades, Request
     from shipwrightd.reports.dora import Sums
 
 ALL_ISSUES = 1 << 40
-Answer = dict[str, Any]
 
 TOTALS = "SELECT count(*), coalesce(sum(good), 0), avg(duration_s) FILTER (WHERE good) FROM run_outcomes"
 GOOD_SINCE = "SELECT coalesce(sum(good), 0) FROM run_outcomes WHERE ended_epoch >= ? AND ended_epoch <= ?"
@@ -92,7 +89,7 @@ def measures(runs: Sums, days: int) -> Grades:
 
 def dora_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/dora-trend: each week separately, without its end."""
-    ends = week_ends(request)
+    ends = request.week_ends()
     by_week = dora.sums(db, Period(max(ends[0] - WEEK_S, 0), request.now), request.now, WEEK_S) if ends else {}
     weeks = [by_week.get(at, dora.Sums()) for at in range(len(ends) - 1, -1, -1)]
     return {
@@ -116,26 +113,12 @@ def stage_performance(db: apsw.Connection, request: Request) -> Answer:
     since = request.cutoff(period)
     half = math.nan if math.isnan(period) else request.now - math.floor(period / 2) * DAY_S
     paid = costs.breakdown(db, Question(now=request.now, period=span(request, since)), by_stage=True)["stage"]
-    return {
-        "stages": [
-            {
-                "name": name,
-                "avgDuration": rounded(mean),
-                "minDuration": least,
-                "maxDuration": most,
-                "count": count,
-                "cost": cents(paid[name].usd) if name in paid else 0,
-                "trend": trend(mean, early, late),
-            }
-            for name, count, mean, least, most, _, early, late in attempts(db, request, since, half)
-        ]
-    }
-
-
-def trend(mean: float, early: float | None, late: float | None) -> float:
-    """Return the second half compared with the first, in percent; a half without attempts counts as the mean of all."""
-    first, second = (mean if half is None else half for half in (early, late))
-    return rounded((second - first) / first * 100) if first > 0 else 0
+    stages = []
+    for name, count, mean, least, most, _, *halves in attempts(db, request, since, half):
+        cost = cents(paid[name].usd) if name in paid else 0
+        values = (name, rounded(mean), least, most, count, cost, trend(mean, *halves))
+        stages.append(dict(zip(STAGE, values, strict=True)))
+    return {"stages": stages}
 
 
 def span(request: Request, since: float) -> Period:
@@ -154,7 +137,7 @@ def throughput_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/throughput-trend: successful runs an hour on each whole day."""
     days = request.days(period := request.period(30))
     counts = by_day(db, request, period) if days else {}
-    return {"daily": [{"date": day, "throughput": cents(counts.get(day, (0, 0))[0] / 24)} for day in days]}
+    return daily({day: counts.get(day, (0, 0))[0] / 24 for day in days}, "throughput")
 
 
 def failure_heatmap(db: apsw.Connection, _request: Request) -> Answer:
@@ -187,4 +170,4 @@ def costs_trend(db: apsw.Connection, request: Request) -> Answer:
     days = request.days(request.period(30))
     period = span(request, start_of_day(request.now) - (len(days) - 1) * DAY_S)
     sums = costs.breakdown(db, Question(now=request.now, period=period), by_stage=True)["day"] if days else {}
-    return {"daily": [{"date": day, "cost": cents(sums[day].usd if day in sums else 0)} for day in days]}
+    return daily({day: sums[day].usd if day in sums else 0 for day in days}, "cost")

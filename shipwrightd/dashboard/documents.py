@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from shipwrightd.dashboard import events
 from shipwrightd.dashboard.request import FailsError
+from shipwrightd.reports.team import presence
 
 if TYPE_CHECKING:
     import apsw
 
-    from shipwrightd.dashboard.request import Request
+    from shipwrightd.dashboard.request import Answer, Request
 
-Answer = dict[str, Any]
-ONLINE_MS, IDLE_MS, GONE_MS = 30_000, 120_000, 86_400_000
+GONE_MS = 86_400_000
+DEVELOPER = (
+    *("developer_id", "machine_name", "hostname", "platform", "last_heartbeat"),
+    *("daemon_running", "daemon_pid", "active_jobs", "queued"),
+)
+PATTERN = ("pattern", "stage", "root_cause", "fix", "seen_count", "last_seen")
 
 DEVELOPERS = """
 SELECT developer, machine, hostname, platform, last_heartbeat_ms, daemon_running, daemon_pid, active_jobs, queued, extra
 FROM sessions WHERE present AND last_heartbeat_ms > ? ORDER BY last_heartbeat_ms DESC, id"""
 QUEUED = "SELECT count(*) FROM daemon_queue WHERE present"
 QUEUE = """
-SELECT q.id, q.issue, coalesce((SELECT t.title FROM daemon_titles AS t WHERE t.id = q.id), '')
+SELECT q.issue, coalesce((SELECT t.title FROM daemon_titles AS t WHERE t.id = q.id), '')
 FROM daemon_queue AS q WHERE q.present ORDER BY q.position, q.id"""
 TRIAGE = """
 SELECT * FROM events INDEXED BY events_issue
@@ -75,31 +80,21 @@ def _developers(db: apsw.Connection, now_ms: int) -> list[Answer]:
 
 
 def _developer(row: tuple[Any, ...], now_ms: int) -> Answer:
-    developer, machine, hostname, platform, heartbeat_ms, running, pid, jobs, queued, extra = row
+    *values, extra = row
+    developer: Answer = dict(zip(DEVELOPER, values, strict=True))
+    running, heartbeat_ms = developer["daemon_running"], developer["last_heartbeat"]
+    lists = {key: _json(developer[key], None) for key in ("active_jobs", "queued")}
     return {
-        "developer_id": developer,
-        "machine_name": machine,
-        "hostname": hostname,
-        "platform": platform,
-        "last_heartbeat": heartbeat_ms,
+        **developer,
+        **lists,
         "daemon_running": None if running is None else bool(running),
-        "daemon_pid": pid,
-        "active_jobs": _json(jobs, None),
-        "queued": _json(queued, None),
         **_json(extra, {}),
-        "_presence": presence(now_ms - heartbeat_ms),
+        "_presence": presence((now_ms - heartbeat_ms) / 1000),
     }
 
 
 def _json(text: str | None, absent: Any) -> Any:  # noqa: ANN401 - any JSON
     return absent if text is None else json.loads(text)
-
-
-def presence(age_ms: float) -> str:
-    """Return online, idle or offline."""
-    if age_ms < ONLINE_MS:
-        return "online"
-    return "idle" if age_ms < IDLE_MS else "offline"
 
 
 def _team(developers: list[Answer]) -> Answer:
@@ -114,7 +109,7 @@ def _team(developers: list[Answer]) -> Answer:
 def queue(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/queue/detailed with each item's issue, title and last triage."""
     queued: list[tuple[Any, ...]] = db.execute(QUEUE).fetchall()
-    return {"queue": [_item(db, issue, title) for _, issue, title in queued]}
+    return {"queue": [_item(db, issue, title) for issue, title in queued]}
 
 
 def _item(db: apsw.Connection, issue: int | str | None, title: str) -> Answer:
@@ -193,20 +188,8 @@ def learnings_as_dashboard(_db: apsw.Connection, _request: Request) -> Answer:
 
 def failures(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/memory/failures/N: failures seen during a run of the issue that failed at their stage."""
-    return {
-        "patterns": [
-            {
-                "pattern": pattern,
-                "stage": stage,
-                "root_cause": cause,
-                "fix": fix,
-                "seen_count": times,
-                "last_seen": seen,
-                **_json(extra, {}),
-            }
-            for pattern, stage, cause, fix, times, seen, extra in db.execute(OF_ISSUE, (request.issue(4),))
-        ]
-    }
+    found = db.execute(OF_ISSUE, (request.issue(4),))
+    return {"patterns": [{**dict(zip(PATTERN, row, strict=True)), **_json(extra, {})} for *row, extra in found]}
 
 
 def failures_as_dashboard(_db: apsw.Connection, request: Request) -> Answer:

@@ -14,16 +14,18 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from shipwrightd.clock import YEAR_10000
 from shipwrightd.dashboard.javascript import bounds, number, text, truthy
 from shipwrightd.dashboard.request import FailsError, issue_of
-from shipwrightd.reports.activity import Wanted, newest, search
+from shipwrightd.reports.activity import newest, search
+from shipwrightd.reports.question import Period, Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import apsw
 
-    from shipwrightd.dashboard.request import Request
+    from shipwrightd.dashboard.request import Answer, Request
 
 Event = dict[str, Any]
 
@@ -75,7 +77,6 @@ WHERE type IN (SELECT value FROM json_each(?1)) AND ts_epoch >= ?2 AND origin = 
 OF_ISSUE = "SELECT * FROM events WHERE issue = ?1 AND origin = 'events.jsonl' ORDER BY id"
 
 # The activity feed.
-Answer = dict[str, Any]
 LIMIT, MOST = 50, 200
 TEAM_EVENTS = 100
 
@@ -146,20 +147,12 @@ def as_written(event: Event, rest: Event) -> Event:
     not hold; or, where they do, the line is of the small emitter, which quotes everything and gives no ts_epoch.
     """
     digits = {key: value for key, value in rest.items() if isinstance(value, str) and _DIGITS.fullmatch(value)}
-    quoted = [value for value in digits.values() if _is_held(value)]
-    if quoted and "ts_epoch" not in rest and event.get("ts_epoch") == _seconds(event.get("ts")):
+    long = {key: value for key, value in digits.items() if len(value) > EXACT_DIGITS}
+    if len(long) < len(digits) and "ts_epoch" not in rest and event.get("ts_epoch") == _seconds(event.get("ts")):
         whole = event.get("issue")
         named = {"issue": str(whole)} if whole and "issue" not in rest else {}
         return {key: value for key, value in {**event, **named}.items() if key != "ts_epoch"}
-    return {**event, **{key: float(value) for key, value in digits.items() if _as_number(value)}}
-
-
-def _is_held(digits: str) -> bool:
-    return len(digits) <= EXACT_DIGITS
-
-
-def _as_number(digits: str) -> bool:
-    return not _is_held(digits) and _JSON_NUMBER.fullmatch(digits) is not None
+    return {**event, **{key: float(value) for key, value in long.items() if _JSON_NUMBER.fullmatch(value)}}
 
 
 def _seconds(ts: object) -> int | None:
@@ -207,13 +200,8 @@ def since(db: apsw.Connection, types: Iterable[str], cutoff: float) -> list[Even
         rows = db.execute(OF_TYPES, (listed,))
     else:
         rows = db.execute(OF_TYPES_SINCE, (listed, cutoff))
-    events = (read_as_dashboard(row) for row in rows)
-    return [event for event in events if event and _is_of(event, wanted) and not epoch(event) < cutoff]
-
-
-def _is_of(event: Event, types: frozenset[str]) -> bool:
-    kind = event.get("type")
-    return isinstance(kind, str) and kind in types
+    events = [event for row in rows if (event := read_as_dashboard(row)) and isinstance(event.get("type"), str)]
+    return [event for event in events if event["type"] in wanted and not epoch(event) < cutoff]
 
 
 def is_number(value: object, wanted: float) -> bool:
@@ -234,7 +222,7 @@ def activity_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/activity as the dashboard does. Raises FailsError for a type filter with which it fails."""
     kind = request.text("type", "all")
     wanted = None if kind == "all" else kind
-    issue = _issue(request)
+    issue = issue_of(request.text("issue", ""))
     events: Iterable[Event] = _seen_as_dashboard(db, wanted, issue)
     if wanted is None and issue is None:
         plain: int = db.execute(PLAIN).get
@@ -262,7 +250,7 @@ def _seen_as_dashboard(db: apsw.Connection, kind: str | None, issue: int | None)
 
 def active_titles(db: apsw.Connection) -> dict[str, str]:
     """Return the titles of the issues that the daemon works on, the only ones the dashboard knows."""
-    return _titles(db.execute(ACTIVE_TITLES))
+    return dict(db.execute(ACTIVE_TITLES))
 
 
 def _has_type(value: object, kind: str) -> bool:
@@ -292,31 +280,26 @@ def titled(event: Event, titles: dict[str, str]) -> Event:
     return {**rest, "issueTitle": titles.get(text(event["issue"]), "")} if truthy(event.get("issue")) else rest
 
 
-def _titles(rows: Iterable[tuple[Any, ...]]) -> dict[str, str]:
-    return {issue: title for issue, title in rows if issue}
-
-
-def _issue(request: Request) -> int | None:
-    return issue_of(request.text("issue", ""))
-
-
 def activity(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/activity: all events, by their own type."""
     kind = request.text("type", "all")
-    wanted = Wanted(type=None if kind == "all" else kind, issue=_issue(request))
-    length = _count(db, wanted)
-    ids = (id_ for _, matching in search(db, wanted, newest(db) + 1) for id_ in matching)
+    question = Question(
+        now=request.now,
+        period=Period(None, YEAR_10000),
+        type=None if kind == "all" else kind,
+        issue=issue_of(request.text("issue", "")),
+    )
+    ids = (id_ for _, matching in search(db, question, newest(db) + 1) for id_ in matching)
     events = (read(row) for id_ in ids for row in db.execute(BY_ID, (id_,)))
-    titles = {**_titles(db.execute(KNOWN_TITLES)), **active_titles(db)}
-    return _page(request, events, length, titles)
+    return _page(request, events, _count(db, question), {**dict(db.execute(KNOWN_TITLES)), **active_titles(db)})
 
 
-def _count(db: apsw.Connection, wanted: Wanted) -> int:
+def _count(db: apsw.Connection, question: Question) -> int:
     mixed = db.execute(OTHERS).get is not None
-    if wanted.issue is not None:
-        return int(db.execute(COUNT_OF_ISSUE, (wanted.issue, mixed, wanted.type)).get)
-    if wanted.type is not None:
-        return int(db.execute(COUNT_OF_TYPE, (wanted.type, mixed)).get)
+    if question.issue is not None:
+        return int(db.execute(COUNT_OF_ISSUE, (question.issue, mixed, question.type)).get)
+    if question.type is not None:
+        return int(db.execute(COUNT_OF_TYPE, (question.type, mixed)).get)
     return int(db.execute(COUNT_OWN if mixed else COUNT_ALL).get)
 
 

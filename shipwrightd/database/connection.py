@@ -1,6 +1,6 @@
-"""The database file: where it is opened, locked and put into transactions.
+"""Open the database, for writing and for reading, and run transactions.
 
-`transaction()` is the only place that says BEGIN, COMMIT or ROLLBACK.
+Only `transaction` uses BEGIN, COMMIT and ROLLBACK.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPLICATION_ID = 0x53575244  # "SWRD"
-ALL_BITS = (1 << 64) - 1  # of an inode number; what SQLite holds has a sign
+ALL_BITS = (1 << 64) - 1  # of an inode number; SQLite's integers are signed
 BUSY_TIMEOUT_MS = 5_000
 HEADER_BYTES = 100
-BESIDE = ("-wal", "-shm", "-journal", ".lock")  # what SQLite and we put beside the database
-OWN_NAMES = ("shipwright.db", ".shipwrightd-")  # how the names of what we put into a folder begin
-SIGNAL_STEPS = 1_000_000  # of SQLite's machine, a few tens of milliseconds: then an interrupt is heard
-STATEMENTS = 512  # kept prepared; with the usual hundred the two largest are prepared anew each time
+BESIDE = ("-wal", "-shm", "-journal", ".lock")  # suffixes of the files beside the database
+OWN_NAMES = ("shipwright.db", ".shipwrightd-")  # prefixes of the names of our files
+SIGNAL_STEPS = 1_000_000  # of SQLite's virtual machine between checks for signals: some 30 ms
+STATEMENTS = 512  # kept prepared; with the default of 100 the two largest are prepared each time
 PAGE_BYTES = 8_192  # measured: a fifth faster to fill than 4,096, with fewer index pages to log
-LOAD_CACHE_KIB = 16_384  # while much is loaded; measured: four times as much is no faster
-BUILD_CACHE_KIB = 65_536  # while all is built anew, in the order of no index
+LOAD_CACHE_KIB = 16_384  # during a load; measured: four times as much is no faster
+BUILD_CACHE_KIB = 65_536  # during a recovery, which inserts in the order of no index
 FOLLOW_CACHE_KIB = 8_192
-LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to look things up in
+LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to read from
 FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
 PERHAPS_HEALED = "the next `shipwrightd run` builds it anew if its pages are ours, and leaves it untouched otherwise"
 HEALED_BY = "the next `shipwrightd run` or `backfill` sets it aside and builds it anew, from itself and the files"
@@ -43,7 +43,7 @@ DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return which file stands at a path, None for none. Raises OSError when that cannot be told."""
+    """Return device and inode of the file at a path, None if there is none. Raises OSError if they cannot be read."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -52,10 +52,10 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def prepare_folder(database: Path, *, refuse: Callable[[Path], object] | None = None) -> None:
-    """Make the database's folder, private to its owner, and look at what stands in it already.
+    """Create the database's folder, private to its owner, and check the files in it.
 
-    `refuse` raises for a file that is not to be touched; that is one without our header, unless told otherwise.
-    Raises PathError if it cannot be made or written in, and for what another user could have prepared.
+    `refuse` raises for a file that must not be touched, by default one without our header. Raises PathError if the
+    folder cannot be created or written in, and for what another user could have prepared.
     """
     folder = database.parent
     ownership.check_symlinks(folder)
@@ -77,7 +77,7 @@ def prepare_folder(database: Path, *, refuse: Callable[[Path], object] | None = 
 
 
 def open_writer(path: Path) -> apsw.Connection:
-    """Open the database for writing, making it if it is not there.
+    """Open the database for writing, and create it if it is missing.
 
     Raises DatabaseError for a file that is not ours, PathError if it cannot be opened.
     """
@@ -99,10 +99,10 @@ def open_writer(path: Path) -> apsw.Connection:
 
 
 def _set_up(db: apsw.Connection) -> None:
-    """Give a writer its settings, and a fresh database what makes it ours."""
+    """Configure a writing connection, and mark a new database as ours."""
     _distrust(db)
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
-    if db.execute("PRAGMA page_count").get == 0:  # the file's size does not tell: making it may be undone just now
+    if db.execute("PRAGMA page_count").get == 0:  # not the file's size: its creation may just be rolled back
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute("PRAGMA journal_mode = WAL")
@@ -111,13 +111,13 @@ def _set_up(db: apsw.Connection) -> None:
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute(f"PRAGMA cache_size = -{LOAD_CACHE_KIB}")
     db.execute(f"PRAGMA wal_autocheckpoint = {LOAD_WAL_PAGES}")
-    db.execute(f"PRAGMA journal_size_limit = {FOLLOW_WAL_PAGES * PAGE_BYTES}")  # the log shrinks when it starts over
+    db.execute(f"PRAGMA journal_size_limit = {FOLLOW_WAL_PAGES * PAGE_BYTES}")  # the log shrinks when it restarts
 
 
 def open_builder(path: Path) -> apsw.Connection:
-    """Open a new database that counts for nothing until it is sealed, and is quick to fill. Raises as open_writer."""
+    """Open a new database without a journal, quick to fill and unsafe until `seal`. Raises as open_writer."""
     db = open_writer(path)
-    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)  # it refuses, without a word, what comes next
+    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)  # or it silently ignores the next statement
     db.execute("PRAGMA journal_mode = OFF")
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     db.execute(f"PRAGMA cache_size = -{BUILD_CACHE_KIB}")
@@ -126,13 +126,13 @@ def open_builder(path: Path) -> apsw.Connection:
 
 
 def seal(db: apsw.Connection) -> None:
-    """Make a database that was built so one like any other; its file is still to be synced."""
+    """Turn a database from open_builder into a normal one. The caller must still sync its file."""
     db.execute("PRAGMA main.journal_mode = WAL")
     db.execute("PRAGMA main.wal_checkpoint(TRUNCATE)")
 
 
 def close_without_checkpoint(db: apsw.Connection) -> None:
-    """Close a damaged database as it is: what its log holds stays there."""
+    """Close a damaged database and leave its log as it is."""
     with contextlib.suppress(apsw.Error):
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     with contextlib.suppress(apsw.Error):
@@ -140,7 +140,7 @@ def close_without_checkpoint(db: apsw.Connection) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Have names in a folder survive a power cut. Raises OSError."""
+    """Make the names in a folder survive a power loss. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -149,7 +149,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """Make an empty file, or take the one that is there; by itself SQLite would make it by the umask."""
+    """Create an empty file for the owner only, or keep the existing one; SQLite would apply the umask."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, ownership.FILE_MODE)
     try:
         os.fchmod(fd, ownership.FILE_MODE)
@@ -158,22 +158,22 @@ def _make_private(path: Path) -> None:
 
 
 def _distrust(db: apsw.Connection) -> None:
-    """Give what is stored in the file no power: a trigger or view of a stranger's calls no function with effects."""
+    """Distrust the schema: triggers and views that someone else stored can call no function with side effects."""
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     db.config(apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0)
 
 
 def shrink_caches(db: apsw.Connection) -> None:
-    """Give memory back after a load: following takes few pages at a time."""
-    with contextlib.suppress(apsw.Error):  # what is wrong for longer the next transaction meets, and is waited for
+    """Return memory after a load: following needs few pages at a time."""
+    with contextlib.suppress(apsw.Error):  # if it lasts, the next transaction meets it and waits
         db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
         db.execute(f"PRAGMA wal_autocheckpoint = {FOLLOW_WAL_PAGES}")
-        db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # waits for no reader; what it leaves a later one does
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # does not wait for readers
         db.execute("PRAGMA shrink_memory")
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # only the GNU library has it, and only it needs it:
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed would stay with the process
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it, and only glibc keeps freed memory
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def refuse_foreign(path: Path) -> None:
@@ -193,7 +193,7 @@ def refuse_foreign(path: Path) -> None:
     if not header:
         return
     is_sqlite = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
-    if not is_sqlite and lock_path(path).exists():  # we worked here; whether on this file, healing looks closer
+    if not is_sqlite and lock_path(path).exists():  # we have worked here; recovery checks whether on this file
         message = f"the database {path} is damaged: its header is destroyed"
         raise DamagedError(message, hint=PERHAPS_HEALED)
     if not is_sqlite or int.from_bytes(header[68:72]) != APPLICATION_ID:
@@ -204,11 +204,10 @@ def refuse_foreign(path: Path) -> None:
 def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
     """Open the database read-only.
 
-    SQLite makes a -wal and a -shm for a reader, too. With `untouched` a database that nobody has open, as
-    lock and missing -wal tell, is read as one that does not change, and nothing is put beside it.
-
-    Raises MissingError when it does not exist, DatabaseError when it is foreign
-    or damaged, PathError when it cannot be read, LockedError when it stays locked.
+    SQLite creates -wal and -shm for a reader, too. With `untouched`, a database that no process has open
+    (no lock, no -wal) is read as immutable, and no file is created beside it. Raises MissingError if it does
+    not exist, DatabaseError if it is foreign or damaged, PathError if it cannot be read, LockedError if it
+    stays locked.
     """
     try:
         missing = identity(path) is None
@@ -220,16 +219,16 @@ def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
         raise MissingError(message, hint="run `shipwrightd backfill` to make it")
     if lock_path(path) not in HELD:
         refuse_foreign(path)
-    still = f"{path.absolute().as_uri()}?immutable=1"
+    immutable = f"{path.absolute().as_uri()}?immutable=1"
     try:
         if untouched and not lock_is_held(lock_path(path)) and not path.with_name(path.name + "-wal").exists():
-            return _reader(still)
+            return _reader(immutable)
         try:
             return _reader(str(path))
         except (apsw.CantOpenError, apsw.ReadOnlyError):
-            if not _lies_still(path):
+            if not _is_immutable(path):
                 raise
-            return _reader(still)
+            return _reader(immutable)
     except apsw.Error as error:
         raise explained(path, error) from error
 
@@ -238,21 +237,21 @@ def _reader(name: str) -> apsw.Connection:
     db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     _distrust(db)
     db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
-    db.set_progress_handler(lambda: False, SIGNAL_STEPS)  # a view can be made to never end
+    db.set_progress_handler(lambda: False, SIGNAL_STEPS)  # so that a view that never ends can be interrupted
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.execute("PRAGMA query_only = ON")
     db.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - opens WAL and shared memory now
     return db
 
 
-def _lies_still(path: Path) -> bool:
-    """Tell whether the database is all in its one file, in a folder where SQLite can put no other beside it."""
+def _is_immutable(path: Path) -> bool:
+    """Return whether the database is complete in one file, in a folder where SQLite can create no other."""
     beside = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
     return not os.access(path.parent, os.W_OK) and not any(file.exists() for file in beside)
 
 
 def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
-    """Return an error that SQLite met while reading as one that says what to do about it."""
+    """Return the ShipwrightdError, with a hint, for an error of SQLite."""
     if isinstance(error, DAMAGE):
         return DamagedError(f"the database {path} is damaged: {error}", hint=HEALED_BY)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
@@ -265,18 +264,18 @@ def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
 
 @contextlib.contextmanager
 def durable(db: apsw.Connection) -> Iterator[None]:
-    """Let the commits of the block, and all before them, survive a power loss; costs a sync each."""
+    """Make the commits of the block, and all before them, survive a power loss; each costs a sync."""
     db.execute("PRAGMA synchronous = FULL")
     try:
         yield
     finally:
-        with contextlib.suppress(apsw.Error):  # what was committed is, whatever this says
+        with contextlib.suppress(apsw.Error):  # the commits stand regardless
             db.execute("PRAGMA synchronous = NORMAL")
 
 
 @contextlib.contextmanager
 def transaction(db: apsw.Connection) -> Iterator[apsw.Connection]:
-    """Commit what the block did, or nothing of it."""
+    """Commit all changes of the block, or roll them back if it raises."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db

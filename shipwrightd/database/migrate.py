@@ -43,7 +43,7 @@ def migrations_folder() -> Path:
 
 
 def known(folder: Path | None = None) -> list[Migration]:
-    """Return this release's migrations in order. DatabaseError if their numbers have a hole."""
+    """Return this release's migrations in order. Raises DatabaseError if a number is missing."""
     found = []
     for path in sorted((folder or migrations_folder()).glob("[0-9]*.sql")):
         raw = path.read_bytes()
@@ -64,10 +64,10 @@ def version(db: apsw.Connection) -> int:
 
 
 def pending(db: apsw.Connection, migrations: list[Migration]) -> list[Migration]:
-    """Return what is still to be applied.
+    """Return the migrations that are not applied yet.
 
-    Raises DatabaseError when the database is newer than this program or when
-    a file that was applied has since been altered.
+    Raises DatabaseError if the database is newer than this program, or if an
+    applied file has changed since.
     """
     if not db.execute(HAS_VERSIONS).get:
         return migrations
@@ -84,7 +84,7 @@ def pending(db: apsw.Connection, migrations: list[Migration]) -> list[Migration]
 
 
 def migrate(db: apsw.Connection, folder: Path | None = None) -> list[Migration]:
-    """Apply what is pending and return it; a failing file leaves nothing of itself behind."""
+    """Apply the pending migrations and return them; a migration that fails changes nothing."""
     todo = pending(db, known(folder))
     for migration in todo:
         applied_at = clock.now().text

@@ -1,11 +1,11 @@
-"""Which file systems are where, as Linux tells; elsewhere nothing is known. Imports nothing of ours."""
+"""Find network file systems in the mount table of Linux; other systems have none."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
-# Writers on other machines cause no events here.
+# Writes from other machines cause no events here.
 NETWORK_TYPES = frozenset(
     (
         *("9p", "afs", "ceph", "cifs", "coda", "drvfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4"),

@@ -1,4 +1,4 @@
-"""Whose files these are: what must hold before anything is put into a folder or opened in it.
+"""Check owner and mode of folders and files before they are used.
 
 What another user could have prepared is refused, never repaired.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = 0
 OTHERS_WRITE = 0o002
 GROUP_WRITES = 0o020
-OTHERS = 0o077  # whatever group and others may do
+OTHERS = 0o077  # all bits of group and others
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 MOST_LINKS = 40  # as in Linux; a loop ends here
@@ -27,7 +27,7 @@ ELSEWHERE = "choose another place with --db FILE"
 
 
 def check_symlinks(path: Path) -> None:
-    """Raise PathError when a symbolic link on the way to `path` was put there by another user, who leads us with it."""
+    """Raise PathError if a symbolic link on the way to `path` belongs to another user, who could redirect us."""
     at, left, links = Path("/"), list(path.absolute().parts[1:]), 0
     while left:
         step = at.parent if left[0] == ".." else at / left[0]
@@ -35,7 +35,7 @@ def check_symlinks(path: Path) -> None:
         try:
             info = step.lstat()
         except OSError:
-            return  # nothing there to be led by; whoever opens it says what is wrong
+            return  # missing: opening it will report that
         if not stat.S_ISLNK(info.st_mode):
             at = step
             continue
@@ -49,18 +49,18 @@ def check_symlinks(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, for their owner only whatever the umask. Raises OSError."""
+    """Create a folder and its missing parents with mode 700 whatever the umask. Raises OSError."""
     for part in (*reversed(folder.parents), folder):
         with contextlib.suppress(FileExistsError):
             part.mkdir(FOLDER_MODE)
             if stat.S_IMODE(part.stat().st_mode) & FOLDER_MODE != FOLDER_MODE:
-                part.chmod(FOLDER_MODE)  # an umask that takes from the owner
+                part.chmod(FOLDER_MODE)  # the umask removed bits of the owner
 
 
 def check_folder(folder: Path, *, own: Sequence[str]) -> None:
-    """Make the folder private if all in it is ours; PathError if others can put files there.
+    """Make the folder private if it holds only our files. Raises PathError if others can create files there.
 
-    `own` are the beginnings of the names of our files.
+    `own` are the prefixes of the names of our files.
     """
     info = folder.stat()
     me = os.geteuid()
@@ -80,7 +80,7 @@ def _holds_only(folder: Path, own: Sequence[str]) -> bool:
 
 
 def others_can_write(info: os.stat_result) -> bool:
-    """Tell whether anybody but the owner may write; a group of the owner alone, as many systems make one, is nobody."""
+    """Return whether anyone but the owner may write; a private group that has only the owner does not count."""
     if info.st_mode & OTHERS_WRITE:
         return True
     return bool(info.st_mode & GROUP_WRITES) and not _is_private_group(info.st_uid, info.st_gid)
@@ -98,11 +98,10 @@ def _is_private_group(uid: int, gid: int) -> bool:
 
 
 def check_file(path: Path) -> bool:
-    """Tell whether the file is there, private to its owner from now on. Never opens it.
+    """Return whether the file exists, and make it private to its owner. Never opens it.
 
-    Raises PathError for what is no regular file of our own with one name: a symbolic
-    link leads elsewhere, a pipe or device stops whoever opens it, and SQLite
-    loses data when a file has two names.
+    Raises PathError for anything but a regular file of our own with one name: a symbolic link
+    leads elsewhere, opening a pipe or device may block, and SQLite loses data if a file has two names.
     """
     try:
         info = path.lstat()
@@ -123,7 +122,7 @@ def check_file(path: Path) -> bool:
 
 
 def user_name(uid: int) -> str:
-    """Return a user for people: its name, else its number."""
+    """Return the name of a user, or "user N" if it has none."""
     import pwd  # noqa: PLC0415 - seldom needed
 
     try:

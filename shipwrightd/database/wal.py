@@ -1,10 +1,9 @@
-"""Keeps the write-ahead log from growing without end while somebody always reads.
+"""Keeps the write-ahead log from growing without bound while there is always a reader.
 
-SQLite copies the log into the database by itself, but lets the log start over only in a moment in which nobody
-reads from it. With readers that overlap there is no such moment, and the log grows for as long as they do. Here the
-writer makes that moment: it waits, writing nothing, until those who read now are done, which leaves newcomers
-with the database alone. It waits the longer the larger the log is, and seldom, so that a reader that takes minutes
-costs a little delay and never stops the ingesting.
+SQLite copies the log into the database automatically, but the log restarts only while nobody reads from it. With
+overlapping readers that never happens, and the log grows. So the writer waits, without writing, until the current
+readers are done; new readers then read from the database alone. The larger the log, the longer it waits, and it
+waits rarely, so a reader that takes minutes delays ingestion a little and never stops it.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     import apsw
 
 MIB = 1 << 20
-# From this size of the log on, wait up to so many seconds for readers.
+# (size of the log in bytes, seconds to wait for readers from that size on)
 PATIENCE_S = ((4 * FOLLOW_WAL_PAGES * PAGE_BYTES, 0.1), (64 * MIB, 1.5), (256 * MIB, 4.0), (1024 * MIB, 15.0))
-SHARE = 10  # of the time, at most a tenth is spent on waiting
+SHARE = 10  # at most a tenth of the time is spent waiting
 
 
 class Log:
@@ -32,10 +31,10 @@ class Log:
         self._db = db
         self._path = database.with_name(database.name + "-wal")
         self._not_before = 0.0  # monotonic seconds
-        self.patience_s: float | None = None  # of the busy handler, while a wait for readers goes on
+        self.patience_s: float | None = None  # time-out of the busy handler during a wait for readers
 
     def keep_short(self, now: float) -> None:
-        """Have the log start over if it has grown; `now` is in monotonic seconds. Raises what SQLite raises."""
+        """Restart the log if it has grown; `now` is in monotonic seconds. Raises apsw errors."""
         if now < self._not_before:
             return
         patience_s = patience(self.size())
@@ -49,13 +48,13 @@ class Log:
         self._not_before = now + (SHARE * patience_s if busy else 0.0)
 
     def size(self) -> int:
-        """Return the bytes of the log's file, 0 when there is none."""
+        """Return the size of the log in bytes, 0 if there is none."""
         try:
-            return os.stat(self._path).st_size  # noqa: PTH116 - asked after each batch
+            return os.stat(self._path).st_size  # noqa: PTH116 - called after each batch
         except OSError:
             return 0
 
 
 def patience(size: int) -> float:
-    """Return how many seconds a log of so many bytes is worth waiting for readers; 0: none."""
+    """Return how many seconds to wait for readers, given the size of the log in bytes."""
     return max((wait_s for least, wait_s in PATIENCE_S if size >= least), default=0.0)

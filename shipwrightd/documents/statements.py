@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from shipwrightd.documents.fields import Row
 
 CHECKPOINT = "SELECT digest, entries FROM checkpoints WHERE source = ?"
-PRESENT_DOCUMENTS = "SELECT source FROM checkpoints WHERE kind = 'document' AND digest IS NOT NULL ORDER BY source"
 MOVE_CHECKPOINT = """
 INSERT INTO checkpoints
 (source, kind, digest, entries, records, quarantined, gaps, newest_epoch, committed_at)

@@ -16,7 +16,7 @@ from shipwrightd.decoding.values import HASH_BYTES, DocumentError
 from shipwrightd.documents.fields import Bad, Entry, Keyed, List, Parsed, Scope
 from shipwrightd.documents.kinds import Known, changes, parse_document, without_document
 from shipwrightd.documents.lists import Remembered, is_gap, new_entries, remember
-from shipwrightd.documents.statements import CHECKPOINT, KEYED_TABLES, LIST_TABLES, MOVE_CHECKPOINT, PRESENT_DOCUMENTS
+from shipwrightd.documents.statements import CHECKPOINT, KEYED_TABLES, LIST_TABLES, MOVE_CHECKPOINT
 from shipwrightd.journals.store import add_gap, add_quarantine
 from shipwrightd.projections import project_costs
 
@@ -55,11 +55,6 @@ class Memory:
 
     lists: dict[str, Remembered]
     bad: frozenset[bytes] = frozenset()
-
-
-def known_documents(db: apsw.Connection) -> list[str]:
-    """Return the paths of the documents that existed when they were last read."""
-    return [path for (path,) in db.execute(PRESENT_DOCUMENTS)]
 
 
 def ingest_document(

@@ -7,6 +7,7 @@ they are numbers or names.
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import orjson
@@ -27,16 +28,14 @@ ARROW: Final = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string()
 PYTHON: Final[dict[str, type]] = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
 
 
-class _Sink:
-    """A write-only file that counts its position, because a pipe has none."""
-
-    closed = False
+class _Sink(io.RawIOBase):
+    """A write-only file that counts its position, because a pipe has none. Closing it does not close `out`."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self._at = 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
         self._out.write(data)
         self._at += len(data)
         return len(data)
@@ -44,20 +43,8 @@ class _Sink:
     def tell(self) -> int:
         return self._at
 
-    def flush(self) -> None:
-        self._out.flush()
-
-    def close(self) -> None:
-        self.closed = True
-
     def writable(self) -> bool:
         return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
 
 
 class Parquet:
@@ -69,8 +56,8 @@ class Parquet:
         self._types = ["TEXT" if column.name == "issue" else column.type for column in columns]
         fields = [pa.field(name, ARROW[kind]) for name, kind in zip(self._names, self._types, strict=True)]
         self._schema = pa.schema([*fields, pa.field(MISFIT, pa.string())])
-        self._out = _Sink(out)
-        self._writer = pq.ParquetWriter(self._out, self._schema, compression="zstd")
+        self._out = out
+        self._writer = pq.ParquetWriter(_Sink(out), self._schema, compression="zstd")
         self._rows: list[Row] = []
         self._size = 0
 

@@ -21,7 +21,7 @@ from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.journals import store
 from shipwrightd.journals.batch import BatchWriter
 from shipwrightd.journals.lines import START, ChangedError, Place, open_files, read_at, resume_at
-from shipwrightd.journals.reconcile import groups_of, reconcile
+from shipwrightd.journals.reconcile import groups_of, missing_at_end, reconcile
 from shipwrightd.journals.records import Records, decode_all
 from shipwrightd.journals.settle import Clocks, Settling
 
@@ -72,6 +72,7 @@ class File(Records):
         self.written_over = False  # its inode was read before, with other content
         self.succeeds = False  # it was empty when the one before it was read to its end
         self.torn_off = b""  # read but not decided when it was written over
+        self.compared = False  # its end is to be checked when it is read
         self.compared_bytes = -1  # its size when it was reconciled
         self.retire_at = math.inf  # monotonic seconds
         self.settling = Settling(clocks)
@@ -96,6 +97,7 @@ class Journal:
         self.settle_s = settle_s
         self.stop: Callable[[], bool] = lambda: False  # asked between the chunks of a batch, which ends early on yes
         self.refused: dict[str, str] = {}  # rotated files that cannot be read, and why
+        self.problem: str | None = None  # what the database lacks of a file that was compared
         self._paths = source.files(home)
         self._files: list[File] = []  # oldest first
         self._newest: File | None = None  # holds the newest line that was read
@@ -165,6 +167,7 @@ class Journal:
                     file.rollback()
                 else:
                     file.quiet = quiet
+                    self._check_end(db, file)
                 return None
             with transaction(db):
                 polled = self._store(db, file, chunk, now)
@@ -175,6 +178,16 @@ class Journal:
         file.settling.restart()
         self._note_newest(file)
         return replace(polled, commit_s=time.monotonic() - stored)
+
+    def _check_end(self, db: apsw.Connection, file: File) -> None:
+        """After a file was compared and read, ask the database for its last records."""
+        if file.compared and self._is_at_path(file):
+            with contextlib.suppress(ChangedError):
+                total, missing = missing_at_end(db, self.source, file)
+                self.problem = None
+                if missing:
+                    self.problem = f"the database lacks {missing} of the last {total} records; run verify --repair"
+            file.compared = False
 
     def _is_final(self, file: File, now: Now) -> bool:
         """Tell whether no more lines will come, so that an open record is decided as it is."""
@@ -293,22 +306,26 @@ class Journal:
         self._files.sort(key=lambda file: file.rank)
 
     def _retire(self, db: apsw.Connection, now: Now) -> None:
-        """Close files without a name when nobody writes to them any more; half a line at the end is kept, once."""
+        """Give up on writers of files that left the path: keep half a line at the end, once, and close the nameless."""
         nameless = [file for file in self._files if not file.named and file.placed]
-        for file in self._files:
-            if file.named:
+        for file in list(self._files):
+            if self._is_at_path(file) or not file.placed:
                 file.retire_at = math.inf
-        for at, file in enumerate(nameless):
-            file.retire_at = min(file.retire_at, now.monotonic + GRACE_S)
-            if now.monotonic < file.retire_at and len(nameless) - at <= MAX_NAMELESS:
                 continue
-            if rest := file.unfinished():
+            file.retire_at = min(file.retire_at, now.monotonic + GRACE_S)
+            surplus = not file.named and len(nameless) - nameless.index(file) > MAX_NAMELESS
+            if now.monotonic < file.retire_at and not surplus:
+                continue
+            if (rest := file.unfinished()) and file.generation is not None:
                 with transaction(db):
                     batch = BatchWriter(db, self.source, now)
                     batch.quarantine(file.generation, [rest])
                     batch.finish()
-            self._files.remove(file)
-            file.close()
+                    store.move_generation(db, file.generation, file.end, file.lines)
+                file.skip_leftover()
+            if not file.named:
+                self._files.remove(file)
+                file.close()
 
     # -- how far a file is stored
 
@@ -345,7 +362,7 @@ class Journal:
             self._adopt(db, file, known, now, gap=was_read and not intact and not known.sure)
         except ChangedError:  # cut while it was compared
             return Polled(wait_s=self.settle_s / 4)
-        file.compared_bytes = info.st_size
+        file.compared, file.compared_bytes = bool(known.hashes), info.st_size
         file.inside = known.inside
         file.settled = not file.named or ((whole or (intact and not known.sure)) and not known.inside)
         file.succeeds |= intact and not known.hashes

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 SURE_BYTES: Final = 512  # a run of lines this long together is no chance either
 COMPARED_BYTES: Final = 64 << 20  # of a file that is compared line by line; Shipwright keeps a tenth of that
+CHECKED_BYTES: Final = 64 << 10  # at the end of a file that was compared
 SEAM: Final = re.compile(rb"(?<=})|(?={)")  # where a record may end, or one begin
 
 
@@ -120,7 +121,7 @@ def reconcile(
     if known.count <= file.lines and file.position.offset:
         known.count, known.position = file.lines, file.position
         return known
-    known.position = _behind(fd, end, hashes[known.last] if known.count else None, torn.get(known.last))
+    known.position = position_behind(fd, end, hashes[known.last] if known.count else None, torn.get(known.last))
     return known
 
 
@@ -318,7 +319,30 @@ def _reconcile_large(db: apsw.Connection, fd: int, remembered: Sequence[Generati
     return Known(fd, bytearray(), array("Q"))
 
 
-def _behind(fd: int, offset: int, last: int | None, follows: int | None) -> Position:
+def missing_at_end(db: apsw.Connection, source: JournalSource, file: Records) -> tuple[int, int]:
+    """Count the last records of the stored part of a file, and those of them that the database lacks.
+
+    Cheap, so that a wrong comparison is noticed when it happens. Records that needed salvage are left out: the end may
+    begin inside of one. Raises ChangedError.
+    """
+    start = max(0, file.position.offset - CHECKED_BYTES)
+    if start:
+        start += read_at(file.fd, CHECKED_BYTES, start).find(b"\n") + 1
+    pruned = store.pruned_before(db)
+    wanted: Counter[int] = Counter()
+    epochs: set[int | None] = set()
+    for chunk in records(file.fd, source.origin, position=position_at(file.fd, start), stop=file.position.offset):
+        rows = [
+            row for row in chunk.rows if not row[10] and row[1] is not None and row[1] >= pruned.get(row[9], row[1])
+        ]
+        wanted.update(map(row_hash, rows))
+        epochs.update(row[1] for row in rows)
+    total = wanted.total()
+    wanted.subtract(map(row_hash, store.events_at(db, source.name, epochs)))
+    return total, sum(count for count in wanted.values() if count > 0)
+
+
+def position_behind(fd: int, offset: int, last: int | None, follows: int | None) -> Position:
     """Return the position at an offset, behind the text of the next known line if that has lost its newline.
 
     `last`: hash of the line before it. `follows`: hash of the line that followed. Raises ChangedError where another

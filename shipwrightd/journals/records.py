@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from shipwrightd.decoding.events import decode_lines
 from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.journals.lines import (
-    MAX_LINE_BYTES,
     START,
     Giant,
     Position,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from shipwrightd.decoding.rows import EventRow
 
 CHUNK_LINES = 8_192  # a block of very short lines would otherwise exceed a batch
+TOO_LONG = "line_too_long"  # a reason of quarantine
 FEW_LINES = 16  # of one record; a longer open record is not tried again with each line
 
 
@@ -105,6 +105,12 @@ class Records:
         """Tell whether the bytes before the position are still those that were read."""
         before = self.position.before
         return read_at(self.fd, len(before), self.position.offset - len(before)) == before
+
+    @property
+    def end(self) -> Position:
+        """Return the position behind all that was read, decided or not."""
+        self._join()
+        return self._reader.end
 
     def begin(self) -> None:
         """Remember the position before a transaction."""
@@ -206,7 +212,7 @@ class Records:
         return Chunk(lines, decoded.rows, decoded.salvaged, rejected, hashes, size, self._at)
 
     def _take_giant(self, giant: Giant) -> Chunk:
-        rejected = [Quarantined(self._at.offset, giant.length, "line_too_long", giant.head)]
+        rejected = [Quarantined(self._at.offset, giant.length, TOO_LONG, giant.head)]
         self._at = self._reader.end  # nothing behind it is read before it is taken
         self._giant = None
         return Chunk([giant.head], [], 0, rejected, giant.digest, giant.length + 1, self._at)
@@ -234,7 +240,7 @@ def singly(chunk: Chunk, origin: Origin) -> Iterator[Chunk]:
         for line, row in zip(chunk.lines, chunk.rows, strict=True):
             yield Chunk([line], [row], 0, [], b"", len(line) + 1, START)
         return
-    if chunk.rejected and chunk.rejected[0].length > MAX_LINE_BYTES:
+    if chunk.rejected and chunk.rejected[0].reason == TOO_LONG:
         yield chunk
         return
     offset = chunk.end.offset - chunk.size

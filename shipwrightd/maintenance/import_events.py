@@ -28,7 +28,7 @@ from shipwrightd.errors import MissingError, PathError
 from shipwrightd.journals.lines import ChangedError
 from shipwrightd.journals.records import decode_all, records, singly
 from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery.open import writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,7 +66,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 ADD_REJECTED = "INSERT INTO temp.rejected (offset, length, reason, raw) VALUES (?, ?, ?, ?)"
 
 CLEAR_COMPARED = "DELETE FROM temp.stored; DELETE FROM temp.new"
-CLEAR_INCOMING = "DELETE FROM temp.incoming"
 # How often each row is stored already, of those whose time and origin occur in the file.
 COUNT_STORED = """
 INSERT INTO temp.stored (hash, times)
@@ -149,13 +148,8 @@ def import_events(home: Path, path: Path, file: Path | None, machine: str | None
     MissingError without home or file, PathError for a file that cannot be read
     or holds no events, LockedError beside a daemon; then nothing is imported.
     """
-    with _opened(home, file) as source:
-        db, lock = open_database(path, home, "import")
-        try:
-            return _import(db, home, _File(db, source, machine))
-        finally:
-            db.close()
-            lock.release()
+    with _opened(home, file) as source, writer(path, home, "import") as db:
+        return _import(db, home, _File(db, source, machine))
 
 
 def _import(db: apsw.Connection, home: Path, file: _File) -> Imported:

@@ -24,7 +24,7 @@ from shipwrightd.journals.lines import ChangedError, hidden_by, open_files
 from shipwrightd.journals.records import records
 from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.journals.store import current_generation
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery.open import writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,8 +115,7 @@ def prune(home: Path, path: Path, before_epoch: int) -> Pruned:
     holds. Raises LockedError beside a daemon, PathError if a file cannot be
     read or the disk is too full; then nothing is deleted.
     """
-    db, lock = open_database(path, home, "prune")
-    try:
+    with writer(path, home, "prune") as db:
         size = _size(path)
         need_space(path, size)
         create_staging(db)
@@ -126,9 +125,6 @@ def prune(home: Path, path: Path, before_epoch: int) -> Pruned:
             origins = delete(db, before_epoch)
         if any(old.going for old in origins) or db.pragma("freelist_count"):  # left by a prune that was interrupted
             _shrink(db)
-    finally:
-        db.close()
-        lock.release()
     return Pruned(before_epoch, origins, size, _size(path))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shipwrightd import clock, projections
@@ -11,10 +10,9 @@ from shipwrightd.decoding.events import decode_lines
 from shipwrightd.journals import store
 from shipwrightd.journals.batch import BatchWriter
 from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery.open import writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import apsw
@@ -26,22 +24,12 @@ COUNTS = {
 }
 
 
-@contextmanager
-def _writer(path: Path) -> Iterator[apsw.Connection]:
-    db, lock = open_database(path, None, "maintenance")
-    try:
-        yield db
-    finally:
-        db.close()
-        lock.release()
-
-
 def rebuild(path: Path) -> dict[str, int]:
     """Derive runs, stages and metrics again in one transaction; return the number of rows of each table.
 
     Raises LockedError while a daemon runs.
     """
-    with _writer(path) as db:
+    with writer(path, None, "maintenance") as db:
         with transaction(db):
             projections.rebuild(db)
         return {table: db.execute(sql).get for table, sql in COUNTS.items()}
@@ -54,7 +42,7 @@ def retry_quarantine(path: Path, ids: list[int] | None) -> tuple[int, int]:
     not deleted. Raises LockedError while a daemon runs.
     """
     recovered = still = 0
-    with _writer(path) as db, transaction(db):
+    with writer(path, None, "maintenance") as db, transaction(db):
         for number, source, raw, length in store.kept_in_quarantine(db):
             if ids is not None and number not in ids:
                 continue

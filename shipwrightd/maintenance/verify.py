@@ -23,7 +23,7 @@ from shipwrightd.documents.snapshot import Document, Torn, read_document
 from shipwrightd.documents.store import verify_document
 from shipwrightd.journals import store
 from shipwrightd.journals.lines import ChangedError, hidden_by, open_files, position_at, resume_at
-from shipwrightd.journals.records import records
+from shipwrightd.journals.records import TOO_LONG, records
 from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def stored_chunks(source: JournalSource, file: Stored) -> Iterator[tuple[Chunk, 
     torn = 0  # bytes at the beginning that may be the rest of a record
     for chunk in records(file.fd, source.origin, stop=file.end):
         rejected = chunk.rejected
-        while rejected and rejected[0].offset == torn and rejected[0].reason != "line_too_long":
+        while rejected and rejected[0].offset == torn and rejected[0].reason != TOO_LONG:
             torn += rejected[0].length + 1
             rejected = rejected[1:]
         yield chunk, rejected

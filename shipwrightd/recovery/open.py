@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import apsw
@@ -18,6 +19,7 @@ from shipwrightd.recovery.detect import file_damage
 from shipwrightd.recovery.rebuild import RecoveryOptions, open_or_recover
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -53,6 +55,17 @@ def open_database(
     except OSError as error:
         place = error.filename or path
         raise PathError(f"cannot use {place}: {error.strerror}", hint="check its owner, mode and medium") from error
+
+
+@contextmanager
+def writer(path: Path, home: Path | None, command: str) -> Iterator[apsw.Connection]:
+    """Open the database for the block; close it and release the lock afterwards. Raises as open_database."""
+    db, lock = open_database(path, home, command)
+    try:
+        yield db
+    finally:
+        db.close()
+        lock.release()
 
 
 def _open_locked(path: Path, home: Path | None, options: RecoveryOptions | None) -> apsw.Connection:

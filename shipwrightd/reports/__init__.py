@@ -34,7 +34,7 @@ LABELS = {"search": "the words"}
 
 
 def nothing(db: apsw.Connection, report: str, question: Question) -> str:
-    """Return the text for an empty answer: what was asked for, and what the database does hold."""
+    """Return the text for an empty answer: the question, and what the database has."""
     filters = [f"{LABELS.get(name, name)} {value}" for name, value in question.filters.items()]
     text = f"No {SUBJECTS[report]}{_period(report, question)}"
     text += f" with {', '.join(filters)}" if filters else ""

@@ -139,24 +139,6 @@ class Activity:
         return not self.events and not self.has_more
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The events to find; None for any."""
-
-    type: str | None = None
-    issue: int | str | None = None
-    stage: str | None = None
-    model: str | None = None
-    developer: str | None = None  # None: the events of this machine
-    first: int | None = None  # seconds; with it and `last`, an event without a time does not match
-    last: int | None = None
-
-    @property
-    def values(self) -> tuple[int | str | None, ...]:
-        """The parameters of MATCHING from ?2 on."""
-        return self.type, self.issue, self.stage, self.model, self.developer, self.first, self.last
-
-
 Filter = tuple[str, "list[Any]"]  # a statement that returns the ids of one value, and the values of which any matches
 
 
@@ -165,13 +147,12 @@ def collect(db: apsw.Connection, question: Question) -> Activity:
     if question.cursor is not None and question.offset:
         raise QuestionError("--cursor and --offset exclude each other")
     below = newest(db) + 1 if question.cursor is None else cursor_of(question.cursor)
-    want = wanted(question)
     size = PAGE_EVENTS if question.limit is None else question.limit
     end = question.offset + size
     ids: list[int] = []
     cursor = None
-    bounded = bool(filters(db, want)) and not question.offset
-    for step, (start, matching) in enumerate(search(db, want, below), 1):
+    bounded = bool(filters(db, question)) and not question.offset
+    for step, (start, matching) in enumerate(search(db, question, below), 1):
         ids += matching
         if len(ids) > end:
             cursor = str(ids[end - 1])
@@ -191,10 +172,10 @@ def cursor_of(text: str) -> int:
 
 def since(db: apsw.Connection, question: Question, after: int) -> Iterator[tuple[int, list[Event]]]:
     """Yield the matching events stored after an id, oldest first, some at a time, each with the last id searched."""
-    want, last = wanted(question), newest(db)
+    last = newest(db)
     while after < last:
         end = min(after + FOLLOWED_IDS, last)
-        yield end, shown(db, matching_of(db, want, range(end, after, -1)))[::-1]
+        yield end, shown(db, matching_of(db, question, range(end, after, -1)))[::-1]
         after = end
 
 
@@ -206,24 +187,19 @@ def newest(db: apsw.Connection) -> int:
 # -- which events match
 
 
-def wanted(question: Question) -> Wanted:
-    """Return the events that a question asks for."""
+def values_of(question: Question) -> tuple[int | str | None, ...]:
+    """Return the parameters of MATCHING from ?2 on; with a period, an event without a time does not match."""
     since, until = question.period.since, question.period.until
-    timed = since is not None or until < YEAR_10000
-    return Wanted(
-        type=question.type,
-        issue=question.issue,
-        stage=question.stage,
-        model=question.model,
-        developer=question.developer,
-        first=(LEAST if since is None else since) if timed else None,
-        last=(until - 1 if until < YEAR_10000 else LARGEST) if timed else None,
-    )
+    times: tuple[int | None, int | None] = (None, None)
+    if since is not None or until < YEAR_10000:
+        times = (LEAST if since is None else since, until - 1 if until < YEAR_10000 else LARGEST)
+    return question.type, question.issue, question.stage, question.model, question.developer, *times
 
 
-def search(db: apsw.Connection, want: Wanted, below: int) -> Iterator[tuple[int, list[int]]]:
+def search(db: apsw.Connection, question: Question, below: int) -> Iterator[tuple[int, list[int]]]:
     """Yield the matching ids below `below`, newest first, in steps: the lowest id of the step, and its matches."""
-    named = filters(db, want)
+    named = filters(db, question)
+    timed = values_of(question)[-1] is not None
     lowest = db.execute(OLDEST).get
     blocks: list[int] | None = None
     for step in count():
@@ -235,19 +211,19 @@ def search(db: apsw.Connection, want: Wanted, below: int) -> Iterator[tuple[int,
             below = min(below, (blocks[-1] + 1) << BLOCK_BITS)
         size = min(FIRST_IDS << 2 * step, MOST_IDS)
         ids, start = rarest(db, named or [(ALL, [None])], below, size)
-        matching = matching_of(db, want, ids)
+        matching = matching_of(db, question, ids)
         yield start, matching
         below = start
-        if step == NEWEST_STEPS and want.first is not None:
-            blocks = blocks_of(db, want, named, below)
-        elif not matching and want.developer is None:  # a first load stores all team events in a row
+        if step == NEWEST_STEPS and timed:
+            blocks = blocks_of(db, question, named, below)
+        elif not matching and question.developer is None:  # a first load stores all team events in a row
             own = db.execute(NEWEST_OWN, (below,)).get
             below = below if own is None else own + 1
 
 
-def blocks_of(db: apsw.Connection, want: Wanted, named: list[Filter], below: int) -> list[int]:
+def blocks_of(db: apsw.Connection, question: Question, named: list[Filter], below: int) -> list[int]:
     """Return the blocks of ids that hold the events of the period, and of the types if some are wanted, in order."""
-    parameters = (BLOCK_BITS, below, want.first, want.last)
+    parameters = (BLOCK_BITS, below, *values_of(question)[-2:])
     types = next((values for statement, values in named if statement == OF_TYPE), None)
     if types is None:
         rows = db.execute(BLOCKS, parameters)
@@ -256,14 +232,14 @@ def blocks_of(db: apsw.Connection, want: Wanted, named: list[Filter], below: int
     return sorted(block for (block,) in rows)
 
 
-def filters(db: apsw.Connection, want: Wanted) -> list[Filter]:
+def filters(db: apsw.Connection, question: Question) -> list[Filter]:
     """Return the filters of which there is an index."""
-    values = ((OF_ISSUE, want.issue), (OF_STAGE, want.stage), (OF_MODEL, want.model))
+    values = ((OF_ISSUE, question.issue), (OF_STAGE, question.stage), (OF_MODEL, question.model))
     named: list[Filter] = [(statement, [value]) for statement, value in values if value is not None]
-    if want.developer is not None:
-        named.append((OF_ORIGIN, [origin for (origin,) in db.execute(ORIGINS, (want.developer,))]))
-    if want.type is not None:
-        types = [kind for (kind,) in db.execute(TYPES, (want.type, MOST_TYPES + 1))]
+    if question.developer is not None:
+        named.append((OF_ORIGIN, [origin for (origin,) in db.execute(ORIGINS, (question.developer,))]))
+    if question.type is not None:
+        types = [kind for (kind,) in db.execute(TYPES, (question.type, MOST_TYPES + 1))]
         if len(types) <= MOST_TYPES:
             named.append((OF_TYPE, types))
     return named
@@ -281,9 +257,9 @@ def rarest(db: apsw.Connection, named: list[Filter], below: int, size: int) -> t
     return best or ([], LEAST)
 
 
-def matching_of(db: apsw.Connection, want: Wanted, ids: Iterable[int]) -> list[int]:
+def matching_of(db: apsw.Connection, question: Question, ids: Iterable[int]) -> list[int]:
     """Return those of some ids whose events match, in their order."""
-    return [id_ for (id_,) in db.execute(MATCHING, (json.dumps(list(ids)), *want.values))]
+    return [id_ for (id_,) in db.execute(MATCHING, (json.dumps(list(ids)), *values_of(question)))]
 
 
 # -- the events with these ids

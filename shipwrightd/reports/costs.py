@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 MILLION = 1_000_000
 ISSUES = 20  # shown by name, unless a limit says otherwise
-FORECAST_AFTER_S = 3_600  # of a day; before that, one run would set the pace of the whole day
+NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+FORECAST_AFTER_S = 3_600  # of a day; before that, one run would set the pace of the entire day
 
 # Money in millionths of a dollar. :since <= time < :until; :model, :stage and :issue or NULL. Of that time, the days
 # :first_day to :last_day come from metrics ('' for none), :since to :head and :tail to :until from the entries, with
@@ -152,7 +153,7 @@ class Pipelines:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The whole answer. Each list adds up to the total; by_issue does with other_issues."""
+    """The answer. Each list adds up to the total; by_issue does with other_issues."""
 
     total: Total
     by_model: list[Line]  # most expensive first, entries without a model last
@@ -181,6 +182,10 @@ class Sum:
         """The money in US dollars."""
         return self.total / MILLION
 
+    def __add__(self, other: Sum) -> Sum:
+        """Return both together."""
+        return Sum(self.total + other.total, self.entries + other.entries)
+
     def __sub__(self, other: Sum) -> Sum:
         """Return what is left without a part."""
         return Sum(self.total - other.total, self.entries - other.entries)
@@ -188,31 +193,28 @@ class Sum:
 
 def summed(parts: Iterable[Sum]) -> Sum:
     """Return the sum of some sums."""
-    parts = list(parts)
-    return Sum(sum(part.total for part in parts), sum(part.entries for part in parts))
+    return sum(parts, Sum())
 
 
 def collect(db: apsw.Connection, question: Question) -> Costs:
     """Answer for the question's period and filters."""
     sums = breakdown(db, question)
     days = sums["day"]
-    whole = summed(days.values())
-    issues = {issue_named(name): one for name, one in sums["issue"].items()}
+    overall = summed(days.values())
+    issues = {int(name) if NUMBER.fullmatch(name) else name: one for name, one in sums["issue"].items()}
     number, named = next(iter(sums["issues"].items()), (0, Sum()))
+    others, rest = number - len(issues), named - summed(issues.values())
+    ((runs, good),) = db.execute(RUNS, (question.period.since or 0, question.period.until, question.issue))
+    tokens = [sums[kind].get("", Sum()).total for kind in ("input_tokens", "output_tokens")]
     return Costs(
-        total=Total(
-            whole.usd,
-            whole.entries,
-            sums["input_tokens"].get("", Sum()).total,
-            sums["output_tokens"].get("", Sum()).total,
-        ),
-        by_model=lines(sums["model"], whole),
-        by_stage=lines(sums["stage"], whole),
-        by_issue=[*ranked(issues, whole), *_nameless(whole - named, whole)],
-        other_issues=others(number - len(issues), named - summed(issues.values()), whole),
-        by_day=[line(day, days.get(day, Sum()), whole) for day in days_of(question, days)],
+        total=Total(overall.usd, overall.entries, *tokens),
+        by_model=lines(sums["model"], overall),
+        by_stage=lines(sums["stage"], overall),
+        by_issue=lines(issues, overall, overall - named),
+        other_issues=Others(others, rest.usd, rest.entries, share(rest, overall)) if others > 0 else None,
+        by_day=[line(day, days.get(day, Sum()), overall) for day in days_of(question, days)],
         budget=budget(db, question.now),
-        pipelines=pipelines(db, question, whole.total),
+        pipelines=Pipelines(runs, good, round(overall.usd / good, 6) if good else None),
     )
 
 
@@ -237,8 +239,7 @@ def breakdown(db: apsw.Connection, question: Question, *, by_stage: bool = False
     }
     sums: defaultdict[str, dict[Any, Sum]] = defaultdict(dict)
     for kind, key, total, entries in db.execute(BREAKDOWN, values):
-        before = sums[kind].get(key, Sum())
-        sums[kind][key] = Sum(before.total + total, before.entries + entries)
+        sums[kind][key] = sums[kind].get(key, Sum()) + Sum(total, entries)
     return sums
 
 
@@ -248,39 +249,21 @@ def whole_days(since: int, until: int) -> tuple[int, int]:
     return (head, tail) if head < tail else (until, until)
 
 
-def issue_named(text: str) -> str | int:
-    """Return an issue as the entries have it: a number, else the text."""
-    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
-
-
-def lines(sums: dict[Any, Sum], whole: Sum) -> list[Line]:
-    """Return a line for each name, most expensive first, and one for the entries without a name."""
-    return [*ranked(sums, whole), *_nameless(whole - summed(sums.values()), whole)]
-
-
-def ranked(sums: dict[Any, Sum], whole: Sum) -> list[Line]:
-    """Return a line for each name, most expensive first."""
+def lines(sums: dict[Any, Sum], overall: Sum, nameless: Sum | None = None) -> list[Line]:
+    """Return a line for each name, most expensive first, and one for the nameless entries, by default the rest."""
+    rest = overall - summed(sums.values()) if nameless is None else nameless
     order = sorted(sums.items(), key=lambda item: -item[1].total)
-    return [line(name, one, whole) for name, one in order]
+    return [line(name, one, overall) for name, one in [*order, (None, rest)] if name is not None or rest.entries]
 
 
-def _nameless(rest: Sum, whole: Sum) -> list[Line]:
-    return [line(None, rest, whole)] if rest.entries else []
-
-
-def line(name: str | int | None, one: Sum, whole: Sum) -> Line:
+def line(name: str | int | None, one: Sum, overall: Sum) -> Line:
     """Return one line of a total."""
-    return Line(name, one.usd, one.entries, share(one, whole))
+    return Line(name, one.usd, one.entries, share(one, overall))
 
 
-def share(one: Sum, whole: Sum) -> float | None:
+def share(one: Sum, overall: Sum) -> float | None:
     """Return a part's share of the total cost, in percent."""
-    return round(100 * one.total / whole.total, 4) if whole.total > 0 else None
-
-
-def others(number: int, rest: Sum, whole: Sum) -> Others | None:
-    """Return the line of so many issues that have no line of their own, None if there are none."""
-    return Others(number, rest.usd, rest.entries, share(rest, whole)) if number > 0 else None
+    return round(100 * one.total / overall.total, 4) if overall.total > 0 else None
 
 
 def budget(db: apsw.Connection, now: int) -> Budget:
@@ -304,15 +287,8 @@ def budget(db: apsw.Connection, now: int) -> Budget:
 
 
 def forecast_of(spent_usd: float, elapsed_s: int) -> float | None:
-    """Return the cost of the whole day at its pace so far; None in its first hour."""
+    """Return the cost of the entire day at its pace so far; None in its first hour."""
     return round(spent_usd * DAY_S / elapsed_s, 6) if elapsed_s >= FORECAST_AFTER_S else None
-
-
-def pipelines(db: apsw.Connection, question: Question, total: int) -> Pipelines:
-    """Return the finished runs of the period, or of the question's issue in it, and the cost of a success."""
-    period = question.period
-    ((runs, good),) = db.execute(RUNS, (period.since or 0, period.until, question.issue))
-    return Pipelines(runs, good, round(total / MILLION / good, 6) if good else None)
 
 
 def rows(answer: Costs) -> Iterable[dict[str, Any]]:

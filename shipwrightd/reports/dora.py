@@ -35,6 +35,12 @@ FIRST = "SELECT min(ended_epoch) FROM run_outcomes WHERE ended_epoch < ?"
 DEPLOYS_PER_DAY = (1.0, 1 / 7, 1 / 30)  # at least: Elite, High, Medium
 HOURS = (1.0, 24.0, 168.0)  # less than: Elite, High, Medium; of lead time and of time to restore
 FAILURE_PERCENT = (5.0, 10.0, 15.0)
+COLUMNS = {
+    "deployment_frequency": "deployment_frequency_per_day",
+    "lead_time": "lead_time_hours",
+    "change_failure_rate": "change_failure_rate_percent",
+    "time_to_restore": "time_to_restore_hours",
+}
 GRADES = ("Elite", "High", "Medium", "Low")
 
 
@@ -64,7 +70,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Dora:
-    """The whole answer: the period, and its weeks, oldest first, counted back from its end."""
+    """The answer: the period, and its weeks, oldest first, counted back from its end."""
 
     period: Delivery
     weeks: list[Delivery]
@@ -97,9 +103,9 @@ def collect(db: apsw.Connection, question: Question) -> Dora:
     weeks = max(1, -(-(end - since) // WEEK_S))
     by_week = sums(db, Period(end - weeks * WEEK_S, until), end, WEEK_S, question.issue)
     first = question.period.since or 0
-    whole = sums(db, Period(first, until), end, until - first, question.issue).get(0, Sums())
+    overall = sums(db, Period(first, until), end, until - first, question.issue).get(0, Sums())
     return Dora(
-        delivery(question.period.since, end, since, whole),
+        delivery(question.period.since, end, since, overall),
         [
             delivery(end - (at + 1) * WEEK_S, end - at * WEEK_S, None, by_week.get(at, Sums()))
             for at in range(weeks - 1, -1, -1)
@@ -159,20 +165,10 @@ def rounded(value: float) -> float:
 
 def rows(answer: Dora) -> Iterable[dict[str, Any]]:
     """Return one row for the period and one for each week."""
-    for kind, parts in (("period", [answer.period]), ("week", answer.weeks)):
-        for part in parts:
-            yield {
-                "kind": kind,
-                "start": part.start,
-                "end": part.end,
-                "deploys": part.deploys,
-                "failures": part.failures,
-                **_columns("deployment_frequency_per_day", part.deployment_frequency),
-                **_columns("lead_time_hours", part.lead_time),
-                **_columns("change_failure_rate_percent", part.change_failure_rate),
-                **_columns("time_to_restore_hours", part.time_to_restore),
-            }
-
-
-def _columns(name: str, measure: Measure) -> dict[str, Any]:
-    return {name: measure.value, f"{name}_grade": measure.grade}
+    for part in (answer.period, *answer.weeks):
+        row: dict[str, Any] = {"kind": "period" if part is answer.period else "week"}
+        row |= {name: getattr(part, name) for name in ("start", "end", "deploys", "failures")}
+        for name, column in COLUMNS.items():
+            measure: Measure = getattr(part, name)
+            row |= {column: measure.value, f"{column}_grade": measure.grade}
+        yield row

@@ -5,13 +5,14 @@ Runs and attempts count when they ended. Time grows with the period, not with th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from shipwrightd.clock import YEAR_10000, utc
-from shipwrightd.reports.question import days_of
+from shipwrightd.reports.question import days_of, percent_of
 from shipwrightd.reports.stages import names_of
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The whole answer."""
+    """The answer."""
 
     finished_runs: int
     failed_runs: int
@@ -224,14 +225,13 @@ class Failures:
         return not (self.failed_runs or self.failed_attempts)
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(NamedTuple):
     """Failed attempts and failed runs of one kind and key."""
 
-    key: Any
-    day: str | None
-    attempts: int
-    runs: int
+    key: Any = None
+    day: str | None = None
+    attempts: int = 0
+    runs: int = 0
 
 
 def collect(db: apsw.Connection, question: Question) -> Failures:
@@ -245,31 +245,35 @@ def collect(db: apsw.Connection, question: Question) -> Failures:
         "issue": question.issue,
         "limit": ROWS if question.limit is None else question.limit,
     }
-    counts: dict[str, list[Count]] = {}
+    counts: defaultdict[str, list[Count]] = defaultdict(list)
     for kind, *count in db.execute(FAILED, values):
-        counts.setdefault(kind, []).append(Count(*count))
+        counts[kind].append(Count(*count))
+    runs_recovered, retried, retried_well, issues = (
+        next(iter(counts[kind]), Count()) for kind in ("recovered runs", "retried", "recovered attempts", "issues")
+    )
     tried = {stage: number for stage, number in db.execute(ATTEMPTS, values) if number}
     finished = db.execute(FINISHED, values).get
-    heat = [Cell(one.key, one.day or "", one.attempts) for one in counts.get("heat", ())]
-    failed, failed_runs = sum(cell.failed_attempts for cell in heat), sum(one.runs for one in counts.get("stage", ()))
+    heat = [Cell(one.key, one.day or "", one.attempts) for one in counts["heat"]]
+    failed, failed_runs = sum(cell.failed_attempts for cell in heat), sum(one.runs for one in counts["stage"])
     attempts = sum(tried.values())
+    last = [(kind, utc(ended), *rest, bool(again)) for kind, ended, *rest, again in db.execute(LAST, values)]
     return Failures(
         finished_runs=finished,
         failed_runs=failed_runs,
         failed_runs_percent=percent_of(failed_runs, finished),
-        recovered_runs=_only(counts, "recovered runs").runs,
+        recovered_runs=runs_recovered.runs,
         attempts=attempts,
         failed_attempts=failed,
         failed_attempts_percent=percent_of(failed, attempts),
-        retried_attempts=_only(counts, "retried").attempts,
-        recovered_attempts=_only(counts, "recovered attempts").attempts,
-        by_stage=by_stage(tried, heat, {one.key: one.runs for one in counts.get("stage", ())}),
-        by_error_class=[ClassFailures(one.key, one.attempts, one.runs) for one in _ranked(counts, "class")],
-        by_issue=[IssueFailures(one.key, one.attempts, one.runs) for one in _ranked(counts, "issue")],
-        other_issues=_only(counts, "issues").attempts - sum(one.key is not None for one in counts.get("issue", ())),
+        retried_attempts=retried.attempts,
+        recovered_attempts=retried_well.attempts,
+        by_stage=by_stage(tried, heat, {one.key: one.runs for one in counts["stage"]}),
+        by_error_class=[ClassFailures(one.key, one.attempts, one.runs) for one in _ranked(counts["class"])],
+        by_issue=[IssueFailures(one.key, one.attempts, one.runs) for one in _ranked(counts["issue"])],
+        other_issues=issues.attempts - sum(one.key is not None for one in counts["issue"]),
         days=days_of(question, {cell.day for cell in heat}),
         heatmap=heat,
-        last=[failure(row) for row in db.execute(LAST, values)],
+        last=[Failure(*one) for one in last],
     )
 
 
@@ -278,37 +282,15 @@ def by_stage(tried: dict[str, int], heat: list[Cell], runs: dict[str | None, int
     failed: dict[str | None, int] = dict.fromkeys(runs, 0)
     for cell in heat:
         failed[cell.stage] = failed.get(cell.stage, 0) + cell.failed_attempts
-    lines = [
-        StageFailures(
-            stage,
-            attempts=tried.get(stage or "", 0),
-            failed_attempts=number,
-            failed_percent=percent_of(number, tried.get(stage or "", 0)),
-            failed_runs=runs.get(stage, 0),
-        )
-        for stage, number in failed.items()
-    ]
+    lines = []
+    for stage, number in failed.items():
+        attempts = tried.get(stage or "", 0)
+        lines.append(StageFailures(stage, attempts, number, percent_of(number, attempts), runs.get(stage, 0)))
     return sorted(lines, key=lambda one: (one.stage is None, -one.failed_attempts, -one.failed_runs, one.stage or ""))
 
 
-def _ranked(all_counts: dict[str, list[Count]], kind: str) -> list[Count]:
-    counts = all_counts.get(kind, [])
+def _ranked(counts: list[Count]) -> list[Count]:
     return sorted(counts, key=lambda one: (one.key is None, -one.runs, -one.attempts, str(one.key)))
-
-
-def _only(all_counts: dict[str, list[Count]], kind: str) -> Count:
-    return all_counts.get(kind, [Count(None, None, 0, 0)])[0]
-
-
-def failure(row: tuple[Any, ...]) -> Failure:
-    """Return one row of LAST."""
-    kind, ended_epoch, issue, run, stage, attempt, error_class, error, recovered = row
-    return Failure(kind, utc(ended_epoch), issue, run, stage, attempt, error_class, error, bool(recovered))
-
-
-def percent_of(part: int, whole: int) -> float | None:
-    """Return a share in percent, None if the whole is 0."""
-    return round(100 * part / whole, 4) if whole else None
 
 
 def rows(answer: Failures) -> Iterable[dict[str, Any]]:

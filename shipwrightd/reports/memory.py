@@ -50,7 +50,7 @@ PIECE = re.compile(r'"([^"]*)"?(\**)|([^\s"]+)')
 
 # ?1 the words, ?2 type, ?3 repositories as JSON, ?4 stage; ?5 of them after ?6. The text of an entry weighs most,
 # then what is known about it. Sorted by FTS5 itself, so that snippets are made for the page only.
-FOUND = """
+MATCHES = """
 SELECT m.id, m.repo_hash, m.entry_type, m.section, m.pattern, m.root_cause, m.fix, m.stage, m.frequency, m.seen_count,
     m.first_seen, m.last_seen, m.present, m.extra, snippet(memory_search, -1, '[', ']', '…', 16), rank
 FROM memory_search CROSS JOIN memory_entries AS m ON m.id = memory_search.rowid
@@ -77,13 +77,19 @@ WHERE pattern = 'repo' AND entry_type = 'pattern' AND section = '' ORDER BY id""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A failure, its cause, and whether the fix helped."""
+class Entry:
+    """An entry of any type."""
 
     id: int
-    entry_type: str
+    entry_type: str  # one of TYPES
     repo_hash: str
     repo: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Entry):
+    """A failure, its cause, and whether the fix helped."""
+
     name: str | None  # its text
     category: object
     stage: str | None  # where it was first seen
@@ -103,13 +109,9 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Entry):
     """A decision that was recorded."""
 
-    id: int
-    entry_type: str
-    repo_hash: str
-    repo: str | None
     type: object
     name: str | None  # its summary
     detail: object
@@ -117,13 +119,9 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Entry):
     """Any other entry: its name and its value."""
 
-    id: int
-    entry_type: str  # pattern | baseline | architecture | global_pattern | learning
-    repo_hash: str
-    repo: str | None
     section: str  # known_issues, else empty
     name: str | None
     value: Any
@@ -133,13 +131,9 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Match(Entry):
     """An entry that contains all the words."""
 
-    id: int
-    entry_type: str
-    repo_hash: str
-    repo: str | None
     section: str
     name: str | None  # a failure's text, a decision's summary ...
     root_cause: str | None
@@ -154,7 +148,6 @@ class Match:
     score: float  # the larger the better; comparable within one answer only
 
 
-Entry = Failure | Decision | Fact | Match
 Made = TypeVar("Made", bound=Entry)
 
 
@@ -228,7 +221,7 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
 
 
 def made(kind: type[Made], row: Iterable[Any], names: Mapping[str, str | None], **more: object) -> Made:
-    """Return a row of ENTRIES or FOUND as an entry of a kind, with the name of its repository."""
+    """Return a row of ENTRIES or MATCHES as an entry of a kind, with the name of its repository."""
     id_, repo_hash, *texts, present, text = row
     values = {"id": id_, "repo_hash": repo_hash, "repo": names.get(repo_hash), "present": bool(present)}
     values |= zip(COLUMNS, texts, strict=True)
@@ -303,13 +296,13 @@ def repo_names(db: apsw.Connection) -> dict[str, str | None]:
     return names
 
 
-def repos_matching(asked: str, known: Mapping[str, str | None]) -> list[str]:
+def repos_matching(repo: str, known: Mapping[str, str | None]) -> list[str]:
     """Return the hashes that match: a hash, a full name, a name without its owner, or the beginning of a hash.
 
     The first of these that matches anything decides. A repository cloned from two addresses has two hashes, so a name
     may match several.
     """
-    wanted = asked.strip().casefold()
+    wanted = repo.strip().casefold()
     titles = {hash_: (name or "").casefold() for hash_, name in known.items()}
     ways = (
         [hash_ for hash_ in known if hash_.casefold() == wanted],
@@ -334,7 +327,7 @@ def search(
     narrowed = (words, question.type, repos, question.stage)
     matches = [
         made(Match, row, names, snippet=snippet, score=round(-rank, 6))
-        for *row, snippet, rank in db.execute(FOUND, (*narrowed, limit + 1, question.offset))
+        for *row, snippet, rank in db.execute(MATCHES, (*narrowed, limit + 1, question.offset))
     ]
     total: int = db.execute(TOTAL, narrowed).get
     return total, matches

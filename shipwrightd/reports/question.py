@@ -40,7 +40,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What one report is asked. A report reads the fields that concern it."""
+    """What one report answers. A report reads the fields that concern it."""
 
     now: int  # seconds; the clock, or --now
     period: Period
@@ -182,3 +182,8 @@ def idle_together(stretches: Iterable[str], busy: Collection[str]) -> list[tuple
 def start_of_day(epoch: int) -> int:
     """Return the first second of the UTC day of a time."""
     return epoch // DAY_S * DAY_S
+
+
+def percent_of(part: float, whole: float, digits: int = 4) -> float | None:
+    """Return a part in percent of the whole, None if that is 0."""
+    return round(100 * part / whole, digits) if whole else None

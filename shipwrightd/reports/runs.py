@@ -213,7 +213,7 @@ class Runs:
     limit: int
     offset: int
     has_more: bool
-    detail: Detail | None  # if one run was asked for
+    detail: Detail | None  # if the question names a run
 
     @property
     def empty(self) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipwrightd.clock import day_of, utc
 from shipwrightd.reports.costs import Sum, breakdown, summed
-from shipwrightd.reports.question import DAY_S, Question
+from shipwrightd.reports.question import DAY_S, Question, percent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,7 +148,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The whole answer; the stages with the most total time come first."""
+    """The answer; the stages with the most total time come first."""
 
     start: str | None  # UTC; None: from the first event
     end: str  # UTC
@@ -158,9 +158,9 @@ class Stages:
     cost_usd: float  # of all cost entries of the period
     whole_runs_cost_usd: float  # of that, entries of stage "pipeline": whole runs
     other_cost_usd: float  # of that, entries without a stage
-    stages: list[Stage]  # all, or the one asked for
+    stages: list[Stage]  # all, or the one named
     bottlenecks: list[Bottleneck]  # most total time first
-    detail: Detail | None  # if one stage was asked for
+    detail: Detail | None  # if the question names a stage
 
     @property
     def empty(self) -> bool:
@@ -183,7 +183,7 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
         if name not in known and name != WHOLE_RUNS:
             known[name] = stage((name, *(0,) * 5, *(None,) * 4, *(0,) * 3), total, cost)
     stages = sorted(known.values(), key=lambda one: (-one.total_s, -one.attempts, one.stage))
-    asked = [one for one in stages if question.stage in (None, one.stage)]
+    chosen = [one for one in stages if question.stage in (None, one.stage)]
     return Stages(
         start=utc(since),
         end=utc(end) or "",
@@ -193,9 +193,9 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
         cost_usd=all_paid.usd,
         whole_runs_cost_usd=paid.get(WHOLE_RUNS, Sum()).usd,
         other_cost_usd=(all_paid - summed(paid.values())).usd,
-        stages=asked,
+        stages=chosen,
         bottlenecks=bottlenecks(stages),
-        detail=detail_of(db, question.period, question.stage) if question.stage is not None and asked else None,
+        detail=detail_of(db, question.period, question.stage) if question.stage is not None and chosen else None,
     )
 
 
@@ -238,24 +238,24 @@ def stage(row: tuple[Any, ...], total: float, paid: Sum) -> Stage:
         max_s=seconds(most),
         total_s=round(took + lost, 3),
         failed_s=round(lost, 3),
-        share_percent=share(took + lost, total),
-        failure_percent=share(bad, good + bad),
+        share_percent=percent_of(took + lost, total, 2),
+        failure_percent=percent_of(bad, good + bad, 2),
         cost_usd=paid.usd,
         cost_entries=paid.entries,
         first_half_mean_s=seconds(early),
         second_half_mean_s=seconds(late),
-        trend_percent=share(late - early, early) if early and late is not None else None,
+        trend_percent=percent_of(late - early, early, 2) if early and late is not None else None,
     )
 
 
 def detail_of(db: apsw.Connection, period: Period, name: str) -> Detail:
     """Return the attempts at a stage in a period by duration and by day."""
-    asked = (period.since or 0, period.until, name)
-    steps = [Step(*row) for row in db.execute(DURATIONS, asked)]
+    values = (period.since or 0, period.until, name)
+    steps = [Step(*row) for row in db.execute(DURATIONS, values)]
     used = [at for at, step in enumerate(steps) if step.attempts]
     days = [
-        Day(day_of(day * DAY_S), good + bad, bad, skipped, None if mean is None else round(mean, 3), round(total, 3))
-        for day, good, bad, skipped, mean, total in db.execute(DAYS, asked)
+        Day(day_of(day * DAY_S), good + bad, bad, skipped, seconds(mean), round(total, 3))
+        for day, good, bad, skipped, mean, total in db.execute(DAYS, values)
     ]
     return Detail(name, steps[used[0] : used[-1] + 1] if used else [], days)
 
@@ -296,11 +296,6 @@ def mean(total: float, count: int) -> float | None:
 def seconds(value: float | None) -> float | None:
     """Return a duration to the millisecond."""
     return None if value is None else round(value, 3)
-
-
-def share(part: float, whole: float) -> float | None:
-    """Return a part in percent of the whole, None if that is 0."""
-    return round(100 * part / whole, 2) if whole else None
 
 
 def rows(answer: Stages) -> Iterable[dict[str, Any]]:

@@ -15,7 +15,7 @@ from shipwrightd.clock import utc
 from shipwrightd.reports.question import DAY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     import apsw
 
@@ -137,7 +137,7 @@ class ThisMachine:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """The whole answer; the totals are of `sessions`."""
+    """The answer; the totals are of `sessions`."""
 
     online: int
     idle: int
@@ -145,7 +145,7 @@ class Team:
     active_jobs: int
     queued: int
     sessions: list[Session]
-    this_machine: ThisMachine | None  # None if one developer was asked for
+    this_machine: ThisMachine | None  # None if the question names a developer
 
     @property
     def empty(self) -> bool:
@@ -180,6 +180,7 @@ def sessions(db: apsw.Connection, question: Question) -> list[Session]:
 def _session(row: tuple[Any, ...], counts: dict[str, int], now: int) -> Session:
     name, developer, machine, hostname, platform, heartbeat_ms, running, pid, jobs, queue = row
     silent = silence(heartbeat_ms, now)
+    listed = [value if isinstance(value, list) else [] for value in map(_parsed, (jobs, queue))]
     return Session(
         id=name,
         developer=developer,
@@ -192,8 +193,8 @@ def _session(row: tuple[Any, ...], counts: dict[str, int], now: int) -> Session:
         stale=silent is None or silent > STALE_S,
         daemon_running=running == 1,
         daemon_pid=pid if isinstance(pid, int) else None,
-        active_jobs=[_job(value) for value in _listed(jobs) if isinstance(value, dict)],
-        queued=[value for value in _listed(queue) if value.__class__ in {int, str} and value != ""],
+        active_jobs=[_job(value) for value in listed[0] if isinstance(value, dict)],
+        queued=[value for value in listed[1] if value.__class__ in {int, str} and value != ""],
         events_24h=counts.get(name, 0),
     )
 
@@ -210,11 +211,6 @@ def presence(silent_s: float | None) -> str:
     if silent_s is None or silent_s >= IDLE_S:
         return "offline"
     return "online" if silent_s < ONLINE_S else "idle"
-
-
-def _listed(text: object) -> list[Any]:
-    value = _parsed(text)
-    return value if isinstance(value, list) else []
 
 
 def _parsed(text: object) -> Any:  # noqa: ANN401 - any JSON
@@ -270,11 +266,7 @@ def _row(session: Session) -> dict[str, Any]:
     return {
         **{key: value for key, value in asdict(session).items() if key not in {"active_jobs", "queued"}},
         "active_jobs": len(jobs),
-        "active_issues": " ".join(_issues(job.issue for job in jobs)),
+        "active_issues": " ".join(str(job.issue) for job in jobs if job.issue is not None),
         "queued": len(queue),
-        "queued_issues": " ".join(_issues(queue)),
+        "queued_issues": " ".join(map(str, queue)),
     }
-
-
-def _issues(issues: Iterable[int | str | None]) -> Iterator[str]:
-    return (str(issue) for issue in issues if issue is not None)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from shipwrightd.clock import utc
-from shipwrightd.reports.question import DAY_S, days_of, length_s
+from shipwrightd.reports.question import DAY_S, days_of, length_s, percent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +67,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """The whole answer."""
+    """The answer."""
 
     finished: int  # successful and failed
     successful: int
@@ -102,7 +102,7 @@ def collect(db: apsw.Connection, question: Question) -> Throughput:
         finished=finished,
         successful=successful,
         failed=finished - successful,
-        success_percent=round(100 * successful / finished, 4) if finished else None,
+        success_percent=percent_of(successful, finished),
         days=round(length / DAY_S, 6),
         per_day=_rate(finished, length, DAY_S),
         per_hour=_rate(finished, length, HOUR_S),

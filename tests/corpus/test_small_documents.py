@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from document_samples import known_documents
 
 from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.decoding.values import parse_sequence
 from shipwrightd.documents.kinds import kind_of
-from shipwrightd.documents.store import ingest_document, known_documents, verify_document
+from shipwrightd.documents.store import ingest_document, verify_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

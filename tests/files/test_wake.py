@@ -160,7 +160,7 @@ def test_more_changes_than_are_kept_mean_look_at_all(bell: threading.Event, home
     seen: list[set[str] | None] = []
 
     def overflowed() -> bool:
-        return bell.is_set() and len(watch._changed) >= MAX_CHANGED and watch._look_at_all  # noqa: SLF001
+        return bell.is_set() and len(watch._changed) >= MAX_CHANGED and watch._scan_all  # noqa: SLF001
 
     eventually(overflowed)
     seen.append(watch.changed())
@@ -423,13 +423,13 @@ def test_three_lost_events_within_a_minute_are_blindness_until_a_minute_of_quiet
     blindness = Blindness()
     for at in (0.0, 59.0, 61.0):
         blindness.missed(at)
-        assert not blindness.stands(at), "only two lie within one minute"
+        assert not blindness.is_blind(at), "only two lie within one minute"
 
     blindness.missed(70.0)
 
-    assert blindness.stands(70.0)
-    assert blindness.stands(130.0)
-    assert not blindness.stands(131.0)
+    assert blindness.is_blind(70.0)
+    assert blindness.is_blind(130.0)
+    assert not blindness.is_blind(131.0)
 
 
 def test_attempts_are_spaced_out_and_forgiven_after_quiet() -> None:

@@ -124,7 +124,7 @@ def test_every_way_to_look_finds_what_looking_at_each_row_finds(
 
 
 def searched(db: apsw.Connection, asked: Question, below: int) -> list[int]:
-    return [id_ for _, ids in activity.search(db, activity.wanted(asked), below) for id_ in ids]
+    return [id_ for _, ids in activity.search(db, asked, below) for id_ in ids]
 
 
 @QUICK

@@ -65,7 +65,7 @@ def events_of(step: Step) -> list[Event]:
 
 def bring_in(books: Books, step: Step, origin: Origin) -> None:
     """Import the events of a step."""
-    books.db.execute(import_events.CLEAR_INCOMING)
+    books.db.execute("DELETE FROM temp.incoming")
     lines = [json.dumps(event).encode() for event in events_of(step)]
     with transaction(books.db):
         import_events.stage_rows(books.db, decode_lines(lines, origin=origin, final=True).rows, None)

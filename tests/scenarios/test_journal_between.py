@@ -110,7 +110,7 @@ def test_a_file_written_over_between_comparison_and_anchor_is_compared_again(wor
     def again() -> None:
         world.events.write_bytes(b"".join(world.lines(600)))
 
-    with once_at(reconcile._behind.__code__, again):
+    with once_at(reconcile.position_behind.__code__, again):
         follower.settle()
     follower.close()
     assert_each_once(world)
@@ -126,7 +126,7 @@ def test_a_file_written_over_after_the_database_was_asked_of_it_is_asked_of_agai
     def again() -> None:
         world.events.write_bytes(b"".join(world.lines(200)))
 
-    with once_at(reconcile._behind.__code__, again):
+    with once_at(reconcile.position_behind.__code__, again):
         follower.settle()
     follower.close()
     assert_each_once(world)

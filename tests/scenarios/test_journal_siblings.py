@@ -88,8 +88,7 @@ def poll_with_a_full_disk(follower: Follower, statement: str) -> None:
 
     follower.db.exec_trace = refuse
     with pytest.raises(apsw.FullError):
-        for _ in range(5):
-            follower.poll()
+        follower.settle()
     follower.db.exec_trace = None
 
 

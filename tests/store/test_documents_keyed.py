@@ -13,13 +13,14 @@ from document_samples import (
     checkpoint,
     failure,
     failures,
+    known_documents,
     memory,
     quarantine,
     take,
 )
 
 from shipwrightd.database.connection import open_writer, transaction
-from shipwrightd.documents.store import Outcome, ingest_document, known_documents
+from shipwrightd.documents.store import Outcome, ingest_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

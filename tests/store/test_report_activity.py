@@ -14,7 +14,7 @@ from rich.console import Console
 from shipwrightd.clock import YEAR_10000
 from shipwrightd.database.connection import open_writer
 from shipwrightd.reports import activity
-from shipwrightd.reports.activity import Wanted, newest, search
+from shipwrightd.reports.activity import newest, search
 from shipwrightd.reports.question import Period, Question, QuestionError
 from shipwrightd.reports.terminal import Page
 from shipwrightd.reports.terminal.activity import activity as show
@@ -259,14 +259,15 @@ def test_what_was_stored_behind_an_event_comes_oldest_first(books: Books) -> Non
 )
 def test_what_is_rare_is_found_without_looking_through_all_there_is(books: Books, given: dict[str, Any]) -> None:
     ticks(books, *["tick"] * 2_000)
-    assert [ids for _, ids in search(books.db, Wanted(**given), 10_000)] == [[]]
+    asked = Question(now=NOON, period=Period(None, YEAR_10000), **given)
+    assert [ids for _, ids in search(books.db, asked, 10_000)] == [[]]
 
     books.events(event("one", 3_000, stage="build", model="opus"))
     team(books, {**event("two", 3_001), "from_developer": "Ada", "from_machine": "m1"})
     ticks(books, *["tick"] * 2_000)
     team(books, *({**event("tick", 3_002), "from_developer": "Eve", "from_machine": "m1"} for _ in range(2)))
 
-    found = [ids for _, ids in search(books.db, Wanted(**given), newest(books.db) + 1)]
+    found = [ids for _, ids in search(books.db, asked, newest(books.db) + 1)]
     assert [len(ids) for ids in found] == [1]
 
 

@@ -222,7 +222,7 @@ def test_of_distinct_lines_each_before_the_last_in_order_is_paired_with_its_equa
         if result.pairs[at] == NEW and line in places:
             end = result.run.start + result.run.length
             cut_off = result.run.length > 0 and places[line] < end
-            behind = [other for other in found[at + 1 :] if places.get(other, NEW) > places[line]]
+            behind = [place for place in result.pairs[at + 1 :] if place > places[line]]
             assert cut_off or not behind, "a line before one that follows it in the history is no new one"
 
 

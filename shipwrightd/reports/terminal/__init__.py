@@ -1,4 +1,4 @@
-"""How each report looks on a terminal: a function named as the report in one of the modules below."""
+"""How each report looks on a terminal: a function named as the report, in the module that MODULES names."""
 
 from __future__ import annotations
 

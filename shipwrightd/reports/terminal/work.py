@@ -100,11 +100,7 @@ def _facts(run: Run, detail: Detail) -> dict[str, str]:
     counted = "" if events.count is None else f", {number(events.count)} of them with its issue"
     passed = f"{run.stages_passed} of {run.stages} passed, {number(run.attempts)} attempts"
     return {
-        "status": run.status,
-        "goal": run.goal or "",
-        "template": run.template or "",
-        "model": run.model or "",
-        "machine": run.machine or "",
+        **{name: getattr(run, name) or "" for name in ("status", "goal", "template", "model", "machine")},
         "started": started if facts.start_seen else f"{started}, estimated: its start is not in the journal",
         "ended": run.ended_at or "",
         "took": duration(run.duration_s),

@@ -1,0 +1,64 @@
+"""Store the records that verify finds missing: the way out where a comparison of files went wrong."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from shipwrightd import clock
+from shipwrightd.daemon.catch_up import CatchUp
+from shipwrightd.database.connection import transaction
+from shipwrightd.decoding.rows import row_hash
+from shipwrightd.journals import store
+from shipwrightd.journals.batch import BatchWriter
+from shipwrightd.journals.lines import open_files
+from shipwrightd.journals.sources import JOURNALS
+from shipwrightd.maintenance.verify import Stored, compare, stored_chunks, stored_up_to
+from shipwrightd.recovery.open import writer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import apsw
+
+    from shipwrightd.journals.sources import JournalSource
+
+
+def repair(home: Path, path: Path) -> tuple[int, int]:
+    """Store what the files hold and the database lacks; return records and pieces in quarantine that were added.
+
+    Reads new lines first, as backfill does. Rows that the database has too often stay. Raises LockedError while a
+    daemon runs, MissingError, DatabaseError, and ChangedError when a file is written over meanwhile.
+    """
+    records = pieces = 0
+    with writer(path, home, "verify --repair") as db:
+        CatchUp(db, home).poll_until_settled()
+        for source in JOURNALS:
+            counts = _repair_journal(db, home, source)
+            records, pieces = records + counts.records, pieces + counts.quarantined
+    return records, pieces
+
+
+def _repair_journal(db: apsw.Connection, home: Path, source: JournalSource) -> store.Counts:
+    with ExitStack() as opened:
+        files, _ = open_files(source.files(home))
+        for fd in files.values():
+            opened.callback(os.close, fd)
+        remembered = store.generations(db, source.name)
+        stored = [Stored(fd, stored_up_to(fd, remembered)) for fd in files.values()]
+        lacking = compare(db, source, stored, store.last_event_id(db))
+        with transaction(db):
+            batch = BatchWriter(db, source, clock.now())
+            for file in stored if lacking.missing or lacking.pieces else ():
+                for chunk, rejected in stored_chunks(source, file):
+                    for row in chunk.rows:
+                        if lacking.missing.get(number := row_hash(row), 0) > 0:
+                            lacking.missing[number] -= 1
+                            batch.add_rows([row], row[10])
+                    for piece in rejected:
+                        if hash(piece.raw) in lacking.pieces:
+                            lacking.pieces.remove(hash(piece.raw))
+                            batch.quarantine(None, [piece])
+            batch.finish()
+            return batch.counts
