@@ -148,8 +148,8 @@ def _ask_remembered(
         if not _is_sure(found, known.hashes, sizes, intact=intact, written_over=written_over):
             continue
         known.sure |= not _is_weak(found, known, sizes)
-        grown = found.ended and found.run.start == 0
-        trimmed |= (found.run.start > 0 or grown) and found.run.length > 0 and not any(known.lines[found.run.length :])
+        follows_on = found.run.length > 0 and (found.run.start > 0 or found.ended)
+        trimmed |= follows_on and not any(known.lines[found.run.length :])
         _mark(known, found, repeated)
         top = max(found.pairs)
         if top + 1 < len(history):
@@ -218,9 +218,10 @@ def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, begi
     ]
     marks = {mark for group in stored for mark in group.hashes}
     enough = len(marks) >= SURE_LINES or (len(marks) > 1 and 2 * len(marks) > len(here))
+    # Equal records may be new ones; but not all of the file is new when one that occurs once is stored.
+    moved = any(group.timed and all(here[mark] == 1 for mark in group.hashes) for group in stored)
     for group in stored:
-        single = group.timed and all(here[mark] == 1 for mark in group.hashes)  # equal ones may be written again
-        if single or enough or known.sure:
+        if (group.timed and moved) or enough or known.sure:
             known.lines[group.first : group.first + group.count] = b"\1" * group.count
     known.sure |= enough
     for first, count in groups.pruned:  # these stay away, but not what is written again behind all that is known
