@@ -242,11 +242,11 @@ def quarantine_retry(
     stays as it is. Refuses while a daemon runs.
     """
     path = existing_database(settings.locate(home, db).db)
-    from shipwrightd.maintenance import retry
+    from shipwrightd.maintenance import repair
     from shipwrightd.status import quarantine as stored
 
     if number is not None:
         stored.piece(path, number)  # MissingError when there is none
     with damage_named(path):
-        recovered, kept = retry.retry_quarantine(path, None if number is None else [number])
+        recovered, kept = repair.retry_quarantine(path, None if number is None else [number])
     print(f"{recovered} recovered, {kept} still in quarantine")

@@ -142,10 +142,10 @@ def rebuild(home: Home = None, db: Db = None) -> None:
     these tables. Refuses while a daemon runs.
     """
     path = existing_database(settings.locate(home, db).db)
-    from shipwrightd.maintenance import retry
+    from shipwrightd.maintenance import repair
 
     with damage_named(path):
-        rebuilt = retry.rebuild(path)
+        rebuilt = repair.rebuild(path)
     for table, rows in rebuilt.items():
         print(f"{table}: {rows:,} rows")
 

@@ -11,7 +11,7 @@ from shipwrightd.database.connection import open_writer, transaction
 from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.errors import LockedError
 from shipwrightd.journals import store
-from shipwrightd.maintenance.retry import rebuild, retry_quarantine
+from shipwrightd.maintenance.repair import rebuild, retry_quarantine
 
 STATES = "SELECT id, state FROM quarantine ORDER BY id"
 
