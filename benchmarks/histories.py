@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from shipwrightd import log
 from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.maintenance.verify import verify
-from shipwrightd.status.collect import collect
+from shipwrightd.status import collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,8 +23,7 @@ import orjson
 
 from benchmarks.generate import GOALS, MODELS, payload
 from benchmarks.measure import shipwrightd
-from shipwrightd.database import migrate
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import migrate, open_reader
 from shipwrightd.errors import DatabaseError
 
 if TYPE_CHECKING:

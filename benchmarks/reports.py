@@ -17,7 +17,7 @@ from benchmarks import history, peers
 from benchmarks.measure import Figure, run, shipwrightd
 from shipwrightd.cli.report import question_of
 from shipwrightd.clock import utc
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from process import AS_ANY_USER
 from projection import Books
 from world import Follower, World
 
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 from shipwrightd.database.migrate import migrate
 
 if TYPE_CHECKING:

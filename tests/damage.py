@@ -13,12 +13,11 @@ import orjson
 from projection import EVERYTHING, completed, started
 from world import Follower, World, doubles
 
-from shipwrightd import projections
+from shipwrightd import database, projections
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.database import connection as database
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.maintenance.verify import verify
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery import open_database
 from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:

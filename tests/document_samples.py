@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
 from shipwrightd.documents.store import Outcome, ingest_document
 
 if TYPE_CHECKING:

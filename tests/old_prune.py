@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 from projection import Books
 
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
 from shipwrightd.database.migrate import known, migrate, migrations_folder
 from shipwrightd.projections.runs import ATTEMPT_COLUMNS, RUN_COLUMNS
 

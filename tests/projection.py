@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.decoding.events import JOURNAL, TEAM, decode_lines
 from shipwrightd.journals.store import add_events, last_event_id
 from shipwrightd.projections import project, project_costs, rebuild

@@ -11,7 +11,7 @@ import pytest
 from shipwrightd.database.migrate import migrate
 from shipwrightd.documents import memory, shipwright
 from shipwrightd.documents.kinds import DOCUMENTS
-from shipwrightd.journals.sources import JOURNALS
+from shipwrightd.journals import JOURNALS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "file-formats.md").read_text()

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from scrape import Scraped
 
-from shipwrightd.daemon.callbacks import Batch, PassReport
+from shipwrightd.daemon import Batch, PassReport
 from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.monitoring.hook import RAISED, Notice, Trouble, open_troubles, payload
 from shipwrightd.monitoring.metrics import Endpoint
-from shipwrightd.status import prometheus
-from shipwrightd.status.collect import collect
+from shipwrightd.status import collect, prometheus
 
 DOCS = Path(__file__).parent.parent / "docs"
 TEXT = (DOCS / "monitoring.md").read_text()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from world import Follower
 
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import open_reader
 from shipwrightd.maintenance.verify import verify
 
 if TYPE_CHECKING:

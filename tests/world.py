@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Self
 import apsw
 import orjson
 
-from shipwrightd import clock
+from shipwrightd import clock, database
 from shipwrightd.daemon.catch_up import CatchUp
-from shipwrightd.database import connection as database
 from shipwrightd.errors import ShipwrightdError
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

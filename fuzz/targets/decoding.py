@@ -11,9 +11,9 @@ import orjson
 
 from fuzz import books
 from fuzz.feed import Feed
+from shipwrightd.decoding import EVENT_COLUMNS, REJECTED_NOT_AN_OBJECT, Rejected
 from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
 from shipwrightd.decoding.exact_json import standard_fields
-from shipwrightd.decoding.rows import EVENT_COLUMNS, REJECTED_NOT_AN_OBJECT, Rejected
 from shipwrightd.decoding.salvage import BLANK, Record, salvage
 from shipwrightd.decoding.values import BOM
 from shipwrightd.export.journal_lines import line as exported

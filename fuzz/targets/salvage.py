@@ -9,10 +9,10 @@ from typing import Any
 from fuzz.feed import Feed
 from fuzz.targets.decoding import HEAD, STARTED, account_for
 from fuzz.targets.decoding import WORDS as WORDS_OF_LINES
+from shipwrightd.decoding import content_of
 from shipwrightd.decoding.damaged_record import Escaping, escaping_of, scan_fields, unescape
 from shipwrightd.decoding.events import JOURNAL, decode_lines
 from shipwrightd.decoding.exact_json import JsonText, exact_fields
-from shipwrightd.decoding.rows import content_of
 from shipwrightd.decoding.salvage import JOIN_LINES, Record, is_event, read_record, salvage
 
 INSTRUMENTED = (

@@ -6,13 +6,13 @@ import tempfile
 import tomllib  # noqa: F401 - settings import it late, and it is to be instrumented
 from pathlib import Path
 
-from shipwrightd.config import settings as config
+from shipwrightd import config
 from shipwrightd.config.keys import HOOK_AFTER_S, KEYS, LOG_LEVELS, SECONDS, as_toml, masked
 from shipwrightd.errors import ConfigError
 from shipwrightd.text import visible
 
 INSTRUMENTED = (
-    "shipwrightd.config.settings",
+    "shipwrightd.config",
     "shipwrightd.config.files",
     "shipwrightd.config.keys",
     "tomllib._parser",

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from fuzz import scratch
 from fuzz.feed import Feed
 from fuzz.targets.framing import bounds
+from shipwrightd.decoding import Quarantined
 from shipwrightd.decoding.events import JOURNAL
-from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.journals import records
 from shipwrightd.journals.lines import START, line_hashes
 from shipwrightd.journals.records import Chunk, Records, decode_all, singly
 
 if TYPE_CHECKING:
-    from shipwrightd.decoding.rows import EventRow
+    from shipwrightd.decoding import EventRow
 
 INSTRUMENTED = ("shipwrightd.journals.records", "shipwrightd.journals.lines")
 ANCHOR_BYTES = HEAD_BYTES = 8  # shorter than any line that is too long, as in life

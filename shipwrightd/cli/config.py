@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from shipwrightd import config
 from shipwrightd.cli.options import Db, Home, Json, examples
-from shipwrightd.config import files, settings
+from shipwrightd.config import files
 from shipwrightd.config.keys import KEYS, as_toml, masked
 from shipwrightd.errors import ConfigError
 from shipwrightd.text import as_json as dump
@@ -17,8 +18,8 @@ from shipwrightd.text import visible, warn, width
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shipwrightd.config import Resolved, Value
     from shipwrightd.config.files import File
-    from shipwrightd.config.settings import Resolved, Value
 
 app = typer.Typer(
     help="""Look at the settings and where each comes from.
@@ -43,7 +44,7 @@ def show(home: Home = None, db: Db = None, *, as_json: Json = False) -> int:
     """
     from shipwrightd.table import Column, table
 
-    resolved = settings.resolve({"home": home, "db": db})
+    resolved = config.resolve({"home": home, "db": db})
     if as_json:
         entries = [_entry(value) for value in resolved.values]
         print(dump({"settings": entries, "problems": list(resolved.problems)}))
@@ -73,8 +74,8 @@ def check(home: Home = None, db: Db = None, *, as_json: Json = False) -> int:
 
     Checks every value, even one that is overridden. Exits 78 if any is invalid.
     """
-    resolved = settings.resolve({"home": home, "db": db})
-    strays = settings.strays(os.environ)
+    resolved = config.resolve({"home": home, "db": db})
+    strays = config.strays(os.environ)
     if as_json:
         print(dump({"problems": list(resolved.problems), "warnings": strays}))
         return _code(resolved)

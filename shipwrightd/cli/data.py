@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from shipwrightd import config
 from shipwrightd.cli.options import Db, Home, Json, Since, Until, damage_named, existing_database, usage_errors
 from shipwrightd.cli.report import byte_output, open_database
 from shipwrightd.clock import utc
-from shipwrightd.config import settings
 from shipwrightd.errors import ConfigError
-from shipwrightd.export.tables import EVENTS, TABLES, Form, Wish, columns, pour
+from shipwrightd.export import EVENTS, TABLES, Form, Wish, columns, pour
 from shipwrightd.reports.question import QuestionError, moment
 from shipwrightd.text import as_json as dump
 from shipwrightd.text import size_of, visible, warn, width
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.export.tables import Column, Writer
+    from shipwrightd.export import Column, Writer
 
     WriterMaker = Callable[[BinaryIO, str, Sequence[Column]], Writer]
 
@@ -61,7 +61,7 @@ def export(
     """
     from shipwrightd.export.files import destination
 
-    places = settings.locate(home, db)
+    places = config.locate(home, db)
     with usage_errors():
         wish = _wish(table, since, until)
         if form is Form.PARQUET and out == STDOUT and sys.stdout.isatty():
@@ -107,7 +107,7 @@ def _snapshot(path: Path) -> Iterator[apsw.Connection]:
     """Open the database for reading; the whole block sees one state of it."""
     import apsw
 
-    from shipwrightd.database.connection import explained
+    from shipwrightd.database import explained
 
     with contextlib.closing(open_database(path, empty=True)) as db:
         try:
@@ -157,7 +157,7 @@ def backup(
     To restore it, move it to where the lost database was; the next `run` or
     `backfill` adds what is new in the files.
     """
-    places = settings.locate(home, db)
+    places = config.locate(home, db)
     from shipwrightd.export.backup import back_up
     from shipwrightd.export.files import destination
 
@@ -195,7 +195,7 @@ def quarantine_list(home: Home = None, db: Db = None, *, as_json: Json = False) 
     from shipwrightd.status import quarantine as stored
     from shipwrightd.status import text
 
-    pieces = stored.pieces(existing_database(settings.locate(home, db).db, current=True))
+    pieces = stored.pieces(existing_database(config.locate(home, db).db, current=True))
     print(dump([piece.as_json() for piece in pieces]) if as_json else text.pieces_text(pieces, width()))
 
 
@@ -219,7 +219,7 @@ def quarantine_show(
     from shipwrightd.status import quarantine as stored
     from shipwrightd.status import text
 
-    piece = stored.piece(existing_database(settings.locate(home, db).db, current=True), number)
+    piece = stored.piece(existing_database(config.locate(home, db).db, current=True), number)
     if raw:
         sys.stdout.flush()
         sys.stdout.buffer.write(piece.raw)
@@ -241,7 +241,7 @@ def quarantine_retry(
     What becomes a record is marked recovered and its bytes stay; the rest
     stays as it is. Refuses while a daemon runs.
     """
-    path = existing_database(settings.locate(home, db).db)
+    path = existing_database(config.locate(home, db).db)
     from shipwrightd.maintenance import repair
     from shipwrightd.status import quarantine as stored
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shipwrightd import config
 from shipwrightd.cli.options import Db, Home, Json
-from shipwrightd.config import settings
 from shipwrightd.errors import FOUND, UnavailableError
 from shipwrightd.text import as_json as dump
 from shipwrightd.text import visible, width
@@ -19,7 +19,7 @@ from shipwrightd.text import visible, width
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shipwrightd.config.settings import Resolved
+    from shipwrightd.config import Resolved
     from shipwrightd.doctor import Target
     from shipwrightd.service import State
 
@@ -55,8 +55,8 @@ def doctor(
     from shipwrightd.export.files import destination
 
     if "" in {home, db}:
-        settings.locate(home, db)  # raises
-    resolved = settings.resolve({"home": home, "db": db})
+        config.locate(home, db)  # raises
+    resolved = config.resolve({"home": home, "db": db})
     target = _target(resolved, deep=deep)
     file = None if bundle is None else destination(bundle, force=force, home=target.home, database=target.db)
     environment = Environment(resolved, os.environ, _service())
@@ -72,7 +72,7 @@ def _target(resolved: Resolved, *, deep: bool) -> Target:
     """Return what there is to examine."""
     from shipwrightd.doctor import Target
     from shipwrightd.documents.kinds import DOCUMENTS
-    from shipwrightd.journals.sources import JOURNALS
+    from shipwrightd.journals import JOURNALS
 
     places = resolved.places
     return Target(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shipwrightd import __version__
+from shipwrightd import __version__, config
 from shipwrightd.cli.options import (
     Db,
     Home,
@@ -23,7 +23,6 @@ from shipwrightd.cli.options import (
     usage_errors,
 )
 from shipwrightd.clock import utc
-from shipwrightd.config import settings
 from shipwrightd.errors import FOUND, PathError
 from shipwrightd.reports.question import UNITS, QuestionError, moment
 from shipwrightd.text import size_of, visible
@@ -141,7 +140,7 @@ def rebuild(home: Home = None, db: Db = None) -> None:
     transaction; the events stay as they are. Only needed if somebody changed
     these tables. Refuses while a daemon runs.
     """
-    path = existing_database(settings.locate(home, db).db)
+    path = existing_database(config.locate(home, db).db)
     from shipwrightd.maintenance import repair
 
     with damage_named(path):
@@ -160,7 +159,7 @@ def migrate(
 
     `run` and `backfill` do this automatically.
     """
-    places = settings.locate(home, db)
+    places = config.locate(home, db)
     if places.db.is_relative_to(places.home):
         check_home(places)
     with damage_named(places.db):
@@ -173,25 +172,25 @@ def migrate(
 
 def _pending(path: Path) -> list[Migration]:
     from shipwrightd.database import migrate as migrations
-    from shipwrightd.database.connection import open_reader
+    from shipwrightd.database import open_reader
 
     with contextlib.closing(open_reader(path)) as db:
         return migrations.pending(db, migrations.known())
 
 
 def _apply(path: Path) -> list[Migration]:
-    from shipwrightd.database import connection
+    from shipwrightd import database
     from shipwrightd.database import migrate as migrations
     from shipwrightd.database.lock import WriterLock, lock_path
     from shipwrightd.recovery import swap
 
     refuse_unusable(path)
-    connection.prepare_folder(path)
+    database.prepare_folder(path)
     lock = WriterLock(lock_path(path))
     lock.acquire({"pid": os.getpid(), "version": __version__, "command": "migrate"})
     try:
         swap.finish(path)
-        with contextlib.closing(connection.open_writer(path)) as db:
+        with contextlib.closing(database.open_writer(path)) as db:
             return migrations.migrate(db)
     finally:
         lock.release()
@@ -217,7 +216,7 @@ def verify(
         _repair(places.home, path)
     from shipwrightd.maintenance.verify import verify as compare
 
-    loaded = settings.resolve().settings  # invalid ones do not matter here
+    loaded = config.resolve().settings  # invalid ones do not matter here
     with damage_named(path):
         differences = compare(places.home, path, delay_s=loaded.rescan_s + loaded.settle_s)
     if not differences:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shipwrightd.config import settings
+from shipwrightd import config
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError
 from shipwrightd.reports.question import QuestionError
 from shipwrightd.text import warn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from shipwrightd.config.settings import Config
+    from shipwrightd.config import Config
 
 Home = Annotated[
     str | None,
@@ -76,7 +76,7 @@ def usage_errors() -> Iterator[None]:
 
 def existing_home(home: str | None, db: str | None) -> Config:
     """Return the home and the database to use, with a warning if one is unwise. Raises MissingError without a home."""
-    return check_home(settings.locate(home, db))
+    return check_home(config.locate(home, db))
 
 
 def check_home(places: Config) -> Config:
@@ -84,7 +84,7 @@ def check_home(places: Config) -> Config:
     if not places.home.is_dir():
         message = f"no Shipwright home at {places.home}"
         raise MissingError(message, hint="run Shipwright once, or name its folder with --home")
-    warning = settings.warn_if_shipwrights_own(places.db, places.home)
+    warning = config.warn_if_shipwrights_own(places.db, places.home)
     if warning:
         warn(f"warning: {warning}")
     return places
@@ -116,8 +116,7 @@ def refuse_unusable(path: Path, *, recovering: bool = False) -> None:
 
 def _schema(path: Path) -> tuple[int, int]:
     """Return the schema version of a database, 0 without tables, and how many migrations it lacks."""
-    from shipwrightd.database import migrate
-    from shipwrightd.database.connection import open_reader
+    from shipwrightd.database import migrate, open_reader
 
     with damage_named(path), contextlib.closing(open_reader(path)) as db:
         return migrate.version(db), len(migrate.pending(db, migrate.known()))
@@ -128,7 +127,7 @@ def damage_named(path: Path) -> Iterator[None]:
     """Name the database in the error if it turns out to be damaged inside the block."""
     import apsw
 
-    from shipwrightd.database.connection import explained
+    from shipwrightd.database import explained
 
     try:
         yield

@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO, cast
 import apsw
 import typer
 
+from shipwrightd import config, database
 from shipwrightd.cli.options import Db, Home, Since, Until, examples, text_option, usage_errors, with_parameters
 from shipwrightd.clock import YEAR_10000, utc
-from shipwrightd.config import settings
-from shipwrightd.database import connection
 from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
 from shipwrightd.reports import activity
@@ -37,7 +36,7 @@ from shipwrightd.text import CsvScreen, Encoded, Screen, visible, warn
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
-    from shipwrightd.config.settings import Config
+    from shipwrightd.config import Config
     from shipwrightd.reports.activity import Event
 
     EventWriter = Callable[[Iterable[Event]], None]
@@ -198,7 +197,7 @@ def answer(name: str, given: Mapping[str, Any]) -> None:
         follow(given)
         return
     question = question_of(name, given)
-    places = settings.locate(given["home"], given["db"])
+    places = config.locate(given["home"], given["db"])
     try:
         with reading(places) as (db, source):
             _print_answer(db, name, question, source, given["form"])
@@ -206,7 +205,7 @@ def answer(name: str, given: Mapping[str, Any]) -> None:
         with from_files(places, f"the database {places.db} is damaged") as db:
             _print_answer(db, name, question, "files", given["form"])
     except apsw.SQLError as error:  # somebody changed its tables
-        raise connection.explained(places.db, error) from error
+        raise database.explained(places.db, error) from error
 
 
 def _print_answer(db: apsw.Connection, name: str, question: Question, source: str, form: Format) -> None:
@@ -348,7 +347,7 @@ def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
 
 
 def _warn_if_behind(db: apsw.Connection, home: Path) -> None:
-    from shipwrightd.status.collect import unread_bytes
+    from shipwrightd.status import unread_bytes
 
     unread = unread_bytes(db, home, time.time())
     if unread:
@@ -363,7 +362,7 @@ def open_database(path: Path, *, empty: bool = False) -> apsw.Connection:
 
     Raises MissingError for one that does not exist or is not ready, and what open_reader raises.
     """
-    db = connection.open_reader(path)
+    db = database.open_reader(path)
     try:
         problem = _unready(db, empty=empty)
         if problem:
@@ -394,7 +393,7 @@ def follow(given: Mapping[str, Any]) -> None:
         if given[option]:
             raise QuestionError(f"--follow and --{option} exclude each other")
     question = question_of("activity", given)
-    path = settings.locate(given["home"], given["db"]).db
+    path = config.locate(given["home"], given["db"]).db
     write = _event_writer(given["form"])
     with contextlib.closing(_tail(path, question)) as tail:
         write(next(tail))
@@ -412,14 +411,14 @@ def _tail(path: Path, question: Question) -> Generator[list[Event]]:
 
     Another database may replace it at any time, which is then followed from its end. Raises MissingError without one.
     """
-    file, db = connection.identity(path), open_database(path, empty=True)
+    file, db = database.identity(path), open_database(path, empty=True)
     after, changes = newest(db), None
     last = FOLLOWED_EVENTS if question.limit is None else question.limit
     try:
         yield activity.collect(db, replace(question, limit=last, cursor=str(after + 1))).events[::-1]
         while True:
             with contextlib.suppress(apsw.BusyError, MissingError):  # a program locks all of it, or none is there yet
-                present = connection.identity(path)
+                present = database.identity(path)
                 if present != file:
                     fresh = open_database(path, empty=True)
                     db.close()
@@ -478,7 +477,7 @@ def _pause(seconds: float) -> None:
 
 
 def _api_paths() -> list[str]:
-    from shipwrightd.dashboard.api import PATHS as paths  # noqa: N811 - a list here
+    from shipwrightd.dashboard import PATHS as paths  # noqa: N811 - a list here
 
     return list(paths)
 
@@ -506,12 +505,12 @@ def api(
     difference, and --compat leaves them all out. For an unknown path the
     message lists those that exist.
     """
-    from shipwrightd.dashboard.api import answer as answer_of
-    from shipwrightd.dashboard.api import checked
+    from shipwrightd.dashboard import answer as answer_of
+    from shipwrightd.dashboard import checked
 
     with usage_errors():
         questions.readable(path, option="PATH")
         moment = clock(now)
         checked(path)
-        with reading(settings.locate(home, db)) as (opened, _):
+        with reading(config.locate(home, db)) as (opened, _):
             print_json(answer_of(opened, path, moment, compat=compat))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shipwrightd import config
 from shipwrightd.cli.options import Db, Home, damage_named, existing_home, refuse_unusable, text_option
-from shipwrightd.config import settings
 from shipwrightd.config.keys import KEYS, LOG_LEVELS
 from shipwrightd.errors import PathError
 from shipwrightd.text import width
@@ -19,9 +19,9 @@ from shipwrightd.text import width
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from shipwrightd.config.settings import Config, Settings
-    from shipwrightd.daemon.callbacks import Listener
-    from shipwrightd.status.collect import Status
+    from shipwrightd.config import Config, Settings
+    from shipwrightd.daemon import Listener
+    from shipwrightd.status import Status
 
 
 # Values are taken as text: settings checks those of flags, environment and files alike.
@@ -54,7 +54,7 @@ def run(**given: Any) -> None:  # noqa: ANN401 - as PARAMETERS declare
     `shipwrightd config show` lists; a flag overrides both.
     """
     flags = {key.name: given[key.flag.removeprefix("--").replace("-", "_")] for key in KEYS}
-    loaded = settings.load(flags)
+    loaded = config.load(flags)
     places = existing_home(given["home"], given["db"])
     refuse_unusable(places.db, recovering=True)
     from shipwrightd import log
@@ -64,7 +64,7 @@ def run(**given: Any) -> None:  # noqa: ANN401 - as PARAMETERS declare
     supervisor = systemd.supervisor(os.environ)
 
     def reload() -> Settings:
-        fresh = settings.load(flags)
+        fresh = config.load(flags)
         log.set_up(fresh.log_level)
         return fresh
 
@@ -74,14 +74,14 @@ def run(**given: Any) -> None:  # noqa: ANN401 - as PARAMETERS declare
 
 def _listeners(places: Config) -> list[Listener]:
     """Return the callbacks of the loop that serve metrics and run the hook, if the settings ask for it."""
-    from shipwrightd.journals.sources import JOURNALS
+    from shipwrightd.journals import JOURNALS
     from shipwrightd.monitoring.hook import Hook
     from shipwrightd.monitoring.metrics import Endpoint
 
     names = [journal.name for journal in JOURNALS]
 
     def status() -> Status:
-        from shipwrightd.status.collect import collect
+        from shipwrightd.status import collect
 
         return collect(places.home, places.db, names, time.time())
 

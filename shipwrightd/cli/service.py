@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shipwrightd import config
 from shipwrightd.cli.options import Db, Home, Json, check_home, examples, existing_home
-from shipwrightd.config import settings
 from shipwrightd.errors import FOUND, ConfigError, UnavailableError
 from shipwrightd.service import plan
 from shipwrightd.text import as_json as dump
@@ -18,7 +18,7 @@ from shipwrightd.text import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipwrightd.config.settings import Config
+    from shipwrightd.config import Config
     from shipwrightd.service import State, Step
     from shipwrightd.service.plan import Place
 
@@ -63,9 +63,9 @@ def install(
     """
     at = plan.place(system=system)
     places = _system_places(home, db) if system else existing_home(home, db)
-    settings.load()  # settings that `run` refuses are refused here
+    config.load()  # settings that `run` refuses are refused here
     command = (*plan.program(), "run", "--home", str(places.home), "--db", str(places.db))
-    wanted = plan.Start(command, settings.passed_on(), places.home)
+    wanted = plan.Start(command, config.passed_on(), places.home)
     if dry_run:
         _print(plan.files(at, wanted))
         return
@@ -79,10 +79,10 @@ def install(
 
 def _system_places(home: str | None, db: str | None) -> Config:
     """Return home and database of a service of the machine. Raises ConfigError for those it cannot use."""
-    if not settings.names_home(home):
+    if not config.names_home(home):
         message = "a service of the machine has no home of its own"
         raise ConfigError(message, hint="name the Shipwright home it reads: --home /home/NAME/.shipwright")
-    places = check_home(settings.locate(home, db or str(plan.STATE_FOLDER / "shipwright.db")))
+    places = check_home(config.locate(home, db or str(plan.STATE_FOLDER / "shipwright.db")))
     if not places.db.is_relative_to(plan.STATE_FOLDER):
         message = f"a service of the machine writes below {plan.STATE_FOLDER} only, not in {places.db}"
         raise ConfigError(message, hint="leave --db out, or name a file there")
@@ -91,7 +91,7 @@ def _system_places(home: str | None, db: str | None) -> Config:
 
 def _print_advice(at: Place, places: Config) -> None:
     """Print what the user may want to do next."""
-    for name in settings.kept_back():
+    for name in config.kept_back():
         print(f"not passed on, as it may be a secret: {name}; set it in the settings file")
     if at.system:
         print(f"its database: {visible(str(places.db))}, which root and the user {plan.SYSTEM_USER} can read")

@@ -7,15 +7,15 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from shipwrightd.config import settings
+from shipwrightd import config
 from shipwrightd.errors import FOUND, PathError
 from shipwrightd.text import UNLIMITED, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipwrightd.config.settings import Config
-    from shipwrightd.status.collect import Status
+    from shipwrightd.config import Config
+    from shipwrightd.status import Status
 
 STDOUT = "-"
 
@@ -56,9 +56,9 @@ def show(
     home: str | None = None, db: str | None = None, form: Form = Form.TABLE, out: str = STDOUT, *, check: bool = False
 ) -> int:
     """Print the state, or replace the file `out` by it; return FOUND for problems if `check` is set, else 0."""
-    places = settings.locate(home, db)
-    from shipwrightd.journals.sources import JOURNALS
-    from shipwrightd.status.collect import collect
+    places = config.locate(home, db)
+    from shipwrightd.journals import JOURNALS
+    from shipwrightd.status import collect
 
     state = collect(places.home, places.db, [journal.name for journal in JOURNALS], time.time())
     text = _rendered(state, form, UNLIMITED if out != STDOUT else width())

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 import apsw
 import structlog
 
-from shipwrightd import clock
-from shipwrightd.daemon.callbacks import Batch
-from shipwrightd.database import connection as database
-from shipwrightd.database.connection import transaction
-from shipwrightd.documents.follow import Documents
-from shipwrightd.journals import store
+from shipwrightd import clock, database
+from shipwrightd.daemon import Batch
+from shipwrightd.database import transaction
+from shipwrightd.documents import Documents
+from shipwrightd.journals import JOURNALS, store
 from shipwrightd.journals.follow import Journal
-from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery import open_database
 from shipwrightd.recovery.rebuild import RecoveryOptions, open_or_recover
 
 if TYPE_CHECKING:

@@ -18,30 +18,23 @@ import apsw
 import structlog
 
 from shipwrightd import __version__, clock
-from shipwrightd.daemon.callbacks import Event, Listener, Listeners, PassReport, Phase, SettingsApplied
+from shipwrightd.daemon import Event, Listener, Listeners, PassReport, Phase, SettingsApplied
 from shipwrightd.daemon.catch_up import CatchUp, tune_gc
 from shipwrightd.daemon.presence import GoneError, Presence
 from shipwrightd.daemon.watch import Watch
-from shipwrightd.database.connection import (
-    BUSY_TIMEOUT_MS,
-    DAMAGE,
-    close_without_checkpoint,
-    shrink_caches,
-    transaction,
-)
+from shipwrightd.database import BUSY_TIMEOUT_MS, DAMAGE, close_without_checkpoint, shrink_caches, transaction
 from shipwrightd.database.wal import Log
 from shipwrightd.documents.kinds import DOCUMENTS
 from shipwrightd.errors import LockedError, MissingError, PathError, ShipwrightdError
-from shipwrightd.journals import store
-from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.recovery.open import open_database
+from shipwrightd.journals import JOURNALS, store
+from shipwrightd.recovery import open_database
 from shipwrightd.recovery.rebuild import RecoveryOptions, open_or_recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from shipwrightd.config.settings import Config, Settings
+    from shipwrightd.config import Config, Settings
     from shipwrightd.daemon.catch_up import Pass
     from shipwrightd.database.lock import WriterLock
 

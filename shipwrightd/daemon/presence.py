@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shipwrightd.database.connection import identity
+from shipwrightd.database import identity
 from shipwrightd.errors import MissingError, PathError, ReplacedError
 
 if TYPE_CHECKING:

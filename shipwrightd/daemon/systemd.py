@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shipwrightd.daemon.callbacks import Batch, Event, Listener, PassReport, Phase, SettingsApplied
+from shipwrightd.daemon import Batch, Event, Listener, PassReport, Phase, SettingsApplied
 from shipwrightd.text import size_of, visible
 
 if TYPE_CHECKING:

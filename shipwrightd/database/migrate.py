@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd import clock
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
 from shipwrightd.errors import DatabaseError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from shipwrightd.database.connection import FOLLOW_WAL_PAGES, PAGE_BYTES
+from shipwrightd.database import FOLLOW_WAL_PAGES, PAGE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

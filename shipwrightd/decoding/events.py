@@ -24,8 +24,8 @@ from typing import Any, Final
 
 import orjson
 
+from shipwrightd.decoding import REJECTED_NOT_AN_OBJECT, EventRow, Rejected
 from shipwrightd.decoding.exact_json import JsonText, exact_fields, render_pairs, standard_fields
-from shipwrightd.decoding.rows import REJECTED_NOT_AN_OBJECT, EventRow, Rejected
 from shipwrightd.decoding.salvage import BLANK, Record, read_record, salvage
 from shipwrightd.decoding.values import BOM, INT64_MAX, INT64_MIN, epoch_of, looks_numeric
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shipwrightd.status.collect import Status, collect
+from shipwrightd.status import Status, collect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from shipwrightd.config.settings import Resolved
+    from shipwrightd.config import Resolved
     from shipwrightd.service import State
 
 OK = "ok"

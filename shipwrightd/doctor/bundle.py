@@ -21,20 +21,19 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.database import migrate
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import migrate, open_reader
 from shipwrightd.doctor.database import expected, objects
 from shipwrightd.doctor.examine import answer
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.export.files import new_file
-from shipwrightd.status.collect import rows_of
+from shipwrightd.status import rows_of
 from shipwrightd.text import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from shipwrightd.config.settings import Resolved
+    from shipwrightd.config import Resolved
     from shipwrightd.doctor import Environment, Target
     from shipwrightd.doctor.examine import Diagnosis
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.database import migrate
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import migrate, open_reader
 from shipwrightd.doctor import fail, ok, warn
 from shipwrightd.doctor.machine import size_at
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from shipwrightd.doctor import Finding, Target
-    from shipwrightd.status.collect import Recovery
+    from shipwrightd.status import Recovery
 
 QUICK_S = 5.0
 STEPS = 20_000  # of SQLite's virtual machine, between two checks of the time

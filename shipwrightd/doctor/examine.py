@@ -15,7 +15,7 @@ from shipwrightd.clock import utc
 from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.doctor import FAIL, WARN, Finding, database, machine, sources
 from shipwrightd.errors import ShipwrightdError
-from shipwrightd.status.collect import recoveries
+from shipwrightd.status import recoveries
 from shipwrightd.table import wrapped
 from shipwrightd.text import visible
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shipwrightd.doctor import Environment, Target
-    from shipwrightd.status.collect import Status
+    from shipwrightd.status import Status
 
 INDENT = 27  # cells of state and check
 PERMISSIONS = {"home", "folder", "files"}  # checks that fail if they cannot be made

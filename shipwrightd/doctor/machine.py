@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__
-from shipwrightd.config.settings import strays
+from shipwrightd.config import strays
 from shipwrightd.database import migrate
 from shipwrightd.database.lock import lock_is_held, lock_path, read_holder
 from shipwrightd.database.mounts import network_type, read_mounts
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from shipwrightd.config.settings import Resolved
+    from shipwrightd.config import Resolved
     from shipwrightd.doctor import Target
     from shipwrightd.service import State
 

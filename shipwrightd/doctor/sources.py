@@ -12,9 +12,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from shipwrightd.clock import seconds_of, utc
-from shipwrightd.database.connection import ALL_BITS, APPLICATION_ID, HEADER_BYTES
+from shipwrightd.database import ALL_BITS, APPLICATION_ID, HEADER_BYTES
 from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
-from shipwrightd.status.collect import LAG_ALLOWED_S, WATCHING
+from shipwrightd.status import LAG_ALLOWED_S, WATCHING
 from shipwrightd.text import age_of, family, size_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.doctor import Target
-    from shipwrightd.status.collect import Source
+    from shipwrightd.status import Source
 
 PATIENCE_S = 3.0  # a daemon switches to a replaced file after two seconds without changes
 PAUSE_S = 0.3

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from shipwrightd.decoding.rows import Quarantined
+from shipwrightd.decoding import Quarantined
 from shipwrightd.decoding.values import HASH_BYTES, DocumentError
 from shipwrightd.documents.fields import Bad, Entry, Keyed, List, Parsed, Scope
 from shipwrightd.documents.kinds import Known, changes, parse_document, without_document

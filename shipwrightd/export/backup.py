@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
-from shipwrightd.database import migrate
-from shipwrightd.database.connection import APPLICATION_ID, explained, open_reader
+from shipwrightd.database import APPLICATION_ID, explained, migrate, open_reader
 from shipwrightd.errors import DatabaseError, MissingError, PathError
 from shipwrightd.export.files import new_file
 

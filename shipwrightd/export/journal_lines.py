@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 if TYPE_CHECKING:
-    from shipwrightd.export.tables import Row
+    from shipwrightd.export import Row
 
 ORIGIN: Final = "events.jsonl"
 MARK: Final = "shipwrightd"

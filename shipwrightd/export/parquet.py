@@ -19,7 +19,7 @@ from shipwrightd.export.journal_lines import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipwrightd.export.tables import Column, Row
+    from shipwrightd.export import Column, Row
 
 GROUP_ROWS: Final = 65_536
 GROUP_BYTES: Final = 32 << 20  # of text and bytes; only a single longer row takes more

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import orjson
 
-from shipwrightd.export import journal_lines
-from shipwrightd.export.tables import EVENTS
+from shipwrightd.export import EVENTS, journal_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shipwrightd.export.tables import Column, Row
+    from shipwrightd.export import Column, Row
 
 BUFFER_BYTES: Final = 1 << 18
 JSON_COLUMNS: Final = frozenset({"extra", "detail", "config", "active_jobs", "queued"})

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.clock import Now
-    from shipwrightd.decoding.rows import EventRow, Quarantined
-    from shipwrightd.journals.sources import JournalSource
+    from shipwrightd.decoding import EventRow, Quarantined
+    from shipwrightd.journals import JournalSource
 
 
 class BatchWriter:

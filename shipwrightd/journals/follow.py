@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shipwrightd.database.connection import durable, transaction
-from shipwrightd.decoding.rows import Quarantined
+from shipwrightd.database import durable, transaction
+from shipwrightd.decoding import Quarantined
 from shipwrightd.journals import store
 from shipwrightd.journals.batch import BatchWriter
 from shipwrightd.journals.lines import START, ChangedError, Place, open_files, read_at, resume_at
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from shipwrightd.clock import Now
     from shipwrightd.decoding.events import Origin
+    from shipwrightd.journals import JournalSource
     from shipwrightd.journals.reconcile import Known
     from shipwrightd.journals.records import Chunk
-    from shipwrightd.journals.sources import JournalSource
     from shipwrightd.journals.store import Generation
 
 BATCH_LINES = 50_000 - 8_192  # a last chunk comes on top

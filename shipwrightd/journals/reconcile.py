@@ -16,8 +16,8 @@ from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from shipwrightd.decoding import row_hash
 from shipwrightd.decoding.events import JOURNAL, decode_lines
-from shipwrightd.decoding.rows import row_hash
 from shipwrightd.journals import store
 from shipwrightd.journals.lines import (
     ANCHOR_BYTES,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from shipwrightd.journals import JournalSource
     from shipwrightd.journals.records import Chunk, Records
-    from shipwrightd.journals.sources import JournalSource
     from shipwrightd.journals.store import Generation
 
 SURE_BYTES: Final = 512  # a run of lines this long together is no chance either

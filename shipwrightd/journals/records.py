@@ -14,8 +14,8 @@ from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shipwrightd.decoding import Quarantined
 from shipwrightd.decoding.events import decode_lines
-from shipwrightd.decoding.rows import Quarantined
 from shipwrightd.journals.lines import (
     START,
     Giant,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor, Future
 
+    from shipwrightd.decoding import EventRow
     from shipwrightd.decoding.events import Decoded, Origin
-    from shipwrightd.decoding.rows import EventRow
 
 CHUNK_LINES = 8_192  # a block of very short lines would otherwise exceed a batch
 TOO_LONG = "line_too_long"  # a reason of quarantine

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.database.connection import ALL_BITS
+from shipwrightd.database import ALL_BITS
 from shipwrightd.journals.lines import HASH_BYTES, Place
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.decoding.rows import EventRow, Quarantined
+    from shipwrightd.decoding import EventRow, Quarantined
     from shipwrightd.journals.lines import Position
 
 WINDOW_LINES = 65_536  # of a file; a trim keeps 5,000, this also covers rewrites by age of any usual size

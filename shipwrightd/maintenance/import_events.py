@@ -21,14 +21,14 @@ import orjson
 
 from shipwrightd import clock, projections
 from shipwrightd.daemon.catch_up import CatchUp
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
+from shipwrightd.decoding import EVENT_COLUMNS
 from shipwrightd.decoding.events import JOURNAL, Origin
-from shipwrightd.decoding.rows import EVENT_COLUMNS
 from shipwrightd.errors import MissingError, PathError
+from shipwrightd.journals import JOURNALS
 from shipwrightd.journals.lines import ChangedError
 from shipwrightd.journals.records import decode_all, records, singly
-from shipwrightd.journals.sources import JOURNALS
-from shipwrightd.recovery.open import writer
+from shipwrightd.recovery import writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.decoding.rows import EventRow
+    from shipwrightd.decoding import EventRow
     from shipwrightd.journals.records import Chunk
 
 STDIN = "-"

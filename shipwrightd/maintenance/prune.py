@@ -17,20 +17,20 @@ import apsw
 import orjson
 
 from shipwrightd import clock, projections
-from shipwrightd.database.connection import open_reader, transaction
-from shipwrightd.decoding.rows import content_of
+from shipwrightd.database import open_reader, transaction
+from shipwrightd.decoding import content_of
 from shipwrightd.errors import MissingError, PathError
+from shipwrightd.journals import JOURNALS
 from shipwrightd.journals.lines import ChangedError, hidden_by, open_files
 from shipwrightd.journals.records import records
-from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.journals.store import current_generation
-from shipwrightd.recovery.open import writer
+from shipwrightd.recovery import writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shipwrightd.decoding.rows import EventRow
-    from shipwrightd.journals.sources import JournalSource
+    from shipwrightd.decoding import EventRow
+    from shipwrightd.journals import JournalSource
 
 ATTEMPTS = 5  # at files that change while they are read
 SPARE_BYTES = 16 << 20  # room for the growth of the log

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 
 from shipwrightd import clock, projections
 from shipwrightd.daemon.catch_up import CatchUp
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
+from shipwrightd.decoding import row_hash
 from shipwrightd.decoding.events import decode_lines
-from shipwrightd.decoding.rows import row_hash
-from shipwrightd.journals import store
+from shipwrightd.journals import JOURNALS, store
 from shipwrightd.journals.batch import BatchWriter
 from shipwrightd.journals.lines import open_files
-from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.maintenance.verify import Stored, compare, stored_chunks, stored_up_to
-from shipwrightd.recovery.open import writer
+from shipwrightd.recovery import writer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import apsw
 
-    from shipwrightd.journals.sources import JournalSource
+    from shipwrightd.journals import JournalSource
 
 
 COUNTS = {

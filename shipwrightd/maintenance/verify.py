@@ -15,25 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import open_reader
 from shipwrightd.database.lock import lock_is_held, lock_path
-from shipwrightd.decoding.rows import content_of, row_hash
-from shipwrightd.documents.follow import Documents
+from shipwrightd.decoding import content_of, row_hash
+from shipwrightd.documents import Documents
 from shipwrightd.documents.snapshot import Document, Torn, read_document
 from shipwrightd.documents.store import verify_document
-from shipwrightd.journals import store
+from shipwrightd.journals import JOURNALS, store
 from shipwrightd.journals.lines import ChangedError, hidden_by, open_files, position_at, resume_at
 from shipwrightd.journals.records import TOO_LONG, records
-from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import apsw
 
-    from shipwrightd.decoding.rows import EventRow, Quarantined
+    from shipwrightd.decoding import EventRow, Quarantined
+    from shipwrightd.journals import JournalSource
     from shipwrightd.journals.records import Chunk
-    from shipwrightd.journals.sources import JournalSource
     from shipwrightd.journals.store import Generation
 
 # Without `salvaged`: how a row was read, not what it says. Imported events have ids up to 0; one that a file holds as

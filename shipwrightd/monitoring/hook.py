@@ -26,15 +26,15 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from shipwrightd import __version__
-from shipwrightd.config.settings import Settings
-from shipwrightd.daemon.callbacks import Event, Listener, PassReport, Phase, SettingsApplied
+from shipwrightd.config import Settings
+from shipwrightd.daemon import Event, Listener, PassReport, Phase, SettingsApplied
 from shipwrightd.text import family, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from shipwrightd.config.settings import Config
+    from shipwrightd.config import Config
 
 QUIET_S = 300.0  # minimum between two notices that the same trouble began
 RAISED = "raised"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import apsw
 import structlog
 
-from shipwrightd.daemon.callbacks import Batch, Event, Listener, PassReport, Phase, SettingsApplied
+from shipwrightd.daemon import Batch, Event, Listener, PassReport, Phase, SettingsApplied
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.text import family
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from shipwrightd.monitoring.http import Response, Server
-    from shipwrightd.status.collect import Status
+    from shipwrightd.status import Status
 
 RECORDS = (1, 10, 100, 1_000, 10_000, 100_000)
 BYTES = (1 << 10, 1 << 14, 1 << 18, 1 << 22, 1 << 26)

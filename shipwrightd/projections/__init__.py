@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.decoding.rows import EventRow
+    from shipwrightd.decoding import EventRow
     from shipwrightd.projections.fold import Event
 
 REBUILD_EVENTS = 50_000  # events folded at a time: bounds memory

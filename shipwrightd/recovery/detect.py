@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.database.connection import APPLICATION_ID, refuse_foreign
+from shipwrightd.database import APPLICATION_ID, refuse_foreign
 from shipwrightd.errors import DamagedError, DatabaseError
 from shipwrightd.recovery import store, swap
 from shipwrightd.recovery.pages import HIGHEST, LEAF_TABLE, LOWEST, BrokenError, Pages

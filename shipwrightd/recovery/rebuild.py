@@ -20,20 +20,18 @@ import apsw
 import orjson
 import structlog
 
-from shipwrightd import clock, projections
-from shipwrightd.database import connection as database
-from shipwrightd.database import migrate
-from shipwrightd.database.connection import DAMAGE, SIGNAL_STEPS, transaction
-from shipwrightd.decoding.rows import Quarantined, row_hash
-from shipwrightd.documents.follow import Documents
+from shipwrightd import clock, database, projections
+from shipwrightd.database import DAMAGE, SIGNAL_STEPS, migrate, transaction
+from shipwrightd.decoding import Quarantined, row_hash
+from shipwrightd.documents import Documents
 from shipwrightd.documents.snapshot import Document, Torn, read_document
 from shipwrightd.documents.store import ingest_document
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
+from shipwrightd.journals import JOURNALS
 from shipwrightd.journals import store as journal_store
 from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Place, open_files, resume_at
 from shipwrightd.journals.reconcile import reconcile
 from shipwrightd.journals.records import Records
-from shipwrightd.journals.sources import JOURNALS
 from shipwrightd.journals.store import WINDOW_LINES, Generation
 from shipwrightd.projections import runs as projected_runs
 from shipwrightd.recovery import store, swap
@@ -45,9 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from shipwrightd.decoding.rows import EventRow
+    from shipwrightd.decoding import EventRow
+    from shipwrightd.journals import JournalSource
     from shipwrightd.journals.records import Chunk
-    from shipwrightd.journals.sources import JournalSource
     from shipwrightd.recovery.tables import Salvaged
 
 ATTEMPTS = 5  # at files that change while they are compared

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.decoding.rows import row_hash
+from shipwrightd.decoding import row_hash
 from shipwrightd.journals.lines import HASH_BYTES
 from shipwrightd.journals.store import ADD_GAP
 from shipwrightd.recovery.pages import LOWEST

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.database.connection import DAMAGE, fsync_folder
+from shipwrightd.database import DAMAGE, fsync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ from shipwrightd.text import family, visible
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from shipwrightd.status.collect import Source, Status
+    from shipwrightd.status import Source, Status
 
 
 PREFIX = "shipwrightd_"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.database.connection import explained, open_reader
+from shipwrightd.database import explained, open_reader
 from shipwrightd.errors import MissingError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from shipwrightd.text import UNLIMITED, age_of, as_json, family, size_of, visibl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from shipwrightd.status.collect import Recovery, Source, Status
+    from shipwrightd.status import Recovery, Source, Status
     from shipwrightd.status.quarantine import Piece
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.dashboard.api import FailsError, answer, checked
-from shipwrightd.database.connection import open_reader
+from shipwrightd.dashboard import FailsError, answer, checked
+from shipwrightd.database import open_reader
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shipwrightd.decoding import EVENT_COLUMNS, content_of
 from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
-from shipwrightd.decoding.rows import EVENT_COLUMNS, content_of
 
 if TYPE_CHECKING:
     from pathlib import Path

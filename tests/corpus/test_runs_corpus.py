@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
 from shipwrightd.documents.store import ingest_document
 
 if TYPE_CHECKING:

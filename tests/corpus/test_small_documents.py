@@ -8,7 +8,7 @@ import orjson
 import pytest
 from document_samples import known_documents
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.decoding.values import parse_sequence
 from shipwrightd.documents.kinds import kind_of
 from shipwrightd.documents.store import ingest_document, verify_document

@@ -10,7 +10,7 @@ import pytest
 from world import Follower, World
 
 from shipwrightd import clock
-from shipwrightd.documents.follow import Documents
+from shipwrightd.documents import Documents
 
 if TYPE_CHECKING:
     from pathlib import Path

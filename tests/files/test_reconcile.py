@@ -10,8 +10,8 @@ import pytest
 from world import Follower, World, line
 
 from shipwrightd.decoding.events import JOURNAL
+from shipwrightd.journals import JOURNALS, store
 from shipwrightd.journals import reconcile as module
-from shipwrightd.journals import store
 from shipwrightd.journals.lines import (
     READ_BYTES,
     START,
@@ -24,7 +24,6 @@ from shipwrightd.journals.lines import (
 from shipwrightd.journals.match import SURE_LINES
 from shipwrightd.journals.reconcile import groups_of, reconcile
 from shipwrightd.journals.records import Records
-from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from shipwrightd.decoding.rows import EventRow, Quarantined
+    from shipwrightd.decoding import EventRow, Quarantined
 
 OPEN_RECORD = b'{"ts":"2026-01-20T10:00:00Z","type":"t","goal":"one\n'
 SPLIT = b'{"ts":"2026-01-05T09:00:00Z","ts_epoch":1767603600,"type":"test.split","note":"one\ntwo"}'

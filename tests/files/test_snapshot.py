@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.documents import snapshot
 from shipwrightd.documents.snapshot import Document, Missing, Signature, Torn, Unchanged, read_document
 from shipwrightd.documents.store import ingest_document

@@ -15,7 +15,7 @@ from damage import PAGE, garbage
 from world import Follower, World, doubles
 
 from shipwrightd.maintenance.verify import verify
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery import open_database
 from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:

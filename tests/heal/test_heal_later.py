@@ -12,12 +12,11 @@ from world import line
 
 from shipwrightd import projections
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.maintenance.import_events import import_events
 from shipwrightd.maintenance.prune import prune
 from shipwrightd.projections import runs
-from shipwrightd.recovery import swap
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery import open_database, swap
 from shipwrightd.recovery.rebuild import RecoveryOptions
 
 if TYPE_CHECKING:

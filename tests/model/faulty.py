@@ -26,14 +26,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from model.scenario import STEPS, Script, difference, run_daemon, says
 from world import World
 
-from shipwrightd import log
-from shipwrightd.database import connection as database
+from shipwrightd import database, log
 from shipwrightd.errors import ShipwrightdError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipwrightd.daemon.callbacks import PassReport
+    from shipwrightd.daemon import PassReport
 
 ERROR, SHORT, KILL = 1, 2, 3
 LASTS = 3  # so many spoilt calls, then whatever was wrong is mended

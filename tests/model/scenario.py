@@ -14,16 +14,15 @@ import orjson
 from document_samples import cost, failure
 from world import World, line
 
-from shipwrightd.config import settings as config
-from shipwrightd.daemon import loop
-from shipwrightd.daemon.callbacks import Listener, PassReport
+from shipwrightd import config
+from shipwrightd.daemon import Listener, PassReport, loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence, Sequence
 
     import apsw
 
-    from shipwrightd.daemon.callbacks import Event
+    from shipwrightd.daemon import Event
 
 REPO = "memory/0123456789ab"
 QUIET_TURNS = 2

@@ -16,8 +16,7 @@ import pytest
 from model.scenario import QUESTIONS, STEPS, Script, difference, run_daemon, says
 from world import World, doubles
 
-from shipwrightd import log
-from shipwrightd.database import connection as database
+from shipwrightd import database, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

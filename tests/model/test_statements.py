@@ -13,8 +13,7 @@ import pytest
 from model.scenario import STEPS, Script, difference, run_daemon, says
 from world import World
 
-from shipwrightd import log
-from shipwrightd.database import connection as database
+from shipwrightd import database, log
 from shipwrightd.database.migrate import migrate
 from shipwrightd.errors import ShipwrightdError
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.journals.store import add_events
 from shipwrightd.reports import activity
 from shipwrightd.reports.question import Period, Question

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from shipwrightd.decoding import EVENT_COLUMNS, content_of
 from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, decode_lines
-from shipwrightd.decoding.rows import EVENT_COLUMNS, content_of
 from shipwrightd.decoding.salvage import salvage
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.decoding.values import DocumentError
 from shipwrightd.documents.kinds import DOCUMENTS, parse_document
 from shipwrightd.documents.lists import REMEMBERED_LISTS, Remembered, is_gap, new_entries, overlap, remember

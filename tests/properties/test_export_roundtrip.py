@@ -23,7 +23,7 @@ from properties.test_decode_properties import (
     values,
 )
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.database.migrate import migrate
 from shipwrightd.decoding.events import JOURNAL, TEAM, Origin, decode_lines
 from shipwrightd.export.journal_lines import line

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from old_prune import delete_settled, fresh_at_schema_9, settle
 from projection import NOON
 
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
 from shipwrightd.database.migrate import migrate
 from shipwrightd.decoding.events import JOURNAL, Origin, decode_lines
 from shipwrightd.maintenance import import_events, prune

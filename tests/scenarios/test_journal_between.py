@@ -12,11 +12,10 @@ import pytest
 from world import Follower, World, doubles, line
 
 from shipwrightd import clock
+from shipwrightd.journals import JOURNALS, reconcile
 from shipwrightd.journals import lines as tail
-from shipwrightd.journals import reconcile
 from shipwrightd.journals.follow import Journal
 from shipwrightd.journals.records import Records
-from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

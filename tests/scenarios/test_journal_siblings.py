@@ -10,8 +10,8 @@ import pytest
 from world import Follower, World
 
 from shipwrightd import clock
+from shipwrightd.journals import JOURNALS
 from shipwrightd.journals.follow import Journal
-from shipwrightd.journals.sources import JOURNALS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from process import places
 from world import World
 
 from shipwrightd.daemon import catch_up
-from shipwrightd.database.connection import open_reader, open_writer
+from shipwrightd.database import open_reader, open_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

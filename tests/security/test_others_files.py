@@ -13,9 +13,9 @@ from hostile import answers
 from process import places
 from world import World
 
+from shipwrightd import config
 from shipwrightd.config import files
-from shipwrightd.config import settings as config
-from shipwrightd.database.connection import open_reader, open_writer, prepare_folder
+from shipwrightd.database import open_reader, open_writer, prepare_folder
 from shipwrightd.database.lock import WriterLock, lock_is_held, lock_path, read_holder
 from shipwrightd.errors import ConfigError, DatabaseError, PathError
 from shipwrightd.export.files import destination

@@ -11,7 +11,7 @@ import pytest
 from process import Running, call
 from world import World
 
-from shipwrightd.database.connection import open_writer, prepare_folder
+from shipwrightd.database import open_writer, prepare_folder
 from shipwrightd.database.lock import WriterLock, lock_path
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hostile import ACTING, EVIL, EVIL_NAME, make_home, on_a_terminal
 from process import call
 from world import World
 
-from shipwrightd.export.tables import TABLES
+from shipwrightd.export import TABLES
 from shipwrightd.text import harmless, visible
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from projection import Books, event
 from world import Daemon, Follower, World, doubles
 from world import eventually as holds
 
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import open_reader
 from shipwrightd.errors import DatabaseError, MissingError, PathError
 from shipwrightd.export import backup
 from shipwrightd.export.backup import back_up

@@ -8,7 +8,7 @@ import pytest
 from document_samples import failure, failures, take
 from projection import NOON, completed, entry, event, reaped, spent, stage, started, told
 
-from shipwrightd.dashboard.api import PATHS, FailsError, RefusedError, answer
+from shipwrightd.dashboard import PATHS, FailsError, RefusedError, answer
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:

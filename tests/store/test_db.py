@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from shipwrightd.database import connection as database
-from shipwrightd.database.connection import APPLICATION_ID, open_builder, open_reader, open_writer, seal, transaction
+from shipwrightd import database
+from shipwrightd.database import APPLICATION_ID, open_builder, open_reader, open_writer, seal, transaction
 from shipwrightd.database.lock import WriterLock, lock_is_held, lock_path, read_holder
 from shipwrightd.errors import DatabaseError, LockedError, MissingError, PathError
 

@@ -13,9 +13,9 @@ import apsw
 import pytest
 from world import World, line
 
-from shipwrightd.config.settings import Resolved
+from shipwrightd.config import Resolved
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 from shipwrightd.database.lock import WriterLock, lock_path
 from shipwrightd.database.migrate import known
 from shipwrightd.doctor import Environment, Finding, Target, sources
@@ -23,7 +23,7 @@ from shipwrightd.doctor.bundle import COUNTS
 from shipwrightd.doctor.database import expected
 from shipwrightd.doctor.examine import Diagnosis, Examination, answer, examine, guarded, page
 from shipwrightd.documents.kinds import DOCUMENTS
-from shipwrightd.journals.sources import JOURNALS
+from shipwrightd.journals import JOURNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ from document_samples import (
     take,
 )
 
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 from shipwrightd.decoding.values import entry_hash, parse_json
 from shipwrightd.documents.kinds import parse_document
 from shipwrightd.documents.lists import REMEMBERED_LISTS, Remembered, new_entries

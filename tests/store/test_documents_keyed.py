@@ -19,7 +19,7 @@ from document_samples import (
     take,
 )
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.documents.store import Outcome, ingest_document
 
 if TYPE_CHECKING:

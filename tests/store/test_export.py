@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from projection import Books, completed, entry, event, spent, started
 
-from shipwrightd.database.connection import open_reader, transaction
-from shipwrightd.export.tables import TABLES, TIMED, Form, Wish, columns, pour
+from shipwrightd.database import open_reader, transaction
+from shipwrightd.export import TABLES, TIMED, Form, Wish, columns, pour
 from shipwrightd.export.text import Csv, JsonArray, JsonLines
 from shipwrightd.reports.question import QuestionError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.export.tables import Writer
+    from shipwrightd.export import Writer
 
 # What only the program itself has a use for.
 INTERNAL = {

@@ -10,9 +10,9 @@ import pytest
 from projection import Books
 
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.database.connection import open_reader, open_writer
+from shipwrightd.database import open_reader, open_writer
+from shipwrightd.export import Wish, pour
 from shipwrightd.export.journal_lines import line
-from shipwrightd.export.tables import Wish, pour
 from shipwrightd.export.text import JsonLines
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from projection import Books, completed, event, started
 
-from shipwrightd.database.connection import open_reader
-from shipwrightd.export.tables import TABLES, Wish, columns, pour
+from shipwrightd.database import open_reader
+from shipwrightd.export import TABLES, Wish, columns, pour
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

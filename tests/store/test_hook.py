@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from shipwrightd.config.settings import Config, Settings
-from shipwrightd.daemon.callbacks import PassReport, Phase, SettingsApplied
+from shipwrightd.config import Config, Settings
+from shipwrightd.daemon import PassReport, Phase, SettingsApplied
 from shipwrightd.monitoring import hook as hooks
 from shipwrightd.monitoring.hook import RAISED, Hook, Notice, Trouble, inheritable, payload
 

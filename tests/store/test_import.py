@@ -11,7 +11,7 @@ import orjson
 import pytest
 from world import Follower, World, line
 
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import open_reader
 from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.journals.lines import MAX_LINE_BYTES
 from shipwrightd.maintenance.import_events import ExportSuffix, Imported, export_suffix, import_events

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 from shipwrightd.database.migrate import migrate
 from shipwrightd.journals import store
 from shipwrightd.journals.lines import Place, Position, anchor_hash

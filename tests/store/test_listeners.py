@@ -6,9 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from shipwrightd.config.settings import Config, Settings
-from shipwrightd.daemon import loop
-from shipwrightd.daemon.callbacks import Batch, Event, Listener, PassReport, Phase, SettingsApplied
+from shipwrightd.config import Config, Settings
+from shipwrightd.daemon import Batch, Event, Listener, PassReport, Phase, SettingsApplied, loop
 
 if TYPE_CHECKING:
     from pathlib import Path

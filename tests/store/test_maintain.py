@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 from world import Follower, World, line
 
-from shipwrightd.database.connection import open_writer, transaction
-from shipwrightd.decoding.rows import Quarantined
+from shipwrightd.database import open_writer, transaction
+from shipwrightd.decoding import Quarantined
 from shipwrightd.errors import LockedError
 from shipwrightd.journals import store
 from shipwrightd.maintenance.repair import rebuild, retry_quarantine

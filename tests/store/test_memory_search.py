@@ -10,7 +10,7 @@ from document_samples import FAILURES, PATTERNS, failure, failures, take
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.database.migrate import known
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from shipwrightd.database.connection import open_reader, open_writer
+from shipwrightd.database import open_reader, open_writer
 from shipwrightd.database.migrate import known, migrate, migrations_folder, pending, version
 from shipwrightd.errors import DatabaseError
 

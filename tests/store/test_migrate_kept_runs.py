@@ -9,7 +9,7 @@ import pytest
 from old_prune import delete_settled, fresh_at_schema_9, settle
 from projection import completed, entry, event, spent, stage, started
 
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
 from shipwrightd.database.migrate import migrate
 from shipwrightd.decoding.events import Origin, decode_lines
 from shipwrightd.maintenance import import_events

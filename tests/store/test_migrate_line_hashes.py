@@ -11,7 +11,7 @@ import pytest
 from world import Follower, World, line
 
 from shipwrightd.clock import now
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.database.migrate import known, migrate, migrations_folder, version
 from shipwrightd.decoding.events import JOURNAL, TEAM, decode_lines
 from shipwrightd.journals import store

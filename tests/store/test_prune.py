@@ -10,12 +10,12 @@ import pytest
 from projection import NOON, Books, completed, event, spent, stage, started
 from world import Follower, World, line
 
-from shipwrightd.database.connection import transaction
+from shipwrightd.database import transaction
 from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.maintenance.import_events import import_events
 from shipwrightd.maintenance.prune import Old, Pruned, create_staging, delete, need_space, preview, prune
 from shipwrightd.maintenance.verify import verify
-from shipwrightd.recovery.open import open_database
+from shipwrightd.recovery import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.status.collect import collect
+from shipwrightd.status import collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from world import Follower, World
 
-    from shipwrightd.status.collect import Source
+    from shipwrightd.status import Source
 
 JOURNAL, ROTATED = "events.jsonl", "events.jsonl.1"
 

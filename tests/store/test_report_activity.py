@@ -12,7 +12,7 @@ from projection import NOON, event
 from rich.console import Console
 
 from shipwrightd.clock import YEAR_10000
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 from shipwrightd.reports import activity
 from shipwrightd.reports.activity import newest, search
 from shipwrightd.reports.question import Period, Question, QuestionError

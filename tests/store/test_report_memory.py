@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reports import question, report
 from rich.console import Console
 
-from shipwrightd.database.connection import open_writer, transaction
+from shipwrightd.database import open_writer, transaction
 from shipwrightd.reports import nothing
 from shipwrightd.reports.memory import Memory, collect, expression, rows
 from shipwrightd.reports.memory import repos_matching as matching

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shipwrightd.clock import utc
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 from shipwrightd.database.lock import WriterLock, lock_path
 from shipwrightd.errors import DatabaseError
-from shipwrightd.status.collect import WATCHING, Source, Status, collect, unread_for, written_at
+from shipwrightd.status import WATCHING, Source, Status, collect, unread_for, written_at
 from shipwrightd.status.quarantine import Piece
 from shipwrightd.status.text import piece_text, status_json, status_text
 from shipwrightd.table import cells_of

@@ -13,10 +13,10 @@ import pytest
 from scrape import Scraped
 
 from shipwrightd import __version__
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 from shipwrightd.database.lock import WriterLock, lock_path
 from shipwrightd.monitoring.metrics import Histogram
-from shipwrightd.status.collect import collect
+from shipwrightd.status import collect
 from shipwrightd.status.prometheus import counter, exposition, gauge, metrics
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from projection import NOON, Books, completed, entry, event, reaped, spent, stag
 from reports import DAY, question
 
 from shipwrightd.daemon import catch_up
-from shipwrightd.database.connection import open_reader
+from shipwrightd.database import open_reader
 from shipwrightd.reports import activity, costs, dora, failures, memory, runs, stages, team, throughput
 from shipwrightd.reports.question import moment
 

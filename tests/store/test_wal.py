@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from shipwrightd.database.connection import open_reader, open_writer
+from shipwrightd.database import open_reader, open_writer
 from shipwrightd.database.wal import MIB, PATIENCE_S, Log, patience
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 from process import AS_ANY_USER
 
 from shipwrightd.cli.status import plain_options
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 from shipwrightd.database.lock import WriterLock, lock_path
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from projection import NOON, completed, event, published, reaped, spent, stage, 
 from world import eventually
 
 from shipwrightd.daemon.catch_up import backfill
-from shipwrightd.dashboard.api import FailsError, RefusedError, answer
-from shipwrightd.database.connection import open_reader
+from shipwrightd.dashboard import FailsError, RefusedError, answer
+from shipwrightd.database import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from obstacles import fill, small_disk
 from process import call, places
 from world import World, eventually, line
 
-from shipwrightd.database.connection import open_writer
+from shipwrightd.database import open_writer
 
 if TYPE_CHECKING:
     from pathlib import Path

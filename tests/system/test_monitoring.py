@@ -15,7 +15,7 @@ import pytest
 from process import Running, places
 from scrape import Scraped, get
 
-from shipwrightd.status.collect import collect
+from shipwrightd.status import collect
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipwrightd.daemon.callbacks import PassReport
+from shipwrightd.daemon import PassReport
 from shipwrightd.monitoring.hook import QUIET_S, RAISED, RESOLVED, TEXTS, Alarms, Notice, Trouble, open_troubles
 
 WAITING = Trouble("database_waiting")

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shipwrightd.config.files import paths, writers
-from shipwrightd.config.keys import NAMES, masked
-from shipwrightd.config.settings import (
+from shipwrightd.config import (
     Config,
     Settings,
     Value,
@@ -21,6 +19,8 @@ from shipwrightd.config.settings import (
     resolve,
     warn_if_shipwrights_own,
 )
+from shipwrightd.config.files import paths, writers
+from shipwrightd.config.keys import NAMES, masked
 from shipwrightd.errors import ConfigError
 from shipwrightd.text import visible
 

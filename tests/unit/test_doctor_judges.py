@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from shipwrightd import __version__
+from shipwrightd.config import Resolved, Value
 from shipwrightd.config.files import File
-from shipwrightd.config.settings import Resolved, Value
 from shipwrightd.doctor import Finding, database, machine, sources
 from shipwrightd.doctor.machine import Entry, Holder, Space
 from shipwrightd.service import State

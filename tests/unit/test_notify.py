@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipwrightd.config.settings import Settings
-from shipwrightd.daemon.callbacks import Batch, Listener, Listeners, PassReport, Phase, SettingsApplied
+from shipwrightd.config import Settings
+from shipwrightd.daemon import Batch, Listener, Listeners, PassReport, Phase, SettingsApplied
 from shipwrightd.daemon.systemd import Mailbox, Supervisor, status, supervisor
 
 if TYPE_CHECKING:
