@@ -54,14 +54,13 @@ def check(data: bytes) -> None:
     taken_back = feed.byte()  # one bit a piece
     content = feed.rest()
     places = [cut * len(content) // 255 for cut in cuts]
-    small = {"CHUNK_LINES": chunk_lines, "MAX_LINE_BYTES": line}
-    before = {name: vars(records)[name] for name in small}
-    vars(records).update(small)
+    before = records.CHUNK_LINES
+    records.CHUNK_LINES = chunk_lines
     try:
         with bounds(block=block, line=line, anchor=ANCHOR_BYTES, head=HEAD_BYTES):
             _follow(content, places, taken_back, line)
     finally:
-        vars(records).update(before)
+        records.CHUNK_LINES = before
 
 
 def _follow(content: bytes, cuts: list[int], taken_back: int, bound: int) -> None:

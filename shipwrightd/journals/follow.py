@@ -42,6 +42,7 @@ BATCH_LINES = 50_000 - 8_192  # a last chunk comes on top
 BATCH_BYTES = 15 << 20  # likewise a last chunk of up to 17 MiB: 32 MiB at most in one transaction
 AHEAD_BYTES = 256 << 10  # a chunk of this size makes it worth to decode the next one in a second thread
 GRACE_S = 600.0  # how long a file without a name is still read for late writers
+LASTING = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EEXIST, errno.ELOOP}  # until mode or file change
 MAX_NAMELESS = 8  # such files kept open; the oldest is closed first
 
 
@@ -273,8 +274,8 @@ class Journal:
         self._files += fresh
         self._seen = [_stat(path) for path in self._paths]
         self._arrange()
-        if self._seen != seen:
-            self._seen = None  # renamed meanwhile
+        if self._seen != seen or any(error.errno not in LASTING for error in refused.values()):
+            self._seen = None  # renamed meanwhile, or refused for a moment
         return bool(fresh)
 
     def _resume(self, file: File, remembered: list[Generation]) -> None:
@@ -359,12 +360,14 @@ class Journal:
                     return Polled(wait_s=None if whole else self.settle_s / 4)
                 if not whole and file.written_over:
                     return Polled(wait_s=self.settle_s / 4)
-            self._adopt(db, file, known, now, gap=was_read and not intact and not known.sure)
+            gap = was_read and not intact and not known.sure and not store.ends_with_gap(db, self.source.name)
+            self._adopt(db, file, known, now, gap=gap)
         except ChangedError:  # cut while it was compared
             return Polled(wait_s=self.settle_s / 4)
         file.compared, file.compared_bytes = bool(known.hashes), info.st_size
         file.inside = known.inside
-        file.settled = not file.named or ((whole or (intact and not known.sure)) and not known.inside)
+        trusted = whole or not was_read or (intact and not known.sure)
+        file.settled = not file.named or (trusted and not known.inside)
         file.succeeds |= intact and not known.hashes
         if known.ends or (known.count and self._is_at_path(file)):
             self._note_newest(file)

@@ -97,6 +97,7 @@ KEPT_IN_QUARANTINE = "SELECT id, source, raw, length FROM quarantine WHERE state
 MARK_RECOVERED = "UPDATE quarantine SET state = 'recovered' WHERE id = ?"
 ADD_GAP = """
 INSERT INTO gaps (source, reason, detected_at, after_event, old_offset, detail) VALUES (?, ?, ?, ?, ?, ?)"""
+LAST_GAP = "SELECT max(after_event) FROM gaps WHERE source = ?"
 SET_ERROR = """
 INSERT INTO source_errors (source, error, since) VALUES (?, ?, ?)
 ON CONFLICT (source) DO UPDATE SET error = excluded.error WHERE error <> excluded.error"""
@@ -288,6 +289,12 @@ def add_gap(db: apsw.Connection, source: str, reason: str, detail: dict[str, int
     """Record that a stretch of the source passed unseen."""
     values = (source, reason, now, last_event_id(db), detail.get("old_offset"), orjson.dumps(detail).decode())
     db.execute(ADD_GAP, values)
+
+
+def ends_with_gap(db: apsw.Connection, source: str) -> bool:
+    """Tell whether nothing was stored since the last gap of a source: another one would be the same."""
+    after: int | None = db.execute(LAST_GAP, (source,)).get
+    return after == last_event_id(db)
 
 
 def set_error(db: apsw.Connection, source: str, error: str | None, now: str) -> None:

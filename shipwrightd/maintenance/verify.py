@@ -154,10 +154,11 @@ def _journal(db: apsw.Connection, home: Path, source: JournalSource, patience_s:
 
 def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, patience_s: float) -> Iterator[str]:
     with ExitStack() as opened:
-        files, refused = open_files(source.files(home))
+        paths = source.files(home)
+        files, refused = open_files(paths)
         for fd in files.values():
             opened.callback(os.close, fd)
-        if error := hidden_by(refused):
+        if error := refused.get(paths[-1]) or hidden_by(refused):
             yield f"cannot read {Path(error.filename).name}: {error.strerror}"
         known, last_id = _checkpoints(db, source)
         stored = [Stored(fd, stored_up_to(fd, known)) for fd in files.values()]

@@ -31,9 +31,9 @@ def open_database(
     the home, LockedError beside another writer, DatabaseError for a foreign, newer or damaged file,
     PathError for what the system refuses.
     """
-    if home is not None and not home.is_dir():
-        raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
     try:
+        if home is not None and not home.is_dir():
+            raise MissingError(f"no Shipwright home at {home}", hint="name it with --home DIR, or run Shipwright once")
         database.prepare_folder(path, refuse=file_damage if options is not None else None)
         if options is not None:
             file_damage(path)  # also the files beside a database that is missing

@@ -135,6 +135,6 @@ def database_damage(db: apsw.Connection, path: Path, *, thorough: bool = False) 
         if thorough or path.stat().st_size <= CHECKED_BYTES:
             result: str = db.execute(CHECK).get
             return None if result == "ok" else result.replace("\n", ": ")
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:  # the last: garbled text
         return str(error)
     return None

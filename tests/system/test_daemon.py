@@ -335,4 +335,4 @@ def test_a_million_small_appends_raise_no_false_alarm(world: World) -> None:
     assert (found["records"], found["gaps"], found["quarantined"], found["error"]) == (SMALL_APPENDS, 0, 0, None)
     assert world.query("SELECT count(*) FROM generations") == [(1,)]
     assert has_numbered_once(world)
-    assert [entry["how"] for entry in daemon.logged("file_switched")] == ["fresh"]
+    assert [entry["how"] for entry in daemon.logged("file_switched")] == ["new"]
