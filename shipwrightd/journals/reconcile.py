@@ -65,6 +65,10 @@ class Known:
     inside: bool = False  # it ends with a known line that others follow in a remembered file
     ends: bool = False  # it holds the last line that was read of the newest file
 
+    def unknown(self) -> set[int]:
+        """Return the hashes of the lines that are not known."""
+        return {line for line, is_known in zip(self.hashes, self.lines, strict=True) if not is_known}
+
     @property
     def last(self) -> int:
         """Return the index of the last known line, NEW for none."""
@@ -135,7 +139,7 @@ def _ask_remembered(
     """
     trimmed = False
     follows: dict[int, int] = {}
-    left = {line for line, is_known in zip(known.hashes, known.lines, strict=True) if not is_known}
+    left = known.unknown()
     repeated = {line for line, times in Counter(known.hashes).items() if times > 1}
     newest = True
     for generation in remembered:
@@ -155,11 +159,10 @@ def _ask_remembered(
         if top + 1 < len(history):
             follows.setdefault(found.last, history[top + 1])
         known.ends |= is_newest and top == len(history) - 1
-        left = {line for line, is_known in zip(known.hashes, known.lines, strict=True) if not is_known}
+        left = known.unknown()
         if not left:
             break
-    trimmed &= not any(not is_known for is_known in known.lines[: known.last + 1])
-    return trimmed, follows
+    return trimmed and all(known.lines[: known.last + 1]), follows
 
 
 def _mark(known: Known, found: Match, repeated: set[int]) -> None:

@@ -100,7 +100,6 @@ class Disagreement:
     missing: dict[int, int] = field(default_factory=dict)  # copies that the database lacks, by row hash
     surplus: dict[int, int] = field(default_factory=dict)  # copies that it has too many, by row hash
     pieces: set[int] = field(default_factory=set)  # hashes of bytes that are not in quarantine
-    unread_lines: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +163,13 @@ def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, pat
         stored = [Stored(fd, stored_up_to(fd, known)) for fd in files.values()]
         disagreement = compare(db, source, stored, last_id)
         deadline = time.monotonic() + patience_s
+        unread_lines = 0
         for file in stored:
             lines, end = _unread(file, source)
             if lines and not _comes(db, source, file.fd, end, deadline):
-                disagreement.unread_lines += lines
-        if disagreement.unread_lines:
-            yield f"{disagreement.unread_lines} complete lines are not stored yet"
+                unread_lines += lines
+        if unread_lines:
+            yield f"{unread_lines} complete lines are not stored yet"
         yield from _texts(source, stored, disagreement)
 
 
