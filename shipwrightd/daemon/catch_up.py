@@ -154,10 +154,6 @@ class CatchUp:
             except OSError as error:
                 self._note(name, f"cannot read {name}: {error.strerror}")
                 break
-            self._note(name, journal.problem)
-            for other in journal.source.siblings:
-                reason = journal.refused.get(other)
-                self._note(other, reason and f"cannot read {other}: {reason}")
             records += polled.records
             if polled.switched:
                 log.info("file_switched", source=name, how=polled.switched)
@@ -169,7 +165,11 @@ class CatchUp:
                 self.on_batch(Batch(name, polled.records, polled.quarantined, polled.size, took_s, polled.commit_s))
             if polled.wait_s is not None:
                 self._waits.append(polled.wait_s)
-            if not polled.more:
+            if not polled.more:  # an open file can be read where its folder cannot, so only now nothing is in the way
+                self._note(name, journal.problem)
+                for other in journal.source.siblings:
+                    reason = journal.refused.get(other)
+                    self._note(other, reason and f"cannot read {other}: {reason}")
                 break
         return records
 

@@ -21,6 +21,7 @@ from shipwrightd.decoding import Quarantined
 from shipwrightd.journals import store
 from shipwrightd.journals.batch import BatchWriter
 from shipwrightd.journals.lines import START, ChangedError, Place, open_files, read_at, resume_at
+from shipwrightd.journals.match import SURE_LINES, contains
 from shipwrightd.journals.reconcile import groups_of, missing_at_end, reconcile
 from shipwrightd.journals.records import Records, decode_all
 from shipwrightd.journals.settle import Clocks, Settling
@@ -71,7 +72,6 @@ class File(Records):
         self.rank = 0.0  # order of the paths, oldest first
         self.inside = False  # it ends with a known line that others follow in a remembered file
         self.written_over = False  # its inode was read before, with other content
-        self.succeeds = False  # it was empty when the one before it was read to its end
         self.torn_off = b""  # read but not decided when it was written over
         self.compared = False  # its end is to be checked when it is read
         self.compared_bytes = -1  # its size when it was reconciled
@@ -101,7 +101,6 @@ class Journal:
         self.problem: str | None = None  # what the database lacks of a file that was compared
         self._paths = source.files(home)
         self._files: list[File] = []  # oldest first
-        self._newest: File | None = None  # holds the newest line that was read
         self._seen: list[tuple[int, ...]] | None = None  # what was at the paths when they were opened
         self._clocks = Clocks()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
@@ -177,7 +176,6 @@ class Journal:
             file.rollback()
             raise
         file.settling.restart()
-        self._note_newest(file)
         return replace(polled, commit_s=time.monotonic() - stored)
 
     def _check_end(self, db: apsw.Connection, file: File) -> None:
@@ -216,10 +214,6 @@ class Journal:
         self._discover(db)
         older = [other for other in self._files if other.rank < file.rank and not other.placed]
         return any(os.fstat(other.fd).st_size for other in older)
-
-    def _note_newest(self, file: File) -> None:
-        if file.named and (self._newest is None or not self._newest.named or file.rank >= self._newest.rank):
-            self._newest = file
 
     def _store(self, db: apsw.Connection, file: File, chunk: Chunk | None, now: Now) -> Polled:
         batch = BatchWriter(db, self.source, now)
@@ -289,9 +283,6 @@ class Journal:
                 file.restart_at(position, row.lines)
                 file.generation, file.placed, file.settled = row.id, True, row.settled
                 file.written_over = False
-                newest = next(other.id for other in remembered if other.place.offset)
-                if row.id == newest:
-                    self._newest = file
                 return
 
     def _arrange(self) -> None:
@@ -346,8 +337,7 @@ class Journal:
 
     def _place(self, db: apsw.Connection, file: File, now: Now) -> Polled:
         remembered = store.generations(db, self.source.name)
-        newest = self._newest
-        intact = file.succeeds or (newest is not None and newest is not file and newest.named and newest.placed)
+        intact = self._is_intact(db, file, remembered)
         info = os.fstat(file.fd)
         try:
             if not file.is_unchanged():
@@ -368,11 +358,20 @@ class Journal:
         file.inside = known.inside
         trusted = whole or not was_read or (intact and not known.sure)
         file.settled = not file.named or (trusted and not known.inside)
-        file.succeeds |= intact and not known.hashes
-        if known.ends or (known.count and self._is_at_path(file)):
-            self._note_newest(file)
         polled = self._read(db, file, now) or Polled(more=True)
         return replace(polled, switched="continued" if known.sure else "new")
+
+    def _is_intact(self, db: apsw.Connection, file: File, remembered: list[Generation]) -> bool:
+        """Tell whether another file at a path ends with the newest stored line, or did when this one was empty."""
+        read = [row for row in remembered if row.place.offset]
+        newest = next((row for row in read if row.state == "current"), next(iter(read), None))
+        others = [other for other in self._files if other is not file and other.named and other.placed]
+        if newest is None or any(row.id == file.generation and not row.place.offset for row in remembered):
+            return newest is not None
+        if any(other.generation == newest.id for other in others):
+            return True
+        end = store.line_hashes(db, newest.id)[-SURE_LINES:]
+        return any(contains(store.line_hashes(db, other.generation), end) for other in others if other.generation)
 
     def _is_whole(self, file: File, info: os.stat_result, now: Now) -> bool:
         """Tell whether a file is all that it is meant to be.
@@ -397,7 +396,7 @@ class Journal:
             if gap:
                 offset = here.place.offset if here else 0
                 batch.gap("no_overlap", {"old_offset": offset, "new_size": os.fstat(file.fd).st_size})
-            if at_path and here is not None and here.id != file.generation:
+            if (at_path or gap) and here is not None and here.id != file.generation:
                 kept = any(other.generation == here.id and other.named for other in self._files)
                 store.set_state(db, here.id, "rotated" if kept else "replaced")
             self._store_unknown(batch, file, known)

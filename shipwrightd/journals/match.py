@@ -80,6 +80,15 @@ def longest_run(history: Sequence[int], found: Sequence[int]) -> Run:
     return best
 
 
+def contains(lines: Sequence[int], run: Sequence[int]) -> bool:
+    """Tell whether a run of lines, not empty, stands in others without a break."""
+    wanted, text = array("Q", run), array("Q", lines).tobytes()
+    at = text.find(wanted.tobytes())
+    while at > 0 and at % wanted.itemsize:
+        at = text.find(wanted.tobytes(), at + 1)
+    return len(wanted) > 0 and at >= 0
+
+
 def prefix_matches(text: Sequence[int], pattern: Sequence[int]) -> list[int]:
     """Return, for each position of a text, how many elements of a pattern match from there (Z-function)."""
     joined = [*pattern, -1, *text]  # hashes are unsigned, so -1 matches nothing
@@ -121,11 +130,7 @@ def _is_proven(history: Sequence[int], found: Sequence[int], pairs: Sequence[int
     in_order = len(increasing(pins))
     if in_order >= SURE_LINES or (in_order > 1 and 2 * in_order > len(found)):
         return True
-    end = array("Q", history[-SURE_LINES:]).tobytes()
-    at = array("Q", found).tobytes().find(end)
-    while at > 0 and at % array("Q").itemsize:
-        at = array("Q", found).tobytes().find(end, at + 1)
-    return len(history) >= SURE_LINES and at >= 0
+    return len(history) >= SURE_LINES and contains(found, history[-SURE_LINES:])
 
 
 def _pair_all(history: Sequence[int], found: Sequence[int]) -> list[int]:
