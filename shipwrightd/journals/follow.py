@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.database import durable, transaction
 from shipwrightd.decoding import Quarantined
 from shipwrightd.journals import store
-from shipwrightd.journals.batch import BatchWriter
-from shipwrightd.journals.lines import START, ChangedError, Place, open_files, read_at, resume_at
+from shipwrightd.journals.lines import START, ChangedError, Place, anchor_hash, open_files, read_at, resume_at
 from shipwrightd.journals.match import SURE_LINES, contains
 from shipwrightd.journals.reconcile import groups_of, missing_at_end, reconcile
 from shipwrightd.journals.records import Records, decode_all
@@ -78,15 +77,6 @@ class File(Records):
         self.retire_at = math.inf  # monotonic seconds
         self.settling = Settling(clocks)
         self.quiet: tuple[int, int] | None = None  # size and mtime when there was nothing to read
-
-    def signature(self) -> tuple[int, int]:
-        """Return size and time of modification."""
-        info = os.fstat(self.fd)
-        return info.st_size, info.st_mtime_ns
-
-    def must_compare(self) -> bool:
-        """Tell whether the file grew and what it grew by may be stored already."""
-        return (not self.settled or not self.position.offset) and os.fstat(self.fd).st_size != self.compared_bytes
 
 
 class Journal:
@@ -146,18 +136,25 @@ class Journal:
     # -- reading
 
     def _is_readable(self, file: File, now: Now) -> bool:
-        if file.placed and not file.settled and not file.must_compare():
-            file.settled = not file.inside and file.settling.is_settled(os.fstat(file.fd), self.settle_s, now)
-        if file.placed and file.must_compare():
-            file.placed = False
-        return file.placed and (file.undecided or file.quiet is None or file.quiet != file.signature())
+        if not file.placed:
+            return False
+        info = os.fstat(file.fd)
+        grown = info.st_size != file.compared_bytes
+        if not grown and not file.settled:
+            file.settled = not file.inside and file.settling.is_settled(info, self.settle_s, now)
+        if grown and not (file.settled and file.position.offset):
+            file.placed = False  # what it grew by may be stored already
+            return False
+        return file.quiet != (info.st_size, info.st_mtime_ns) or file.undecided
 
     def _read(self, db: apsw.Connection, file: File, now: Now) -> Polled | None:
         """Store one batch of a file; None when there is nothing to read."""
-        quiet = file.signature()
+        info = os.fstat(file.fd)
         file.begin()
         try:
-            chunk = file.pull(final=self._is_final(file, now))
+            chunk = file.pull(final=False)
+            if chunk is None and file.undecided and self._is_final(file, now):
+                chunk = file.pull(final=True)
         except ChangedError:
             self._lose_place(file)
             return None
@@ -166,7 +163,7 @@ class Journal:
                 if chunk is not None:
                     file.rollback()
                 else:
-                    file.quiet = quiet
+                    file.quiet = info.st_size, info.st_mtime_ns
                     self._check_end(db, file)
                 return None
             with transaction(db):
@@ -190,8 +187,6 @@ class Journal:
 
     def _is_final(self, file: File, now: Now) -> bool:
         """Tell whether no more lines will come, so that an open record is decided as it is."""
-        if not file.undecided:
-            return not self._is_at_path(file)
         if self._is_at_path(file):
             return file.settling.is_settled(os.fstat(file.fd), self.settle_s, now)
         return all(other.placed for other in self._files)  # else the rest may be in one of them
@@ -216,7 +211,7 @@ class Journal:
         return any(os.fstat(other.fd).st_size for other in older)
 
     def _store(self, db: apsw.Connection, file: File, chunk: Chunk | None, now: Now) -> Polled:
-        batch = BatchWriter(db, self.source, now)
+        batch = store.BatchWriter(db, self.source, now)
         assert file.generation is not None  # noqa: S101 - set when the file was placed
         hashes: list[bytes] = []
         size = 0
@@ -225,7 +220,8 @@ class Journal:
             if chunk.size >= AHEAD_BYTES:
                 file.pull_ahead(self._pool)
             batch.add_rows(chunk.rows, chunk.salvaged)
-            batch.quarantine(file.generation, chunk.rejected)
+            if chunk.rejected:
+                batch.quarantine(file.generation, chunk.rejected)
             file.stored(chunk)
             hashes.append(chunk.hashes)
             size += chunk.size
@@ -310,7 +306,7 @@ class Journal:
                 continue
             if (rest := file.unfinished()) and file.generation is not None:
                 with transaction(db):
-                    batch = BatchWriter(db, self.source, now)
+                    batch = store.BatchWriter(db, self.source, now)
                     batch.quarantine(file.generation, [rest])
                     batch.finish()
                     store.move_generation(db, file.generation, file.end, file.lines)
@@ -388,7 +384,7 @@ class Journal:
         before = self._files[self._files.index(file) - 1] if self._files.index(file) else None
         heir = before if before is not None and before.placed and not before.named else None
         with durable(db), transaction(db):  # what was read of another file may be nowhere else now
-            batch = BatchWriter(db, self.source, now)
+            batch = store.BatchWriter(db, self.source, now)
             if heir is not None:
                 self._rescue(batch, heir, heir.leftover(), known)
             self._rescue(batch, file, file.torn_off, known)
@@ -409,7 +405,7 @@ class Journal:
         file.restart_at(known.position, known.count)
         file.placed, file.quiet = True, None
 
-    def _rescue(self, batch: BatchWriter, old: File, left: bytes, known: Known) -> None:
+    def _rescue(self, batch: store.BatchWriter, old: File, left: bytes, known: Known) -> None:
         """Store what was read of a file and not decided, unless it is what another one goes on with."""
         if not left or read_at(known.fd, len(left), known.position.offset) == left:
             return
@@ -423,7 +419,7 @@ class Journal:
             offset += len(left) - len(half)
             batch.quarantine(old.generation, [Quarantined(offset, len(half), "unterminated", half)])
 
-    def _store_unknown(self, batch: BatchWriter, file: File, known: Known) -> None:
+    def _store_unknown(self, batch: store.BatchWriter, file: File, known: Known) -> None:
         lines = known.lines[: known.count]
         if all(lines):
             return
@@ -438,7 +434,7 @@ class Journal:
     def _remember(self, db: apsw.Connection, file: File, known: Known, state: str) -> int:
         """Write the checkpoint and the line hashes of a file."""
         position = known.position
-        place = Place(*file.identity, position.offset, position.anchor, len(position.before))
+        place = Place(*file.identity, position.offset, anchor_hash(position.before), len(position.before))
         number = file.generation
         if number is None:
             row = store.Generation(0, state, place, known.count, settled=False)

@@ -45,11 +45,6 @@ class Position:
     offset: int
     before: bytes
 
-    @property
-    def anchor(self) -> bytes:
-        """Return the hash that is stored instead of the bytes."""
-        return anchor_hash(self.before)
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -249,9 +244,9 @@ class Reader:
                 self._begin_giant()
                 continue
             body = b"".join([*self._rest, fresh[:end]]) if self._rest else fresh[:end]
-            self._rest = []
-            self._rest_bytes = 0
-            self._keep(fresh[end + 1 :])
+            self._rest, self._rest_bytes = [], 0
+            if end + 1 < len(fresh):
+                self._keep(fresh[end + 1 :])
             self._advance(fresh)
             return body.split(b"\n")
 
@@ -276,8 +271,6 @@ class Reader:
         self._before = (self._before + consumed)[-ANCHOR_BYTES:]
 
     def _keep(self, piece: bytes) -> None:
-        if not piece:
-            return
         self._rest.append(piece)
         self._rest_bytes += len(piece)
         if self._rest_bytes > MAX_LINE_BYTES:
@@ -311,8 +304,6 @@ class Reader:
 def begun_before(fd: int, position: Position) -> bytes:
     """Return what a line begins with that was read up to a position inside of it; nothing where a line begins."""
     before, at = position.before, position.offset - len(position.before)
-    if not before or before.endswith(b"\n"):
-        return b""
     while b"\n" not in before and at and len(before) <= MAX_LINE_BYTES:
         size = min(at, len(before))
         at -= size

@@ -158,7 +158,7 @@ class Records:
     def stored(self, chunk: Chunk) -> None:
         """Move the position behind a chunk that the current transaction holds."""
         self.position = chunk.end
-        self.lines += chunk.count
+        self.lines += len(chunk.lines)
 
     def close(self) -> None:
         """Close the file."""
@@ -202,7 +202,8 @@ class Records:
         done = lines[: decoded.consumed] if decoded.consumed < len(lines) else lines
         self._undecided = lines[decoded.consumed :]
         rejected = _located(decoded, lines, self._at.offset) if decoded.rejected else []
-        begun = begun_before(self.fd, self._at) if done else b""
+        inside = done and self._at.before and not self._at.before.endswith(b"\n")
+        begun = begun_before(self.fd, self._at) if inside else b""
         hashes = line_hashes([begun + done[0], *done[1:]] if begun else done)
         return self._chunk(done, decoded, rejected, hashes)
 

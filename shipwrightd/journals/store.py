@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from shipwrightd.database import ALL_BITS
-from shipwrightd.journals.lines import HASH_BYTES, Place
+from shipwrightd.journals.lines import HASH_BYTES, Place, anchor_hash
+from shipwrightd.projections import Batch, project_batch, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from shipwrightd.clock import Now
     from shipwrightd.decoding import EventRow, Quarantined
+    from shipwrightd.journals import JournalSource
     from shipwrightd.journals.lines import Position
 
 WINDOW_LINES = 65_536  # of a file; a trim keeps 5,000, this also covers rewrites by age of any usual size
@@ -211,15 +214,10 @@ def last_id(db: apsw.Connection) -> int:
     return found
 
 
-def add_event(db: apsw.Connection, number: int, row: EventRow) -> None:
-    """Insert an event under an id that none has."""
-    db.execute(INSERT_EVENT_AT, (number, *row))
-
-
 def add_events(db: apsw.Connection, rows: Sequence[EventRow], first_id: int | None = None) -> None:
-    """Insert event rows in order, the first one under an id if that is given."""
-    if rows and first_id is not None and first_id != last_event_id(db) + 1:
-        add_event(db, first_id, rows[0])
+    """Insert event rows in order, the first one under an id if that is given, larger than all others."""
+    if rows and first_id is not None:
+        db.execute(INSERT_EVENT_AT, (first_id, *rows[0]))
         rows = rows[1:]
     whole = len(rows) - len(rows) % MANY
     for start in range(0, whole, MANY):
@@ -254,7 +252,9 @@ def add_generation(db: apsw.Connection, source: str, generation: Generation) -> 
 
 def move_generation(db: apsw.Connection, number: int, position: Position, lines: int, *, settled: bool = True) -> None:
     """Advance the reading position of one file."""
-    db.execute(MOVE_GENERATION, (position.offset, position.anchor, len(position.before), lines, settled, number))
+    db.execute(
+        MOVE_GENERATION, (position.offset, anchor_hash(position.before), len(position.before), lines, settled, number)
+    )
 
 
 def set_state(db: apsw.Connection, number: int, state: str) -> None:
@@ -319,3 +319,47 @@ def drop_imported_twins(db: apsw.Connection, first_id: int, last_id: int) -> int
         return 0
     db.execute(DROP_IMPORTED_TWINS, (first_id, last_id))
     return db.changes()
+
+
+class BatchWriter:
+    """Collects the rows, quarantined bytes and gaps of one transaction and updates projections and totals.
+
+    Made inside the transaction and finished before it commits; nothing of it outlives a rollback.
+    """
+
+    def __init__(self, db: apsw.Connection, source: JournalSource, now: Now) -> None:
+        self._db = db
+        self._source = source
+        self._now = now
+        self._next_id = last_id(db) + 1
+        self._batch = Batch(self._next_id, self._next_id - 1)
+        self.counts = Counts()
+
+    def add_rows(self, rows: Sequence[EventRow], salvaged: int) -> None:
+        """Store rows in order."""
+        add_events(self._db, rows, self._next_id)
+        self._batch.add(rows, self._next_id)
+        self._next_id += len(rows)
+        self.counts.records += len(rows)
+        self.counts.salvaged += salvaged
+
+    def quarantine(self, generation: int | None, rejected: Sequence[Quarantined]) -> None:
+        """Keep bytes that could not become rows."""
+        if rejected:
+            add_quarantine(self._db, self._source.name, generation, rejected, self._now.text)
+            self.counts.quarantined += len(rejected)
+
+    def gap(self, reason: str, detail: dict[str, int]) -> None:
+        """Record that a stretch passed unseen."""
+        add_gap(self._db, self._source.name, reason, detail, self._now.text)
+        self.counts.gaps += 1
+
+    def finish(self, generation: int | None = None) -> None:
+        """Update projections and totals; `generation` is the new current one, if any."""
+        self.counts.newest_epoch = self._batch.newest_epoch
+        dropped = self.counts.records and drop_imported_twins(self._db, self._batch.first_id, self._batch.last_id)
+        if dropped and self._source.projected:
+            rebuild(self._db)
+        elif self.counts.records and self._source.projected:
+            project_batch(self._db, self._batch)
+        move_checkpoint(self._db, self._source.name, generation, self.counts, self._now.text)

@@ -12,7 +12,6 @@ from shipwrightd.database import transaction
 from shipwrightd.decoding import row_hash
 from shipwrightd.decoding.events import decode_lines
 from shipwrightd.journals import JOURNALS, store
-from shipwrightd.journals.batch import BatchWriter
 from shipwrightd.journals.lines import open_files
 from shipwrightd.maintenance.verify import Stored, compare, stored_chunks, stored_up_to
 from shipwrightd.recovery import writer
@@ -56,7 +55,7 @@ def _repair_journal(db: apsw.Connection, home: Path, source: JournalSource) -> s
         stored = [Stored(fd, stored_up_to(fd, remembered)) for fd in files.values()]
         lacking = compare(db, source, stored, store.last_event_id(db))
         with transaction(db):
-            batch = BatchWriter(db, source, clock.now())
+            batch = store.BatchWriter(db, source, clock.now())
             for file in stored if lacking.missing or lacking.pieces else ():
                 for chunk, rejected in stored_chunks(source, file):
                     for row in chunk.rows:
@@ -107,7 +106,7 @@ def _retry(db: apsw.Connection, number: int, name: str, raw: bytes) -> bool:
     decoded = decode_lines(raw.split(b"\n"), origin=source.origin, final=True)
     if not decoded.rows or decoded.rejected:
         return False
-    batch = BatchWriter(db, source, clock.now())
+    batch = store.BatchWriter(db, source, clock.now())
     batch.add_rows(decoded.rows, decoded.salvaged)
     batch.finish()
     store.mark_recovered(db, number)

@@ -29,7 +29,7 @@ from shipwrightd.documents.store import ingest_document
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.journals import JOURNALS
 from shipwrightd.journals import store as journal_store
-from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Place, open_files, resume_at
+from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Place, anchor_hash, open_files, resume_at
 from shipwrightd.journals.reconcile import reconcile
 from shipwrightd.journals.records import Records
 from shipwrightd.journals.store import WINDOW_LINES, Generation
@@ -253,7 +253,7 @@ class File:
             place = replace(self.known.place, device=info.st_dev, inode=info.st_ino)
             return replace(self.known, state=state, place=place)
         before = self.position.before
-        place = Place(info.st_dev, info.st_ino, self.position.offset, self.position.anchor, len(before))
+        place = Place(info.st_dev, info.st_ino, self.position.offset, anchor_hash(self.position.before), len(before))
         return Generation(0, state, place, self.lines, settled=not self.current)  # it may be written over just now
 
     def chunks(self, source: JournalSource) -> Iterator[Chunk]:

@@ -76,7 +76,7 @@ class File:
         """Return where the reader stands, as a checkpoint keeps it."""
         info = os.fstat(self.fd)
         end = self.reader.end
-        return Place(info.st_dev, info.st_ino, end.offset, end.anchor, len(end.before))
+        return Place(info.st_dev, info.st_ino, end.offset, anchor_hash(end.before), len(end.before))
 
 
 @pytest.fixture

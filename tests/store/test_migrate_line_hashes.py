@@ -15,7 +15,7 @@ from shipwrightd.database import open_writer, transaction
 from shipwrightd.database.migrate import known, migrate, migrations_folder, version
 from shipwrightd.decoding.events import JOURNAL, TEAM, decode_lines
 from shipwrightd.journals import store
-from shipwrightd.journals.lines import HASH_BYTES, line_hashes, open_journal, position_at
+from shipwrightd.journals.lines import HASH_BYTES, anchor_hash, line_hashes, open_journal, position_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def read_as_released(db: apsw.Connection, path: Path, *, state: str = "current")
     info = path.stat()
     origin = TEAM if source.startswith("team") else JOURNAL
     with transaction(db):
-        place = (info.st_dev, info.st_ino, position.offset, position.anchor, len(position.before))
+        place = (info.st_dev, info.st_ino, position.offset, anchor_hash(position.before), len(position.before))
         db.execute(ADD_GENERATION, (source, state, *place, len(lines)))
         number = db.last_insert_rowid()
         rows = decode_lines(lines, origin=origin, final=True).rows
