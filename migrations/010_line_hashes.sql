@@ -20,3 +20,8 @@ DROP TABLE history;
 -- 0: the file may be one that is still being written over, or that ends inside
 -- of what is known, so that growth is compared before it is read.
 ALTER TABLE generations ADD COLUMN settled INTEGER NOT NULL DEFAULT 1;
+
+-- The last event when lines of the journal were last removed or moved other
+-- than by a trim. Up to it a record may be stored more often than it is in the
+-- files: an older version of the journal held it that often.
+ALTER TABLE checkpoints ADD COLUMN rearranged_after INTEGER;

@@ -397,7 +397,7 @@ class Journal:
                 store.set_state(db, here.id, "rotated" if kept else "replaced")
             self._store_unknown(batch, file, known)
             number = self._remember(db, file, known, "current" if at_path else "rotated")
-            batch.finish(number if at_path else None)
+            batch.finish(number if at_path else None, rearranged=at_path and known.rearranged)
         if heir is not None:
             heir.skip_leftover()
         file.generation = number

@@ -64,6 +64,7 @@ class Known:
     sure: bool = False  # no chance: the file continues or repeats what was read
     inside: bool = False  # it ends with a known line that others follow in a remembered file
     ends: bool = False  # it holds the last line that was read of the newest file
+    rearranged: bool = False  # lines were removed or moved other than by a trim
 
     def unknown(self) -> set[int]:
         """Return the hashes of the lines that are not known."""
@@ -120,6 +121,7 @@ def reconcile(
         begin = known.last + 1 if trimmed else 0
         _ask_database(db, source, known, begin, position_at(fd, sum(islice(sizes, begin))))
     known.count = known.last + 1
+    known.rearranged = known.count > file.lines and not trimmed
     known.inside = known.count == len(hashes) and known.last in torn and not known.ends
     end = sum(islice(sizes, known.count))
     if known.count <= file.lines and file.position.offset:

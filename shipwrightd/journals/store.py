@@ -77,6 +77,9 @@ ON CONFLICT (source) DO UPDATE SET
     gaps         = gaps + excluded.gaps,
     newest_epoch = max(coalesce(newest_epoch, excluded.newest_epoch), coalesce(excluded.newest_epoch, newest_epoch)),
     committed_at = excluded.committed_at"""
+SET_REARRANGED_AFTER = "UPDATE checkpoints SET rearranged_after = ? WHERE source = ?"
+
+REARRANGED_AFTER = "SELECT max(rearranged_after) FROM checkpoints WHERE source = ?"
 
 LINE_HASHES = "SELECT hashes FROM line_hashes WHERE generation = ? ORDER BY first"
 ADD_LINE_HASHES = "INSERT INTO line_hashes (generation, first, hashes) VALUES (?, ?, ?)"
@@ -159,6 +162,12 @@ def current_generation(db: apsw.Connection, source: str) -> Generation | None:
     """Return the file that reading is in, or None if the source was never read."""
     row = db.execute(CURRENT, (source,)).fetchone()
     return _generation(row) if row else None
+
+
+def rearranged_after(db: apsw.Connection, source: str) -> int:
+    """Return the last event when lines were last removed or moved other than by a trim, 0 when they never were."""
+    after: int | None = db.execute(REARRANGED_AFTER, (source,)).get
+    return after or 0
 
 
 def generations(db: apsw.Connection, source: str) -> list[Generation]:
@@ -354,8 +363,11 @@ class BatchWriter:
         add_gap(self._db, self._source.name, reason, detail, self._now.text)
         self.counts.gaps += 1
 
-    def finish(self, generation: int | None = None) -> None:
-        """Update projections and totals; `generation` is the new current one, if any."""
+    def finish(self, generation: int | None = None, *, rearranged: bool = False) -> None:
+        """Update projections and totals; `generation` is the new current one, if any.
+
+        `rearranged`: lines were removed from the journal or moved other than by a trim.
+        """
         self.counts.newest_epoch = self._batch.newest_epoch
         dropped = self.counts.records and drop_imported_twins(self._db, self._batch.first_id, self._batch.last_id)
         if dropped and self._source.projected:
@@ -363,3 +375,5 @@ class BatchWriter:
         elif self.counts.records and self._source.projected:
             project_batch(self._db, self._batch)
         move_checkpoint(self._db, self._source.name, generation, self.counts, self._now.text)
+        if rearranged:
+            self._db.execute(SET_REARRANGED_AFTER, (self._next_id - 1, self._source.name))

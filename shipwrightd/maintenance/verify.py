@@ -1,8 +1,9 @@
 """Compare files and database record by record, both ways. Reads only, and reads everything.
 
 A row that no file holds is no difference: keeping more than the files is what the database is for. A record must be in
-the database as often as in the one file that holds it most, and no more often than in all files together; bytes that
-cannot be a record must be in quarantine. Memory is constant: hashes of rows go to a temporary table and are counted
+the database as often as in the one file that holds it most; of what was stored since lines were last removed from the
+journal or moved in it, no more often than in all files together. Bytes that cannot be a record must be in quarantine.
+Memory is constant: hashes of rows go to a temporary table and are counted
 there.
 """
 
@@ -74,7 +75,7 @@ SELECT hash,
     coalesce(sum(inside), 0) AS covered
 FROM (
     SELECT hash, file, count(*) AS times,
-        sum(file < 0 AND EXISTS (SELECT 1 FROM temp.covered WHERE at BETWEEN first AND last)) AS inside
+        sum(file < 0 AND at > ? AND EXISTS (SELECT 1 FROM temp.covered WHERE at BETWEEN first AND last)) AS inside
     FROM temp.seen GROUP BY hash, file)
 GROUP BY hash
 HAVING least > 0 AND (least > stored OR covered > most)"""
@@ -191,7 +192,7 @@ def compare(db: apsw.Connection, source: JournalSource, files: list[Stored], las
             db.executemany(ADD_PIECE, ((hash(raw), -1) for raw in store.quarantined(db, source.name)))
             db.execute(COVER, (len(files) - 1,))
         found = Disagreement()
-        for row, least, most, times, covered in db.execute(COUNTED):
+        for row, least, most, times, covered in db.execute(COUNTED, (store.rearranged_after(db, source.name),)):
             if least > times:
                 found.missing[row] = least - times
             else:

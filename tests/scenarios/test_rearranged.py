@@ -602,3 +602,27 @@ def test_a_record_that_is_stored_too_often_is_still_a_difference(world: World, f
         (EPOCH + 6,),
     )
     assert len(verify(world.home, world.db_path)) == 1
+
+
+def test_a_record_that_an_older_version_held_more_often_is_no_difference(journal: Rearranged) -> None:
+    old = journal.world.lines(60)
+    journal.put([*old, *old[20:30]])
+    journal.put([*old, *journal.world.lines(5)])
+    journal.check()
+    journal.put([*old[:40], *journal.world.lines(5), *old[40:]])
+    journal.check()
+
+
+def test_what_is_stored_twice_after_lines_were_moved_is_still_a_difference(world: World, follower: Follower) -> None:
+    old = world.lines(60)
+    world.replace(b"".join([*old, *old[20:30]]))
+    follower.settle()
+    world.replace(b"".join(old))
+    follower.settle()
+    world.append(10)
+    follower.settle()
+    follower.db.execute(
+        "INSERT INTO events (ts, ts_epoch, type, origin, salvaged, extra)"
+        " SELECT ts, ts_epoch, type, origin, salvaged, extra FROM events WHERE id = (SELECT max(id) - 3 FROM events)"
+    )
+    assert len(verify(world.home, world.db_path)) == 1

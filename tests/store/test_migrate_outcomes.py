@@ -26,6 +26,7 @@ def back_to_version_3(db: apsw.Connection) -> None:
     # What the tenth migration replaced and added.
     db.execute("CREATE TABLE history (source TEXT, first INTEGER, hashes BLOB)")
     db.execute("ALTER TABLE generations DROP COLUMN settled")
+    db.execute("ALTER TABLE checkpoints DROP COLUMN rearranged_after")
     db.execute("DROP INDEX events_stage; DROP INDEX events_model; DROP INDEX events_team")
     db.execute("DROP INDEX pipeline_stages_stage; CREATE INDEX pipeline_stages_stage ON pipeline_stages (stage)")
     db.execute("DELETE FROM metrics WHERE dimension LIKE 'issue:%'; DELETE FROM schema_version WHERE version > 3")
