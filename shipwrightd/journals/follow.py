@@ -361,6 +361,7 @@ class Journal:
         """Tell whether another file at a path ends with the newest stored line, or did when this one was empty."""
         read = [row for row in remembered if row.place.offset]
         newest = next((row for row in read if row.state == "current"), next(iter(read), None))
+        newest = next((row for row in read if row.id == file.generation), newest)  # of this file itself, if any
         others = [other for other in self._files if other is not file and other.named and other.placed]
         if newest is None or any(row.id == file.generation and not row.place.offset for row in remembered):
             return newest is not None
@@ -392,11 +393,12 @@ class Journal:
             if gap:
                 offset = here.place.offset if here else 0
                 batch.gap("no_overlap", {"old_offset": offset, "new_size": os.fstat(file.fd).st_size})
-            if (at_path or gap) and here is not None and here.id != file.generation:
-                kept = any(other.generation == here.id and other.named for other in self._files)
-                store.set_state(db, here.id, "rotated" if kept else "replaced")
             self._store_unknown(batch, file, known)
             number = self._remember(db, file, known, "current" if at_path else "rotated")
+            if (at_path or gap) and here is not None and here.id != number:
+                others = (other for other in self._files if other is not file and other.named)
+                kept = any(other.generation == here.id for other in others)
+                store.set_state(db, here.id, "rotated" if kept else "replaced")
             batch.finish(number if at_path else None, rearranged=at_path and known.rearranged)
         if heir is not None:
             heir.skip_leftover()
@@ -432,11 +434,14 @@ class Journal:
                 batch.quarantine(file.generation, group.rejected)
 
     def _remember(self, db: apsw.Connection, file: File, known: Known, state: str) -> int:
-        """Write the checkpoint and the line hashes of a file."""
+        """Write the checkpoint and the line hashes of a file; what it held before it was written over stays known."""
         position = known.position
-        place = Place(*file.identity, position.offset, anchor_hash(position.before), len(position.before))
         number = file.generation
+        if number is not None and known.count < store.stored_lines(db, number):
+            store.set_state(db, number, "replaced")
+            number = None
         if number is None:
+            place = Place(*file.identity, position.offset, anchor_hash(position.before), len(position.before))
             row = store.Generation(0, state, place, known.count, settled=False)
             number = store.add_generation(db, self.source.name, row)
         else:

@@ -13,7 +13,7 @@ from array import array
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from shipwrightd.decoding import row_hash
@@ -38,7 +38,7 @@ from shipwrightd.journals.match import NEW, SURE_LINES, Match, match
 from shipwrightd.journals.records import records, singly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import apsw
 
@@ -116,31 +116,35 @@ def reconcile(
         hashes.extend(block.hashes)
         sizes.extend(block.sizes)
     known = Known(fd, bytearray(b"\1" * file.lines).ljust(len(hashes), b"\0"), hashes, sure=bool(file.lines))
-    trimmed, torn = _ask_remembered(db, remembered, known, sizes, intact=intact)
+    trimmed, inner = _ask_remembered(db, remembered, known, sizes, intact=intact)
     if (known.sure or not intact) and not all(known.lines):
         begin = known.last + 1 if trimmed else 0
         _ask_database(db, source, known, begin, position_at(fd, sum(islice(sizes, begin))))
     known.count = known.last + 1
     known.rearranged = known.count > file.lines and not trimmed
-    known.inside = known.count == len(hashes) and known.last in torn and not known.ends
+    known.inside = known.count == len(hashes) and known.last in inner and not known.ends
     end = sum(islice(sizes, known.count))
     if known.count <= file.lines and file.position.offset:
         known.count, known.position = file.lines, file.position
         return known
-    known.position = position_behind(fd, end, hashes[known.last] if known.count else None, torn.get(known.last))
+    if not known.count:
+        return known
+    known.position = position_behind(
+        fd, end, hashes[known.last], lambda: _followers(db, remembered, hashes[known.last])
+    )
     return known
 
 
 def _ask_remembered(
     db: apsw.Connection, remembered: Sequence[Generation], known: Known, sizes: array[int], *, intact: bool
-) -> tuple[bool, dict[int, int]]:
+) -> tuple[bool, set[int]]:
     """Mark the lines that remembered files have.
 
-    Returns whether the file is a trim of one, so that what follows is new; and for the last line of each match the
-    hash of the line that followed it there.
+    Returns whether the file is a trim of one, so that what follows is new; and the last lines of matches that are not
+    the last ones there.
     """
     trimmed = False
-    follows: dict[int, int] = {}
+    inner: set[int] = set()
     left = known.unknown()
     repeated = {line for line, times in Counter(known.hashes).items() if times > 1}
     newest = True
@@ -159,12 +163,12 @@ def _ask_remembered(
         _mark(known, found, repeated)
         top = max(found.pairs)
         if top + 1 < len(history):
-            follows.setdefault(found.last, history[top + 1])
+            inner.add(found.last)
         known.ends |= is_newest and top == len(history) - 1
         left = known.unknown()
         if not left:
             break
-    return trimmed and all(known.lines[: known.last + 1]), follows
+    return trimmed and all(known.lines[: known.last + 1]), inner
 
 
 def _mark(known: Known, found: Match, repeated: set[int]) -> None:
@@ -208,14 +212,16 @@ def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, begi
     """Mark the records that line hashes leave open and that the database holds, from line `begin` at a position on.
 
     Of equal records those at the beginning are the stored ones; what is written again is behind. What follows a trim
-    (`begin` is not 0) is new, unless a record that occurs once on both sides shows that lines were moved.
+    (`begin` is not 0) is new, unless a record that occurs once on both sides shows that lines were moved; one that is
+    glued to another shows only that the file lost its end.
     """
     groups = _open_groups(db, source, known, begin, position)
     here = Counter(mark for group in groups.open for mark in group.hashes)
     if begin:
         before = set(known.hashes[:begin])
-        once = (group for group in groups.open if group.timed and known.hashes[group.first] not in before)
-        if any(groups.stored[mark] == here[mark] == 1 for group in once for mark in group.hashes):
+        alone = [group for group in groups.open if group.timed and len(group.hashes) == 1]
+        once = (group.hashes[0] for group in alone if known.hashes[group.first] not in before)
+        if any(groups.stored[mark] == here[mark] == 1 for mark in once):
             _ask_database(db, source, known, 0, START)
         return
     stored = [
@@ -348,25 +354,32 @@ def missing_at_end(db: apsw.Connection, source: JournalSource, file: Records) ->
     return total, sum(count for count in wanted.values() if count > 0)
 
 
-def position_behind(fd: int, offset: int, last: int | None, follows: int | None) -> Position:
+def _followers(db: apsw.Connection, remembered: Sequence[Generation], line: int) -> set[int]:
+    """Return the hashes of the lines that follow a line in the remembered files."""
+    followers: set[int] = set()
+    for generation in remembered:
+        history = store.line_hashes(db, generation.id)
+        followers.update(after for before, after in pairwise(history) if before == line)
+    return followers
+
+
+def position_behind(fd: int, offset: int, last: int, followers: Callable[[], set[int]]) -> Position:
     """Return the position at an offset, behind the text of the next known line if that has lost its newline.
 
-    `last`: hash of the line before it. `follows`: hash of the line that followed. Raises ChangedError where another
-    line is before it by now.
+    `last`: hash of the line before it. `followers`: hashes of the lines that were read behind that one. Raises
+    ChangedError where another line is before it by now.
     """
     position = position_at(fd, offset)
     head, _, text = position.before[:-1].rpartition(b"\n")
     complete = head or offset <= ANCHOR_BYTES
-    if last is not None and complete and line_hashes([text]) != array("Q", [last]).tobytes():
+    if complete and line_hashes([text]) != array("Q", [last]).tobytes():
         raise ChangedError
-    if follows is None:
-        return position
-    torn = _torn(fd, position, follows)
+    torn = _torn(fd, position, followers)
     return Position(offset + len(torn), (position.before + torn)[-ANCHOR_BYTES:])
 
 
-def _torn(fd: int, position: Position, wanted: int) -> bytes:
-    """Return the beginning of the next line that has this hash: cut before its newline, what follows is glued to it.
+def _torn(fd: int, position: Position, followers: Callable[[], set[int]]) -> bytes:
+    """Return the beginning of the next line that was a line: cut before its newline, what follows is glued to it.
 
     Between two texts of which neither is a record no seam is looked for.
     """
@@ -375,12 +388,15 @@ def _torn(fd: int, position: Position, wanted: int) -> bytes:
     if isinstance(lines, Giant):
         return b""
     line = lines[0] if lines else reader.unfinished()
-    seams = [seam.start() for seam in SEAM.finditer(line)]
+    ends = [seam.start() for seam in SEAM.finditer(line) if 0 < seam.start() < len(line)]
+    if not lines and line:
+        ends.append(len(line))
+    known = followers() if ends else set()
     hasher = blake2b(digest_size=HASH_BYTES)
     start = 0
-    for end in seams if lines else [*seams, len(line)]:
+    for end in ends:
         hasher.update(line[start:end])
         start = end
-        if array("Q", hasher.digest())[0] == wanted:
+        if array("Q", hasher.digest())[0] in known:
             return line[:end]
     return b""

@@ -59,6 +59,7 @@ INSERT INTO generations (source, state, device, inode, offset, anchor, anchor_by
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 MOVE_GENERATION = """
 UPDATE generations SET offset = ?, anchor = ?, anchor_bytes = ?, lines = ?, settled = ? WHERE id = ?"""
+STORED_LINES = "SELECT lines FROM generations WHERE id = ?"
 SET_STATE = "UPDATE generations SET state = ? WHERE id = ?"
 PRUNE_GENERATIONS = """
 DELETE FROM generations WHERE id IN (
@@ -184,6 +185,12 @@ def _generation(row: Sequence[object]) -> Generation:
 def _signed(number: int) -> int:
     """Return an inode number as SQLite holds it; network and union file systems use all 64 bits."""
     return number - ALL_BITS - 1 if number >> 63 else number
+
+
+def stored_lines(db: apsw.Connection, generation: int) -> int:
+    """Return how many lines of a file are stored."""
+    lines: int | None = db.execute(STORED_LINES, (generation,)).get
+    return lines or 0
 
 
 def line_hashes(db: apsw.Connection, generation: int) -> array[int]:
