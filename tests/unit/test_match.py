@@ -15,6 +15,7 @@ from shipwrightd.journals.match import (
     SURE_LINES,
     Match,
     Run,
+    contains,
     increasing,
     longest_run,
     match,
@@ -356,3 +357,19 @@ def test_work_grows_with_the_lines_whatever_they_repeat_linear_time(history: lis
     Counted.work = 0
     match(list(map(Counted, history)), list(map(Counted, lines)))
     assert Counted.work < 50 * MANY
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, 256, 257]), max_size=12), st.lists(st.sampled_from([0, 1, 256, 257]), max_size=4)
+)
+def test_a_run_is_contained_where_it_is_a_slice(lines: list[int], run: list[int]) -> None:
+    slices = [lines[at : at + len(run)] for at in range(len(lines))]
+    assert contains(lines, run) == (len(run) > 0 and run in slices)
+
+
+@pytest.mark.parametrize(("lines", "run"), [([256, 0], [1]), ([0, 1 << 56, 5], [1]), ([1, 2], [2, 3])])
+def test_bytes_of_two_lines_are_no_line(lines: list[int], run: list[int]) -> None:
+    assert not contains(lines, run)
+    assert contains([*lines, *run], run)
+    assert contains([*run, *lines], run)
+    assert not contains(lines, [])
