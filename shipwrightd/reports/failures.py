@@ -5,14 +5,15 @@ Runs and attempts count when they ended. Time grows with the period, not with th
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from shipwrightd.clock import YEAR_10000, utc
-from shipwrightd.reports.question import days_of, percent_of
+from shipwrightd.clock import YEAR_10000, day_of, utc
+from shipwrightd.reports.question import DAY_S, Question, days_of, percent_of
 from shipwrightd.reports.stages import names_of
 
 if TYPE_CHECKING:
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from shipwrightd.reports.question import Question
-
 ROWS = 20  # issues, and last failures, without a limit
 
-# Parameters: :since <= end < :until; :stage and :issue or NULL; :limit. Attempts are read stage by stage in the index
+# Parameters: :since <= end < :until; :stage and :issue or NULL. Attempts are read stage by stage in the index
 # of their ends (:stages, a JSON array), or run by run if there is an issue, for which :stages is empty. A failed run
 # counts at the stage it failed at.
 
@@ -47,102 +46,45 @@ FINISHED = """
 SELECT count(*) FROM run_outcomes
 WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
 
-# What failed, counted by kind: heat (stage and day), stage, class, issue (the first ones), issues (their number),
-# recovered runs, retried, recovered attempts.
+# One row for each failed attempt and each failed run, newest first; the columns are those of Failed. Later always means
+# before :until.
 FAILED = """
 WITH attempts AS MATERIALIZED (
-    SELECT s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class, r.issue
-    FROM json_each(:stages) AS j
-        CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_stage
-            ON s.stage = j.value AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
-        CROSS JOIN pipeline_runs AS r ON r.id = s.run_id
-    UNION ALL
-    SELECT s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class, r.issue
-    FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
-        CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_run ON s.run_id = r.id
-    WHERE r.issue = :issue AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
-        AND (:stage IS NULL OR s.stage = :stage)
-), runs AS MATERIALIZED (
-    SELECT r.issue, r.failed_stage, r.error_class, o.ended_epoch, (
-        SELECT n.ended_epoch FROM pipeline_runs AS n INDEXED BY pipeline_runs_issue
-        WHERE n.issue = r.issue AND n.id > r.id AND n.status = 'success' ORDER BY n.id LIMIT 1) AS recovered_epoch
-    FROM run_outcomes AS o CROSS JOIN pipeline_runs AS r ON r.id = o.run_id
-    WHERE o.ended_epoch >= :since AND o.ended_epoch < :until AND NOT o.good
-        AND (:issue IS NULL OR o.issue = :issue) AND (:stage IS NULL OR r.failed_stage = :stage)
-), parts (kind, key, day, attempts, runs) AS (
-    SELECT 'heat', stage, date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*), 0
-    FROM attempts GROUP BY stage, ended_epoch / 86400
-    UNION ALL
-    SELECT 'stage', failed_stage, NULL, 0, count(*) FROM runs GROUP BY failed_stage
-    UNION ALL
-    SELECT 'class', error_class, NULL, count(*), 0 FROM attempts GROUP BY error_class
-    UNION ALL
-    SELECT 'class', error_class, NULL, 0, count(*) FROM runs GROUP BY error_class
-    UNION ALL
-    SELECT 'issue', issue, NULL, count(*), 0 FROM attempts GROUP BY issue
-    UNION ALL
-    SELECT 'issue', issue, NULL, 0, count(*) FROM runs GROUP BY issue
-    UNION ALL
-    SELECT 'recovered runs', NULL, NULL, 0, count(*) FROM runs
-    WHERE recovered_epoch >= ended_epoch AND recovered_epoch < :until
-    UNION ALL
-    SELECT 'retried', NULL, NULL, count(*), 0 FROM attempts AS a WHERE EXISTS (
-        SELECT 1 FROM pipeline_stages AS n
-        WHERE n.run_id = a.run_id AND n.stage = a.stage AND n.attempt > a.attempt
-            AND coalesce(n.started_epoch, n.ended_epoch) < :until)
-    UNION ALL
-    SELECT 'recovered attempts', NULL, NULL, count(*), 0 FROM attempts AS a WHERE EXISTS (
-        SELECT 1 FROM pipeline_stages AS n
-        WHERE n.run_id = a.run_id AND n.stage = a.stage AND n.attempt > a.attempt
-            AND n.status = 'success' AND n.ended_epoch < :until)
-), added AS MATERIALIZED (
-    SELECT kind, key, day, sum(attempts) AS attempts, sum(runs) AS runs FROM parts GROUP BY kind, key, day
-)
-SELECT kind, key, day, attempts, runs FROM added WHERE kind <> 'issue' OR key IS NULL
-UNION ALL
-SELECT 'issues', NULL, NULL, count(*), 0 FROM added WHERE kind = 'issue' AND key IS NOT NULL
-UNION ALL
-SELECT * FROM (
-    SELECT kind, key, day, attempts, runs FROM added WHERE kind = 'issue' AND key IS NOT NULL
-    ORDER BY runs DESC, attempts DESC, key LIMIT :limit)"""
-
-# The last failures: attempts, and runs of which no attempt failed. Recovered: later, before :until, the stage succeeded
-# in the same run, or a run of the issue succeeded (for an attempt, its own run too).
-LAST = """
-WITH failed (kind, id, run_id, ended_epoch) AS (
-    SELECT 'stage', s.id, NULL, s.ended_epoch
+    SELECT s.id, s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class
     FROM json_each(:stages) AS j CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_stage
         ON s.stage = j.value AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
     UNION ALL
-    SELECT 'stage', s.id, NULL, s.ended_epoch
+    SELECT s.id, s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class
     FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
         CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_run ON s.run_id = r.id
     WHERE r.issue = :issue AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
         AND (:stage IS NULL OR s.stage = :stage)
+), failed (kind, id, run_id, stage, attempt, ended_epoch, error_class) AS (
+    SELECT 'stage', * FROM attempts
     UNION ALL
-    SELECT 'run', NULL, o.run_id, o.ended_epoch
+    SELECT 'run', NULL, r.id, r.failed_stage, NULL, o.ended_epoch, r.error_class
     FROM run_outcomes AS o CROSS JOIN pipeline_runs AS r ON r.id = o.run_id
     WHERE o.ended_epoch >= :since AND o.ended_epoch < :until AND NOT o.good
         AND (:issue IS NULL OR o.issue = :issue) AND (:stage IS NULL OR r.failed_stage = :stage)
-        AND NOT EXISTS (SELECT 1 FROM pipeline_stages AS s WHERE s.run_id = o.run_id AND s.status = 'failed')
-), last AS MATERIALIZED (
-    SELECT * FROM failed ORDER BY ended_epoch DESC, coalesce(id, run_id) DESC LIMIT :limit
 )
-SELECT l.kind, l.ended_epoch, r.issue, r.id, iif(l.kind = 'run', r.failed_stage, s.stage), s.attempt,
-    coalesce(s.error_class, iif(l.kind = 'run', r.error_class, NULL)), s.error,
+SELECT f.*, r.issue,
     EXISTS (
         SELECT 1 FROM pipeline_stages AS n
-        WHERE n.run_id = s.run_id AND n.stage = s.stage AND n.attempt > s.attempt
-            AND n.status = 'success' AND n.ended_epoch < :until)
-    OR (l.kind = 'stage' AND r.status = 'success' AND r.ended_epoch >= l.ended_epoch AND r.ended_epoch < :until)
+        WHERE n.run_id = f.run_id AND n.stage = f.stage AND n.attempt > f.attempt
+            AND coalesce(n.started_epoch, n.ended_epoch) < :until),
+    EXISTS (
+        SELECT 1 FROM pipeline_stages AS n
+        WHERE n.run_id = f.run_id AND n.stage = f.stage AND n.attempt > f.attempt
+            AND n.status = 'success' AND n.ended_epoch < :until),
+    (f.kind = 'stage' AND r.status = 'success' AND r.ended_epoch BETWEEN f.ended_epoch AND :until - 1)
     OR coalesce((
         SELECT n.ended_epoch FROM pipeline_runs AS n INDEXED BY pipeline_runs_issue
         WHERE n.issue = r.issue AND n.id > r.id AND n.status = 'success' ORDER BY n.id LIMIT 1
-    ) BETWEEN l.ended_epoch AND :until - 1, 0)
-FROM last AS l
-    LEFT JOIN pipeline_stages AS s ON s.id = l.id
-    JOIN pipeline_runs AS r ON r.id = coalesce(s.run_id, l.run_id)
-ORDER BY l.ended_epoch DESC, coalesce(l.id, l.run_id) DESC"""
+    ) BETWEEN f.ended_epoch AND :until - 1, 0),
+    f.kind = 'run' AND EXISTS (SELECT 1 FROM pipeline_stages AS s WHERE s.run_id = f.run_id AND s.status = 'failed')
+FROM failed AS f CROSS JOIN pipeline_runs AS r ON r.id = f.run_id
+ORDER BY f.ended_epoch DESC, coalesce(f.id, f.run_id) DESC"""
+ERROR = "SELECT error FROM pipeline_stages WHERE id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +167,21 @@ class Failures:
         return not (self.failed_runs or self.failed_attempts)
 
 
-class Count(NamedTuple):
-    """Failed attempts and failed runs of one kind and key."""
+class Failed(NamedTuple):
+    """A row of FAILED."""
 
-    key: Any = None
-    day: str | None = None
-    attempts: int = 0
-    runs: int = 0
+    kind: str
+    id: int | None  # of the attempt; None: a run
+    run: int
+    stage: str | None
+    attempt: int | None
+    ended_epoch: int
+    error_class: str | None
+    issue: int | str | None
+    retried: bool  # the run tried the stage again
+    recovered_there: bool  # the stage succeeded in this run later
+    recovered_later: bool  # this run (of an attempt), or the next successful run of the issue, succeeded later
+    known_by_attempt: bool  # a run with a failed attempt, which `last` shows instead
 
 
 def collect(db: apsw.Connection, question: Question) -> Failures:
@@ -243,56 +193,70 @@ def collect(db: apsw.Connection, question: Question) -> Failures:
         "until": min(question.period.until, YEAR_10000),
         "stage": question.stage,
         "issue": question.issue,
-        "limit": ROWS if question.limit is None else question.limit,
     }
-    counts: defaultdict[str, list[Count]] = defaultdict(list)
-    for kind, *count in db.execute(FAILED, values):
-        counts[kind].append(Count(*count))
-    runs_recovered, retried, retried_well, issues = (
-        next(iter(counts[kind]), Count()) for kind in ("recovered runs", "retried", "recovered attempts", "issues")
-    )
+    limit = ROWS if question.limit is None else question.limit
+    failed = [Failed(*row) for row in db.execute(FAILED, values)]
+    attempts, runs = ([one for one in failed if one.kind == kind] for kind in ("stage", "run"))
+    by_day = Counter((str(one.stage), one.ended_epoch // DAY_S) for one in attempts)
+    heatmap = [Cell(stage, day_of(day * DAY_S), number) for (stage, day), number in sorted(by_day.items())]
+    by_issue = [IssueFailures(*counts) for counts in counted(attempts, runs, "issue")]
+    named = [one for one in by_issue if one.issue is not None]
     tried = {stage: number for stage, number in db.execute(ATTEMPTS, values) if number}
-    finished = db.execute(FINISHED, values).get
-    heat = [Cell(one.key, one.day or "", one.attempts) for one in counts["heat"]]
-    failed, failed_runs = sum(cell.failed_attempts for cell in heat), sum(one.runs for one in counts["stage"])
-    attempts = sum(tried.values())
-    last = [(kind, utc(ended), *rest, bool(again)) for kind, ended, *rest, again in db.execute(LAST, values)]
+    finished, all_tried = db.execute(FINISHED, values).get, sum(tried.values())
     return Failures(
         finished_runs=finished,
-        failed_runs=failed_runs,
-        failed_runs_percent=percent_of(failed_runs, finished),
-        recovered_runs=runs_recovered.runs,
-        attempts=attempts,
-        failed_attempts=failed,
-        failed_attempts_percent=percent_of(failed, attempts),
-        retried_attempts=retried.attempts,
-        recovered_attempts=retried_well.attempts,
-        by_stage=by_stage(tried, heat, {one.key: one.runs for one in counts["stage"]}),
-        by_error_class=[ClassFailures(one.key, one.attempts, one.runs) for one in _ranked(counts["class"])],
-        by_issue=[IssueFailures(one.key, one.attempts, one.runs) for one in _ranked(counts["issue"])],
-        other_issues=issues.attempts - sum(one.key is not None for one in counts["issue"]),
-        days=days_of(question, {cell.day for cell in heat}),
-        heatmap=heat,
-        last=[Failure(*one) for one in last],
+        failed_runs=len(runs),
+        failed_runs_percent=percent_of(len(runs), finished),
+        recovered_runs=sum(one.recovered_later for one in runs),
+        attempts=all_tried,
+        failed_attempts=len(attempts),
+        failed_attempts_percent=percent_of(len(attempts), all_tried),
+        retried_attempts=sum(one.retried for one in attempts),
+        recovered_attempts=sum(one.recovered_there for one in attempts),
+        by_stage=by_stage(tried, counted(attempts, runs, "stage")),
+        by_error_class=[ClassFailures(*counts) for counts in counted(attempts, runs, "error_class")],
+        by_issue=[*named[:limit], *by_issue[len(named) :]],
+        other_issues=max(len(named) - limit, 0),
+        days=days_of(question, {cell.day for cell in heatmap}),
+        heatmap=heatmap,
+        last=[failure(db, one) for one in islice((one for one in failed if not one.known_by_attempt), limit)],
     )
 
 
-def by_stage(tried: dict[str, int], heat: list[Cell], runs: dict[str | None, int]) -> list[StageFailures]:
+def counted(attempts: list[Failed], runs: list[Failed], field: str) -> list[tuple[Any, int, int]]:
+    """Return each value of a field with its failed attempts and failed runs: most runs first, None last."""
+    in_attempts, in_runs = (Counter(getattr(one, field) for one in part) for part in (attempts, runs))
+    order = sorted(
+        in_attempts.keys() | in_runs.keys(),
+        key=lambda value: (value is None, -in_runs[value], -in_attempts[value], isinstance(value, str), value),
+    )
+    return [(value, in_attempts[value], in_runs[value]) for value in order]
+
+
+def by_stage(tried: dict[str, int], counts: list[tuple[Any, int, int]]) -> list[StageFailures]:
     """Return a line for each stage with a failure, most failed attempts first."""
-    failed: dict[str | None, int] = dict.fromkeys(runs, 0)
-    for cell in heat:
-        failed[cell.stage] = failed.get(cell.stage, 0) + cell.failed_attempts
-    lines = []
-    for stage, number in failed.items():
-        attempts = tried.get(stage or "", 0)
-        lines.append(StageFailures(stage, attempts, number, percent_of(number, attempts), runs.get(stage, 0)))
-    return sorted(lines, key=lambda one: (one.stage is None, -one.failed_attempts, -one.failed_runs, one.stage or ""))
+    lines = [
+        StageFailures(stage, tried.get(stage, 0), failed, percent_of(failed, tried.get(stage, 0)), runs)
+        for stage, failed, runs in counts
+    ]
+    return sorted(lines, key=lambda one: (one.stage is None, -one.failed_attempts))
 
 
-def _ranked(counts: list[Count]) -> list[Count]:
-    return sorted(counts, key=lambda one: (one.key is None, -one.runs, -one.attempts, str(one.key)))
+def failure(db: apsw.Connection, one: Failed) -> Failure:
+    """Return a failure with its error, which may be long."""
+    return Failure(
+        kind=one.kind,
+        ended_at=utc(one.ended_epoch),
+        issue=one.issue,
+        run=one.run,
+        stage=one.stage,
+        attempt=one.attempt,
+        error_class=one.error_class,
+        error=db.execute(ERROR, (one.id,)).get,
+        recovered=bool(one.recovered_there or one.recovered_later),
+    )
 
 
 def rows(answer: Failures) -> Iterable[dict[str, Any]]:
     """Return one row for each of the last failures."""
-    return (asdict(one) for one in answer.last)
+    return map(asdict, answer.last)
