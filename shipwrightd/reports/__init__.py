@@ -1,6 +1,6 @@
-"""The reports, one module each: `collect` asks the database, the answer's fields are the JSON, `rows` the CSV.
+"""The reports, one module each: `collect` queries the database, the answer's fields are the JSON, `rows` the CSV.
 
-Here is what they share: the sentence that explains an empty answer.
+This module has the sentence for an empty answer.
 """
 
 from __future__ import annotations
@@ -36,18 +36,12 @@ LABELS = {"search": "the words"}
 def nothing(db: apsw.Connection, report: str, question: Question) -> str:
     """Return the text for an empty answer: the question, and what the database has."""
     filters = [f"{LABELS.get(name, name)} {value}" for name, value in question.filters.items()]
-    text = f"No {SUBJECTS[report]}{_period(report, question)}"
+    since = f" from {utc(question.period.since)}" if question.period.since is not None else ""
+    text = f"No {SUBJECTS[report]}" + ("" if report in UNDATED else f"{since} until {utc(question.end)}")
     text += f" with {', '.join(filters)}" if filters else ""
     text += "" if question.cursor is None else f" after cursor {question.cursor}"
     text += f" beyond the first {question.offset:,}" if question.offset else ""
     return f"{text}. {_available(db, report)}."
-
-
-def _period(report: str, question: Question) -> str:
-    if report in UNDATED:
-        return ""
-    since = f" from {utc(question.period.since)}" if question.period.since is not None else ""
-    return f"{since} until {utc(question.end)}"
 
 
 def _available(db: apsw.Connection, report: str) -> str:

@@ -7,26 +7,19 @@ Without a filter the rows are read backwards. With filters, ids come from the in
 newest ids reach furthest back. A page stops after MOST_STEPS of them, full or not, and its cursor continues there.
 """
 
-from __future__ import annotations
-
 import heapq
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import apsw
 import orjson
 
 from shipwrightd.clock import YEAR_10000, utc
-from shipwrightd.reports.question import QuestionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import Question, QuestionError
 
 PAGE_EVENTS = 50
 FOLLOWED_IDS = 1_000  # read and returned at a time while following

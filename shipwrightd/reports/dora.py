@@ -4,20 +4,14 @@ The four measures and their grades are those of Shipwright's dashboard (calculat
 where its figures differ and why. Everything comes from run_outcomes: time grows with the finished runs of the period.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import apsw
 
 from shipwrightd.clock import utc
-from shipwrightd.reports.question import WEEK_S, Period
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import WEEK_S, Period, Question
 
 HOUR_S = 3_600.0
 DAY_S = 86_400.0

@@ -3,23 +3,18 @@
 Runs and attempts count when they ended. Time grows with the period, not with the history.
 """
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import apsw
 import orjson
 
-from shipwrightd.clock import YEAR_10000, day_of, utc
+from shipwrightd.clock import day_of, utc
 from shipwrightd.reports.question import DAY_S, Question, days_of, percent_of
 from shipwrightd.reports.stages import names_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
 
 ROWS = 20  # issues, and last failures, without a limit
 
@@ -187,13 +182,7 @@ class Failed(NamedTuple):
 def collect(db: apsw.Connection, question: Question) -> Failures:
     """Answer for the question's period, its stage and its issue."""
     stages = [] if question.issue is not None else names_of(db) if question.stage is None else [question.stage]
-    values = {
-        "stages": orjson.dumps(stages).decode(),
-        "since": question.period.since or 0,
-        "until": min(question.period.until, YEAR_10000),
-        "stage": question.stage,
-        "issue": question.issue,
-    }
+    values = question.values | {"stages": orjson.dumps(stages).decode()}
     limit = ROWS if question.limit is None else question.limit
     failed = [Failed(*row) for row in db.execute(FAILED, values)]
     attempts, runs = ([one for one in failed if one.kind == kind] for kind in ("stage", "run"))

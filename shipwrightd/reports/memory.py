@@ -6,22 +6,15 @@ What is typed for --search is words, not the search engine's language. Each must
 accents; words in "quotes", or joined by signs as in src/main.ts, in that order; build* is every word that begins so.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import apsw
 import orjson
 
-from shipwrightd.reports.question import QuestionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import Question, QuestionError
 
 TYPES = ("failure", "decision", "pattern", "baseline", "architecture", "global_pattern", "learning")
 USUAL_LIMIT = 20  # of each list

@@ -3,23 +3,16 @@
 A page is read from an index: its time grows with the runs skipped, not with the runs stored.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import apsw
 import orjson
 
 from shipwrightd.clock import utc
 from shipwrightd.errors import MissingError
-from shipwrightd.reports.question import QuestionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import Question, QuestionError
 
 STATUSES = ("success", "failed", "running", "abandoned")
 USUAL_LIMIT = 20

@@ -5,21 +5,15 @@ attempts that succeeded, as in Shipwright's dashboard; total time includes faile
 as percentile_cont and Excel's PERCENTILE.INC do. Time grows with the attempts of the period.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import apsw
 
 from shipwrightd.clock import day_of, utc
-from shipwrightd.reports.costs import Sum, breakdown, summed
-from shipwrightd.reports.question import DAY_S, Question, percent_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Period
+from shipwrightd.reports.costs import Sum, breakdown
+from shipwrightd.reports.question import DAY_S, Period, Question, percent_of
 
 WHOLE_RUNS = "pipeline"  # cost entries of this stage are for whole runs
 HIGH_S, MEDIUM_S = 600, 300  # a longer mean has this impact; the dashboard's limits
@@ -176,7 +170,7 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
     middle = end if begin is None else second_half(begin, end)
     counted = [(name, *row) for name in names for row in db.execute(ENDED, (since or 0, until, middle, name))]
     sums = breakdown(db, Question(now=question.now, period=question.period), by_stage=True)
-    paid, all_paid = sums["stage"], summed(sums["day"].values())
+    paid, all_paid = sums["stage"], sum(sums["day"].values(), Sum())
     total = sum(row[5] + row[10] for row in counted)
     known = {row[0]: stage(row, total, paid.get(row[0], Sum())) for row in counted}
     for name, cost in paid.items():
@@ -192,7 +186,7 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
         total_s=round(total, 3),
         cost_usd=all_paid.usd,
         whole_runs_cost_usd=paid.get(WHOLE_RUNS, Sum()).usd,
-        other_cost_usd=(all_paid - summed(paid.values())).usd,
+        other_cost_usd=(all_paid - sum(paid.values(), Sum())).usd,
         stages=chosen,
         bottlenecks=bottlenecks(stages),
         detail=detail_of(db, question.period, question.stage) if question.stage is not None and chosen else None,

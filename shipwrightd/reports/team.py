@@ -4,22 +4,15 @@ Presence is that of Shipwright's dashboard: online until 30 s after the last hea
 queues in the registry that are malformed are left out.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import apsw
 import orjson
 
 from shipwrightd.clock import utc
-from shipwrightd.reports.question import DAY_S
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import DAY_S, Question
 
 ONLINE_S = 30
 IDLE_S = 120

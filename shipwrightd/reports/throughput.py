@@ -4,20 +4,14 @@ A run counts on the day it ended, successful or failed, not abandoned. Everythin
 with the finished runs of the period.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import apsw
 
 from shipwrightd.clock import utc
-from shipwrightd.reports.question import DAY_S, days_of, length_s, percent_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import DAY_S, Question, days_of, length_s, percent_of
 
 HOUR_S = 3_600
 
