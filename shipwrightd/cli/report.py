@@ -365,7 +365,7 @@ def follow(given: Mapping[str, Any]) -> None:
             print_csv(map(activity.row, events))
         else:
             from shipwrightd.reports.terminal import Page
-            from shipwrightd.reports.terminal.activity import follow as show
+            from shipwrightd.reports.terminal.lists import follow as show
 
             show(events, Page())
 

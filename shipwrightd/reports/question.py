@@ -12,6 +12,7 @@ from typing import Any
 
 from shipwrightd.clock import YEAR_10000, day_of, utc
 
+HOUR_S = 3_600
 DAY_S = 86_400
 WEEK_S = 7 * DAY_S
 LAST_DAYS = 36_500  # a century; more is a typing error
