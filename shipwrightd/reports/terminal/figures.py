@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shipwrightd.reports.dora import Dora, Measure
     from shipwrightd.reports.failures import Failure, Failures
     from shipwrightd.reports.stages import Detail, Stages
-    from shipwrightd.reports.terminal import Cell, Page
+    from shipwrightd.reports.terminal import Cell, Field, Page
     from shipwrightd.reports.throughput import Throughput
 
 MOST_WEEKS = 26  # lines: half a year
@@ -147,23 +147,21 @@ def stages(answer: Stages, page: Page) -> None:
     """Write one line a stage, the bottleneck and the costs; of one stage its durations and days."""
     page.heading("Stages", f"{number(answer.attempts)} attempts, {duration(answer.total_s)} in all")
     wide, narrow = page.width >= WIDE, page.width < NARROW
-    page.listing(
-        answer.stages,
-        {
-            "~STAGE": "stage",
-            ">DONE": "attempts",
-            ">FAIL": lambda one: _percent(one.failure_percent),
-            ">MEAN": "mean_s",
-            ">MEDIAN": None if narrow else "median_s",
-            ">95 %": "p95_s",
-            ">MIN": "min_s" if wide else None,
-            ">MAX": "max_s" if wide else None,
-            ">SKIPPED": "skipped" if wide else None,
-            ">TIME": lambda one: _percent(one.share_percent),
-            ">COST": None if narrow else lambda one: money(one.cost_usd if one.cost_entries else None),
-            ">TREND": lambda one: _slower(one.trend_percent),
-        },
-    )
+    columns: dict[str, Field] = {
+        "~STAGE": "stage",
+        ">DONE": "attempts",
+        ">FAIL": lambda one: _percent(one.failure_percent),
+        ">MEAN": "mean_s",
+        ">MEDIAN": None if narrow else "median_s",
+        ">95 %": "p95_s",
+        ">MIN": "min_s" if wide else None,
+        ">MAX": "max_s" if wide else None,
+        ">SKIPPED": "skipped" if wide else None,
+        ">TIME": lambda one: _percent(one.share_percent),
+        ">COST": None if narrow else lambda one: money(one.cost_usd if one.cost_entries else None),
+        ">TREND": lambda one: _slower(one.trend_percent),
+    }
+    page.listing(answer.stages, columns)
     if answer.detail is not None:
         _detail(answer.detail, page)
         return
@@ -193,31 +191,27 @@ def _detail(detail: Detail, page: Page) -> None:
     if detail.durations:
         page.heading("Durations", f"of attempts at {detail.stage}, including failed ones")
         top = max(step.attempts for step in detail.durations)
-        page.listing(
-            detail.durations,
-            {
-                ">FROM": lambda step: duration(step.from_s),
-                ">BELOW": lambda step: duration(step.below_s),
-                ">DONE": "attempts",
-                ">FAILED": "failed",
-                "": lambda step: page.bar(step.attempts, top),
-            },
-        )
+        steps: dict[str, Field] = {
+            ">FROM": lambda step: duration(step.from_s),
+            ">BELOW": lambda step: duration(step.below_s),
+            ">DONE": "attempts",
+            ">FAILED": "failed",
+            "": lambda step: page.bar(step.attempts, top),
+        }
+        page.listing(detail.durations, steps)
     days = detail.days[-DAYS_SHOWN:]
     left_out = len(detail.days) - len(days)
     page.heading("By day", f"the last {len(days)} of {len(detail.days)} days" if left_out else "newest last")
     top_s = max((day.mean_s or 0 for day in days), default=0)
-    page.listing(
-        days,
-        {
-            "DAY": "day",
-            ">DONE": "attempts",
-            ">FAILED": "failed",
-            ">SKIPPED": "skipped",
-            ">MEAN": lambda day: duration(day.mean_s),
-            "": lambda day: page.bar(day.mean_s or 0, top_s),
-        },
-    )
+    columns: dict[str, Field] = {
+        "DAY": "day",
+        ">DONE": "attempts",
+        ">FAILED": "failed",
+        ">SKIPPED": "skipped",
+        ">MEAN": lambda day: duration(day.mean_s),
+        "": lambda day: page.bar(day.mean_s or 0, top_s),
+    }
+    page.listing(days, columns)
 
 
 def throughput(answer: Throughput, page: Page) -> None:
@@ -270,17 +264,15 @@ def failures(answer: Failures, page: Page) -> None:
     page.line()
     top = max((one.failed_attempts for one in answer.by_stage), default=0)
     page.heading("By stage")
-    page.listing(
-        answer.by_stage,
-        {
-            "STAGE": lambda one: _named(one.stage, "no stage"),
-            ">ATTEMPTS": "attempts",
-            ">FAILED": "failed_attempts",
-            ">SHARE": "failed_percent",
-            "": lambda one: page.bar(one.failed_attempts, top, cells=16),
-            ">RUNS FAILED": "failed_runs",
-        },
-    )
+    by_stage: dict[str, Field] = {
+        "STAGE": lambda one: _named(one.stage, "no stage"),
+        ">ATTEMPTS": "attempts",
+        ">FAILED": "failed_attempts",
+        ">SHARE": "failed_percent",
+        "": lambda one: page.bar(one.failed_attempts, top, cells=16),
+        ">RUNS FAILED": "failed_runs",
+    }
+    page.listing(answer.by_stage, by_stage)
     if answer.heatmap:
         _heatmap(answer, page)
     counts = {">RUNS": "failed_runs", ">ATTEMPTS": "failed_attempts"}
@@ -289,16 +281,14 @@ def failures(answer: Failures, page: Page) -> None:
     page.heading("By issue", f"and {number(answer.other_issues)} more" if answer.other_issues else "")
     page.listing(answer.by_issue, {"ISSUE": lambda one: _named(one.issue, "no issue"), **counts})
     page.heading("Latest failures", "newest first; `report runs RUN` shows all about a run")
-    page.listing(
-        answer.last,
-        {
-            "TIME": lambda one: minute_of(one.ended_at),
-            "ISSUE": lambda one: _named(one.issue, "-"),
-            ">RUN": lambda one: str(one.run),
-            "STAGE": lambda one: (one.stage or "-") + (f" #{one.attempt}" if (one.attempt or 0) > 1 else ""),
-            "~ERROR": _error,
-        },
-    )
+    last: dict[str, Field] = {
+        "TIME": lambda one: minute_of(one.ended_at),
+        "ISSUE": lambda one: _named(one.issue, "-"),
+        ">RUN": lambda one: str(one.run),
+        "STAGE": lambda one: (one.stage or "-") + (f" #{one.attempt}" if (one.attempt or 0) > 1 else ""),
+        "~ERROR": _error,
+    }
+    page.listing(answer.last, last)
 
 
 def _named(name: str | int | None, absent: str) -> str:
@@ -313,14 +303,12 @@ def _heatmap(answer: Failures, page: Page) -> None:
     top = max(counts.values())
     about = f"{columns[0]} to {columns[-1]}, {shade(top, top, page)} is {number(top)}"
     page.heading(f"Failed attempts by stage and {unit}", about)
-    page.listing(
-        [one.stage for one in answer.by_stage if one.failed_attempts],
-        {
-            "STAGE": lambda stage: stage,
-            f"{unit.upper()}S": lambda stage: "".join(shade(counts[stage, column], top, page) for column in columns),
-            ">FAILED": lambda stage: sum(counts[stage, column] for column in columns),
-        },
-    )
+    by_stage: dict[str, Field] = {
+        "STAGE": lambda stage: stage,
+        f"{unit.upper()}S": lambda stage: "".join(shade(counts[stage, column], top, page) for column in columns),
+        ">FAILED": lambda stage: sum(counts[stage, column] for column in columns),
+    }
+    page.listing([one.stage for one in answer.by_stage if one.failed_attempts], by_stage)
 
 
 def heatmap_columns(days: list[str]) -> tuple[str, list[str]]:

@@ -74,21 +74,19 @@ def runs(answer: Runs, page: Page) -> None:
     last = answer.offset + len(answer.runs)
     page.heading("Runs", f"{number(answer.offset + 1)} to {number(last)}, newest first")
     wide = page.width >= WIDE
-    page.listing(
-        answer.runs,
-        {
-            ">ID": lambda run: str(run.id),
-            ">ISSUE": lambda run: _text(run.issue),
-            "~STATUS": _status,
-            "TEMPLATE": "template" if wide else None,
-            "STARTED": lambda run: minute_of(run.started_at),
-            ">TOOK": lambda run: short_duration(run.duration_s if run.running_s is None else run.running_s),
-            ">STAGES": lambda run: f"{run.stages_passed}/{run.stages}" if run.stages else "-",
-            ">ATTEMPTS": (lambda run: run.attempts or None) if wide else None,
-            ">COST": lambda run: money(run.cost_usd) if wide else _cents(run.cost_usd),
-            "~GOAL": (lambda run: shortened(run.goal or "-", GOAL_LENGTH)) if wide else None,
-        },
-    )
+    columns: dict[str, Field] = {
+        ">ID": lambda run: str(run.id),
+        ">ISSUE": lambda run: _text(run.issue),
+        "~STATUS": _status,
+        "TEMPLATE": "template" if wide else None,
+        "STARTED": lambda run: minute_of(run.started_at),
+        ">TOOK": lambda run: short_duration(run.duration_s if run.running_s is None else run.running_s),
+        ">STAGES": lambda run: f"{run.stages_passed}/{run.stages}" if run.stages else "-",
+        ">ATTEMPTS": (lambda run: run.attempts or None) if wide else None,
+        ">COST": lambda run: money(run.cost_usd) if wide else _cents(run.cost_usd),
+        "~GOAL": (lambda run: shortened(run.goal or "-", GOAL_LENGTH)) if wide else None,
+    }
+    page.listing(answer.runs, columns)
     if answer.has_more:
         page.line(f"There are more: --offset {last}")
 
@@ -114,22 +112,10 @@ def _run(run: Run, detail: Detail, page: Page) -> None:
     page.line()
     if detail.attempts:
         _timeline(run, detail, page)
-    _last(
-        "Cost entries",
-        detail.entries,
-        {"MODEL": "model", ">IN": "input_tokens", ">OUT": "output_tokens", ">COST": "cost_usd"},
-        page,
-    )
-    _last(
-        "Errors",
-        detail.errors,
-        {
-            ">TRY": "attempt",
-            "CLASS": "error_class",
-            "~ERROR": lambda one: shortened(one.error or "-", RUN_ERROR_LENGTH),
-        },
-        page,
-    )
+    money_spent = {"MODEL": "model", ">IN": "input_tokens", ">OUT": "output_tokens", ">COST": "cost_usd"}
+    _last("Cost entries", detail.entries, money_spent, page)
+    error: Field = lambda one: shortened(one.error or "-", RUN_ERROR_LENGTH)  # noqa: E731
+    _last("Errors", detail.errors, {">TRY": "attempt", "CLASS": "error_class", "~ERROR": error}, page)
 
 
 def _last(title: str, items: Sequence[object], columns: Mapping[str, Field], page: Page) -> None:
@@ -177,17 +163,15 @@ def _timeline(run: Run, detail: Detail, page: Page) -> None:
     ends = ((one.offset_s or 0.0) + (one.duration_s or 0.0) for one in detail.attempts)
     end = max([run.duration_s or run.running_s or 0.0, *ends])
     page.heading("Stages", f"{number(left_out)} in the middle left out, --format json has them" if left_out else "")
-    page.listing(
-        attempts,
-        {
-            "STAGE": "stage",
-            ">TRY": "attempt",
-            "STATUS": "status",
-            ">AT": lambda one: short_duration(None if one.offset_s is None else max(one.offset_s, 0)),
-            ">TOOK": "duration_s",
-            f"0 to {short_duration(end)}": lambda one: _bar(one, begin, end, page),
-        },
-    )
+    columns: dict[str, Field] = {
+        "STAGE": "stage",
+        ">TRY": "attempt",
+        "STATUS": "status",
+        ">AT": lambda one: short_duration(None if one.offset_s is None else max(one.offset_s, 0)),
+        ">TOOK": "duration_s",
+        f"0 to {short_duration(end)}": lambda one: _bar(one, begin, end, page),
+    }
+    page.listing(attempts, columns)
 
 
 def _bar(attempt: Attempt, begin: float, end: float, page: Page) -> str:
@@ -313,17 +297,15 @@ def _sessions(sessions: list[Session], page: Page) -> None:
     def dimmed(text: Callable[[Session], str | int]) -> Field:
         return lambda one: (text(one), "dim" if one.stale else "")
 
-    page.listing(
-        sessions,
-        {
-            "DEVELOPER": dimmed(lambda one: one.id),
-            "PRESENCE": "presence",
-            ">SEEN": dimmed(lambda one: "left" if one.silent_s is None else duration(round(one.silent_s))),
-            "DAEMON": dimmed(lambda one: "running" if one.daemon_running else "-"),
-            ">EVENTS": dimmed(lambda one: one.events_24h),  # of 24 hours
-            "~QUEUE": dimmed(lambda one: _queue([str(item) for item in one.queued])),
-        },
-    )
+    columns: dict[str, Field] = {
+        "DEVELOPER": dimmed(lambda one: one.id),
+        "PRESENCE": "presence",
+        ">SEEN": dimmed(lambda one: "left" if one.silent_s is None else duration(round(one.silent_s))),
+        "DAEMON": dimmed(lambda one: "running" if one.daemon_running else "-"),
+        ">EVENTS": dimmed(lambda one: one.events_24h),  # of 24 hours
+        "~QUEUE": dimmed(lambda one: _queue([str(item) for item in one.queued])),
+    }
+    page.listing(sessions, columns)
     jobs = [(session, job) for session in sessions for job in session.active_jobs]
     if jobs:
         page.table(
@@ -347,31 +329,27 @@ def _this_machine(machine: ThisMachine, page: Page) -> None:
     parts += [f"last poll {machine.last_poll}"] if machine.last_poll else []
     page.heading("This machine", ", ".join(parts) if machine.daemon_known else "no daemon state")
     if machine.jobs:
-        page.listing(
-            machine.jobs,
-            {
-                "JOB": lambda job: (f"{job.repo} " if job.repo else "") + issue_label(job.issue),
-                "STAGE": "stage",
-                ">RUNNING": lambda job: duration(job.running_s),
-                ">PID": lambda job: None if job.pid is None else str(job.pid),
-                "~TITLE": lambda job: _title(job.title or job.goal),
-            },
-        )
+        jobs: dict[str, Field] = {
+            "JOB": lambda job: (f"{job.repo} " if job.repo else "") + issue_label(job.issue),
+            "STAGE": "stage",
+            ">RUNNING": lambda job: duration(job.running_s),
+            ">PID": lambda job: None if job.pid is None else str(job.pid),
+            "~TITLE": lambda job: _title(job.title or job.goal),
+        }
+        page.listing(machine.jobs, jobs)
     if machine.queue:
         page.line(f"queue: {_queue([item.id for item in machine.queue])}")
     if machine.heartbeats:
-        page.listing(
-            machine.heartbeats,
-            {
-                "HEARTBEAT": "job",
-                "ISSUE": lambda beat: issue_label(beat.issue),
-                "STAGE": "stage",
-                ">SILENT": lambda beat: duration(beat.silent_s),
-                ">CPU": lambda beat: None if beat.cpu_percent is None else f"{beat.cpu_percent:g} %",
-                ">MEMORY": lambda beat: None if beat.memory_mb is None else f"{number(beat.memory_mb)} MiB",
-                "~LAST ACTIVITY": "last_activity",
-            },
-        )
+        beats: dict[str, Field] = {
+            "HEARTBEAT": "job",
+            "ISSUE": lambda beat: issue_label(beat.issue),
+            "STAGE": "stage",
+            ">SILENT": lambda beat: duration(beat.silent_s),
+            ">CPU": lambda beat: None if beat.cpu_percent is None else f"{beat.cpu_percent:g} %",
+            ">MEMORY": lambda beat: None if beat.memory_mb is None else f"{number(beat.memory_mb)} MiB",
+            "~LAST ACTIVITY": "last_activity",
+        }
+        page.listing(machine.heartbeats, beats)
 
 
 # -- memory
