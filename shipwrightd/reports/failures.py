@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 import orjson
 
-from shipwrightd.clock import day_of, utc
-from shipwrightd.reports.question import DAY_S, Question, days_of, percent_of
+from shipwrightd.reports.question import Question, days_of, percent_of
 from shipwrightd.reports.stages import names_of
 
 ROWS = 20  # issues, and last failures, without a limit
@@ -41,8 +40,9 @@ FINISHED = """
 SELECT count(*) FROM run_outcomes
 WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
 
-# One row for each failed attempt and each failed run, newest first; the columns are those of Failed. Later always means
-# before :until.
+# Each failed attempt and each failed run, newest first, with the fields of Failure but the error, whether the stage
+# succeeded in this run later, whether it was tried again, and whether `last` leaves the run out for its attempts. Later
+# always means before :until.
 FAILED = """
 WITH attempts AS MATERIALIZED (
     SELECT s.id, s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class
@@ -62,24 +62,31 @@ WITH attempts AS MATERIALIZED (
     WHERE o.ended_epoch >= :since AND o.ended_epoch < :until AND NOT o.good
         AND (:issue IS NULL OR o.issue = :issue) AND (:stage IS NULL OR r.failed_stage = :stage)
 )
-SELECT f.*, r.issue,
-    EXISTS (
-        SELECT 1 FROM pipeline_stages AS n
-        WHERE n.run_id = f.run_id AND n.stage = f.stage AND n.attempt > f.attempt
-            AND coalesce(n.started_epoch, n.ended_epoch) < :until),
-    EXISTS (
-        SELECT 1 FROM pipeline_stages AS n
-        WHERE n.run_id = f.run_id AND n.stage = f.stage AND n.attempt > f.attempt
-            AND n.status = 'success' AND n.ended_epoch < :until),
-    (f.kind = 'stage' AND r.status = 'success' AND r.ended_epoch BETWEEN f.ended_epoch AND :until - 1)
-    OR coalesce((
-        SELECT n.ended_epoch FROM pipeline_runs AS n INDEXED BY pipeline_runs_issue
-        WHERE n.issue = r.issue AND n.id > r.id AND n.status = 'success' ORDER BY n.id LIMIT 1
-    ) BETWEEN f.ended_epoch AND :until - 1, 0),
-    f.kind = 'run' AND EXISTS (SELECT 1 FROM pipeline_stages AS s WHERE s.run_id = f.run_id AND s.status = 'failed')
-FROM failed AS f CROSS JOIN pipeline_runs AS r ON r.id = f.run_id
-ORDER BY f.ended_epoch DESC, coalesce(f.id, f.run_id) DESC"""
-ERROR = "SELECT error FROM pipeline_stages WHERE id = ?"
+SELECT kind, strftime('%Y-%m-%dT%H:%M:%SZ', ended_epoch, 'unixepoch'), issue, run_id, stage, attempt, error_class,
+    recovered_there OR recovered_later, recovered_there, retried, hidden
+FROM (
+    SELECT f.*, r.issue,
+        EXISTS (
+            SELECT 1 FROM pipeline_stages AS n
+            WHERE n.run_id = f.run_id AND n.stage = f.stage AND n.attempt > f.attempt
+                AND coalesce(n.started_epoch, n.ended_epoch) < :until) AS retried,
+        EXISTS (
+            SELECT 1 FROM pipeline_stages AS n
+            WHERE n.run_id = f.run_id AND n.stage = f.stage AND n.attempt > f.attempt
+                AND n.status = 'success' AND n.ended_epoch < :until) AS recovered_there,
+        (f.kind = 'stage' AND r.status = 'success' AND r.ended_epoch BETWEEN f.ended_epoch AND :until - 1)
+        OR coalesce((
+            SELECT n.ended_epoch FROM pipeline_runs AS n INDEXED BY pipeline_runs_issue
+            WHERE n.issue = r.issue AND n.id > r.id AND n.status = 'success' ORDER BY n.id LIMIT 1
+        ) BETWEEN f.ended_epoch AND :until - 1, 0) AS recovered_later,
+        f.kind = 'run' AND EXISTS (
+            SELECT 1 FROM pipeline_stages AS s WHERE s.run_id = f.run_id AND s.status = 'failed') AS hidden
+    FROM failed AS f CROSS JOIN pipeline_runs AS r ON r.id = f.run_id
+)
+ORDER BY ended_epoch DESC, coalesce(id, run_id) DESC"""
+Row = tuple[Any, ...]
+KIND, ENDED_AT, ISSUE, STAGE, ERROR_CLASS, RECOVERED, RECOVERED_THERE, RETRIED, HIDDEN = 0, 1, 2, 4, 6, 7, 8, 9, 10
+ERROR = "SELECT error FROM pipeline_stages WHERE run_id = ? AND stage = ? AND attempt = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,33 +169,15 @@ class Failures:
         return not (self.failed_runs or self.failed_attempts)
 
 
-class Failed(NamedTuple):
-    """A row of FAILED."""
-
-    kind: str
-    id: int | None  # of the attempt; None: a run
-    run: int
-    stage: str | None
-    attempt: int | None
-    ended_epoch: int
-    error_class: str | None
-    issue: int | str | None
-    retried: bool  # the run tried the stage again
-    recovered_there: bool  # the stage succeeded in this run later
-    recovered_later: bool  # this run (of an attempt), or the next successful run of the issue, succeeded later
-    known_by_attempt: bool  # a run with a failed attempt, which `last` shows instead
-
-
 def collect(db: apsw.Connection, question: Question) -> Failures:
     """Answer for the question's period, its stage and its issue."""
     stages = [] if question.issue is not None else names_of(db) if question.stage is None else [question.stage]
     values = question.values | {"stages": orjson.dumps(stages).decode()}
     limit = ROWS if question.limit is None else question.limit
-    failed = [Failed(*row) for row in db.execute(FAILED, values)]
-    attempts, runs = ([one for one in failed if one.kind == kind] for kind in ("stage", "run"))
-    by_day = Counter((str(one.stage), one.ended_epoch // DAY_S) for one in attempts)
-    heatmap = [Cell(stage, day_of(day * DAY_S), number) for (stage, day), number in sorted(by_day.items())]
-    by_issue = [IssueFailures(*counts) for counts in counted(attempts, runs, "issue")]
+    failed: list[Row] = db.execute(FAILED, values).fetchall()
+    attempts, runs = ([row for row in failed if row[KIND] == kind] for kind in ("stage", "run"))
+    heat = Counter((row[STAGE], row[ENDED_AT][:10]) for row in attempts)
+    by_issue = [IssueFailures(*counts) for counts in counted(attempts, runs, ISSUE)]
     named = [one for one in by_issue if one.issue is not None]
     tried = {stage: number for stage, number in db.execute(ATTEMPTS, values) if number}
     finished, all_tried = db.execute(FINISHED, values).get, sum(tried.values())
@@ -196,25 +185,25 @@ def collect(db: apsw.Connection, question: Question) -> Failures:
         finished_runs=finished,
         failed_runs=len(runs),
         failed_runs_percent=percent_of(len(runs), finished),
-        recovered_runs=sum(one.recovered_later for one in runs),
+        recovered_runs=sum(row[RECOVERED] for row in runs),
         attempts=all_tried,
         failed_attempts=len(attempts),
         failed_attempts_percent=percent_of(len(attempts), all_tried),
-        retried_attempts=sum(one.retried for one in attempts),
-        recovered_attempts=sum(one.recovered_there for one in attempts),
-        by_stage=by_stage(tried, counted(attempts, runs, "stage")),
-        by_error_class=[ClassFailures(*counts) for counts in counted(attempts, runs, "error_class")],
+        retried_attempts=sum(row[RETRIED] for row in attempts),
+        recovered_attempts=sum(row[RECOVERED_THERE] for row in attempts),
+        by_stage=by_stage(tried, counted(attempts, runs, STAGE)),
+        by_error_class=[ClassFailures(*counts) for counts in counted(attempts, runs, ERROR_CLASS)],
         by_issue=[*named[:limit], *by_issue[len(named) :]],
         other_issues=max(len(named) - limit, 0),
-        days=days_of(question, {cell.day for cell in heatmap}),
-        heatmap=heatmap,
-        last=[failure(db, one) for one in islice((one for one in failed if not one.known_by_attempt), limit)],
+        days=days_of(question, {day for _, day in heat}),
+        heatmap=[Cell(*cell, number) for cell, number in sorted(heat.items())],
+        last=[failure(db, row) for row in islice((row for row in failed if not row[HIDDEN]), limit)],
     )
 
 
-def counted(attempts: list[Failed], runs: list[Failed], field: str) -> list[tuple[Any, int, int]]:
-    """Return each value of a field with its failed attempts and failed runs: most runs first, None last."""
-    in_attempts, in_runs = (Counter(getattr(one, field) for one in part) for part in (attempts, runs))
+def counted(attempts: list[Row], runs: list[Row], column: int) -> list[tuple[Any, int, int]]:
+    """Return each value of a column with its failed attempts and failed runs: most runs first, None last."""
+    in_attempts, in_runs = (Counter(row[column] for row in rows) for rows in (attempts, runs))
     order = sorted(
         in_attempts.keys() | in_runs.keys(),
         key=lambda value: (value is None, -in_runs[value], -in_attempts[value], isinstance(value, str), value),
@@ -231,19 +220,11 @@ def by_stage(tried: dict[str, int], counts: list[tuple[Any, int, int]]) -> list[
     return sorted(lines, key=lambda one: (one.stage is None, -one.failed_attempts))
 
 
-def failure(db: apsw.Connection, one: Failed) -> Failure:
-    """Return a failure with its error, which may be long."""
-    return Failure(
-        kind=one.kind,
-        ended_at=utc(one.ended_epoch),
-        issue=one.issue,
-        run=one.run,
-        stage=one.stage,
-        attempt=one.attempt,
-        error_class=one.error_class,
-        error=db.execute(ERROR, (one.id,)).get,
-        recovered=bool(one.recovered_there or one.recovered_later),
-    )
+def failure(db: apsw.Connection, row: Row) -> Failure:
+    """Return a row of FAILED with its error, which may be long."""
+    kind, ended_at, issue, run, stage, attempt, error_class, recovered, *_ = row
+    error = db.execute(ERROR, (run, stage, attempt)).get
+    return Failure(kind, ended_at, issue, run, stage, attempt, error_class, error, bool(recovered))
 
 
 def rows(answer: Failures) -> Iterable[dict[str, Any]]:

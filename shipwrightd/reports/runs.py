@@ -54,7 +54,8 @@ GROUP BY j.key ORDER BY j.key"""
 FACTS = """
 SELECT start_seen, complexity, iterations, stages_passed, slowest_stage, self_heal_count, agent_id,
     input_tokens, output_tokens, reported_duration_s, reported_cost_usd, entries_cost_usd,
-    completed_epoch, result, reap_epoch, reap_result, kill_epoch, paused_stage, next_run_id
+    completed_epoch, result, reap_epoch, reap_result, kill_epoch, paused_stage, next_run_id,
+    reported_failed_stage, reported_error_class
 FROM pipeline_runs WHERE id = ?"""
 FACTS_TIMES = (11, 13, 15)  # columns behind start_seen that are seconds
 ATTEMPTS = """
@@ -72,7 +73,6 @@ WHERE r.id = ?1 AND c.ts_epoch >= r.started_epoch AND c.ts_epoch < (
     SELECT coalesce(min(+n.started_epoch), 9223372036854775807)
     FROM pipeline_runs AS n WHERE n.issue = r.issue AND n.id > r.id)
 ORDER BY c.ts_epoch, c.id"""
-REPORTED_FAILURE = "SELECT reported_failed_stage, reported_error_class FROM pipeline_runs WHERE id = ?"
 # From the event that opened the run to its last; counted are those of its issue. Events that name an issue only in
 # a payload, and the events of a run without an issue, cannot be attributed.
 EVENTS = """
@@ -227,8 +227,11 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
     page = (question.period.since, question.period.until, question.status, limit + 1, question.offset)
     if question.issue is not None:
         keys = db.execute(BY_ISSUE, (*page, question.issue))
+    elif question.status is None or question.period.since is not None:
+        keys = db.execute(BY_TIME, page)
     else:
-        keys = db.execute(BY_STATUS if _is_rare(db, question) else BY_TIME, page)
+        is_rare = db.execute(HOW_MANY, (question.status, FEW)).get < FEW
+        keys = db.execute(BY_STATUS if is_rare else BY_TIME, page)
     ids = [id_ for _, id_ in keys]
     return Runs(list_of(db, ids[:limit], question.now), limit, question.offset, len(ids) > limit, None)
 
@@ -242,48 +245,29 @@ def _one(db: apsw.Connection, question: Question, run: int) -> Runs:
     return Runs(runs, 1, 0, has_more=False, detail=detail_of(db, run))
 
 
-def _is_rare(db: apsw.Connection, question: Question) -> bool:
-    """Tell whether few runs have the question's status, whenever they started."""
-    if question.status is None or question.period.since is not None:
-        return False
-    count: int = db.execute(HOW_MANY, (question.status, FEW)).get
-    return count < FEW
-
-
 def list_of(db: apsw.Connection, ids: list[int], now: int) -> list[Run]:
     """Return runs by id, in that order; unknown ids are left out."""
     return [Run(*row) for row in db.execute(ROWS, (orjson.dumps(ids).decode(), now))]
 
 
 def detail_of(db: apsw.Connection, run: int) -> Detail:
-    """Return the detail of an existing run."""
-    ((start_seen, *values),) = db.execute(FACTS, (run,))
+    """Return the detail of an existing run; the error it reported at its end is left out if an attempt has it."""
+    ((start_seen, *values, failed_stage, error_class),) = db.execute(FACTS, (run,))
     for at in FACTS_TIMES:
         values[at] = utc(values[at])
     facts = Facts(bool(start_seen), *values)
     attempts = [Attempt(*row) for row in db.execute(ATTEMPTS, (run,))]
-    ((first_id, last_id, count, first, last),) = db.execute(EVENTS, (run,))
-    return Detail(
-        facts,
-        attempts,
-        [Entry(id_, utc(epoch), *rest) for id_, epoch, *rest in db.execute(ENTRIES, (run,))],
-        errors(db, run, facts, attempts),
-        Events(first_id, last_id, count, utc(first), utc(last)),
-    )
-
-
-def errors(db: apsw.Connection, run: int, facts: Facts, attempts: list[Attempt]) -> list[Trouble]:
-    """Return the errors of a run's attempts, and the one it reported at its end if no attempt has it."""
-    troubles = [
-        Trouble(failed.ended_at, failed.stage, failed.attempt, failed.error_class, failed.error)
-        for failed in attempts
-        if failed.status == "failed"
+    errors = [
+        Trouble(one.ended_at, one.stage, one.attempt, one.error_class, one.error)
+        for one in attempts
+        if one.status == "failed"
     ]
-    known = {(trouble.stage, trouble.error_class) for trouble in troubles}
-    for stage, error_class in db.execute(REPORTED_FAILURE, (run,)):
-        if (stage or error_class) and (stage, error_class) not in known:
-            troubles.append(Trouble(facts.completed_at, stage, None, error_class, None))
-    return troubles
+    known = {(one.stage, one.error_class) for one in errors}
+    if (failed_stage or error_class) and (failed_stage, error_class) not in known:
+        errors.append(Trouble(facts.completed_at, failed_stage, None, error_class, None))
+    entries = [Entry(id_, utc(epoch), *rest) for id_, epoch, *rest in db.execute(ENTRIES, (run,))]
+    ((first_id, last_id, count, first, last),) = db.execute(EVENTS, (run,))
+    return Detail(facts, attempts, entries, errors, Events(first_id, last_id, count, utc(first), utc(last)))
 
 
 def rows(answer: Runs) -> Iterable[dict[str, Any]]:
