@@ -279,6 +279,8 @@ def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
 
     Raises MissingError if there are no files either, LockedError while another program keeps it locked.
     """
+    from shipwrightd.status import unread_bytes
+
     try:
         db = open_database(places.db)
     except LockedError:
@@ -293,7 +295,11 @@ def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
             yield db, "files"
         return
     with contextlib.closing(db):
-        _warn_if_behind(db, places.home)
+        if unread := unread_bytes(db, places.home, time.time()):
+            warn(
+                f"the database lacks the last {unread} bytes of events.jsonl"
+                " - is the daemon running? `shipwrightd status` shows it, `shipwrightd backfill` imports them"
+            )
         yield db, "database"
 
 
@@ -311,17 +317,6 @@ def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
             warn(error)
         with contextlib.closing(open_database(path, empty=True)) as db:
             yield db
-
-
-def _warn_if_behind(db: apsw.Connection, home: Path) -> None:
-    from shipwrightd.status import unread_bytes
-
-    unread = unread_bytes(db, home, time.time())
-    if unread:
-        warn(
-            f"the database lacks the last {unread} bytes of events.jsonl"
-            " - is the daemon running? `shipwrightd status` shows it, `shipwrightd backfill` imports them"
-        )
 
 
 def open_database(path: Path, *, empty: bool = False) -> apsw.Connection:
@@ -360,7 +355,11 @@ def follow(given: Mapping[str, Any]) -> None:
     path = config.locate(given["home"], given["db"]).db
     with contextlib.closing(_tail(path, question)) as events:
         if given["form"] is Format.JSON:
-            print_json_lines(events)
+            import orjson
+
+            out = byte_output()
+            for event in events:
+                out.write(orjson.dumps(event) + b"\n")
         elif given["form"] is Format.CSV:
             print_csv(map(activity.row, events))
         else:
@@ -368,15 +367,6 @@ def follow(given: Mapping[str, Any]) -> None:
             from shipwrightd.reports.terminal.lists import follow as show
 
             show(events, Page())
-
-
-def print_json_lines(events: Iterable[Event]) -> None:
-    """Print events as JSON, each on a line."""
-    import orjson
-
-    out = byte_output()
-    for event in events:
-        out.write(orjson.dumps(event) + b"\n")
 
 
 def _tail(path: Path, question: Question) -> Generator[Event]:
@@ -423,19 +413,13 @@ def _pause(seconds: float) -> None:
         time.sleep(seconds)
 
 
-def _api_paths() -> list[str]:
-    from shipwrightd.dashboard import PATHS as paths  # noqa: N811 - a list here
-
-    return list(paths)
-
-
 def api(
     path: Annotated[
         str,
         typer.Argument(
             metavar="PATH",
             help="with its parameters: '/api/metrics/history?period=30'; or a whole URL",
-            autocompletion=_api_paths,
+            autocompletion=lambda: list(importlib.import_module("shipwrightd.dashboard").PATHS),
         ),
     ],
     now: Now = None,
