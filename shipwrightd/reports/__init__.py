@@ -30,12 +30,11 @@ SUBJECTS = {
     "memory": "entries in memory",
 }
 UNDATED = ("team", "memory")  # show the present state, whatever the period
-LABELS = {"search": "the words"}
 
 
 def nothing(db: apsw.Connection, report: str, question: Question) -> str:
     """Return the text for an empty answer: the question, and what the database has."""
-    filters = [f"{LABELS.get(name, name)} {value}" for name, value in question.filters.items()]
+    filters = [f"{'the words' if name == 'search' else name} {value}" for name, value in question.filters.items()]
     since = f" from {utc(question.period.since)}" if question.period.since is not None else ""
     text = f"No {SUBJECTS[report]}" + ("" if report in UNDATED else f"{since} until {utc(question.end)}")
     text += f" with {', '.join(filters)}" if filters else ""

@@ -191,6 +191,7 @@ def collect(db: apsw.Connection, question: Question) -> Costs:
     number, named = next(iter(sums["issues"].items()), (0, Sum()))
     others, rest = number - len(issues), named - sum(issues.values(), Sum())
     ((runs, good),) = db.execute(RUNS, question.values)
+    by_day = ((day, days.get(day, Sum())) for day in days_of(question, days))
     tokens = [sums[kind].get("", Sum()).total for kind in ("input_tokens", "output_tokens")]
     return Costs(
         total=Total(overall.usd, overall.entries, *tokens),
@@ -198,7 +199,7 @@ def collect(db: apsw.Connection, question: Question) -> Costs:
         by_stage=lines(sums["stage"], overall),
         by_issue=lines(issues, overall, named),
         other_issues=Others(others, rest.usd, rest.entries, share(rest, overall)) if others > 0 else None,
-        by_day=[line(day, days.get(day, Sum()), overall) for day in days_of(question, days)],
+        by_day=[Line(day, one.usd, one.entries, share(one, overall)) for day, one in by_day],
         budget=budget(db, question.now),
         pipelines=Pipelines(runs, good, round(overall.usd / good, 6) if good else None),
     )
@@ -236,12 +237,11 @@ def lines(sums: dict[Any, Sum], overall: Sum, named: Sum | None = None) -> list[
     """Return a line for each name, most expensive first, and one for the entries that are not among the `named`."""
     rest = overall - (sum(sums.values(), Sum()) if named is None else named)
     order = sorted(sums.items(), key=lambda item: -item[1].total)
-    return [line(name, one, overall) for name, one in [*order, (None, rest)] if name is not None or rest.entries]
-
-
-def line(name: str | int | None, one: Sum, overall: Sum) -> Line:
-    """Return one line of a total."""
-    return Line(name, one.usd, one.entries, share(one, overall))
+    return [
+        Line(name, one.usd, one.entries, share(one, overall))
+        for name, one in [*order, (None, rest)]
+        if name is not None or rest.entries
+    ]
 
 
 def share(one: Sum, overall: Sum) -> float | None:

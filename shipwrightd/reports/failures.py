@@ -17,9 +17,8 @@ from shipwrightd.reports.stages import names_of
 
 ROWS = 20  # issues, and last failures, without a limit
 
-# Parameters: :since <= end < :until; :stage and :issue or NULL. Attempts are read stage by stage in the index
-# of their ends (:stages, a JSON array), or run by run if there is an issue, for which :stages is empty. A failed run
-# counts at the stage it failed at.
+# Parameters: :since <= end < :until; :stage and :issue or NULL; :stages, the names to read in the index, as JSON. A
+# failed run counts at the stage it failed at.
 
 # The attempts at each stage that succeeded or failed.
 ATTEMPTS = """
@@ -27,7 +26,7 @@ SELECT value, (
     SELECT count(*) FROM pipeline_stages AS s INDEXED BY pipeline_stages_stage
     WHERE s.stage = value AND s.ended_epoch >= :since AND s.ended_epoch < :until
         AND s.status IN ('success', 'failed'))
-FROM json_each(:stages)
+FROM json_each(:stages) WHERE :issue IS NULL
 UNION ALL
 SELECT s.stage, count(*)
 FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
@@ -44,23 +43,15 @@ WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issu
 # succeeded in this run later, whether it was tried again, and whether `last` leaves the run out for its attempts. Later
 # always means before :until.
 FAILED = """
-WITH attempts AS MATERIALIZED (
-    SELECT s.id, s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class
+WITH failed (kind, id, run_id, stage, attempt, ended_epoch, error_class) AS (
+    SELECT 'stage', s.id, s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class
     FROM json_each(:stages) AS j CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_stage
         ON s.stage = j.value AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
-    UNION ALL
-    SELECT s.id, s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class
-    FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
-        CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_run ON s.run_id = r.id
-    WHERE r.issue = :issue AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
-        AND (:stage IS NULL OR s.stage = :stage)
-), failed (kind, id, run_id, stage, attempt, ended_epoch, error_class) AS (
-    SELECT 'stage', * FROM attempts
     UNION ALL
     SELECT 'run', NULL, r.id, r.failed_stage, NULL, o.ended_epoch, r.error_class
     FROM run_outcomes AS o CROSS JOIN pipeline_runs AS r ON r.id = o.run_id
     WHERE o.ended_epoch >= :since AND o.ended_epoch < :until AND NOT o.good
-        AND (:issue IS NULL OR o.issue = :issue) AND (:stage IS NULL OR r.failed_stage = :stage)
+        AND (:stage IS NULL OR r.failed_stage = :stage)
 )
 SELECT kind, strftime('%Y-%m-%dT%H:%M:%SZ', ended_epoch, 'unixepoch'), issue, run_id, stage, attempt, error_class,
     recovered_there OR recovered_later, recovered_there, retried, hidden
@@ -82,6 +73,7 @@ FROM (
         f.kind = 'run' AND EXISTS (
             SELECT 1 FROM pipeline_stages AS s WHERE s.run_id = f.run_id AND s.status = 'failed') AS hidden
     FROM failed AS f CROSS JOIN pipeline_runs AS r ON r.id = f.run_id
+    WHERE :issue IS NULL OR r.issue = :issue
 )
 ORDER BY ended_epoch DESC, coalesce(id, run_id) DESC"""
 Row = tuple[Any, ...]
@@ -171,15 +163,19 @@ class Failures:
 
 def collect(db: apsw.Connection, question: Question) -> Failures:
     """Answer for the question's period, its stage and its issue."""
-    stages = [] if question.issue is not None else names_of(db) if question.stage is None else [question.stage]
+    stages = names_of(db) if question.stage is None else [question.stage]
     values = question.values | {"stages": orjson.dumps(stages).decode()}
     limit = ROWS if question.limit is None else question.limit
     failed: list[Row] = db.execute(FAILED, values).fetchall()
+    tried = {stage: number for stage, number in db.execute(ATTEMPTS, values) if number}
     attempts, runs = ([row for row in failed if row[KIND] == kind] for kind in ("stage", "run"))
     heat = Counter((row[STAGE], row[ENDED_AT][:10]) for row in attempts)
+    by_stage = [
+        StageFailures(stage, tried.get(stage, 0), number, percent_of(number, tried.get(stage, 0)), failed_runs)
+        for stage, number, failed_runs in counted(attempts, runs, STAGE)
+    ]
     by_issue = [IssueFailures(*counts) for counts in counted(attempts, runs, ISSUE)]
     named = [one for one in by_issue if one.issue is not None]
-    tried = {stage: number for stage, number in db.execute(ATTEMPTS, values) if number}
     finished, all_tried = db.execute(FINISHED, values).get, sum(tried.values())
     return Failures(
         finished_runs=finished,
@@ -191,7 +187,7 @@ def collect(db: apsw.Connection, question: Question) -> Failures:
         failed_attempts_percent=percent_of(len(attempts), all_tried),
         retried_attempts=sum(row[RETRIED] for row in attempts),
         recovered_attempts=sum(row[RECOVERED_THERE] for row in attempts),
-        by_stage=by_stage(tried, counted(attempts, runs, STAGE)),
+        by_stage=sorted(by_stage, key=lambda one: (one.stage is None, -one.failed_attempts)),
         by_error_class=[ClassFailures(*counts) for counts in counted(attempts, runs, ERROR_CLASS)],
         by_issue=[*named[:limit], *by_issue[len(named) :]],
         other_issues=max(len(named) - limit, 0),
@@ -209,15 +205,6 @@ def counted(attempts: list[Row], runs: list[Row], column: int) -> list[tuple[Any
         key=lambda value: (value is None, -in_runs[value], -in_attempts[value], isinstance(value, str), value),
     )
     return [(value, in_attempts[value], in_runs[value]) for value in order]
-
-
-def by_stage(tried: dict[str, int], counts: list[tuple[Any, int, int]]) -> list[StageFailures]:
-    """Return a line for each stage with a failure, most failed attempts first."""
-    lines = [
-        StageFailures(stage, tried.get(stage, 0), failed, percent_of(failed, tried.get(stage, 0)), runs)
-        for stage, failed, runs in counts
-    ]
-    return sorted(lines, key=lambda one: (one.stage is None, -one.failed_attempts))
 
 
 def failure(db: apsw.Connection, row: Row) -> Failure:

@@ -220,7 +220,12 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
     Raises QuestionError for an unknown status, MissingError for an unknown run.
     """
     if question.run is not None:
-        return _one(db, question, question.run)
+        if question.offset or any(value is not None for value in (question.issue, question.status, question.limit)):
+            raise QuestionError("ID names one run: leave out --issue, --status, --limit and --offset")
+        runs = list_of(db, [question.run], question.now) if -INT64 <= question.run < INT64 else []
+        if not runs:
+            raise MissingError(f"there is no run {question.run}", hint="`shipwrightd report runs` lists them")
+        return Runs(runs, 1, 0, has_more=False, detail=detail_of(db, question.run))
     if question.status is not None and question.status not in STATUSES:
         raise QuestionError(f"--status {question.status}: one of {', '.join(STATUSES)}")
     limit = USUAL_LIMIT if question.limit is None else question.limit
@@ -234,15 +239,6 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
         keys = db.execute(BY_STATUS if is_rare else BY_TIME, page)
     ids = [id_ for _, id_ in keys]
     return Runs(list_of(db, ids[:limit], question.now), limit, question.offset, len(ids) > limit, None)
-
-
-def _one(db: apsw.Connection, question: Question, run: int) -> Runs:
-    if question.offset or any(value is not None for value in (question.issue, question.status, question.limit)):
-        raise QuestionError("ID names one run: leave out --issue, --status, --limit and --offset")
-    runs = list_of(db, [run], question.now) if -INT64 <= run < INT64 else []
-    if not runs:
-        raise MissingError(f"there is no run {run}", hint="`shipwrightd report runs` lists them")
-    return Runs(runs, 1, 0, has_more=False, detail=detail_of(db, run))
 
 
 def list_of(db: apsw.Connection, ids: list[int], now: int) -> list[Run]:

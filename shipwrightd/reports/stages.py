@@ -183,8 +183,12 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
     sums = breakdown(db, Question(now=question.now, period=question.period), by_stage=True)
     paid, all_paid = sums["stage"], sum(sums["day"].values(), Sum())
     ended = {name: NOTHING_ENDED for name in paid if name != WHOLE_RUNS} | ended
-    every = [stage(name, row, total, paid.get(name, Sum())) for name, row in ended.items()]
-    stages = sorted(every, key=lambda one: (-one.total_s, -one.attempts, one.stage))
+    stages = []
+    for name, (*counts, failure_percent, early, late, trend) in ended.items():
+        cost, share_percent = paid.get(name, Sum()), percent_of(counts[TOTAL_S], total, 2)
+        fields = (name, *counts, share_percent, failure_percent, cost.usd, cost.entries, early, late, trend)
+        stages.append(Stage(*fields))
+    stages.sort(key=lambda one: (-one.total_s, -one.attempts, one.stage))
     chosen = [one for one in stages if question.stage in (None, one.stage)]
     return Stages(
         start=utc(since),
@@ -213,14 +217,6 @@ def second_half(begin: int, end: int) -> int:
     """
     days = (end - begin) // DAY_S
     return end - (days // 2 * DAY_S if days > 1 else (end - begin) // 2)
-
-
-def stage(name: str, ended: tuple[Any, ...], total: float, paid: Sum) -> Stage:
-    """Return a row of ENDED as a Stage; `total` is the time of all stages."""
-    share_percent = percent_of(ended[TOTAL_S], total, 2)
-    *counts, failure_percent, early, late, trend = ended
-    fields = (name, *counts, share_percent, failure_percent, paid.usd, paid.entries, early, late, trend)
-    return Stage(*fields)
 
 
 def detail_of(db: apsw.Connection, question: Question, name: str) -> Detail:

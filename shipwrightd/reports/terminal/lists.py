@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shipwrightd.reports.memory import Entry, Failure, Memory
     from shipwrightd.reports.runs import Attempt, Detail, Run, Runs
     from shipwrightd.reports.team import Session, Team, ThisMachine
-    from shipwrightd.reports.terminal import Cell, Field, Page
+    from shipwrightd.reports.terminal import Field, Page
 
 WIDE = 110  # cells: room for the template, the attempts and the goal of a run, and for the year of an event
 GOAL_LENGTH = 40
@@ -77,7 +77,10 @@ def runs(answer: Runs, page: Page) -> None:
     columns: dict[str, Field] = {
         ">ID": lambda run: str(run.id),
         ">ISSUE": lambda run: _text(run.issue),
-        "~STATUS": _status,
+        "~STATUS": lambda run: (
+            f"failed: {run.failed_stage}" if run.failed_stage else run.status,
+            STYLES.get(run.status, ""),
+        ),
         "TEMPLATE": "template" if wide else None,
         "STARTED": lambda run: minute_of(run.started_at),
         ">TOOK": lambda run: short_duration(run.duration_s if run.running_s is None else run.running_s),
@@ -89,10 +92,6 @@ def runs(answer: Runs, page: Page) -> None:
     page.listing(answer.runs, columns)
     if answer.has_more:
         page.line(f"There are more: --offset {last}")
-
-
-def _status(run: Run) -> Cell:
-    return f"failed: {run.failed_stage}" if run.failed_stage else run.status, STYLES.get(run.status, "")
 
 
 def _cents(cost: float | None) -> str:
@@ -310,17 +309,16 @@ def _sessions(sessions: list[Session], page: Page) -> None:
     if jobs:
         page.table(
             ["DEVELOPER", "ISSUE", "STAGE", "~TITLE"],
-            [(session.id, issue_label(job.issue), job.stage or "-", _title(job.title)) for session, job in jobs],
+            [
+                (session.id, issue_label(job.issue), job.stage or "-", shortened(job.title or "", TITLE_LENGTH))
+                for session, job in jobs
+            ],
         )
 
 
 def _queue(items: list[str]) -> str:
     more = f" +{len(items) - SHOWN_QUEUE}" if len(items) > SHOWN_QUEUE else ""
     return (" ".join(items[:SHOWN_QUEUE]) + more) or "-"
-
-
-def _title(text: str | None) -> str:
-    return shortened(text or "", TITLE_LENGTH)
 
 
 def _this_machine(machine: ThisMachine, page: Page) -> None:
@@ -334,7 +332,7 @@ def _this_machine(machine: ThisMachine, page: Page) -> None:
             "STAGE": "stage",
             ">RUNNING": lambda job: duration(job.running_s),
             ">PID": lambda job: None if job.pid is None else str(job.pid),
-            "~TITLE": lambda job: _title(job.title or job.goal),
+            "~TITLE": lambda job: shortened(job.title or job.goal or "", TITLE_LENGTH),
         }
         page.listing(machine.jobs, jobs)
     if machine.queue:
