@@ -3,8 +3,6 @@
 PARAMETERS and HELP describe each report, from which its command is made. Its module is loaded when it runs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import importlib
@@ -13,31 +11,28 @@ import select
 import sys
 import tempfile
 import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO, cast
+from typing import Annotated, Any, BinaryIO, TextIO, cast
 
 import apsw
+import orjson
 import typer
 
 from shipwrightd import config, database
 from shipwrightd.cli.options import Db, Home, Since, Until, examples, text_option, usage_errors, with_parameters
 from shipwrightd.clock import YEAR_10000, utc
+from shipwrightd.config import Config
 from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
-from shipwrightd.reports import activity
+from shipwrightd.reports import activity, nothing
 from shipwrightd.reports import question as questions
-from shipwrightd.reports.activity import newest
+from shipwrightd.reports.activity import Event
 from shipwrightd.reports.question import Question, QuestionError
 from shipwrightd.reports.runs import STATUSES
 from shipwrightd.text import CsvScreen, Encoded, Screen, visible, warn
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
-
-    from shipwrightd.config import Config
-    from shipwrightd.reports.activity import Event
 
 USUAL_DAYS = 30
 HAS_RECORDS = "SELECT 1 FROM checkpoints UNION ALL SELECT 1 FROM events LIMIT 1"
@@ -187,8 +182,6 @@ def _print_answer(db: apsw.Connection, name: str, question: Question, source: st
     if form is Format.JSON:
         print_json({**envelope(name, question, source), **asdict(result)})
     elif result.empty:
-        from shipwrightd.reports import nothing
-
         print(visible(nothing(db, name, question)), file=sys.stderr if form is Format.CSV else sys.stdout)
     elif form is Format.CSV:
         print_csv(report.rows(result))
@@ -247,8 +240,6 @@ def envelope(name: str, question: Question, source: str) -> dict[str, Any]:
 
 def print_json(value: object) -> None:
     """Print a value as JSON, indented."""
-    import orjson
-
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     sys.stdout.flush()
     byte_output().write(text + b"\n")
@@ -355,8 +346,6 @@ def follow(given: Mapping[str, Any]) -> None:
     path = config.locate(given["home"], given["db"]).db
     with contextlib.closing(_tail(path, question)) as events:
         if given["form"] is Format.JSON:
-            import orjson
-
             out = byte_output()
             for event in events:
                 out.write(orjson.dumps(event) + b"\n")
@@ -375,7 +364,7 @@ def _tail(path: Path, question: Question) -> Generator[Event]:
     Another database may replace it at any time, which is then followed from its end. Raises MissingError without one.
     """
     file, db = database.identity(path), open_database(path, empty=True)
-    after, changes = newest(db), None
+    after, changes = activity.newest(db), None
     last = FOLLOWED_EVENTS if question.limit is None else question.limit
     try:
         yield from reversed(activity.collect(db, replace(question, limit=last, cursor=str(after + 1))).events)
@@ -388,7 +377,7 @@ def _tail(path: Path, question: Question) -> Generator[Event]:
                 if present != file:
                     fresh = open_database(path, empty=True)
                     db.close()
-                    file, db, after, changes = present, fresh, newest(fresh), None
+                    file, db, after, changes = present, fresh, activity.newest(fresh), None
                     warn(f"{path} was replaced; following the new one from its end")
                 found = db.execute(CHANGES).get
                 if found != changes:

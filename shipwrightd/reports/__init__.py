@@ -3,16 +3,10 @@
 This module has the sentence for an empty answer.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+import apsw
 
 from shipwrightd.clock import utc
-
-if TYPE_CHECKING:
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import Question
 
 OLDEST = "SELECT min(ts_epoch) FROM events"
 NEWEST = "SELECT max(ts_epoch) FROM events"

@@ -168,9 +168,6 @@ def newest(db: apsw.Connection) -> int:
     return db.execute(NEWEST).get or 0
 
 
-# -- which events match
-
-
 def values_of(question: Question) -> tuple[int | str | None, ...]:
     """Return the parameters of MATCHING from ?2 on; with a period, an event without a time does not match."""
     since, until = question.period.since, question.period.until
@@ -233,9 +230,6 @@ def rarest(db: apsw.Connection, named: list[Filter], below: int, size: int) -> t
 def matching_of(db: apsw.Connection, question: Question, ids: Iterable[int]) -> list[int]:
     """Return those of some ids whose events match, in their order."""
     return [id_ for (id_,) in db.execute(MATCHING, (json.dumps(list(ids)), *values_of(question)))]
-
-
-# -- the events with these ids
 
 
 def shown(db: apsw.Connection, ids: list[int]) -> list[Event]:

@@ -130,9 +130,6 @@ def issue_of(text: str) -> int | str:
     return int(bare) if re.fullmatch(r"[0-9]{1,18}", bare) else text
 
 
-# -- the days of a period
-
-
 def days_of(question: Question, known: Collection[str]) -> list[str]:
     """Return each day of the period up to now, and the `known` days after it, in order.
 

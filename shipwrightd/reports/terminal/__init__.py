@@ -1,11 +1,10 @@
 """Draws the answers of reports: a function named as the report, in the module `lists` or `figures`."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Never
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Never
 
 from rich.console import Console
 from rich.text import Text
@@ -14,13 +13,9 @@ from shipwrightd.reports.question import idle_together, stretch_of, unit_for
 from shipwrightd.table import Column, gap_of, ruled
 from shipwrightd.text import money, number, percent, short_duration, visible
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    Field = str | Callable[[Any], "Cell"] | None  # of an item: the name of a field, or a function; None: no column
-
 Value = str | float | None  # numbers are shown as `number` does, None as `-`
 Cell = Value | tuple[Value, str]  # with a style
+Field = str | Callable[[Any], Cell] | None  # of an item: the name of a field, or a function; None: no column
 
 FORMATS: dict[str, Callable[[Any], str]] = {  # by the last part of a field's name
     "usd": money,

@@ -63,9 +63,6 @@ MEMORY_LISTS = {
 }
 
 
-# -- runs
-
-
 def runs(answer: Runs, page: Page) -> None:
     """Write the list; or one run with a timeline of its attempts, its cost and its errors."""
     if answer.detail is not None:
@@ -184,9 +181,6 @@ def _bar(attempt: Attempt, begin: float, end: float, page: Page) -> str:
     return " " * at + (bar or page.bar(1, 1, 1))
 
 
-# -- events: one line each with its columns and then its details, cut at the edge of the terminal
-
-
 def activity(answer: Activity, page: Page) -> None:
     """Write a page of events."""
     count = len(answer.events)
@@ -278,9 +272,6 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-# -- the team
-
-
 def team(answer: Team, page: Page) -> None:
     """Write sessions with presence, then jobs, queue and heartbeats of this machine."""
     counts = {name: getattr(answer, name) for name in ("online", "idle", "offline", "active_jobs", "queued")}
@@ -348,9 +339,6 @@ def _this_machine(machine: ThisMachine, page: Page) -> None:
             "~LAST ACTIVITY": "last_activity",
         }
         page.listing(machine.heartbeats, beats)
-
-
-# -- memory
 
 
 def memory(answer: Memory, page: Page) -> None:
