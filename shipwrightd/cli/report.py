@@ -209,15 +209,8 @@ def question_of(name: str, given: Mapping[str, Any]) -> Question:
     filters = {option: given[option] for option in FILTERS if given.get(option) is not None}
     if "issue" in filters:
         filters["issue"] = questions.issue_of(filters["issue"])
-    return Question(
-        now=now,
-        period=period,
-        limit=given.get("limit"),
-        offset=given.get("offset", 0),
-        cursor=given.get("cursor"),
-        filters=filters,
-        **filters,
-    )
+    page = {option: given[option] for option in ("limit", "offset", "cursor") if option in given}
+    return Question(now=now, period=period, filters=filters, **filters, **page)
 
 
 def clock(text: str | None) -> int:

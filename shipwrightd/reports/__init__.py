@@ -34,15 +34,11 @@ def nothing(db: apsw.Connection, report: str, question: Question) -> str:
     text += f" with {', '.join(filters)}" if filters else ""
     text += "" if question.cursor is None else f" after cursor {question.cursor}"
     text += f" beyond the first {question.offset:,}" if question.offset else ""
-    return f"{text}. {_available(db, report)}."
-
-
-def _available(db: apsw.Connection, report: str) -> str:
     if report == "memory":
-        return f"Entries in memory: {db.execute(IN_MEMORY).get}"
+        return f"{text}. Entries in memory: {db.execute(IN_MEMORY).get}."
     if report == "team":
-        return f"Sessions in the developer registry: {db.execute(SESSIONS).get}"
+        return f"{text}. Sessions in the developer registry: {db.execute(SESSIONS).get}."
     oldest, newest = db.execute(OLDEST).get, db.execute(NEWEST).get
     if oldest is None or newest is None:
-        return "There are no events"
-    return f"Events exist from {utc(oldest)} to {utc(newest)}"
+        return f"{text}. There are no events."
+    return f"{text}. Events exist from {utc(oldest)} to {utc(newest)}."

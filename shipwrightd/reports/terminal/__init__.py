@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from shipwrightd.reports.question import idle_together, stretch_of, unit_for
-from shipwrightd.table import Column, gap_of, ruled
+from shipwrightd.table import Column, ruled
 from shipwrightd.text import money, number, percent, short_duration, visible
 
 Value = str | float | None  # numbers are shown as `number` does, None as `-`
@@ -68,7 +68,6 @@ class Page:
         )
         self.width = self.console.width
         self.unicode = (self.console.encoding or "ascii").lower().startswith("utf")
-        self.gap = gap_of(self.width)
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line; a terminal that is too narrow gets several, broken between words."""

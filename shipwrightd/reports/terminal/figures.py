@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.reports.dora import GRADES
 from shipwrightd.reports.question import HOUR_S, idle_together, stretch_of
 from shipwrightd.reports.terminal import STYLES, idle_cell, minute_of
+from shipwrightd.table import gap_of
 from shipwrightd.text import duration, money, number, percent, short_duration, shortened
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def dora(answer: Dora, page: Page) -> None:
         for title, one in zip(MEASURES, measures, strict=True)
     ]
     titles = ("MEASURE", "VALUE", "GRADE", "RUNS")
-    beside = 2 + sum(page.gap + max(map(len, column)) for column in zip(titles, *lines, strict=True))
+    beside = 2 + sum(gap_of(page.width) + max(map(len, column)) for column in zip(titles, *lines, strict=True))
     page.table(
         ["MEASURE", ">VALUE", "GRADE", ">RUNS", "WEEKS"],
         [
