@@ -1,6 +1,7 @@
 """Runs of pipelines: a page of their list, newest start first; or one run in full.
 
-A page is read from an index: its time grows with the runs skipped, not with the runs stored.
+A page is read from an index: its time grows with the runs skipped, not with the runs stored. Of the rare statuses all
+runs are sorted.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from shipwrightd.reports.question import Question, QuestionError
 
 STATUSES = ("success", "failed", "running", "abandoned")
 USUAL_LIMIT = 20
-FEW = 5_000  # runs of a status; sorting that many is faster than walking back in time to find a rare one
+RARE = ("running", "abandoned")  # all runs of these are sorted, faster than walking back in time to find them
 INT64 = 1 << 63
 
 # Runs of status ?3, or all, started from ?1 until ?2; without ?1 also those without a time. ?4 of them after ?5.
@@ -37,8 +38,6 @@ SELECT started_epoch, id FROM pipeline_runs INDEXED BY pipeline_runs_issue
 WHERE issue = ?6 AND (started_epoch < ?2 OR started_epoch IS NULL)
     AND (?1 IS NULL OR started_epoch >= ?1) AND (?3 IS NULL OR status = ?3)
 ORDER BY 1 DESC, 2 DESC LIMIT ?4 OFFSET ?5"""
-HOW_MANY = """
-SELECT count(*) FROM (SELECT 1 FROM pipeline_runs INDEXED BY pipeline_runs_status WHERE status = ? LIMIT ?)"""
 
 # The runs ?1 (a JSON array of ids), in that order, with their attempts counted.
 ROWS = """
@@ -232,11 +231,8 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
     page = (question.period.since, question.period.until, question.status, limit + 1, question.offset)
     if question.issue is not None:
         keys = db.execute(BY_ISSUE, (*page, question.issue))
-    elif question.status is None or question.period.since is not None:
-        keys = db.execute(BY_TIME, page)
     else:
-        is_rare = db.execute(HOW_MANY, (question.status, FEW)).get < FEW
-        keys = db.execute(BY_STATUS if is_rare else BY_TIME, page)
+        keys = db.execute(BY_STATUS if question.status in RARE and question.period.since is None else BY_TIME, page)
     ids = [id_ for _, id_ in keys]
     return Runs(list_of(db, ids[:limit], question.now), limit, question.offset, len(ids) > limit, None)
 
