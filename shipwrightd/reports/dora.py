@@ -27,7 +27,7 @@ FIRST = "SELECT min(ended_epoch) FROM run_outcomes WHERE ended_epoch < ?"
 DEPLOYS_PER_DAY = (1.0, 1 / 7, 1 / 30)  # at least: Elite, High, Medium
 HOURS = (1.0, 24.0, 168.0)  # less than: Elite, High, Medium; of lead time and of time to restore
 FAILURE_PERCENT = (5.0, 10.0, 15.0)
-COLUMNS = {
+COLUMNS = {  # in CSV, of each measure
     "deployment_frequency": "deployment_frequency_per_day",
     "lead_time": "lead_time_hours",
     "change_failure_rate": "change_failure_rate_percent",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from shipwrightd.reports.dora import GRADES
+from shipwrightd.reports.dora import COLUMNS, GRADES
 from shipwrightd.reports.question import HOUR_S, idle_together, stretch_of
 from shipwrightd.reports.terminal import STYLES, idle_cell, minute_of
 from shipwrightd.table import gap_of
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from shipwrightd.reports.throughput import Throughput
 
 MOST_WEEKS = 26  # lines: half a year
-MEASURES = {
-    "Deployment frequency": "deployment_frequency",
-    "Lead time": "lead_time",
-    "Change failure rate": "change_failure_rate",
-    "Time to restore": "time_to_restore",
-}
 WIDE_GRADES = 100  # cells: room for grades in words
 NARROW_WEEKS = 74  # cells: no room for counts
 WIDE = 110  # cells: room for the shortest and longest attempt and the skipped ones
@@ -45,10 +39,10 @@ def dora(answer: Dora, page: Page) -> None:
     """Write the four measures with grades and weekly ticks, then the weeks."""
     period = answer.period
     page.heading("Delivery", f"{number(period.deploys)} successful runs, {number(period.failures)} failed")
-    measures = [getattr(period, name) for name in MEASURES.values()]
+    measures = {name: getattr(period, name) for name in COLUMNS}
     lines = [
-        (title, _value(one, duration), one.grade or "-", number(one.samples))
-        for title, one in zip(MEASURES, measures, strict=True)
+        (name.replace("_", " ").capitalize(), _value(one, duration), one.grade or "-", number(one.samples))
+        for name, one in measures.items()
     ]
     titles = ("MEASURE", "VALUE", "GRADE", "RUNS")
     beside = 2 + sum(gap_of(page.width) + max(map(len, column)) for column in zip(titles, *lines, strict=True))
@@ -56,7 +50,7 @@ def dora(answer: Dora, page: Page) -> None:
         ["MEASURE", ">VALUE", "GRADE", ">RUNS", "WEEKS"],
         [
             (*line, page.spark([getattr(week, name).value for week in answer.weeks], beside))
-            for line, name in zip(lines, MEASURES.values(), strict=True)
+            for line, name in zip(lines, measures, strict=True)
         ],
     )
     _weeks(answer, page)
@@ -79,7 +73,7 @@ def _weeks(answer: Dora, page: Page) -> None:
     rows: list[list[Cell]] = []
     for day, count in shown:
         week = weeks[day]
-        graded = [_graded(getattr(week, name), wide=wide) for name in MEASURES.values()]
+        graded = [_graded(getattr(week, name), wide=wide) for name in COLUMNS]
         cells = [*[week.deploys, week.failures] * counts, *graded] if day in active else "-" * len(titles)
         rows.append([idle_cell(day, count, "week"), *cells])
     page.heading("By week", about if wide else f"{about}; {', '.join(f'{grade[0]} {grade}' for grade in GRADES)}")
