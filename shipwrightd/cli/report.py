@@ -1,9 +1,7 @@
 """`report` and `api`: questions to the database or, without one, to the files, and their answers as text.
 
-Every report is a row of REPORTS, from which its command is made. A report's modules are loaded when it runs.
+PARAMETERS and HELP describe each report, from which its command is made. Its module is loaded when it runs.
 """
-
-from __future__ import annotations
 
 import contextlib
 import csv
@@ -13,33 +11,28 @@ import select
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO, cast
+from typing import Annotated, Any, BinaryIO, TextIO, cast
 
 import apsw
+import orjson
 import typer
 
 from shipwrightd import config, database
 from shipwrightd.cli.options import Db, Home, Since, Until, examples, text_option, usage_errors, with_parameters
 from shipwrightd.clock import YEAR_10000, utc
+from shipwrightd.config import Config
 from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.errors import LockedError, MissingError, ShipwrightdError
-from shipwrightd.reports import activity
+from shipwrightd.reports import activity, nothing
 from shipwrightd.reports import question as questions
-from shipwrightd.reports.activity import newest
+from shipwrightd.reports.activity import Event
 from shipwrightd.reports.question import Question, QuestionError
 from shipwrightd.reports.runs import STATUSES
 from shipwrightd.text import CsvScreen, Encoded, Screen, visible, warn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-
-    from shipwrightd.config import Config
-    from shipwrightd.reports.activity import Event
-
-    EventWriter = Callable[[Iterable[Event]], None]
 
 USUAL_DAYS = 30
 HAS_RECORDS = "SELECT 1 FROM checkpoints UNION ALL SELECT 1 FROM events LIMIT 1"
@@ -75,20 +68,12 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def _count(text: str, most: int) -> Any:  # noqa: ANN401 - a type
-    return Annotated[int | None, typer.Option(metavar="N", min=1, max=most, help=text)]
-
-
-def _days(default: str) -> Any:  # noqa: ANN401 - likewise
-    return Annotated[float | None, typer.Option(metavar="N", help=f"the last N days [default: {default}]")]
-
-
 Now = Annotated[str | None, typer.Option(metavar="TIME", help="use this as the current time")]
-# Parameters of reports; what follows a dot only tells variants apart.
-PARAMETERS: dict[str, Any] = {
+# The options of reports; what follows a dot only tells variants apart.
+OPTIONS: dict[str, Any] = {
     "run": Annotated[int | None, typer.Argument(metavar="[ID]", help="show this run in full, by its ID in the list")],
-    "days": _days(str(USUAL_DAYS)),
-    "days.all": _days("all"),
+    "days": Annotated[float | None, typer.Option(metavar="N", help=f"the last N days [default: {USUAL_DAYS}]")],
+    "days.all": Annotated[float | None, typer.Option(metavar="N", help="the last N days [default: all]")],
     "since": Since,
     "until": Until,
     "issue": text_option("N", "only this issue"),
@@ -103,8 +88,11 @@ PARAMETERS: dict[str, Any] = {
     "repo": text_option("REPO", "only this repository: its name, or the hash that memory uses"),
     "status": text_option("STATUS", f"only runs that are {' or '.join(STATUSES)}", autocompletion=lambda: STATUSES),
     "search": text_option("WORDS", "entries that contain all these words, best match first"),
-    "limit": _count("at most this many rows", 1_000_000),
-    "limit.events": _count("at most this many events [default: 50; with --follow: 10]", 100_000),
+    "limit": Annotated[int | None, typer.Option(metavar="N", min=1, max=1_000_000, help="at most this many rows")],
+    "limit.events": Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=100_000, help="at most this many events [default: 50; with --follow: 10]"),
+    ],
     "offset": Annotated[int, typer.Option(metavar="N", min=0, max=1 << 62, help="skip the first N rows")],
     "cursor": text_option("CURSOR", "continue where a page ended: its next_cursor"),
     "follow": Annotated[
@@ -115,80 +103,60 @@ PARAMETERS: dict[str, Any] = {
     "home": Home,
     "db": Db,
 }
-EVERY_REPORT = "form now home db"
 DEFAULTS = {"offset": 0, "follow": False, "form": Format.TABLE}
+EVERY_REPORT = "form now home db"
+PARAMETERS = {  # of each report, besides those of every one
+    "dora": "days since until issue",
+    "costs": "days since until model stage issue limit",
+    "stages": "days since until stage",
+    "throughput": "days since until issue",
+    "failures": "days since until stage issue limit",
+    "runs": "run days.all since until issue status limit offset",
+    "activity": "days.all since until issue type model stage developer.events limit.events offset cursor follow",
+    "team": "developer",
+    "memory": "search repo stage type.memory limit offset",
+}
+HELP = {
+    "dora": """Show the four DORA measures of delivery.
 
+    Deployment frequency, lead time, change failure rate and time to restore, each with its grade.""",
+    "costs": """Show what was spent, and what is left of the budget.
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A report as its command declares it: the parameters it takes besides those of every report, and its help."""
+    In total and by model, stage, issue and day.""",
+    "stages": """Show how long each stage takes and how often it fails.
 
-    parameters: str
-    help: str
+    Also what it costs, and which one is the bottleneck.""",
+    "throughput": "Show how many runs finish each day.",
+    "failures": """Show what failed: where, when and with which errors.
 
+    By stage and day, by class of error, and the latest error messages.""",
+    "runs": """List runs, newest first, or show one in full.
 
-REPORTS = {
-    "dora": Report(
-        "days since until issue",
-        """Show the four DORA measures of delivery.
+    One run is shown with its stages, cost and errors.""",
+    "activity": """Show what happened, newest first.
 
-        Deployment frequency, lead time, change failure rate and time to restore, each with its grade.""",
-    ),
-    "costs": Report(
-        "days since until model stage issue limit",
-        """Show what was spent, and what is left of the budget.
+    With --follow, also what happens from now on, until interrupted.""",
+    "team": "Show who is online, idle or offline, and what runs where.",
+    "memory": """Show what Shipwright remembers: failures, fixes, patterns.
 
-        In total and by model, stage, issue and day.""",
-    ),
-    "stages": Report(
-        "days since until stage",
-        """Show how long each stage takes and how often it fails.
-
-        Also what it costs, and which one is the bottleneck.""",
-    ),
-    "throughput": Report("days since until issue", "Show how many runs finish each day."),
-    "failures": Report(
-        "days since until stage issue limit",
-        """Show what failed: where, when and with which errors.
-
-        By stage and day, by class of error, and the latest error messages.""",
-    ),
-    "runs": Report(
-        "run days.all since until issue status limit offset",
-        """List runs, newest first, or show one in full.
-
-        One run is shown with its stages, cost and errors.""",
-    ),
-    "activity": Report(
-        "days.all since until issue type model stage developer.events limit.events offset cursor follow",
-        """Show what happened, newest first.
-
-        With --follow, also what happens from now on, until interrupted.""",
-    ),
-    "team": Report("developer", "Show who is online, idle or offline, and what runs where."),
-    "memory": Report(
-        "search repo stage type.memory limit offset",
-        """Show what Shipwright remembers: failures, fixes, patterns.
-
-        Failures and what helped, decisions and patterns; --search searches their full text.""",
-    ),
+    Failures and what helped, decisions and patterns; --search searches their full text.""",
 }
 
 
-def _declare(name: str, report: Report) -> None:
+def _declare(name: str) -> None:
     """Add the command of a report."""
 
-    def command(**given: Any) -> None:  # noqa: ANN401 - as the parameters are declared
+    def command(**given: Any) -> None:  # noqa: ANN401 - as the options are declared
         with usage_errors():
             answer(name, given)
 
-    keys = f"{report.parameters} {EVERY_REPORT}".split()
-    declared = with_parameters(command, {key.partition(".")[0]: PARAMETERS[key] for key in keys}, DEFAULTS)
-    app.command(name, help=inspect.cleandoc(report.help))(declared)
+    keys = f"{PARAMETERS[name]} {EVERY_REPORT}".split()
+    declared = with_parameters(command, {key.partition(".")[0]: OPTIONS[key] for key in keys}, DEFAULTS)
+    app.command(name, help=inspect.cleandoc(HELP[name]))(declared)
 
 
-for _name, _report in REPORTS.items():
-    _declare(_name, _report)
+for _name in PARAMETERS:
+    _declare(_name)
 
 
 def answer(name: str, given: Mapping[str, Any]) -> None:
@@ -214,13 +182,9 @@ def _print_answer(db: apsw.Connection, name: str, question: Question, source: st
     if form is Format.JSON:
         print_json({**envelope(name, question, source), **asdict(result)})
     elif result.empty:
-        from shipwrightd.reports import nothing
-
         print(visible(nothing(db, name, question)), file=sys.stderr if form is Format.CSV else sys.stdout)
     elif form is Format.CSV:
-        write = csv_writer()
-        for row in report.rows(result):
-            write(row)
+        print_csv(report.rows(result))
     else:
         from shipwrightd.reports.terminal import Page, show
 
@@ -238,22 +202,15 @@ def question_of(name: str, given: Mapping[str, Any]) -> Question:
         days=given.get("days"),
         since=given.get("since"),
         until=given.get("until"),
-        default_days=USUAL_DAYS if "days" in REPORTS[name].parameters.split() else None,
+        default_days=USUAL_DAYS if "days" in PARAMETERS[name].split() else None,
     )
     if name == "activity" and given.get("until") is None and given.get("now") is None:
         period = replace(period, until=YEAR_10000)  # includes what a clock that is ahead has written
     filters = {option: given[option] for option in FILTERS if given.get(option) is not None}
     if "issue" in filters:
         filters["issue"] = questions.issue_of(filters["issue"])
-    return Question(
-        now=now,
-        period=period,
-        limit=given.get("limit"),
-        offset=given.get("offset", 0),
-        cursor=given.get("cursor"),
-        filters=filters,
-        **filters,
-    )
+    page = {option: given[option] for option in ("limit", "offset", "cursor") if option in given}
+    return Question(now=now, period=period, filters=filters, **filters, **page)
 
 
 def clock(text: str | None) -> int:
@@ -276,8 +233,6 @@ def envelope(name: str, question: Question, source: str) -> dict[str, Any]:
 
 def print_json(value: object) -> None:
     """Print a value as JSON, indented."""
-    import orjson
-
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     sys.stdout.flush()
     byte_output().write(text + b"\n")
@@ -291,19 +246,15 @@ def byte_output(*, csv: bool = False) -> BinaryIO:
     return cast("BinaryIO", Encoded(screen))  # has all that is used of it
 
 
-def csv_writer() -> Callable[[Mapping[str, Any]], None]:
-    """Return a function that prints rows of one shape as CSV (RFC 4180, but lines end as on Unix), after a header."""
-    out: CsvScreen | TextIO = CsvScreen(sys.stdout) if sys.stdout.isatty() else sys.stdout
-    writer: csv.DictWriter[str] | None = None
-
-    def write(row: Mapping[str, Any]) -> None:
-        nonlocal writer
-        if writer is None:
-            writer = csv.DictWriter(out, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-
-    return write
+def print_csv(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows of one shape as CSV (RFC 4180, but lines end as on Unix), after a header."""
+    rows = iter(rows)
+    for first in rows:
+        out: CsvScreen | TextIO = CsvScreen(sys.stdout) if sys.stdout.isatty() else sys.stdout
+        writer = csv.DictWriter(out, list(first), lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(first)
+        writer.writerows(rows)
 
 
 @contextlib.contextmanager
@@ -312,6 +263,8 @@ def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
 
     Raises MissingError if there are no files either, LockedError while another program keeps it locked.
     """
+    from shipwrightd.status import unread_bytes
+
     try:
         db = open_database(places.db)
     except LockedError:
@@ -326,7 +279,11 @@ def reading(places: Config) -> Iterator[tuple[apsw.Connection, str]]:
             yield db, "files"
         return
     with contextlib.closing(db):
-        _warn_if_behind(db, places.home)
+        if unread := unread_bytes(db, places.home, time.time()):
+            warn(
+                f"the database lacks the last {unread} bytes of events.jsonl"
+                " - is the daemon running? `shipwrightd status` shows it, `shipwrightd backfill` imports them"
+            )
         yield db, "database"
 
 
@@ -346,42 +303,28 @@ def from_files(places: Config, why: str) -> Iterator[apsw.Connection]:
             yield db
 
 
-def _warn_if_behind(db: apsw.Connection, home: Path) -> None:
-    from shipwrightd.status import unread_bytes
-
-    unread = unread_bytes(db, home, time.time())
-    if unread:
-        warn(
-            f"the database lacks the last {unread} bytes of events.jsonl"
-            " - is the daemon running? `shipwrightd status` shows it, `shipwrightd backfill` imports them"
-        )
-
-
 def open_database(path: Path, *, empty: bool = False) -> apsw.Connection:
     """Open a database of this release's schema for reading; one without records is accepted only if `empty`.
 
     Raises MissingError for one that does not exist or is not ready, and what open_reader raises.
     """
+    from shipwrightd.database import migrate
+
     db = database.open_reader(path)
     try:
-        problem = _unready(db, empty=empty)
-        if problem:
-            raise MissingError(f"{path} {problem}")  # noqa: TRY301 - closed the same way as after any other error
+        if not migrate.version(db):
+            problem = "has no shipwrightd tables yet"
+        elif migrate.pending(db, migrate.known()):
+            problem = "has the tables of an older release (`shipwrightd migrate` brings it up to date)"
+        elif not empty and db.execute(HAS_RECORDS).get is None:
+            problem = "holds no record yet"
+        else:
+            return db
     except BaseException:
         db.close()
         raise
-    return db
-
-
-def _unready(db: apsw.Connection, *, empty: bool) -> str:
-    """Return why a database cannot be read yet, an empty text if it can."""
-    from shipwrightd.database import migrate
-
-    if not migrate.version(db):
-        return "has no shipwrightd tables yet"
-    if migrate.pending(db, migrate.known()):
-        return "has the tables of an older release (`shipwrightd migrate` brings it up to date)"
-    return "holds no record yet" if not empty and db.execute(HAS_RECORDS).get is None else ""
+    db.close()
+    raise MissingError(f"{path} {problem}")
 
 
 def follow(given: Mapping[str, Any]) -> None:
@@ -394,75 +337,51 @@ def follow(given: Mapping[str, Any]) -> None:
             raise QuestionError(f"--follow and --{option} exclude each other")
     question = question_of("activity", given)
     path = config.locate(given["home"], given["db"]).db
-    write = _event_writer(given["form"])
-    with contextlib.closing(_tail(path, question)) as tail:
-        write(next(tail))
-        if not lock_is_held(lock_path(path)):
-            warn(NO_WRITER)
-        for events in tail:
-            if events:
-                write(events)
-            else:
-                _pause(POLL_S)
+    with contextlib.closing(_tail(path, question)) as events:
+        if given["form"] is Format.JSON:
+            out = byte_output()
+            for event in events:
+                out.write(orjson.dumps(event) + b"\n")
+        elif given["form"] is Format.CSV:
+            print_csv(map(activity.row, events))
+        else:
+            from shipwrightd.reports.terminal import Page
+            from shipwrightd.reports.terminal.lists import follow as show
+
+            show(events, Page())
 
 
-def _tail(path: Path, question: Question) -> Generator[list[Event]]:
-    """Yield the last events of a database, oldest first, then each new one, some at a time; an empty list for none.
+def _tail(path: Path, question: Question) -> Generator[Event]:
+    """Yield the last events of a database, oldest first, then each new one; without one, flush stdout and wait.
 
     Another database may replace it at any time, which is then followed from its end. Raises MissingError without one.
     """
     file, db = database.identity(path), open_database(path, empty=True)
-    after, changes = newest(db), None
+    after, changes = activity.newest(db), None
     last = FOLLOWED_EVENTS if question.limit is None else question.limit
     try:
-        yield activity.collect(db, replace(question, limit=last, cursor=str(after + 1))).events[::-1]
+        yield from reversed(activity.collect(db, replace(question, limit=last, cursor=str(after + 1))).events)
+        sys.stdout.flush()
+        if not lock_is_held(lock_path(path)):
+            warn(NO_WRITER)
         while True:
             with contextlib.suppress(apsw.BusyError, MissingError):  # a program locks all of it, or none is there yet
                 present = database.identity(path)
                 if present != file:
                     fresh = open_database(path, empty=True)
                     db.close()
-                    file, db, after, changes = present, fresh, newest(fresh), None
+                    file, db, after, changes = present, fresh, activity.newest(fresh), None
                     warn(f"{path} was replaced; following the new one from its end")
                 found = db.execute(CHANGES).get
                 if found != changes:
                     for end, events in activity.since(db, question, after):
-                        yield events
+                        yield from events
                         after = end
                     changes = found
-            yield []
+            sys.stdout.flush()
+            _pause(POLL_S)
     finally:
         db.close()
-
-
-def _event_writer(form: Format) -> EventWriter:
-    """Return a function that prints events in a format, each on a line, at once."""
-    if form is Format.JSON:
-        return _print_json_lines
-    if form is Format.CSV:
-        write = csv_writer()
-
-        def print_csv(events: Iterable[Event]) -> None:
-            for event in events:
-                write(activity.row(event))
-            sys.stdout.flush()
-
-        return print_csv
-    from shipwrightd.reports.terminal import Page
-    from shipwrightd.reports.terminal.activity import follow as show
-
-    page = Page()
-    return lambda events: show(events, page)
-
-
-def _print_json_lines(events: Iterable[Event]) -> None:
-    import orjson
-
-    sys.stdout.flush()
-    out = byte_output()
-    for event in events:
-        out.write(orjson.dumps(asdict(event)) + b"\n")
-    out.flush()
 
 
 def _pause(seconds: float) -> None:
@@ -476,19 +395,13 @@ def _pause(seconds: float) -> None:
         time.sleep(seconds)
 
 
-def _api_paths() -> list[str]:
-    from shipwrightd.dashboard import PATHS as paths  # noqa: N811 - a list here
-
-    return list(paths)
-
-
 def api(
     path: Annotated[
         str,
         typer.Argument(
             metavar="PATH",
             help="with its parameters: '/api/metrics/history?period=30'; or a whole URL",
-            autocompletion=_api_paths,
+            autocompletion=lambda: list(importlib.import_module("shipwrightd.dashboard").PATHS),
         ),
     ],
     now: Now = None,

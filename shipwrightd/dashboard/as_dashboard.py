@@ -22,8 +22,7 @@ from shipwrightd.dashboard.request import (
     ranked,
     trend,
 )
-from shipwrightd.reports.dora import HOUR_S
-from shipwrightd.reports.question import DAY_S, WEEK_S
+from shipwrightd.reports.question import DAY_S, HOUR_S, WEEK_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shipwrightd.dashboard.javascript import cents, rounded
 from shipwrightd.dashboard.request import BOTTLENECK_DAYS, STAGE, daily, day_at, graded, percent, ranked, trend
 from shipwrightd.reports import costs, dora
-from shipwrightd.reports.question import DAY_S, WEEK_S, Period, Question, start_of_day
+from shipwrightd.reports.question import DAY_S, HOUR_S, WEEK_S, Period, Question, start_of_day
 from shipwrightd.reports.stages import names_of
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def grades(db: apsw.Connection, now: int, days: int) -> Grades:
 
 def measures(runs: Sums, days: int) -> Grades:
     """Return the measures of sums of runs."""
-    leads = [runs.lead_s / dora.HOUR_S / runs.leads] if runs.leads else []
-    recoveries = [runs.recovery_s / dora.HOUR_S / runs.recoveries] if runs.recoveries else []
+    leads = [runs.lead_s / HOUR_S / runs.leads] if runs.leads else []
+    recoveries = [runs.recovery_s / HOUR_S / runs.recoveries] if runs.recoveries else []
     return graded(cents(runs.good / days), leads, percent(runs.bad, runs.good + runs.bad), recoveries)
 
 

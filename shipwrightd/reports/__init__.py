@@ -1,18 +1,12 @@
-"""The reports, one module each: `collect` asks the database, the answer's fields are the JSON, `rows` the CSV.
+"""The reports, one module each: `collect` queries the database, the answer's fields are the JSON, `rows` the CSV.
 
-Here is what they share: the sentence that explains an empty answer.
+This module has the sentence for an empty answer.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+import apsw
 
 from shipwrightd.clock import utc
-
-if TYPE_CHECKING:
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import Question
 
 OLDEST = "SELECT min(ts_epoch) FROM events"
 NEWEST = "SELECT max(ts_epoch) FROM events"
@@ -30,32 +24,21 @@ SUBJECTS = {
     "memory": "entries in memory",
 }
 UNDATED = ("team", "memory")  # show the present state, whatever the period
-LABELS = {"search": "the words"}
 
 
 def nothing(db: apsw.Connection, report: str, question: Question) -> str:
     """Return the text for an empty answer: the question, and what the database has."""
-    filters = [f"{LABELS.get(name, name)} {value}" for name, value in question.filters.items()]
-    text = f"No {SUBJECTS[report]}{_period(report, question)}"
+    filters = [f"{'the words' if name == 'search' else name} {value}" for name, value in question.filters.items()]
+    since = f" from {utc(question.period.since)}" if question.period.since is not None else ""
+    text = f"No {SUBJECTS[report]}" + ("" if report in UNDATED else f"{since} until {utc(question.end)}")
     text += f" with {', '.join(filters)}" if filters else ""
     text += "" if question.cursor is None else f" after cursor {question.cursor}"
     text += f" beyond the first {question.offset:,}" if question.offset else ""
-    return f"{text}. {_available(db, report)}."
-
-
-def _period(report: str, question: Question) -> str:
-    if report in UNDATED:
-        return ""
-    since = f" from {utc(question.period.since)}" if question.period.since is not None else ""
-    return f"{since} until {utc(question.end)}"
-
-
-def _available(db: apsw.Connection, report: str) -> str:
     if report == "memory":
-        return f"Entries in memory: {db.execute(IN_MEMORY).get}"
+        return f"{text}. Entries in memory: {db.execute(IN_MEMORY).get}."
     if report == "team":
-        return f"Sessions in the developer registry: {db.execute(SESSIONS).get}"
+        return f"{text}. Sessions in the developer registry: {db.execute(SESSIONS).get}."
     oldest, newest = db.execute(OLDEST).get, db.execute(NEWEST).get
     if oldest is None or newest is None:
-        return "There are no events"
-    return f"Events exist from {utc(oldest)} to {utc(newest)}"
+        return f"{text}. There are no events."
+    return f"{text}. Events exist from {utc(oldest)} to {utc(newest)}."

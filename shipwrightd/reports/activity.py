@@ -7,26 +7,19 @@ Without a filter the rows are read backwards. With filters, ids come from the in
 newest ids reach furthest back. A page stops after MOST_STEPS of them, full or not, and its cursor continues there.
 """
 
-from __future__ import annotations
-
 import heapq
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import apsw
 import orjson
 
 from shipwrightd.clock import YEAR_10000, utc
-from shipwrightd.reports.question import QuestionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import Question, QuestionError
 
 PAGE_EVENTS = 50
 FOLLOWED_IDS = 1_000  # read and returned at a time while following
@@ -55,11 +48,6 @@ WHERE id < ? AND (origin < 'team-events.jsonl' OR origin >= 'team-events.jsonm')
 BLOCKS = """
 SELECT DISTINCT id >> ?1 FROM events INDEXED BY events_ts_epoch
 WHERE ts_epoch BETWEEN ?3 AND ?4 AND id < ?2"""
-BLOCKS_OF_TYPES = """
-SELECT DISTINCT e.id >> ?1 FROM json_each(?5) AS j CROSS JOIN events AS e INDEXED BY events_type_epoch
-    ON e.type = j.value AND ts_epoch BETWEEN ?3 AND ?4
-WHERE e.id < ?2"""
-
 # Of the ids in the JSON array ?1 those of events that match: ?2 type, or its first part; ?3 issue; ?4 stage; ?5 model;
 # ?6 developer or developer@machine, NULL for the events of this machine; from ?7 to ?8 seconds, NULL for any time, even
 # none. '.' < '/', '@' < 'A', 'l' < 'm'.
@@ -146,28 +134,24 @@ def collect(db: apsw.Connection, question: Question) -> Activity:
     """Return one page. Raises QuestionError for a cursor that no page gave."""
     if question.cursor is not None and question.offset:
         raise QuestionError("--cursor and --offset exclude each other")
-    below = newest(db) + 1 if question.cursor is None else cursor_of(question.cursor)
+    cursor = question.cursor
+    if cursor is not None and not (re.fullmatch(r"[0-9]{1,19}", cursor, re.ASCII) and 0 < int(cursor) <= LARGEST):
+        raise QuestionError(f"--cursor {cursor}: not a cursor; take next_cursor of the previous page")
+    below = newest(db) + 1 if cursor is None else int(cursor)
     size = PAGE_EVENTS if question.limit is None else question.limit
     end = question.offset + size
     ids: list[int] = []
-    cursor = None
+    next_cursor = None
     bounded = bool(filters(db, question)) and not question.offset
     for step, (start, matching) in enumerate(search(db, question, below), 1):
         ids += matching
         if len(ids) > end:
-            cursor = str(ids[end - 1])
+            next_cursor = str(ids[end - 1])
             break
         if bounded and step >= MOST_STEPS and start > LEAST:
-            cursor = str(start)
+            next_cursor = str(start)
             break
-    return Activity(shown(db, ids[question.offset : end]), cursor, cursor is not None)
-
-
-def cursor_of(text: str) -> int:
-    """Return the id below which a page begins. Raises QuestionError for text that is not a cursor."""
-    if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) or not 0 < int(text) <= LARGEST:
-        raise QuestionError(f"--cursor {text}: not a cursor; take next_cursor of the previous page")
-    return int(text)
+    return Activity(shown(db, ids[question.offset : end]), next_cursor, next_cursor is not None)
 
 
 def since(db: apsw.Connection, question: Question, after: int) -> Iterator[tuple[int, list[Event]]]:
@@ -182,9 +166,6 @@ def since(db: apsw.Connection, question: Question, after: int) -> Iterator[tuple
 def newest(db: apsw.Connection) -> int:
     """Return the largest id of an event, 0 if there are none."""
     return db.execute(NEWEST).get or 0
-
-
-# -- which events match
 
 
 def values_of(question: Question) -> tuple[int | str | None, ...]:
@@ -215,21 +196,10 @@ def search(db: apsw.Connection, question: Question, below: int) -> Iterator[tupl
         yield start, matching
         below = start
         if step == NEWEST_STEPS and timed:
-            blocks = blocks_of(db, question, named, below)
+            blocks = sorted(block for (block,) in db.execute(BLOCKS, (BLOCK_BITS, below, *values_of(question)[-2:])))
         elif not matching and question.developer is None:  # a first load stores all team events in a row
             own = db.execute(NEWEST_OWN, (below,)).get
             below = below if own is None else own + 1
-
-
-def blocks_of(db: apsw.Connection, question: Question, named: list[Filter], below: int) -> list[int]:
-    """Return the blocks of ids that hold the events of the period, and of the types if some are wanted, in order."""
-    parameters = (BLOCK_BITS, below, *values_of(question)[-2:])
-    types = next((values for statement, values in named if statement == OF_TYPE), None)
-    if types is None:
-        rows = db.execute(BLOCKS, parameters)
-    else:
-        rows = db.execute(BLOCKS_OF_TYPES, (*parameters, json.dumps(types)))
-    return sorted(block for (block,) in rows)
 
 
 def filters(db: apsw.Connection, question: Question) -> list[Filter]:
@@ -262,28 +232,18 @@ def matching_of(db: apsw.Connection, question: Question, ids: Iterable[int]) -> 
     return [id_ for (id_,) in db.execute(MATCHING, (json.dumps(list(ids)), *values_of(question)))]
 
 
-# -- the events with these ids
-
-
 def shown(db: apsw.Connection, ids: list[int]) -> list[Event]:
     """Return the events with these ids, newest first."""
-    return [_event(row) for row in db.execute(SHOWN, (json.dumps(ids),))]
-
-
-def _event(values: tuple[Any, ...]) -> Event:
-    id_, ts, epoch, *fields, extra = values
-    event = (id_, utc(epoch) if ts is None else ts, *fields, _extra(extra))
-    return Event(*event)
-
-
-def _extra(text: str | None) -> dict[str, Any] | str | None:
-    if text is None:
-        return None
-    try:
-        extra = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-    return extra if isinstance(extra, dict) else text
+    events = []
+    for id_, ts, epoch, *fields, text in db.execute(SHOWN, (json.dumps(ids),)):
+        try:
+            extra = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            extra = None
+        time = utc(epoch) if ts is None else ts
+        values = (id_, time, *fields, extra if isinstance(extra, dict) else text)
+        events.append(Event(*values))
+    return events
 
 
 def rows(answer: Activity) -> Iterable[dict[str, Any]]:

@@ -4,22 +4,16 @@ Whole UTC days come from `metrics`, the parts of days at both ends from cost_ent
 a fifth of the time of reading their entries. With a filter the entries are read.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
 
-from shipwrightd.clock import YEAR_10000, day_of
-from shipwrightd.reports.question import DAY_S, days_of, start_of_day
+import apsw
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.clock import day_of
+from shipwrightd.reports.question import DAY_S, Question, days_of, percent_of, start_of_day
 
 MILLION = 1_000_000
 ISSUES = 20  # shown by name, unless a limit says otherwise
@@ -32,7 +26,10 @@ FORECAST_AFTER_S = 3_600  # of a day; before that, one run would set the pace of
 # key: day, stage; if :all also model, input_tokens, output_tokens, issue (the :limit most expensive ones) and issues
 # (key: how many there are). Entries without a model, stage or issue have no row of that kind.
 BREAKDOWN = """
-WITH cut (first, last) AS (VALUES (:since, :head), (:tail, :until)),
+WITH daily AS NOT MATERIALIZED (
+    SELECT name, period_start, dimension, total, samples FROM metrics
+    WHERE period = 'day' AND period_start BETWEEN :first_day AND :last_day
+), cut (first, last) AS (VALUES (:since, :head), (:tail, :until)),
 picked AS (
     SELECT c.ts_epoch, c.model, c.stage, c.issue, c.cost_usd, c.input_tokens, c.output_tokens
     FROM cut CROSS JOIN cost_entries AS c INDEXED BY cost_entries_ts_epoch
@@ -52,31 +49,25 @@ picked AS (
 ), issues AS MATERIALIZED (
     SELECT dimension, sum(total) AS total, sum(samples) AS entries
     FROM (
-        SELECT dimension, total, samples FROM metrics
-        WHERE :all AND name = 'cost_usd' AND period = 'day' AND period_start BETWEEN :first_day AND :last_day
-            AND dimension >= 'issue:' AND dimension < 'issue;'
+        SELECT dimension, total, samples FROM daily
+        WHERE :all AND name = 'cost_usd' AND dimension >= 'issue:' AND dimension < 'issue;'
         UNION ALL
         SELECT 'issue:' || issue, sum(cost), count(*) FROM entries WHERE :all AND issue IS NOT NULL GROUP BY issue
     )
     GROUP BY dimension
 )
-SELECT 'day', period_start, total, samples FROM metrics
-WHERE name = 'cost_usd' AND period = 'day' AND period_start BETWEEN :first_day AND :last_day AND dimension = ''
+SELECT iif(dimension = '', 'day', substr(dimension, 1, 5)), iif(dimension = '', period_start, substr(dimension, 7)),
+    total, samples
+FROM daily WHERE name = 'cost_usd' AND (dimension = '' OR dimension >= 'model:')
 UNION ALL
 SELECT 'day', date(day * 86400, 'unixepoch'), sum(cost), count(*) FROM entries GROUP BY day
-UNION ALL
-SELECT substr(dimension, 1, 5), substr(dimension, 7), sum(total), sum(samples) FROM metrics
-WHERE name = 'cost_usd' AND period = 'day' AND period_start BETWEEN :first_day AND :last_day AND dimension >= 'model:'
-GROUP BY dimension
 UNION ALL
 SELECT 'model', model, sum(cost), count(*) FROM entries WHERE :all AND model <> '' GROUP BY model
 UNION ALL
 SELECT 'stage', stage, sum(cost), count(*) FROM entries WHERE stage <> '' GROUP BY stage
 UNION ALL
-SELECT name, '', sum(total), sum(samples) FROM metrics
-WHERE :all AND name IN ('input_tokens', 'output_tokens') AND period = 'day' AND dimension = ''
-    AND period_start BETWEEN :first_day AND :last_day
-GROUP BY name
+SELECT name, '', total, samples FROM daily
+WHERE :all AND name IN ('input_tokens', 'output_tokens') AND dimension = ''
 UNION ALL
 SELECT 'input_tokens', '', sum(tokens_in), count(*) FROM entries WHERE :all HAVING count(*)
 UNION ALL
@@ -94,7 +85,7 @@ FROM cost_entries INDEXED BY cost_entries_ts_epoch WHERE ts_epoch >= ? AND ts_ep
 BUDGET = "SELECT daily_budget_usd, enabled FROM budgets WHERE present LIMIT 1"
 RUNS = """
 SELECT count(*), coalesce(sum(good), 0) FROM run_outcomes
-WHERE ended_epoch >= ?1 AND ended_epoch < ?2 AND (?3 IS NULL OR issue = ?3)"""
+WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,37 +173,33 @@ class Sum:
         """The money in US dollars."""
         return self.total / MILLION
 
-    def __add__(self, other: Sum) -> Sum:
+    def __add__(self, other: "Sum") -> "Sum":
         """Return both together."""
         return Sum(self.total + other.total, self.entries + other.entries)
 
-    def __sub__(self, other: Sum) -> Sum:
+    def __sub__(self, other: "Sum") -> "Sum":
         """Return what is left without a part."""
         return Sum(self.total - other.total, self.entries - other.entries)
-
-
-def summed(parts: Iterable[Sum]) -> Sum:
-    """Return the sum of some sums."""
-    return sum(parts, Sum())
 
 
 def collect(db: apsw.Connection, question: Question) -> Costs:
     """Answer for the question's period and filters."""
     sums = breakdown(db, question)
     days = sums["day"]
-    overall = summed(days.values())
+    overall = sum(days.values(), Sum())
     issues = {int(name) if NUMBER.fullmatch(name) else name: one for name, one in sums["issue"].items()}
     number, named = next(iter(sums["issues"].items()), (0, Sum()))
-    others, rest = number - len(issues), named - summed(issues.values())
-    ((runs, good),) = db.execute(RUNS, (question.period.since or 0, question.period.until, question.issue))
+    others, rest = number - len(issues), named - sum(issues.values(), Sum())
+    ((runs, good),) = db.execute(RUNS, question.values)
+    by_day = ((day, days.get(day, Sum())) for day in days_of(question, days))
     tokens = [sums[kind].get("", Sum()).total for kind in ("input_tokens", "output_tokens")]
     return Costs(
         total=Total(overall.usd, overall.entries, *tokens),
         by_model=lines(sums["model"], overall),
         by_stage=lines(sums["stage"], overall),
-        by_issue=lines(issues, overall, overall - named),
+        by_issue=lines(issues, overall, named),
         other_issues=Others(others, rest.usd, rest.entries, share(rest, overall)) if others > 0 else None,
-        by_day=[line(day, days.get(day, Sum()), overall) for day in days_of(question, days)],
+        by_day=[Line(day, one.usd, one.entries, share(one, overall)) for day, one in by_day],
         budget=budget(db, question.now),
         pipelines=Pipelines(runs, good, round(overall.usd / good, 6) if good else None),
     )
@@ -223,13 +210,10 @@ def breakdown(db: apsw.Connection, question: Question, *, by_stage: bool = False
 
     With `by_stage` only the kinds day and stage, which is faster.
     """
-    since, until = question.period.since or 0, min(question.period.until, YEAR_10000)
-    filters = {"model": question.model, "stage": question.stage, "issue": question.issue}
-    head, tail = (until, until) if any(value is not None for value in filters.values()) else whole_days(since, until)
-    values = {
-        **filters,
-        "since": since,
-        "until": until,
+    values = question.values
+    filtered = any(values[name] is not None for name in ("model", "stage", "issue"))
+    head, tail = (values["until"],) * 2 if filtered else whole_days(values["since"], values["until"])
+    values |= {
         "head": head,
         "tail": tail,
         "first_day": day_of(head) if head < tail else "",
@@ -249,21 +233,20 @@ def whole_days(since: int, until: int) -> tuple[int, int]:
     return (head, tail) if head < tail else (until, until)
 
 
-def lines(sums: dict[Any, Sum], overall: Sum, nameless: Sum | None = None) -> list[Line]:
-    """Return a line for each name, most expensive first, and one for the nameless entries, by default the rest."""
-    rest = overall - summed(sums.values()) if nameless is None else nameless
+def lines(sums: dict[Any, Sum], overall: Sum, named: Sum | None = None) -> list[Line]:
+    """Return a line for each name, most expensive first, and one for the entries that are not among the `named`."""
+    rest = overall - (sum(sums.values(), Sum()) if named is None else named)
     order = sorted(sums.items(), key=lambda item: -item[1].total)
-    return [line(name, one, overall) for name, one in [*order, (None, rest)] if name is not None or rest.entries]
-
-
-def line(name: str | int | None, one: Sum, overall: Sum) -> Line:
-    """Return one line of a total."""
-    return Line(name, one.usd, one.entries, share(one, overall))
+    return [
+        Line(name, one.usd, one.entries, share(one, overall))
+        for name, one in [*order, (None, rest)]
+        if name is not None or rest.entries
+    ]
 
 
 def share(one: Sum, overall: Sum) -> float | None:
     """Return a part's share of the total cost, in percent."""
-    return round(100 * one.total / overall.total, 4) if overall.total > 0 else None
+    return percent_of(one.total, max(overall.total, 0))
 
 
 def budget(db: apsw.Connection, now: int) -> Budget:
@@ -293,22 +276,15 @@ def forecast_of(spent_usd: float, elapsed_s: int) -> float | None:
 
 def rows(answer: Costs) -> Iterable[dict[str, Any]]:
     """Return one row for the total and one for each line of each list; only the total has tokens."""
-    total, other = answer.total, answer.other_issues
-    yield _row("total", None, Line(None, total.cost_usd, total.entries, None), total)
-    for kind, parts in (("model", answer.by_model), ("stage", answer.by_stage), ("issue", answer.by_issue)):
-        yield from (_row(kind, one.name, one) for one in parts)
-    if other is not None:
-        yield _row("other_issues", other.issues, other)
-    yield from (_row("day", one.name, one) for one in answer.by_day)
-
-
-def _row(kind: str, name: object, one: Line | Others, tokens: Total | None = None) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "name": name,
-        "cost_usd": one.cost_usd,
-        "entries": one.entries,
-        "share_percent": one.share_percent,
-        "input_tokens": tokens and tokens.input_tokens,
-        "output_tokens": tokens and tokens.output_tokens,
+    total, others = answer.total, answer.other_issues
+    tokens = {"input_tokens": total.input_tokens, "output_tokens": total.output_tokens}
+    yield {"kind": "total", **asdict(Line(None, total.cost_usd, total.entries, None)), **tokens}
+    lists = {
+        "model": answer.by_model,
+        "stage": answer.by_stage,
+        "issue": answer.by_issue,
+        "other_issues": [] if others is None else [Line(*astuple(others))],
+        "day": answer.by_day,
     }
+    for kind, parts in lists.items():
+        yield from ({"kind": kind, **asdict(one), **dict.fromkeys(tokens)} for one in parts)

@@ -4,29 +4,21 @@ The four measures and their grades are those of Shipwright's dashboard (calculat
 where its figures differ and why. Everything comes from run_outcomes: time grows with the finished runs of the period.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+import apsw
 
 from shipwrightd.clock import utc
-from shipwrightd.reports.question import WEEK_S, Period
+from shipwrightd.reports.question import DAY_S, HOUR_S, WEEK_S, Period, Question
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
-
-HOUR_S = 3_600.0
-DAY_S = 86_400.0
 MOST_WEEKS = 104  # of a period without a beginning
 
 # ?1 <= end < ?2; ?3 an issue or NULL. One row for each interval of ?4 seconds, counted back from ?5.
 OUTCOMES = """
 SELECT max(?5 - 1 - ended_epoch, 0) / ?4, sum(good), count(*) - sum(good),
-    sum(lead_time_s), count(lead_time_s), sum(recovery_s), sum(recoveries)
+    coalesce(sum(lead_time_s), 0), count(lead_time_s), coalesce(sum(recovery_s), 0), sum(recoveries)
 FROM run_outcomes
 WHERE ended_epoch >= ?1 AND ended_epoch < ?2 AND (?3 IS NULL OR issue = ?3)
 GROUP BY 1"""
@@ -35,7 +27,7 @@ FIRST = "SELECT min(ended_epoch) FROM run_outcomes WHERE ended_epoch < ?"
 DEPLOYS_PER_DAY = (1.0, 1 / 7, 1 / 30)  # at least: Elite, High, Medium
 HOURS = (1.0, 24.0, 168.0)  # less than: Elite, High, Medium; of lead time and of time to restore
 FAILURE_PERCENT = (5.0, 10.0, 15.0)
-COLUMNS = {
+COLUMNS = {  # in CSV, of each measure
     "deployment_frequency": "deployment_frequency_per_day",
     "lead_time": "lead_time_hours",
     "change_failure_rate": "change_failure_rate_percent",
@@ -81,8 +73,7 @@ class Dora:
         return not any(part.deploys + part.failures for part in (self.period, *self.weeks))
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(NamedTuple):
     """Sums of the runs that ended in an interval."""
 
     good: int = 0
@@ -105,9 +96,9 @@ def collect(db: apsw.Connection, question: Question) -> Dora:
     first = question.period.since or 0
     overall = sums(db, Period(first, until), end, until - first, question.issue).get(0, Sums())
     return Dora(
-        delivery(question.period.since, end, since, overall),
+        delivery(question.period.since, end, (end - since) / DAY_S, overall),
         [
-            delivery(end - (at + 1) * WEEK_S, end - at * WEEK_S, None, by_week.get(at, Sums()))
+            delivery(end - (at + 1) * WEEK_S, end - at * WEEK_S, 7, by_week.get(at, Sums()))
             for at in range(weeks - 1, -1, -1)
         ],
     )
@@ -116,14 +107,11 @@ def collect(db: apsw.Connection, question: Question) -> Dora:
 def sums(db: apsw.Connection, period: Period, end: int, step: int, issue: object = None) -> dict[int, Sums]:
     """Return the sums of each interval of `step` seconds that has runs, counted back from `end`: 0 is the last."""
     rows = db.execute(OUTCOMES, (period.since or 0, period.until, issue, step, end))
-    return {at: Sums(*(value or 0 for value in values)) for at, *values in rows}
+    return {at: Sums(*values) for at, *values in rows}
 
 
-def delivery(start: int | None, end: int, counted_from: int | None, totals: Sums) -> Delivery:
-    """Return the measures of an interval; without a start, its length counts from `counted_from`."""
-    begin = start if start is not None else counted_from
-    days = (end - (end if begin is None else begin)) / DAY_S
-    runs = totals.good + totals.bad
+def delivery(start: int | None, end: int, days: float, totals: Sums) -> Delivery:
+    """Return the measures of an interval of some days."""
     per_day = rounded(totals.good / days) if days else 0.0
     return Delivery(
         start=utc(start),
@@ -131,14 +119,10 @@ def delivery(start: int | None, end: int, counted_from: int | None, totals: Sums
         deploys=totals.good,
         failures=totals.bad,
         deployment_frequency=Measure(per_day, "per day", grade_of_frequency(per_day), totals.good),
-        lead_time=_hours(totals.lead_s, totals.leads),
-        change_failure_rate=_measure(100 * totals.bad, runs, "%", FAILURE_PERCENT),
-        time_to_restore=_hours(totals.recovery_s, totals.recoveries),
+        lead_time=_measure(totals.lead_s / HOUR_S, totals.leads, "hours", HOURS),
+        change_failure_rate=_measure(100 * totals.bad, totals.good + totals.bad, "%", FAILURE_PERCENT),
+        time_to_restore=_measure(totals.recovery_s / HOUR_S, totals.recoveries, "hours", HOURS),
     )
-
-
-def _hours(seconds: int, samples: int) -> Measure:
-    return _measure(seconds / HOUR_S, samples, "hours", HOURS)
 
 
 def _measure(total: float, samples: int, unit: str, limits: tuple[float, ...]) -> Measure:

@@ -3,30 +3,22 @@
 Runs and attempts count when they ended. Time grows with the period, not with the history.
 """
 
-from __future__ import annotations
-
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import Any
 
+import apsw
 import orjson
 
-from shipwrightd.clock import YEAR_10000, utc
-from shipwrightd.reports.question import days_of, percent_of
+from shipwrightd.reports.question import Question, days_of, percent_of
 from shipwrightd.reports.stages import names_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
 
 ROWS = 20  # issues, and last failures, without a limit
 
-# Parameters: :since <= end < :until; :stage and :issue or NULL; :limit. Attempts are read stage by stage in the index
-# of their ends (:stages, a JSON array), or run by run if there is an issue, for which :stages is empty. A failed run
-# counts at the stage it failed at.
+# Parameters: :since <= end < :until; :stage and :issue or NULL; :stages, the names to read in the index, as JSON. A
+# failed run counts at the stage it failed at.
 
 # The attempts at each stage that succeeded or failed.
 ATTEMPTS = """
@@ -34,7 +26,7 @@ SELECT value, (
     SELECT count(*) FROM pipeline_stages AS s INDEXED BY pipeline_stages_stage
     WHERE s.stage = value AND s.ended_epoch >= :since AND s.ended_epoch < :until
         AND s.status IN ('success', 'failed'))
-FROM json_each(:stages)
+FROM json_each(:stages) WHERE :issue IS NULL
 UNION ALL
 SELECT s.stage, count(*)
 FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
@@ -47,102 +39,46 @@ FINISHED = """
 SELECT count(*) FROM run_outcomes
 WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
 
-# What failed, counted by kind: heat (stage and day), stage, class, issue (the first ones), issues (their number),
-# recovered runs, retried, recovered attempts.
+# Each failed attempt and each failed run, newest first, with the fields of Failure but the error, whether the stage
+# succeeded in this run later, whether it was tried again, and whether `last` leaves the run out for its attempts. Later
+# always means before :until.
 FAILED = """
-WITH attempts AS MATERIALIZED (
-    SELECT s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class, r.issue
-    FROM json_each(:stages) AS j
-        CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_stage
-            ON s.stage = j.value AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
-        CROSS JOIN pipeline_runs AS r ON r.id = s.run_id
-    UNION ALL
-    SELECT s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class, r.issue
-    FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
-        CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_run ON s.run_id = r.id
-    WHERE r.issue = :issue AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
-        AND (:stage IS NULL OR s.stage = :stage)
-), runs AS MATERIALIZED (
-    SELECT r.issue, r.failed_stage, r.error_class, o.ended_epoch, (
-        SELECT n.ended_epoch FROM pipeline_runs AS n INDEXED BY pipeline_runs_issue
-        WHERE n.issue = r.issue AND n.id > r.id AND n.status = 'success' ORDER BY n.id LIMIT 1) AS recovered_epoch
-    FROM run_outcomes AS o CROSS JOIN pipeline_runs AS r ON r.id = o.run_id
-    WHERE o.ended_epoch >= :since AND o.ended_epoch < :until AND NOT o.good
-        AND (:issue IS NULL OR o.issue = :issue) AND (:stage IS NULL OR r.failed_stage = :stage)
-), parts (kind, key, day, attempts, runs) AS (
-    SELECT 'heat', stage, date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*), 0
-    FROM attempts GROUP BY stage, ended_epoch / 86400
-    UNION ALL
-    SELECT 'stage', failed_stage, NULL, 0, count(*) FROM runs GROUP BY failed_stage
-    UNION ALL
-    SELECT 'class', error_class, NULL, count(*), 0 FROM attempts GROUP BY error_class
-    UNION ALL
-    SELECT 'class', error_class, NULL, 0, count(*) FROM runs GROUP BY error_class
-    UNION ALL
-    SELECT 'issue', issue, NULL, count(*), 0 FROM attempts GROUP BY issue
-    UNION ALL
-    SELECT 'issue', issue, NULL, 0, count(*) FROM runs GROUP BY issue
-    UNION ALL
-    SELECT 'recovered runs', NULL, NULL, 0, count(*) FROM runs
-    WHERE recovered_epoch >= ended_epoch AND recovered_epoch < :until
-    UNION ALL
-    SELECT 'retried', NULL, NULL, count(*), 0 FROM attempts AS a WHERE EXISTS (
-        SELECT 1 FROM pipeline_stages AS n
-        WHERE n.run_id = a.run_id AND n.stage = a.stage AND n.attempt > a.attempt
-            AND coalesce(n.started_epoch, n.ended_epoch) < :until)
-    UNION ALL
-    SELECT 'recovered attempts', NULL, NULL, count(*), 0 FROM attempts AS a WHERE EXISTS (
-        SELECT 1 FROM pipeline_stages AS n
-        WHERE n.run_id = a.run_id AND n.stage = a.stage AND n.attempt > a.attempt
-            AND n.status = 'success' AND n.ended_epoch < :until)
-), added AS MATERIALIZED (
-    SELECT kind, key, day, sum(attempts) AS attempts, sum(runs) AS runs FROM parts GROUP BY kind, key, day
-)
-SELECT kind, key, day, attempts, runs FROM added WHERE kind <> 'issue' OR key IS NULL
-UNION ALL
-SELECT 'issues', NULL, NULL, count(*), 0 FROM added WHERE kind = 'issue' AND key IS NOT NULL
-UNION ALL
-SELECT * FROM (
-    SELECT kind, key, day, attempts, runs FROM added WHERE kind = 'issue' AND key IS NOT NULL
-    ORDER BY runs DESC, attempts DESC, key LIMIT :limit)"""
-
-# The last failures: attempts, and runs of which no attempt failed. Recovered: later, before :until, the stage succeeded
-# in the same run, or a run of the issue succeeded (for an attempt, its own run too).
-LAST = """
-WITH failed (kind, id, run_id, ended_epoch) AS (
-    SELECT 'stage', s.id, NULL, s.ended_epoch
+WITH failed (kind, id, run_id, stage, attempt, ended_epoch, error_class) AS (
+    SELECT 'stage', s.id, s.run_id, s.stage, s.attempt, s.ended_epoch, s.error_class
     FROM json_each(:stages) AS j CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_stage
         ON s.stage = j.value AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
     UNION ALL
-    SELECT 'stage', s.id, NULL, s.ended_epoch
-    FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
-        CROSS JOIN pipeline_stages AS s INDEXED BY pipeline_stages_run ON s.run_id = r.id
-    WHERE r.issue = :issue AND s.ended_epoch >= :since AND s.ended_epoch < :until AND s.status = 'failed'
-        AND (:stage IS NULL OR s.stage = :stage)
-    UNION ALL
-    SELECT 'run', NULL, o.run_id, o.ended_epoch
+    SELECT 'run', NULL, r.id, r.failed_stage, NULL, o.ended_epoch, r.error_class
     FROM run_outcomes AS o CROSS JOIN pipeline_runs AS r ON r.id = o.run_id
     WHERE o.ended_epoch >= :since AND o.ended_epoch < :until AND NOT o.good
-        AND (:issue IS NULL OR o.issue = :issue) AND (:stage IS NULL OR r.failed_stage = :stage)
-        AND NOT EXISTS (SELECT 1 FROM pipeline_stages AS s WHERE s.run_id = o.run_id AND s.status = 'failed')
-), last AS MATERIALIZED (
-    SELECT * FROM failed ORDER BY ended_epoch DESC, coalesce(id, run_id) DESC LIMIT :limit
+        AND (:stage IS NULL OR r.failed_stage = :stage)
 )
-SELECT l.kind, l.ended_epoch, r.issue, r.id, iif(l.kind = 'run', r.failed_stage, s.stage), s.attempt,
-    coalesce(s.error_class, iif(l.kind = 'run', r.error_class, NULL)), s.error,
-    EXISTS (
-        SELECT 1 FROM pipeline_stages AS n
-        WHERE n.run_id = s.run_id AND n.stage = s.stage AND n.attempt > s.attempt
-            AND n.status = 'success' AND n.ended_epoch < :until)
-    OR (l.kind = 'stage' AND r.status = 'success' AND r.ended_epoch >= l.ended_epoch AND r.ended_epoch < :until)
-    OR coalesce((
-        SELECT n.ended_epoch FROM pipeline_runs AS n INDEXED BY pipeline_runs_issue
-        WHERE n.issue = r.issue AND n.id > r.id AND n.status = 'success' ORDER BY n.id LIMIT 1
-    ) BETWEEN l.ended_epoch AND :until - 1, 0)
-FROM last AS l
-    LEFT JOIN pipeline_stages AS s ON s.id = l.id
-    JOIN pipeline_runs AS r ON r.id = coalesce(s.run_id, l.run_id)
-ORDER BY l.ended_epoch DESC, coalesce(l.id, l.run_id) DESC"""
+SELECT kind, strftime('%Y-%m-%dT%H:%M:%SZ', ended_epoch, 'unixepoch'), issue, run_id, stage, attempt, error_class,
+    recovered_there OR recovered_later, recovered_there, retried, hidden
+FROM (
+    SELECT f.*, r.issue,
+        EXISTS (
+            SELECT 1 FROM pipeline_stages AS n
+            WHERE n.run_id = f.run_id AND n.stage = f.stage AND n.attempt > f.attempt
+                AND coalesce(n.started_epoch, n.ended_epoch) < :until) AS retried,
+        EXISTS (
+            SELECT 1 FROM pipeline_stages AS n
+            WHERE n.run_id = f.run_id AND n.stage = f.stage AND n.attempt > f.attempt
+                AND n.status = 'success' AND n.ended_epoch < :until) AS recovered_there,
+        (f.kind = 'stage' AND r.status = 'success' AND r.ended_epoch BETWEEN f.ended_epoch AND :until - 1)
+        OR coalesce((
+            SELECT n.ended_epoch FROM pipeline_runs AS n INDEXED BY pipeline_runs_issue
+            WHERE n.issue = r.issue AND n.id > r.id AND n.status = 'success' ORDER BY n.id LIMIT 1
+        ) BETWEEN f.ended_epoch AND :until - 1, 0) AS recovered_later,
+        f.kind = 'run' AND EXISTS (
+            SELECT 1 FROM pipeline_stages AS s WHERE s.run_id = f.run_id AND s.status = 'failed') AS hidden
+    FROM failed AS f CROSS JOIN pipeline_runs AS r ON r.id = f.run_id
+    WHERE :issue IS NULL OR r.issue = :issue
+)
+ORDER BY ended_epoch DESC, coalesce(id, run_id) DESC"""
+Row = tuple[Any, ...]
+KIND, ENDED_AT, ISSUE, STAGE, ERROR_CLASS, RECOVERED, RECOVERED_THERE, RETRIED, HIDDEN = 0, 1, 2, 4, 6, 7, 8, 9, 10
+ERROR = "SELECT error FROM pipeline_stages WHERE run_id = ? AND stage = ? AND attempt = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,74 +161,59 @@ class Failures:
         return not (self.failed_runs or self.failed_attempts)
 
 
-class Count(NamedTuple):
-    """Failed attempts and failed runs of one kind and key."""
-
-    key: Any = None
-    day: str | None = None
-    attempts: int = 0
-    runs: int = 0
-
-
 def collect(db: apsw.Connection, question: Question) -> Failures:
     """Answer for the question's period, its stage and its issue."""
-    stages = [] if question.issue is not None else names_of(db) if question.stage is None else [question.stage]
-    values = {
-        "stages": orjson.dumps(stages).decode(),
-        "since": question.period.since or 0,
-        "until": min(question.period.until, YEAR_10000),
-        "stage": question.stage,
-        "issue": question.issue,
-        "limit": ROWS if question.limit is None else question.limit,
-    }
-    counts: defaultdict[str, list[Count]] = defaultdict(list)
-    for kind, *count in db.execute(FAILED, values):
-        counts[kind].append(Count(*count))
-    runs_recovered, retried, retried_well, issues = (
-        next(iter(counts[kind]), Count()) for kind in ("recovered runs", "retried", "recovered attempts", "issues")
-    )
+    stages = names_of(db) if question.stage is None else [question.stage]
+    values = question.values | {"stages": orjson.dumps(stages).decode()}
+    limit = ROWS if question.limit is None else question.limit
+    failed: list[Row] = db.execute(FAILED, values).fetchall()
     tried = {stage: number for stage, number in db.execute(ATTEMPTS, values) if number}
-    finished = db.execute(FINISHED, values).get
-    heat = [Cell(one.key, one.day or "", one.attempts) for one in counts["heat"]]
-    failed, failed_runs = sum(cell.failed_attempts for cell in heat), sum(one.runs for one in counts["stage"])
-    attempts = sum(tried.values())
-    last = [(kind, utc(ended), *rest, bool(again)) for kind, ended, *rest, again in db.execute(LAST, values)]
+    attempts, runs = ([row for row in failed if row[KIND] == kind] for kind in ("stage", "run"))
+    heat = Counter((row[STAGE], row[ENDED_AT][:10]) for row in attempts)
+    by_stage = [
+        StageFailures(stage, tried.get(stage, 0), number, percent_of(number, tried.get(stage, 0)), failed_runs)
+        for stage, number, failed_runs in counted(attempts, runs, STAGE)
+    ]
+    by_issue = [IssueFailures(*counts) for counts in counted(attempts, runs, ISSUE)]
+    named = [one for one in by_issue if one.issue is not None]
+    finished, all_tried = db.execute(FINISHED, values).get, sum(tried.values())
     return Failures(
         finished_runs=finished,
-        failed_runs=failed_runs,
-        failed_runs_percent=percent_of(failed_runs, finished),
-        recovered_runs=runs_recovered.runs,
-        attempts=attempts,
-        failed_attempts=failed,
-        failed_attempts_percent=percent_of(failed, attempts),
-        retried_attempts=retried.attempts,
-        recovered_attempts=retried_well.attempts,
-        by_stage=by_stage(tried, heat, {one.key: one.runs for one in counts["stage"]}),
-        by_error_class=[ClassFailures(one.key, one.attempts, one.runs) for one in _ranked(counts["class"])],
-        by_issue=[IssueFailures(one.key, one.attempts, one.runs) for one in _ranked(counts["issue"])],
-        other_issues=issues.attempts - sum(one.key is not None for one in counts["issue"]),
-        days=days_of(question, {cell.day for cell in heat}),
-        heatmap=heat,
-        last=[Failure(*one) for one in last],
+        failed_runs=len(runs),
+        failed_runs_percent=percent_of(len(runs), finished),
+        recovered_runs=sum(row[RECOVERED] for row in runs),
+        attempts=all_tried,
+        failed_attempts=len(attempts),
+        failed_attempts_percent=percent_of(len(attempts), all_tried),
+        retried_attempts=sum(row[RETRIED] for row in attempts),
+        recovered_attempts=sum(row[RECOVERED_THERE] for row in attempts),
+        by_stage=sorted(by_stage, key=lambda one: (one.stage is None, -one.failed_attempts)),
+        by_error_class=[ClassFailures(*counts) for counts in counted(attempts, runs, ERROR_CLASS)],
+        by_issue=[*named[:limit], *by_issue[len(named) :]],
+        other_issues=max(len(named) - limit, 0),
+        days=days_of(question, {day for _, day in heat}),
+        heatmap=[Cell(*cell, number) for cell, number in sorted(heat.items())],
+        last=[failure(db, row) for row in islice((row for row in failed if not row[HIDDEN]), limit)],
     )
 
 
-def by_stage(tried: dict[str, int], heat: list[Cell], runs: dict[str | None, int]) -> list[StageFailures]:
-    """Return a line for each stage with a failure, most failed attempts first."""
-    failed: dict[str | None, int] = dict.fromkeys(runs, 0)
-    for cell in heat:
-        failed[cell.stage] = failed.get(cell.stage, 0) + cell.failed_attempts
-    lines = []
-    for stage, number in failed.items():
-        attempts = tried.get(stage or "", 0)
-        lines.append(StageFailures(stage, attempts, number, percent_of(number, attempts), runs.get(stage, 0)))
-    return sorted(lines, key=lambda one: (one.stage is None, -one.failed_attempts, -one.failed_runs, one.stage or ""))
+def counted(attempts: list[Row], runs: list[Row], column: int) -> list[tuple[Any, int, int]]:
+    """Return each value of a column with its failed attempts and failed runs: most runs first, None last."""
+    in_attempts, in_runs = (Counter(row[column] for row in rows) for rows in (attempts, runs))
+    order = sorted(
+        in_attempts.keys() | in_runs.keys(),
+        key=lambda value: (value is None, -in_runs[value], -in_attempts[value], isinstance(value, str), value),
+    )
+    return [(value, in_attempts[value], in_runs[value]) for value in order]
 
 
-def _ranked(counts: list[Count]) -> list[Count]:
-    return sorted(counts, key=lambda one: (one.key is None, -one.runs, -one.attempts, str(one.key)))
+def failure(db: apsw.Connection, row: Row) -> Failure:
+    """Return a row of FAILED with its error, which may be long."""
+    kind, ended_at, issue, run, stage, attempt, error_class, recovered, *_ = row
+    error = db.execute(ERROR, (run, stage, attempt)).get
+    return Failure(kind, ended_at, issue, run, stage, attempt, error_class, error, bool(recovered))
 
 
 def rows(answer: Failures) -> Iterable[dict[str, Any]]:
     """Return one row for each of the last failures."""
-    return (asdict(one) for one in answer.last)
+    return map(asdict, answer.last)

@@ -6,22 +6,15 @@ What is typed for --search is words, not the search engine's language. Each must
 accents; words in "quotes", or joined by signs as in src/main.ts, in that order; build* is every word that begins so.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+import apsw
 import orjson
 
-from shipwrightd.reports.question import QuestionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import Question, QuestionError
 
 TYPES = ("failure", "decision", "pattern", "baseline", "architecture", "global_pattern", "learning")
 USUAL_LIMIT = 20  # of each list
@@ -64,16 +57,16 @@ WHERE memory_search MATCH ?1 AND (?2 IS NULL OR m.entry_type = ?2)
 
 # Repositories: the hash of the remote's address, and the name that patterns.json gives it.
 # One step in the index for each hash.
-HASHES = """
+REPOS = """
 WITH RECURSIVE hashes (hash) AS (
     SELECT min(repo_hash) FROM memory_entries
     UNION ALL
     SELECT (SELECT min(repo_hash) FROM memory_entries WHERE repo_hash > hashes.hash) FROM hashes WHERE hash IS NOT NULL
 )
-SELECT hash FROM hashes WHERE hash IS NOT NULL"""
-NAMES = """
-SELECT repo_hash, extra ->> '$.value' FROM memory_entries INDEXED BY memory_entries_pattern
-WHERE pattern = 'repo' AND entry_type = 'pattern' AND section = '' ORDER BY id"""
+SELECT hash, (
+    SELECT extra ->> '$.value' FROM memory_entries INDEXED BY memory_entries_repo_hash_entry_type
+    WHERE repo_hash = hash AND entry_type = 'pattern' AND section = '' AND pattern = 'repo' ORDER BY id DESC LIMIT 1)
+FROM hashes WHERE hash IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +141,6 @@ class Match(Entry):
     score: float  # the larger the better; comparable within one answer only
 
 
-Made = TypeVar("Made", bound=Entry)
-
-
 @dataclass(frozen=True, slots=True)
 class Count:
     """How many entries of a type a repository has."""
@@ -194,19 +184,25 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
     """
     if question.type is not None and question.type not in TYPES:
         raise QuestionError(f"--type {question.type}: one of {', '.join(TYPES)}")
-    known = repo_names(db)
+    known = {hash_: None if name is None else str(name) for hash_, name in db.execute(REPOS)}
     repos = orjson.dumps(list(known) if question.repo is None else repos_matching(question.repo, known)).decode()
     narrowed = (question.type, repos, question.stage)
     limit = USUAL_LIMIT if question.limit is None else question.limit
+    page = (limit + 1, question.offset)
     lists: dict[str, list[Any]] = {name: [] for name in (*PARTS, "matches")}
     total = None
     if question.search is None:
         for name, part in PARTS.items():
             if question.type in (None, part.entry_type):
-                values = (part.entry_type, part.section, repos, question.stage, limit + 1, question.offset, part.order)
+                values = (part.entry_type, part.section, repos, question.stage, *page, part.order)
                 lists[name] = [made(part.kind, row, known) for row in db.execute(ENTRIES, values)]
     else:
-        total, lists["matches"] = search(db, question, repos, limit, known)
+        words = expression(question.search)
+        total = db.execute(TOTAL, (words, *narrowed)).get
+        lists["matches"] = [
+            made(Match, row, known, snippet=snippet, score=round(-rank, 6))
+            for *row, snippet, rank in db.execute(MATCHES, (words, *narrowed, *page))
+        ]
     return Memory(
         counts=[Count(hash_, known.get(hash_), *rest) for hash_, *rest in db.execute(COUNTS, narrowed)],
         matches_total=total,
@@ -217,36 +213,29 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
     )
 
 
-# -- entries
-
-
-def made(kind: type[Made], row: Iterable[Any], names: Mapping[str, str | None], **more: object) -> Made:
+def made(kind: type[Entry], row: Iterable[Any], names: Mapping[str, str | None], **more: object) -> Entry:
     """Return a row of ENTRIES or MATCHES as an entry of a kind, with the name of its repository."""
     id_, repo_hash, *texts, present, text = row
     values = {"id": id_, "repo_hash": repo_hash, "repo": names.get(repo_hash), "present": bool(present)}
     values |= zip(COLUMNS, texts, strict=True)
     values |= {"root_cause": values["root_cause"] or None, "fix": values["fix"] or None}
-    extra = orjson.loads(text) if text else {}
-    extra = extra if isinstance(extra, dict) else {}
+    loaded = orjson.loads(text) if text else None
+    extra: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
     applied, resolved = extra.get("times_fix_applied"), extra.get("times_fix_resolved")
+    effectiveness = None
+    if isinstance(applied, int) and isinstance(resolved, int | None) and applied > 0:
+        effectiveness = round(100 * (resolved or 0) / applied, 2)
     values |= {
         "value": extra["value"] if list(extra) == ["value"] else extra or None,
         **{name: extra.get(name) for name in ("category", "type", "detail", "last_outcome_at")},
         "fix_suggested": extra.get("times_fix_suggested"),
         "fix_applied": applied,
         "fix_resolved": resolved,
-        "fix_effectiveness_percent": effectiveness(applied, resolved),
+        "fix_effectiveness_percent": effectiveness,
         "reported_effectiveness_percent": extra.get("fix_effectiveness_rate"),
         **more,
     }
     return kind(**{field.name: values[field.name] for field in fields(kind)})
-
-
-def effectiveness(applied: object, resolved: object) -> float | None:
-    """Return the share of applied fixes that helped, in percent; None if none was applied."""
-    if isinstance(applied, int) and isinstance(resolved, int | None) and applied > 0:
-        return round(100 * (resolved or 0) / applied, 2)
-    return None
 
 
 class Part(NamedTuple):
@@ -268,7 +257,6 @@ PARTS = {
     "global_patterns": Part("global_pattern", "", "newest", Fact),
     "learnings": Part("learning", "", "newest", Fact),
 }
-SHAPELESS = ("value", "detail")  # of any shape
 FIELDS = dict.fromkeys(field.name for kind in (Match, Failure, Decision) for field in fields(kind))
 
 
@@ -276,24 +264,10 @@ def rows(answer: Memory) -> Iterable[dict[str, Any]]:
     """Return one row an entry, with the same columns for all lists; values of any shape are JSON in `detail`."""
     for name in (*PARTS, "matches"):
         for entry in getattr(answer, name):
-            yield {"list": name, **_columns(entry)}
-
-
-def _columns(entry: Entry) -> dict[str, Any]:
-    detail = getattr(entry, "detail" if isinstance(entry, Decision) else "value", None)
-    text = detail if detail is None or isinstance(detail, str) else orjson.dumps(detail).decode()
-    return {**{name: getattr(entry, name, None) for name in FIELDS if name not in SHAPELESS}, "detail": text}
-
-
-# -- repositories
-
-
-def repo_names(db: apsw.Connection) -> dict[str, str | None]:
-    """Return each repository's hash and, if it is known, its name."""
-    names: dict[str, str | None] = {hash_: None for (hash_,) in db.execute(HASHES)}
-    for hash_, name in db.execute(NAMES):
-        names[hash_] = None if name is None else str(name)
-    return names
+            detail = getattr(entry, "detail" if isinstance(entry, Decision) else "value", None)
+            text = detail if detail is None or isinstance(detail, str) else orjson.dumps(detail).decode()
+            columns = {field: getattr(entry, field, None) for field in FIELDS if field not in ("value", "detail")}
+            yield {"list": name, **columns, "detail": text}
 
 
 def repos_matching(repo: str, known: Mapping[str, str | None]) -> list[str]:
@@ -313,40 +287,16 @@ def repos_matching(repo: str, known: Mapping[str, str | None]) -> list[str]:
     return next((way for way in ways if way), []) if wanted else []
 
 
-# -- search
-
-
-def search(
-    db: apsw.Connection, question: Question, repos: str, limit: int, names: Mapping[str, str | None]
-) -> tuple[int, list[Match]]:
-    """Return how many entries contain the question's words, and a page of them and one more, best first.
-
-    Raises QuestionError without a word.
-    """
-    words = expression(question.search or "")
-    narrowed = (words, question.type, repos, question.stage)
-    matches = [
-        made(Match, row, names, snippet=snippet, score=round(-rank, 6))
-        for *row, snippet, rank in db.execute(MATCHES, (*narrowed, limit + 1, question.offset))
-    ]
-    total: int = db.execute(TOTAL, narrowed).get
-    return total, matches
-
-
 def expression(text: str) -> str:
     """Return the FTS5 query for words as they are typed. Raises QuestionError if there are none or too many."""
     clean = text.encode("utf-8", "replace").decode().replace("\0", " ")
-    pieces = [_piece(*match.groups()) for match in PIECE.finditer(clean)]
-    words = [piece for piece in pieces if any(map(str.isalnum, piece))]
+    words = []
+    for quoted, stars, bare in PIECE.findall(clean):
+        phrase, is_prefix = (bare.rstrip("*"), bare.endswith("*")) if bare else (quoted, bool(stars))
+        if any(map(str.isalnum, phrase)):
+            words.append(f'"{phrase}"{"*" if is_prefix else ""}')
     if not words:
         raise QuestionError("--search: give at least one word to look for")
     if len(words) > MOST_WORDS:
         raise QuestionError(f"--search: {len(words):,} words are more than the {MOST_WORDS} allowed")
     return " ".join(words)
-
-
-def _piece(quoted: str | None, stars: str | None, bare: str | None) -> str:
-    """Return a phrase in FTS5's quotes, with a star if it may continue."""
-    phrase = quoted if bare is None else bare.rstrip("*")
-    is_prefix = bool(stars) if bare is None else bare.endswith("*")
-    return f'"{phrase}"{"*" if is_prefix else ""}'

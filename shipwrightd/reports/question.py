@@ -3,19 +3,16 @@
 Times are whole seconds since 1970, days are UTC and written YYYY-MM-DD.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import Any
 
 from shipwrightd.clock import YEAR_10000, day_of, utc
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
+HOUR_S = 3_600
 DAY_S = 86_400
 WEEK_S = 7 * DAY_S
 LAST_DAYS = 36_500  # a century; more is a typing error
@@ -63,6 +60,17 @@ class Question:
         """The end of the period as people mean it: now, not the second after, unless they gave an earlier one."""
         return min(self.period.until, self.now)
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """The period and the filters as parameters of SQL: :since <= time < :until; a filter is NULL for any value."""
+        return {
+            "since": self.period.since or 0,
+            "until": min(self.period.until, YEAR_10000),
+            "issue": self.issue,
+            "model": self.model,
+            "stage": self.stage,
+        }
+
 
 def readable(text: str, *, option: str) -> None:
     """Raise QuestionError for command-line text that is not UTF-8: nothing in the database can match it."""
@@ -80,19 +88,16 @@ def moment(text: str, now: int, *, option: str, end: bool = False) -> int:
     text = text.strip()
     if match := re.fullmatch(r"([0-9]{1,9})([smhdw])", text):
         return max(0, now - int(match[1]) * UNITS[match[2]])
-    if re.fullmatch(r"[0-9]{1,12}([.][0-9]+)?", text):
-        return _checked(float(text), text, option)
     try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            day = dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
-            return _checked(day.timestamp() + (DAY_S if end else 0), text, option)
-        time = dt.datetime.fromisoformat(text)
+        if re.fullmatch(r"[0-9]{1,12}([.][0-9]+)?", text):
+            epoch = float(text)
+        else:
+            time = dt.datetime.fromisoformat(text)
+            epoch = time.replace(tzinfo=time.tzinfo or dt.UTC).timestamp()
     except ValueError as error:
         raise QuestionError(f"{option} {text}: not a time; write {TIMES}") from error
-    return _checked(time.replace(tzinfo=time.tzinfo or dt.UTC).timestamp(), text, option)
-
-
-def _checked(epoch: float, text: str, option: str) -> int:
+    if end and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        epoch += DAY_S
     if not 0 <= epoch <= YEAR_10000:
         raise QuestionError(f"{option} {text} is outside the years 1970 to 9999")
     return int(epoch)
@@ -123,9 +128,6 @@ def issue_of(text: str) -> int | str:
     """Return an issue as the database has it: a number, also for `#42`, else the text."""
     bare = text.strip().removeprefix("#")
     return int(bare) if re.fullmatch(r"[0-9]{1,18}", bare) else text
-
-
-# -- the days of a period
 
 
 def days_of(question: Question, known: Collection[str]) -> list[str]:

@@ -1,29 +1,23 @@
 """Runs of pipelines: a page of their list, newest start first; or one run in full.
 
-A page is read from an index: its time grows with the runs skipped, not with the runs stored.
+A page is read from an index: its time grows with the runs skipped, not with the runs stored. Of the rare statuses all
+runs are sorted.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import apsw
 import orjson
 
 from shipwrightd.clock import utc
 from shipwrightd.errors import MissingError
-from shipwrightd.reports.question import QuestionError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import Question, QuestionError
 
 STATUSES = ("success", "failed", "running", "abandoned")
 USUAL_LIMIT = 20
-FEW = 5_000  # runs of a status; sorting that many is faster than walking back in time to find a rare one
+RARE = ("running", "abandoned")  # all runs of these are sorted, faster than walking back in time to find them
 INT64 = 1 << 63
 
 # Runs of status ?3, or all, started from ?1 until ?2; without ?1 also those without a time. ?4 of them after ?5.
@@ -44,8 +38,6 @@ SELECT started_epoch, id FROM pipeline_runs INDEXED BY pipeline_runs_issue
 WHERE issue = ?6 AND (started_epoch < ?2 OR started_epoch IS NULL)
     AND (?1 IS NULL OR started_epoch >= ?1) AND (?3 IS NULL OR status = ?3)
 ORDER BY 1 DESC, 2 DESC LIMIT ?4 OFFSET ?5"""
-HOW_MANY = """
-SELECT count(*) FROM (SELECT 1 FROM pipeline_runs INDEXED BY pipeline_runs_status WHERE status = ? LIMIT ?)"""
 
 # The runs ?1 (a JSON array of ids), in that order, with their attempts counted.
 ROWS = """
@@ -61,7 +53,8 @@ GROUP BY j.key ORDER BY j.key"""
 FACTS = """
 SELECT start_seen, complexity, iterations, stages_passed, slowest_stage, self_heal_count, agent_id,
     input_tokens, output_tokens, reported_duration_s, reported_cost_usd, entries_cost_usd,
-    completed_epoch, result, reap_epoch, reap_result, kill_epoch, paused_stage, next_run_id
+    completed_epoch, result, reap_epoch, reap_result, kill_epoch, paused_stage, next_run_id,
+    reported_failed_stage, reported_error_class
 FROM pipeline_runs WHERE id = ?"""
 FACTS_TIMES = (11, 13, 15)  # columns behind start_seen that are seconds
 ATTEMPTS = """
@@ -79,7 +72,6 @@ WHERE r.id = ?1 AND c.ts_epoch >= r.started_epoch AND c.ts_epoch < (
     SELECT coalesce(min(+n.started_epoch), 9223372036854775807)
     FROM pipeline_runs AS n WHERE n.issue = r.issue AND n.id > r.id)
 ORDER BY c.ts_epoch, c.id"""
-REPORTED_FAILURE = "SELECT reported_failed_stage, reported_error_class FROM pipeline_runs WHERE id = ?"
 # From the event that opened the run to its last; counted are those of its issue. Events that name an issue only in
 # a payload, and the events of a run without an issue, cannot be attributed.
 EVENTS = """
@@ -227,7 +219,12 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
     Raises QuestionError for an unknown status, MissingError for an unknown run.
     """
     if question.run is not None:
-        return _one(db, question, question.run)
+        if question.offset or any(value is not None for value in (question.issue, question.status, question.limit)):
+            raise QuestionError("ID names one run: leave out --issue, --status, --limit and --offset")
+        runs = list_of(db, [question.run], question.now) if -INT64 <= question.run < INT64 else []
+        if not runs:
+            raise MissingError(f"there is no run {question.run}", hint="`shipwrightd report runs` lists them")
+        return Runs(runs, 1, 0, has_more=False, detail=detail_of(db, question.run))
     if question.status is not None and question.status not in STATUSES:
         raise QuestionError(f"--status {question.status}: one of {', '.join(STATUSES)}")
     limit = USUAL_LIMIT if question.limit is None else question.limit
@@ -235,26 +232,9 @@ def collect(db: apsw.Connection, question: Question) -> Runs:
     if question.issue is not None:
         keys = db.execute(BY_ISSUE, (*page, question.issue))
     else:
-        keys = db.execute(BY_STATUS if _is_rare(db, question) else BY_TIME, page)
+        keys = db.execute(BY_STATUS if question.status in RARE and question.period.since is None else BY_TIME, page)
     ids = [id_ for _, id_ in keys]
     return Runs(list_of(db, ids[:limit], question.now), limit, question.offset, len(ids) > limit, None)
-
-
-def _one(db: apsw.Connection, question: Question, run: int) -> Runs:
-    if question.offset or any(value is not None for value in (question.issue, question.status, question.limit)):
-        raise QuestionError("ID names one run: leave out --issue, --status, --limit and --offset")
-    runs = list_of(db, [run], question.now) if -INT64 <= run < INT64 else []
-    if not runs:
-        raise MissingError(f"there is no run {run}", hint="`shipwrightd report runs` lists them")
-    return Runs(runs, 1, 0, has_more=False, detail=detail_of(db, run))
-
-
-def _is_rare(db: apsw.Connection, question: Question) -> bool:
-    """Tell whether few runs have the question's status, whenever they started."""
-    if question.status is None or question.period.since is not None:
-        return False
-    count: int = db.execute(HOW_MANY, (question.status, FEW)).get
-    return count < FEW
 
 
 def list_of(db: apsw.Connection, ids: list[int], now: int) -> list[Run]:
@@ -263,34 +243,23 @@ def list_of(db: apsw.Connection, ids: list[int], now: int) -> list[Run]:
 
 
 def detail_of(db: apsw.Connection, run: int) -> Detail:
-    """Return the detail of an existing run."""
-    ((start_seen, *values),) = db.execute(FACTS, (run,))
+    """Return the detail of an existing run; the error it reported at its end is left out if an attempt has it."""
+    ((start_seen, *values, failed_stage, error_class),) = db.execute(FACTS, (run,))
     for at in FACTS_TIMES:
         values[at] = utc(values[at])
     facts = Facts(bool(start_seen), *values)
     attempts = [Attempt(*row) for row in db.execute(ATTEMPTS, (run,))]
-    ((first_id, last_id, count, first, last),) = db.execute(EVENTS, (run,))
-    return Detail(
-        facts,
-        attempts,
-        [Entry(id_, utc(epoch), *rest) for id_, epoch, *rest in db.execute(ENTRIES, (run,))],
-        errors(db, run, facts, attempts),
-        Events(first_id, last_id, count, utc(first), utc(last)),
-    )
-
-
-def errors(db: apsw.Connection, run: int, facts: Facts, attempts: list[Attempt]) -> list[Trouble]:
-    """Return the errors of a run's attempts, and the one it reported at its end if no attempt has it."""
-    troubles = [
-        Trouble(failed.ended_at, failed.stage, failed.attempt, failed.error_class, failed.error)
-        for failed in attempts
-        if failed.status == "failed"
+    errors = [
+        Trouble(one.ended_at, one.stage, one.attempt, one.error_class, one.error)
+        for one in attempts
+        if one.status == "failed"
     ]
-    known = {(trouble.stage, trouble.error_class) for trouble in troubles}
-    for stage, error_class in db.execute(REPORTED_FAILURE, (run,)):
-        if (stage or error_class) and (stage, error_class) not in known:
-            troubles.append(Trouble(facts.completed_at, stage, None, error_class, None))
-    return troubles
+    known = {(one.stage, one.error_class) for one in errors}
+    if (failed_stage or error_class) and (failed_stage, error_class) not in known:
+        errors.append(Trouble(facts.completed_at, failed_stage, None, error_class, None))
+    entries = [Entry(id_, utc(epoch), *rest) for id_, epoch, *rest in db.execute(ENTRIES, (run,))]
+    ((first_id, last_id, count, first, last),) = db.execute(EVENTS, (run,))
+    return Detail(facts, attempts, entries, errors, Events(first_id, last_id, count, utc(first), utc(last)))
 
 
 def rows(answer: Runs) -> Iterable[dict[str, Any]]:

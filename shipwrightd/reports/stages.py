@@ -5,21 +5,16 @@ attempts that succeeded, as in Shipwright's dashboard; total time includes faile
 as percentile_cont and Excel's PERCENTILE.INC do. Time grows with the attempts of the period.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shipwrightd.clock import day_of, utc
-from shipwrightd.reports.costs import Sum, breakdown, summed
+import apsw
+import orjson
+
+from shipwrightd.clock import utc
+from shipwrightd.reports.costs import Sum, breakdown
 from shipwrightd.reports.question import DAY_S, Question, percent_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Period
 
 WHOLE_RUNS = "pipeline"  # cost entries of this stage are for whole runs
 HIGH_S, MEDIUM_S = 600, 300  # a longer mean has this impact; the dashboard's limits
@@ -34,45 +29,54 @@ WITH RECURSIVE names (stage) AS (
     SELECT (SELECT min(stage) FROM pipeline_stages WHERE stage > names.stage) FROM names WHERE stage IS NOT NULL
 )
 SELECT stage FROM names WHERE stage IS NOT NULL"""
-FIRST = "SELECT min(ended_epoch) FROM pipeline_stages WHERE stage = ? AND ended_epoch >= 0"
+FIRST = """
+SELECT min((SELECT min(ended_epoch) FROM pipeline_stages WHERE stage = value AND ended_epoch >= 0))
+FROM json_each(?)"""
 
 # What ended of stage ?4 from ?1 until ?2; the second half begins at ?3. One stage at a time:
 # grouping would sort what the index holds in order, and takes twice as long.
 ENDED = """
-SELECT sum(status = 'success'), sum(status = 'failed'), sum(status = 'skipped'),
-    count(good), coalesce(sum(good), 0), median(good), percentile_cont(good, 0.95), min(good), max(good),
-    coalesce(sum(lost), 0), coalesce(sum(good) FILTER (WHERE early), 0), count(good) FILTER (WHERE early)
+SELECT good + bad, good, bad, skipped, timed, round(mean, 3), round(median, 3), round(p95, 3), round(least, 3),
+    round(most, 3), round(took + lost, 3), round(lost, 3), round(100.0 * bad / (good + bad), 2),
+    round(early, 3), round(late, 3), round(100 * (late - early) / early, 2)
 FROM (
-    SELECT status, ended_epoch < ?3 AS early,
-        iif(status = 'success' AND duration_s BETWEEN 0 AND 1e9, duration_s, NULL) AS good,
-        iif(status = 'failed' AND duration_s BETWEEN 0 AND 1e9, duration_s, NULL) AS lost
-    FROM pipeline_stages WHERE stage = ?4 AND ended_epoch >= ?1 AND ended_epoch < ?2
-)
-HAVING count(*) > 0"""
+    SELECT sum(status = 'success') AS good, sum(status = 'failed') AS bad, sum(status = 'skipped') AS skipped,
+        count(good) AS timed, avg(good) AS mean, median(good) AS median, percentile_cont(good, 0.95) AS p95,
+        min(good) AS least, max(good) AS most, total(good) AS took, total(lost) AS lost,
+        avg(good) FILTER (WHERE ended_epoch < ?3) AS early, avg(good) FILTER (WHERE ended_epoch >= ?3) AS late
+    FROM (
+        SELECT status, ended_epoch,
+            iif(status = 'success' AND duration_s BETWEEN 0 AND 1e9, duration_s, NULL) AS good,
+            iif(status = 'failed' AND duration_s BETWEEN 0 AND 1e9, duration_s, NULL) AS lost
+        FROM pipeline_stages WHERE stage = ?4 AND ended_epoch >= ?1 AND ended_epoch < ?2
+    )
+    HAVING count(*) > 0
+)"""
+TOTAL_S = 10  # of the columns of ENDED
+NOTHING_ENDED = (0, 0, 0, 0, 0, None, None, None, None, None, 0.0, 0.0, None, None, None, None)
 
 # One stage in detail.
-# Attempts at ?3 that ended from ?1 until ?2, by duration.
+# Attempts at :stage that ended in the period, by duration, in ranges between :limits (a JSON array).
 DURATIONS = """
 WITH steps (least, below) AS (
-    VALUES (0, 1), (1, 2), (2, 5), (5, 10), (10, 20), (20, 30), (30, 60), (60, 120), (120, 300), (300, 600),
-        (600, 1200), (1200, 1800), (1800, 3600), (3600, 7200), (7200, 14400), (14400, 28800), (28800, 86400),
-        (86400, NULL)
+    SELECT value, lead(value) OVER (ORDER BY key) FROM json_each(:limits)
 ), took AS MATERIALIZED (
     SELECT duration_s, count(*) AS attempts, sum(status = 'failed') AS failed
     FROM pipeline_stages
-    WHERE stage = ?3 AND ended_epoch >= ?1 AND ended_epoch < ?2
+    WHERE stage = :stage AND ended_epoch >= :since AND ended_epoch < :until
         AND duration_s BETWEEN 0 AND 1e9 AND status IN ('success', 'failed')
     GROUP BY duration_s
 )
 SELECT least, below, coalesce(sum(attempts), 0), coalesce(sum(failed), 0)
 FROM steps LEFT JOIN took ON duration_s >= least AND (below IS NULL OR duration_s < below)
 GROUP BY least ORDER BY least"""
+LIMITS = "[0, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400]"
 DAYS = """
-SELECT ended_epoch / 86400, sum(status = 'success'), sum(status = 'failed'), sum(status = 'skipped'),
-    avg(took) FILTER (WHERE status = 'success'), coalesce(sum(took), 0)
+SELECT date(ended_epoch / 86400 * 86400, 'unixepoch'), sum(status IN ('success', 'failed')), sum(status = 'failed'),
+    sum(status = 'skipped'), round(avg(took) FILTER (WHERE status = 'success'), 3), round(total(took), 3)
 FROM (SELECT ended_epoch, status,
         iif(duration_s BETWEEN 0 AND 1e9 AND status <> 'skipped', duration_s, NULL) AS took
-      FROM pipeline_stages WHERE stage = ?3 AND ended_epoch >= ?1 AND ended_epoch < ?2)
+      FROM pipeline_stages WHERE stage = :stage AND ended_epoch >= :since AND ended_epoch < :until)
 GROUP BY 1 ORDER BY 1"""
 
 
@@ -172,17 +176,19 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
     """Answer for the question's period and, if it names one, its stage."""
     since, until, end = question.period.since, question.period.until, question.end
     names = names_of(db)
-    begin = since if since is not None else first(db, names)
+    begin = db.execute(FIRST, (orjson.dumps(names).decode(),)).get if since is None else since
     middle = end if begin is None else second_half(begin, end)
-    counted = [(name, *row) for name in names for row in db.execute(ENDED, (since or 0, until, middle, name))]
+    ended = {name: row for name in names for row in db.execute(ENDED, (since or 0, until, middle, name))}
+    total = sum(row[TOTAL_S] for row in ended.values())
     sums = breakdown(db, Question(now=question.now, period=question.period), by_stage=True)
-    paid, all_paid = sums["stage"], summed(sums["day"].values())
-    total = sum(row[5] + row[10] for row in counted)
-    known = {row[0]: stage(row, total, paid.get(row[0], Sum())) for row in counted}
-    for name, cost in paid.items():
-        if name not in known and name != WHOLE_RUNS:
-            known[name] = stage((name, *(0,) * 5, *(None,) * 4, *(0,) * 3), total, cost)
-    stages = sorted(known.values(), key=lambda one: (-one.total_s, -one.attempts, one.stage))
+    paid, all_paid = sums["stage"], sum(sums["day"].values(), Sum())
+    ended = {name: NOTHING_ENDED for name in paid if name != WHOLE_RUNS} | ended
+    stages = []
+    for name, (*counts, failure_percent, early, late, trend) in ended.items():
+        cost, share_percent = paid.get(name, Sum()), percent_of(counts[TOTAL_S], total, 2)
+        fields = (name, *counts, share_percent, failure_percent, cost.usd, cost.entries, early, late, trend)
+        stages.append(Stage(*fields))
+    stages.sort(key=lambda one: (-one.total_s, -one.attempts, one.stage))
     chosen = [one for one in stages if question.stage in (None, one.stage)]
     return Stages(
         start=utc(since),
@@ -192,22 +198,16 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
         total_s=round(total, 3),
         cost_usd=all_paid.usd,
         whole_runs_cost_usd=paid.get(WHOLE_RUNS, Sum()).usd,
-        other_cost_usd=(all_paid - summed(paid.values())).usd,
+        other_cost_usd=(all_paid - sum(paid.values(), Sum())).usd,
         stages=chosen,
-        bottlenecks=bottlenecks(stages),
-        detail=detail_of(db, question.period, question.stage) if question.stage is not None and chosen else None,
+        bottlenecks=[bottleneck(one) for one in stages if one.total_s > 0][:BOTTLENECKS],
+        detail=detail_of(db, question, question.stage) if question.stage is not None and chosen else None,
     )
 
 
 def names_of(db: apsw.Connection) -> list[str]:
     """Return the names of all stages with an attempt."""
     return [name for (name,) in db.execute(NAMES)]
-
-
-def first(db: apsw.Connection, names: Iterable[str]) -> int | None:
-    """Return when the first attempt at any of some stages ended, in seconds; None if there is none."""
-    ends = [db.execute(FIRST, (name,)).get for name in names]
-    return min((end for end in ends if end is not None), default=None)
 
 
 def second_half(begin: int, end: int) -> int:
@@ -219,58 +219,21 @@ def second_half(begin: int, end: int) -> int:
     return end - (days // 2 * DAY_S if days > 1 else (end - begin) // 2)
 
 
-def stage(row: tuple[Any, ...], total: float, paid: Sum) -> Stage:
-    """Return a row of ENDED, behind its stage's name, as a Stage."""
-    name, good, bad, skipped, timed, took, median, p95, least, most, lost, took_early, timed_early = row
-    early = mean(took_early, timed_early)
-    late = mean(took - took_early, timed - timed_early)
-    return Stage(
-        stage=name,
-        attempts=good + bad,
-        succeeded=good,
-        failed=bad,
-        skipped=skipped,
-        timed=timed,
-        mean_s=seconds(mean(took, timed)),
-        median_s=seconds(median),
-        p95_s=seconds(p95),
-        min_s=seconds(least),
-        max_s=seconds(most),
-        total_s=round(took + lost, 3),
-        failed_s=round(lost, 3),
-        share_percent=percent_of(took + lost, total, 2),
-        failure_percent=percent_of(bad, good + bad, 2),
-        cost_usd=paid.usd,
-        cost_entries=paid.entries,
-        first_half_mean_s=seconds(early),
-        second_half_mean_s=seconds(late),
-        trend_percent=percent_of(late - early, early, 2) if early and late is not None else None,
-    )
-
-
-def detail_of(db: apsw.Connection, period: Period, name: str) -> Detail:
-    """Return the attempts at a stage in a period by duration and by day."""
-    values = (period.since or 0, period.until, name)
+def detail_of(db: apsw.Connection, question: Question, name: str) -> Detail:
+    """Return the attempts at a stage in the question's period by duration and by day."""
+    values = question.values | {"stage": name, "limits": LIMITS}
     steps = [Step(*row) for row in db.execute(DURATIONS, values)]
     used = [at for at, step in enumerate(steps) if step.attempts]
-    days = [
-        Day(day_of(day * DAY_S), good + bad, bad, skipped, seconds(mean), round(total, 3))
-        for day, good, bad, skipped, mean, total in db.execute(DAYS, values)
-    ]
+    days = [Day(*row) for row in db.execute(DAYS, values)]
     return Detail(name, steps[used[0] : used[-1] + 1] if used else [], days)
 
 
-def bottlenecks(stages: list[Stage]) -> list[Bottleneck]:
-    """Return the stages with the most total time, most first.
-
-    Total time and not the mean is what runs wait for: one slow attempt a month delays less than a minute in each run.
-    """
-    return [bottleneck(one) for one in stages if one.total_s > 0][:BOTTLENECKS]
-
-
 def bottleneck(one: Stage) -> Bottleneck:
-    """Return the impact of a stage, and what to do about it."""
-    average, every = one.mean_s or 0.0, mean(one.total_s, one.attempts) or 0.0
+    """Return the impact of a stage that took time, and what to do about it.
+
+    The stages with the most total time come first, not those with the longest mean: that is what runs wait for.
+    """
+    average, every = one.mean_s or 0.0, one.total_s / one.attempts
     longest = max(average, every)
     impact = "high" if longest > HIGH_S else "medium" if longest > MEDIUM_S else "low"
     advice = {
@@ -286,16 +249,6 @@ def bottleneck(one: Stage) -> Bottleneck:
     took = f"{average:,.0f} s on average" if one.timed else f"none succeeded, {every:,.0f} s on average"
     reason = f"{one.share_percent:.1f} % of the time of all stages: {times}, {took}"
     return Bottleneck(one.stage, average, one.attempts, one.share_percent, impact, reason, advice)
-
-
-def mean(total: float, count: int) -> float | None:
-    """Return the mean, None if the count is 0."""
-    return total / count if count else None
-
-
-def seconds(value: float | None) -> float | None:
-    """Return a duration to the millisecond."""
-    return None if value is None else round(value, 3)
 
 
 def rows(answer: Stages) -> Iterable[dict[str, Any]]:

@@ -4,22 +4,15 @@ Presence is that of Shipwright's dashboard: online until 30 s after the last hea
 queues in the registry that are malformed are left out.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import apsw
 import orjson
 
 from shipwrightd.clock import utc
-from shipwrightd.reports.question import DAY_S
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
+from shipwrightd.reports.question import DAY_S, Question
 
 ONLINE_S = 30
 IDLE_S = 120
@@ -156,31 +149,26 @@ class Team:
 
 def collect(db: apsw.Connection, question: Question) -> Team:
     """Answer for question.now; `developer` may be a name or name@machine."""
-    members = sessions(db, question)
-    presences = [session.presence for session in members]
+    now = question.now
+    events: list[Any] = db.execute(EVENTS, (now - DAY_S, now + 1)).fetchall()
+    counts: dict[str, int] = dict(events)
+    sessions = [_session(row, counts, now) for row in db.execute(SESSIONS, (question.developer,))]
+    presences = [session.presence for session in sessions]
     return Team(
         online=presences.count("online"),
         idle=presences.count("idle"),
         offline=presences.count("offline"),
-        active_jobs=sum(len(session.active_jobs) for session in members),
-        queued=sum(len(session.queued) for session in members),
-        sessions=members,
-        this_machine=this_machine(db, question.now) if question.developer is None else None,
+        active_jobs=sum(len(session.active_jobs) for session in sessions),
+        queued=sum(len(session.queued) for session in sessions),
+        sessions=sessions,
+        this_machine=this_machine(db, now) if question.developer is None else None,
     )
 
 
-def sessions(db: apsw.Connection, question: Question) -> list[Session]:
-    """Return the sessions in the registry, last seen first."""
-    now = question.now
-    events: list[Any] = db.execute(EVENTS, (now - DAY_S, now + 1)).fetchall()
-    counts: dict[str, int] = dict(events)
-    return [_session(row, counts, now) for row in db.execute(SESSIONS, (question.developer,))]
-
-
 def _session(row: tuple[Any, ...], counts: dict[str, int], now: int) -> Session:
-    name, developer, machine, hostname, platform, heartbeat_ms, running, pid, jobs, queue = row
+    name, developer, machine, hostname, platform, heartbeat_ms, running, pid, active_jobs, queued = row
     silent = silence(heartbeat_ms, now)
-    listed = [value if isinstance(value, list) else [] for value in map(_parsed, (jobs, queue))]
+    jobs, issues = (value if isinstance(value, list) else [] for value in map(_parsed, (active_jobs, queued)))
     return Session(
         id=name,
         developer=developer,
@@ -193,8 +181,8 @@ def _session(row: tuple[Any, ...], counts: dict[str, int], now: int) -> Session:
         stale=silent is None or silent > STALE_S,
         daemon_running=running == 1,
         daemon_pid=pid if isinstance(pid, int) else None,
-        active_jobs=[_job(value) for value in listed[0] if isinstance(value, dict)],
-        queued=[value for value in listed[1] if value.__class__ in {int, str} and value != ""],
+        active_jobs=[_job(value) for value in jobs if isinstance(value, dict)],
+        queued=[value for value in issues if value.__class__ in {int, str} and value != ""],
         events_24h=counts.get(name, 0),
     )
 
@@ -221,16 +209,11 @@ def _parsed(text: object) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _job(value: dict[str, Any]) -> Job:
-    issue = value.get("issue")
+    issue, *texts = map(value.get, ("issue", "title", "stage"))
     return Job(
-        issue=issue if issue.__class__ in {int, str} and issue not in {0, ""} else None,
-        title=_text(value.get("title")),
-        stage=_text(value.get("stage")),
+        issue if issue.__class__ in {int, str} and issue not in {0, ""} else None,
+        *(text if isinstance(text, str) and text else None for text in texts),
     )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def this_machine(db: apsw.Connection, now: int) -> ThisMachine:
@@ -238,35 +221,30 @@ def this_machine(db: apsw.Connection, now: int) -> ThisMachine:
     state = db.execute(DAEMON).fetchone()
     pid, started_at, last_poll, config = state or (None, None, None, None)
     settings = _parsed(config)
-    get = settings.get if isinstance(settings, dict) else {}.get
+    figures = map(settings.get, ("poll_interval", "max_parallel")) if isinstance(settings, dict) else (None, None)
+    interval_s, parallel = (value if value.__class__ in {int, float} else None for value in figures)
     return ThisMachine(
         daemon_known=state is not None,
         pid=pid,
         started_at=started_at,
         last_poll=last_poll,
-        poll_interval_s=_figure(get("poll_interval")),
-        max_parallel=_figure(get("max_parallel")),
+        poll_interval_s=interval_s,
+        max_parallel=parallel,
         jobs=[RunningJob(*row) for row in db.execute(JOBS, (now,))],
         queue=[QueuedItem(*row) for row in db.execute(QUEUE)],
         heartbeats=[Heartbeat(*row) for row in db.execute(HEARTBEATS, (now,))],
     )
 
 
-def _figure(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def rows(answer: Team) -> Iterable[dict[str, Any]]:
     """Return one row a session, with the numbers and issues of jobs and queue."""
-    return map(_row, answer.sessions)
-
-
-def _row(session: Session) -> dict[str, Any]:
-    jobs, queue = session.active_jobs, session.queued
-    return {
-        **{key: value for key, value in asdict(session).items() if key not in {"active_jobs", "queued"}},
-        "active_jobs": len(jobs),
-        "active_issues": " ".join(str(job.issue) for job in jobs if job.issue is not None),
-        "queued": len(queue),
-        "queued_issues": " ".join(map(str, queue)),
-    }
+    for session in answer.sessions:
+        jobs, queue = session.active_jobs, session.queued
+        fields = {name: value for name, value in asdict(session).items() if name not in {"active_jobs", "queued"}}
+        yield {
+            **fields,
+            "active_jobs": len(jobs),
+            "active_issues": " ".join(str(job.issue) for job in jobs if job.issue is not None),
+            "queued": len(queue),
+            "queued_issues": " ".join(map(str, queue)),
+        }

@@ -4,29 +4,21 @@ A run counts on the day it ended, successful or failed, not abandoned. Everythin
 with the finished runs of the period.
 """
 
-from __future__ import annotations
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import apsw
 
 from shipwrightd.clock import utc
-from shipwrightd.reports.question import DAY_S, days_of, length_s, percent_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import apsw
-
-    from shipwrightd.reports.question import Question
-
-HOUR_S = 3_600
+from shipwrightd.reports.question import DAY_S, HOUR_S, Period, Question, days_of, length_s, percent_of
 
 # :since <= end < :until; :issue an issue or NULL.
 DAYS = """
 SELECT date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*), sum(good)
 FROM run_outcomes
 WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)
-GROUP BY ended_epoch / 86400"""
+GROUP BY ended_epoch / 86400 ORDER BY 1"""
 TOTALS = """
 SELECT count(*), coalesce(sum(good), 0), min(ended_epoch), avg(duration_s) FILTER (WHERE good AND duration_s >= 0)
 FROM run_outcomes
@@ -91,13 +83,12 @@ class Throughput:
 
 def collect(db: apsw.Connection, question: Question) -> Throughput:
     """Answer for the question's period and issue."""
-    period = question.period
-    values = {"since": period.since or 0, "until": period.until, "issue": question.issue}
+    values = question.values
     days = {day: Day(day, runs, good, runs - good) for day, runs, good in db.execute(DAYS, values)}
     ((finished, successful, first, mean_s),) = db.execute(TOTALS, values)
-    first = period.since if period.since is not None else first
+    first = first if question.period.since is None else question.period.since
     length = length_s(question, first)
-    best = max(sorted(days.values(), key=lambda day: day.day), key=lambda day: day.successful, default=None)
+    best = max(days.values(), key=lambda day: day.successful, default=None)
     return Throughput(
         finished=finished,
         successful=successful,
@@ -120,18 +111,18 @@ def trend(db: apsw.Connection, question: Question, first: int | None) -> Trend |
     if first is None or question.end <= first:
         return None
     middle = (first + question.end) // 2
-    older = half(db, question, first, middle)
-    newer = half(db, question, middle, question.end, until=question.period.until)
+    older = half(db, question, Period(first, middle), middle)
+    newer = half(db, question, Period(middle, question.period.until), question.end)
     change = None
     if older.per_day and newer.per_day is not None:
         change = round(100 * (newer.per_day / older.per_day - 1), 4)
     return Trend(older, newer, change)
 
 
-def half(db: apsw.Connection, question: Question, start: int, end: int, until: int | None = None) -> Half:
-    """Return what ended from `start` to `end`, excluded; to `until` if the half ends with the period."""
-    values = {"since": start, "until": end if until is None else until, "issue": question.issue}
-    ((finished, successful, *_),) = db.execute(TOTALS, values)
+def half(db: apsw.Connection, question: Question, period: Period, end: int) -> Half:
+    """Return what ended in half of the question's period; `end` is its end as people mean it."""
+    start = period.since or 0
+    ((finished, successful, *_),) = db.execute(TOTALS, replace(question, period=period).values)
     return Half(utc(start), utc(end), finished, successful, _rate(finished, end - start, DAY_S))
 
 
@@ -141,4 +132,4 @@ def _rate(number: int, seconds: int, unit_s: int) -> float | None:
 
 def rows(answer: Throughput) -> Iterable[dict[str, Any]]:
     """Return one row for each day of the period."""
-    return (asdict(day) for day in answer.by_day)
+    return map(asdict, answer.by_day)

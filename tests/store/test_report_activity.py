@@ -17,8 +17,8 @@ from shipwrightd.reports import activity
 from shipwrightd.reports.activity import newest, search
 from shipwrightd.reports.question import Period, Question, QuestionError
 from shipwrightd.reports.terminal import Page
-from shipwrightd.reports.terminal.activity import activity as show
-from shipwrightd.reports.terminal.activity import follow
+from shipwrightd.reports.terminal.lists import activity as show
+from shipwrightd.reports.terminal.lists import follow
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from shipwrightd.reports.memory import Memory, collect, expression, rows
 from shipwrightd.reports.memory import repos_matching as matching
 from shipwrightd.reports.question import QuestionError
 from shipwrightd.reports.terminal import Page
-from shipwrightd.reports.terminal.present import memory as show
+from shipwrightd.reports.terminal.lists import memory as show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

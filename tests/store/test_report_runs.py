@@ -17,7 +17,7 @@ from shipwrightd.errors import MissingError
 from shipwrightd.reports.question import QuestionError
 from shipwrightd.reports.runs import BY_STATUS, BY_TIME, Detail, Runs, Trouble, collect, rows
 from shipwrightd.reports.terminal import Page
-from shipwrightd.reports.terminal.work import runs as show
+from shipwrightd.reports.terminal.lists import runs as show
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from rich.console import Console
 from shipwrightd.reports import team
 from shipwrightd.reports.question import Period, Question
 from shipwrightd.reports.terminal import Page
-from shipwrightd.reports.terminal.present import team as show
+from shipwrightd.reports.terminal.lists import team as show
 
 if TYPE_CHECKING:
     from projection import Books

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from shipwrightd.reports.terminal import Page
-from shipwrightd.reports.terminal.work import ERROR_LENGTH, heatmap_columns, shade
+from shipwrightd.reports.terminal.figures import ERROR_LENGTH, heatmap_columns, shade
 from shipwrightd.text import shortened
 
 

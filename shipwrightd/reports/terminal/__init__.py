@@ -1,34 +1,28 @@
-"""How each report looks on a terminal: a function named as the report, in the module that MODULES names."""
-
-from __future__ import annotations
+"""Draws the answers of reports: a function named as the report, in the module `lists` or `figures`."""
 
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Never
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Never
 
 from rich.console import Console
 from rich.text import Text
 
 from shipwrightd.reports.question import idle_together, stretch_of, unit_for
-from shipwrightd.table import Column, gap_of, ruled
-from shipwrightd.text import money, number, percent, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    Field = str | Callable[[Any], "Cell"]  # of an item: the name of a field, or a function
+from shipwrightd.table import Column, ruled
+from shipwrightd.text import money, number, percent, short_duration, visible
 
 Value = str | float | None  # numbers are shown as `number` does, None as `-`
 Cell = Value | tuple[Value, str]  # with a style
+Field = str | Callable[[Any], Cell] | None  # of an item: the name of a field, or a function; None: no column
 
-FORMATS: dict[str, Callable[[Any], str]] = {"usd": money, "percent": percent}  # by the last part of a field's name
-MODULES = {
-    "figures": ("dora", "costs", "stages", "throughput"),
-    "work": ("runs", "failures"),
-    "present": ("team", "memory"),
-    "activity": ("activity",),
+FORMATS: dict[str, Callable[[Any], str]] = {  # by the last part of a field's name
+    "usd": money,
+    "percent": percent,
+    "s": short_duration,
 }
+LISTS = ("runs", "activity", "team", "memory")  # the other reports are figures
 TICKS = "▁▂▃▄▅▆▇█"
 LEAST_TICKS = 4
 ASCII_TICKS = "_.-=*#"
@@ -74,7 +68,6 @@ class Page:
         )
         self.width = self.console.width
         self.unicode = (self.console.encoding or "ascii").lower().startswith("utf")
-        self.gap = gap_of(self.width)
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line; a terminal that is too narrow gets several, broken between words."""
@@ -86,22 +79,15 @@ class Page:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         """Write rows under their columns; `>` before a title aligns right, `~` wraps long text."""
-        cells = [[self._cell(cell) for cell in row] for row in rows]
+        cells = [[_cell(cell) for cell in row] for row in rows]
         titles = [Column(title[1:], wrap=True) if title.startswith("~") else title for title in columns]
         self.console.print(ruled(titles, cells, self.width, unicode=self.unicode))
 
     def listing(self, items: Iterable[Any], columns: Mapping[str, Field]) -> None:
         """Write a table of items, one field under each title."""
-        rows = [
-            [_field(item, field) if isinstance(field, str) else field(item) for field in columns.values()]
-            for item in items
-        ]
-        self.table(list(columns), rows)
-
-    def _cell(self, cell: Cell) -> Text:
-        value, style = cell if isinstance(cell, tuple) else (cell, "")
-        text = value if isinstance(value, str) else number(value)
-        return Text(visible(text), style if isinstance(cell, tuple) else STYLES.get(text, ""))
+        shown = {title: field for title, field in columns.items() if field is not None}
+        rows = [[_field(item, field) for field in shown.values()] for item in items]
+        self.table(list(shown), rows)
 
     def by_time(self, figures: Mapping[str, Sequence[float]], formats: Mapping[str, Callable[[float], Cell]]) -> None:
         """Write the figures of days by day, week or month, the first figure with a bar; `formats` is by title.
@@ -114,15 +100,13 @@ class Page:
             key = stretch_of(day, unit)
             sums[key] = [sum(pair) for pair in zip(sums.get(key, [0] * len(values)), values, strict=True)]
         top = max((values[0] for values in sums.values()), default=0)
-        idle = {key for key, values in sums.items() if not any(values)}
-        rows = []
-        for key, count in idle_together(sums, sums.keys() - idle):
-            first, *others = [show(value) for show, value in zip(formats.values(), sums[key], strict=True)]
-            rows.append(
-                (idle_cell(key, count, unit), "-", "", *"-" * len(others))
-                if key in idle
-                else (key, first, self.bar(sums[key][0], top), *others)
-            )
+        rows: list[Sequence[Cell]] = []
+        for key, count in idle_together(sums, {key for key, values in sums.items() if any(values)}):
+            values = sums[key]
+            first, *others = [
+                show(value) if any(values) else "-" for show, value in zip(formats.values(), values, strict=True)
+            ]
+            rows.append((idle_cell(key, count, unit), first, self.bar(values[0], top), *others))
         first_title, *titles = (f">{title}" for title in formats)
         self.heading(f"By {unit}", "UTC")
         self.table(["WEEK FROM" if unit == "week" else unit.upper(), first_title, "", *titles], rows)
@@ -150,14 +134,22 @@ class Page:
 
 def show(name: str, answer: Any, page: Page) -> None:  # noqa: ANN401 - of any report
     """Write the answer of a report."""
-    module = next(module for module, names in MODULES.items() if name in names)
-    getattr(importlib.import_module(f"{__name__}.{module}"), name)(answer, page)
+    module = importlib.import_module(f"{__name__}.{'lists' if name in LISTS else 'figures'}")
+    getattr(module, name)(answer, page)
 
 
-def _field(item: Any, name: str) -> Value:  # noqa: ANN401 - of any report
-    """Return a field by its unit; `-` for an empty text."""
-    value: Value = getattr(item, name)
-    form = FORMATS.get(name.rpartition("_")[2])
+def _cell(cell: Cell) -> Text:
+    value, style = cell if isinstance(cell, tuple) else (cell, "")
+    text = value if isinstance(value, str) else number(value)
+    return Text(visible(text), style if isinstance(cell, tuple) else STYLES.get(text, ""))
+
+
+def _field(item: Any, field: str | Callable[[Any], Cell]) -> Cell:  # noqa: ANN401 - of any report
+    """Return a field by its unit, `-` for an empty text; or what a function makes of the item."""
+    if not isinstance(field, str):
+        return field(item)
+    value: Value = getattr(item, field)
+    form = FORMATS.get(field.rpartition("_")[2])
     return form(value) if form else "-" if value == "" else value
 
 
