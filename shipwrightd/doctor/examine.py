@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -73,7 +74,9 @@ MACHINE: tuple[tuple[str, Check], ...] = (
     ("files", lambda x: machine.files(x.target)),
     ("disk", lambda x: machine.disk(x.target)),
     ("watching", lambda x: machine.watching(x.target)),
+    ("open_files", lambda _: machine.open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
     ("lock", lambda x: machine.lock(machine.holder_of(x.target.db), str(x.target.home))),
+    ("shipwright", lambda x: sources.shipwright(x.target, x.environment.variables.get("PATH", ""))),
     ("shipwright_database", lambda x: sources.shipwright_database(x.target)),
     ("service", lambda x: machine.service(x.environment.service, held=x.held) if x.environment.service else ()),
 )

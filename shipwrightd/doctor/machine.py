@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import platform
+import resource
 import shlex
 import shutil
 import stat
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd import __version__
@@ -22,7 +26,6 @@ from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from shipwrightd.config import Resolved
     from shipwrightd.doctor import Target
@@ -290,17 +293,53 @@ def judge_home_space(found: Space) -> Finding:
     return ok("disk_home", text, **facts)
 
 
-# -- file-system events
+# -- limits
+
+WATCH_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
+OPEN_FILES = 64  # a dozen, two for each journal's older files, and room
 
 
 def watching(target: Target) -> Finding:
-    """Check whether file-system events reach this machine; a daemon reports other trouble with them itself."""
+    """Check whether file-system events reach this machine, and whether enough inotify watches are left."""
     kind = network_type(read_mounts(), str(target.home.resolve()))
     if kind:
         text = f"{target.home} is on a network file system ({kind}): writes on other machines cause no events here"
         todo = "nothing to do: files are polled every half second; a daemon on the other machine is faster"
         return warn("watching", text, todo)
-    return ok("watching", "the file system of the home has events")
+    if not WATCH_LIMIT.is_file():
+        return ok("watching", "the file system of the home has events")
+    memory = target.home / "memory"
+    folders = sum(path.is_dir() for path in (target.home, target.home / "heartbeats", memory, *memory.glob("*")))
+    return judge_watches(int(WATCH_LIMIT.read_text()), watches_used(target.user), folders)
+
+
+def watches_used(user: int) -> int:
+    """Return how many inotify watches the processes of a user have, as far as they can be read."""
+    used = 0
+    for name in glob.iglob("/proc/[0-9]*/fdinfo/*"):  # noqa: PTH207 - passes over processes that end meanwhile
+        with contextlib.suppress(OSError), open(name, "rb") as file:  # noqa: PTH123 - likewise a plain name
+            if os.fstat(file.fileno()).st_uid == user:
+                used += sum(line.startswith(b"inotify ") for line in file)
+    return used
+
+
+def judge_watches(limit: int, used: int, folders: int) -> Finding:
+    """Judge whether so many folders more can be watched."""
+    facts = {"watches": limit, "watches_used": used, "folders": folders}
+    text = f"{folders} folders to watch; {used:,} of {limit:,} inotify watches are in use"
+    if used + folders > limit:
+        todo = f"`sudo sysctl fs.inotify.max_user_watches={2 * limit}`; until then files are polled every half second"
+        return warn("watching", text, todo, **facts)
+    return ok("watching", text, **facts)
+
+
+def open_files(limit: int) -> Finding:
+    """Judge the limit on open files of this user's processes."""
+    text = "no limit" if limit == resource.RLIM_INFINITY else f"a process may open {limit:,} files"
+    if limit != resource.RLIM_INFINITY and limit < OPEN_FILES:
+        text += f", the daemon needs up to {OPEN_FILES}"
+        return warn("open_files", text, f"`ulimit -n {4 * OPEN_FILES}`", limit=limit)
+    return ok("open_files", text, limit=limit)
 
 
 # -- the writer lock

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shutil
 import stat
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.clock import seconds_of, utc
@@ -19,7 +22,6 @@ from shipwrightd.text import age_of, family, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import apsw
 
@@ -233,10 +235,32 @@ def _ahead(text: str, seconds: float, todo: str, more: str = "") -> Finding:
     return warn("clock", f"{text} {age_of(seconds)} in the future{more}", todo, ahead_s=round(seconds))
 
 
-# -- Shipwright's own database
+# -- Shipwright
 
+PROGRAMS = ("shipwright", "sw", "cct")
+USUAL = ("~/.local/bin", "~/bin", "/usr/local/bin", "/opt/homebrew/bin")  # where its installers put links
+VERSION = re.compile(rb'^VERSION="(\d+(?:\.\d+)*[\w.+-]{0,20})"', re.MULTILINE)
+HEAD_BYTES = 4096  # of its script, with the version
 OWN = "shipwright.db"
 BUDGET_BYTES = 1 << 16
+
+
+def shipwright(target: Target, path: str) -> Finding:
+    """Report which Shipwright there is, read from its script in a search path, and when one last wrote events here."""
+    version, text = None, "none on PATH or in ~/.local/bin"
+    for name in PROGRAMS:
+        program = shutil.which(name, path=os.pathsep.join((path, *map(os.path.expanduser, USUAL))))
+        head = beginning(Path(program), HEAD_BYTES) if program else b""
+        if b"Shipwright" in head and (found := VERSION.search(head)):
+            version = found[1].decode()
+            text = f"version {version} ({program})"
+            break
+    try:
+        wrote = (target.home / "events.jsonl").stat().st_mtime
+    except FileNotFoundError:
+        todo = "run Shipwright with this home, or set its folder with --home"
+        return warn("shipwright", f"{text}; nothing has written events to {target.home}", todo, version=version)
+    return ok("shipwright", f"{text}; the last events were written at {utc(wrote)}", version=version)
 
 
 def beginning(path: Path, size: int) -> bytes:

@@ -62,6 +62,20 @@ def test_full_disk_of_shipwright_fails() -> None:
     assert only(machine.judge_home_space(Space(GIB, GIB, 1, False, 1))).state == "ok"  # noqa: FBT003
 
 
+@pytest.mark.parametrize(("limit", "state"), [(32, "warn"), (64, "ok"), (1_024, "ok"), (-1, "ok")])
+def test_low_limit_of_open_files_is_warned_of(limit: int, state: str) -> None:
+    assert only(machine.open_files(limit)).state == state
+
+
+@pytest.mark.parametrize(("used", "state"), [(90, "ok"), (91, "warn"), (100, "warn")])
+def test_watches_must_suffice_for_the_folders(used: int, state: str) -> None:
+    found = only(machine.judge_watches(100, used, 10))
+
+    assert found.state == state
+    assert found.text == f"10 folders to watch; {used} of 100 inotify watches are in use"
+    assert found.facts == {"watches": 100, "watches_used": used, "folders": 10}
+
+
 FOLDER = stat.S_IFDIR
 FILE = stat.S_IFREG
 
