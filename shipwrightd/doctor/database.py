@@ -12,8 +12,8 @@ import apsw
 
 from shipwrightd.database import migrate, open_reader
 from shipwrightd.doctor import fail, ok, warn
-from shipwrightd.doctor.machine import size_at
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
+from shipwrightd.status import size_at
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:

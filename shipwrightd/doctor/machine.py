@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shipwrightd import __version__
 from shipwrightd.config import strays
@@ -22,6 +22,7 @@ from shipwrightd.database import migrate
 from shipwrightd.database.lock import lock_is_held, lock_path, read_holder
 from shipwrightd.database.mounts import network_type, read_mounts
 from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
+from shipwrightd.status import size_at
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
@@ -257,14 +258,6 @@ def disk(target: Target) -> Iterator[Finding]:
         yield judge_home_space(other)
 
 
-def size_at(path: Path) -> int:
-    """Return the size of a file in bytes, 0 if it cannot be read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
 def judge_space(found: Space, size: int) -> Finding:
     """Judge the space for a database of this size: migrations, prune and backup need as much again."""
     share = found.free * PERCENT // found.total if found.total else 0
@@ -345,58 +338,47 @@ def open_files(limit: int) -> Finding:
 # -- the writer lock
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The writer lock and what its file says of the holder, which is valid only while the lock is held."""
-
-    held: bool
-    pid: int | None = None
-    alive: bool = False  # a process with this id exists
-    command: str = ""
-    since: str = ""
-    version: str = ""
-    home: str = ""
-
-
-def holder_of(db: Path) -> Holder:
-    """Return who holds the lock of a database, or held it last and did not release it."""
+def holder_of(db: Path) -> dict[str, Any]:
+    """Return what the lock file of a database says of its holder, with whether the lock is `held`, and `alive`."""
     path = lock_path(db)
     stored = read_holder(path)
     pid = stored.get("pid")
-    valid = pid if isinstance(pid, int) and not isinstance(pid, bool) and pid > 0 else None
-    texts = (str(stored.get(key) or "") for key in ("command", "started_at", "version", "home"))
-    return Holder(lock_is_held(path), valid, valid is not None and _is_alive(valid), *texts)
+    pid = pid if isinstance(pid, int) and not isinstance(pid, bool) and pid > 0 else None
+    texts = {key: str(stored.get(key) or "") for key in ("command", "started_at", "version", "home")}
+    return {"held": lock_is_held(path), "pid": pid, "alive": pid is not None and _is_alive(pid), **texts}
 
 
 def _is_alive(pid: int) -> bool:
+    """Tell whether a process with this id exists, of any user."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # another user's
+    except OSError:
         pass
     return True
 
 
-def lock(found: Holder, home: str) -> Iterator[Finding]:
-    """Judge the holder of the lock against the home that is examined."""
-    facts = {"held": found.held, "pid": found.pid, "command": found.command or None, "version": found.version or None}
-    if not found.held:
-        left = f"; pid {found.pid} ended without releasing the lock, which the next start takes over"
-        text = "no daemon is running" + (left if found.pid else "")
+def lock(found: Mapping[str, Any], home: str) -> Iterator[Finding]:
+    """Judge the holder of the lock, valid only while it is held, against the home that is examined."""
+    pid, command, version = found["pid"], found["command"], found["version"]
+    facts = {"held": found["held"], "pid": pid, "command": command or None, "version": version or None}
+    if not found["held"]:
+        left = f"; pid {pid} ended without releasing the lock, which the next start takes over"
+        text = "no daemon is running" + (left if pid else "")
         yield warn("lock", text, "`shipwrightd service start`, or `shipwrightd run`", **facts)
         return
-    who = f"{found.command or 'shipwrightd'} (pid {found.pid or 'unknown'}, since {found.since or 'unknown'})"
-    if found.command != "run":
+    who = f"{command or 'shipwrightd'} (pid {pid or 'unknown'}, since {found['started_at'] or 'unknown'})"
+    if command != "run":
         yield ok("lock", f"held by {who}; a daemon can start when it is done", **facts)
-    elif found.pid is not None and not found.alive:
+    elif pid is not None and not found["alive"]:
         todo = "it runs in another container or on another machine: check it there, and start no second one here"
         yield warn("lock", f"held by {who}, which is not visible here", todo, **facts)
     else:
         yield ok("lock", f"held by {who}", **facts)
-    if found.home and os.path.realpath(found.home) != os.path.realpath(home):
-        text = f"the daemon follows another home: {found.home}"
+    if found["home"] and os.path.realpath(found["home"]) != os.path.realpath(home):
+        text = f"the daemon follows another home: {found['home']}"
         yield Finding("lock_home", WARN, text, "use the same --home, or another --db for this one", private=True)
-    if found.version and found.version != __version__:
-        text = f"the daemon is version {found.version}, this program {__version__}"
+    if version and version != __version__:
+        text = f"the daemon is version {version}, this program {__version__}"
         yield warn("lock_version", text, "restart it: `shipwrightd service restart`")

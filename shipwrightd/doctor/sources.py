@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.clock import seconds_of, utc
 from shipwrightd.database import ALL_BITS, APPLICATION_ID, HEADER_BYTES
 from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
-from shipwrightd.status import LAG_ALLOWED_S, WATCHING
+from shipwrightd.status import LAG_ALLOWED_S, WATCHING, regular_file
 from shipwrightd.text import age_of, family, size_of
 
 if TYPE_CHECKING:
@@ -54,27 +53,24 @@ class Checkpoint:
 
 
 def fit(path: Path, checkpoint: Checkpoint) -> str:
-    """Compare a file with its checkpoint: fits | moved | absent | shorter | changed.
+    """Compare a file with its checkpoint: fits | moved | absent | shorter | changed | cannot be read: ...
 
-    The anchor is a hash of the bytes before the offset. Raises OSError for a file that cannot be read.
+    The anchor is a hash of the bytes before the offset.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        return "absent"
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return "absent"
-        if found.st_size < checkpoint.offset:
-            return "shorter"
-        before = os.pread(fd, checkpoint.anchor_bytes, checkpoint.offset - checkpoint.anchor_bytes)
-        if blake2b(before, digest_size=len(checkpoint.anchor) or 16).digest() != checkpoint.anchor:
-            return "changed"
-        identity = checkpoint.device & ALL_BITS, checkpoint.inode & ALL_BITS
-        return "fits" if (found.st_dev, found.st_ino) == identity else "moved"
-    finally:
-        os.close(fd)
+        with regular_file(path) as file:
+            if file is None:
+                return "absent"
+            fd, found = file
+            if found.st_size < checkpoint.offset:
+                return "shorter"
+            before = os.pread(fd, checkpoint.anchor_bytes, checkpoint.offset - checkpoint.anchor_bytes)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if blake2b(before, digest_size=len(checkpoint.anchor) or 16).digest() != checkpoint.anchor:
+        return "changed"
+    identity = checkpoint.device & ALL_BITS, checkpoint.inode & ALL_BITS
+    return "fits" if (found.st_dev, found.st_ino) == identity else "moved"
 
 
 MISMATCHES = {
@@ -89,18 +85,11 @@ def checkpoints(home: Path, db: apsw.Connection, *, held: bool) -> Iterator[Find
     end = time.monotonic() + PATIENCE_S
     while True:
         found = [Checkpoint(*row) for row in db.execute(CHECKPOINTS)]
-        verdicts = {checkpoint.source: _fit(home, checkpoint) for checkpoint in found}
+        verdicts = {checkpoint.source: fit(home / checkpoint.source, checkpoint) for checkpoint in found}
         if not held or time.monotonic() > end or not MISMATCHES.keys() & verdicts.values():
             break
         time.sleep(PAUSE_S)
     yield from judge_checkpoints(verdicts, held=held)
-
-
-def _fit(home: Path, checkpoint: Checkpoint) -> str:
-    try:
-        return fit(home / checkpoint.source, checkpoint)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
 
 
 def judge_checkpoints(verdicts: dict[str, str], *, held: bool) -> Iterator[Finding]:
@@ -265,16 +254,9 @@ def shipwright(target: Target, path: str) -> Finding:
 
 def beginning(path: Path, size: int) -> bytes:
     """Return the first bytes of a regular file, none of anything else."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError):
-        return b""
-    try:
-        return os.read(fd, size) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+    with contextlib.suppress(OSError, ValueError), regular_file(path) as file:
+        return os.read(file[0], size) if file else b""
+    return b""
 
 
 def shipwright_database(target: Target) -> Finding:

@@ -76,12 +76,6 @@ class Notice:
     trouble: Trouble
     stood_s: float  # how long it has lasted, or did
 
-    @property
-    def text(self) -> str:
-        """Return it in words, with no error text, no path and no data."""
-        source = self.trouble.source
-        return TEXTS[self.trouble.state, self.event] + (f": {source}" if source else "")
-
 
 def open_troubles(report: PassReport) -> set[Trouble]:
     """Return the troubles at the end of one pass of the loop."""
@@ -262,7 +256,8 @@ class Hook(Listener):
         log.info("alarm_told", **about)
         command, url = self._settings.hook_command, self._settings.hook_url
         if command:
-            self._command.put(Job(command, body, {**inherited, **self._paths, **variables(content)}, about))
+            keys = {f"SHIPWRIGHTD_{key.upper()}": "" if value is None else str(value) for key, value in content.items()}
+            self._command.put(Job(command, body, {**inherited, **self._paths, **keys}, about))
         if url:
             self._url.put(Job(POST, url.encode() + b"\n" + body, inherited, about))
 
@@ -276,23 +271,19 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def payload(notice: Notice, now: float) -> dict[str, object]:
     """Return the payload at `now`, in seconds since 1970. Keys may be added; none changes its meaning."""
+    state, source = notice.trouble.state, visible(notice.trouble.source)
     return {
         "version": PAYLOAD_VERSION,
         "event": notice.event,
-        "state": notice.trouble.state,
-        "source": visible(notice.trouble.source) or None,
-        "text": visible(notice.text),
+        "state": state,
+        "source": source or None,
+        "text": TEXTS[state, notice.event] + (f": {source}" if source else ""),
         "stood_s": round(notice.stood_s, 1),
         "at": dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "host": visible(socket.gethostname()),
         "pid": os.getpid(),
         "release": __version__,
     }
-
-
-def variables(content: Mapping[str, object]) -> dict[str, str]:
-    """Return a payload as environment variables; those without a value are empty."""
-    return {f"SHIPWRIGHTD_{name.upper()}": "" if value is None else str(value) for name, value in content.items()}
 
 
 def inheritable(environment: Mapping[str, str]) -> dict[str, str]:

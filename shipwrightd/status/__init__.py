@@ -179,8 +179,10 @@ def _read_database(path: Path, now: int, *, untouched: bool) -> _Content:
             if not version:
                 return _Content(Database(str(path), exists=False))
             migrate.pending(db, migrate.known())
+            wal = size_at(path.with_name(path.name + "-wal"))
+            mode = db.execute("PRAGMA journal_mode").get
             return _Content(
-                database=_database(path, version, db.execute("PRAGMA journal_mode").get),
+                database=Database(str(path), True, size_at(path) + wal, version, mode, wal),  # noqa: FBT003
                 rows={row["source"]: row for row in rows_of(db, CHECKPOINTS)},
                 quarantined=dict(db.execute(QUARANTINED)),
                 errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
@@ -212,12 +214,8 @@ def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
         return None
 
 
-def _database(path: Path, version: int, journal_mode: str) -> Database:
-    wal = _size(path.with_name(path.name + "-wal"))
-    return Database(str(path), True, _size(path) + wal, version, journal_mode, wal)  # noqa: FBT003
-
-
-def _size(path: Path) -> int:
+def size_at(path: Path) -> int:
+    """Return the size of a file in bytes, 0 if it cannot be read."""
     with contextlib.suppress(OSError):
         return path.stat().st_size
     return 0
@@ -359,9 +357,6 @@ class Lag:
     seconds: float = 0.0  # how long ago the oldest unread byte was written
 
 
-ABSENT = Lag(present=False)
-
-
 def unread_bytes(db: apsw.Connection, home: Path, now: float) -> int:
     """Return how many bytes of events.jsonl have been unread for longer than storing takes; 0 if it cannot be read."""
     row = db.execute(FILE_OF, (JOURNAL,)).fetchone()
@@ -373,21 +368,28 @@ def unread_bytes(db: apsw.Connection, home: Path, now: float) -> int:
     return lag.behind if lag.seconds > FRESH_S else 0
 
 
-def measure(path: Path, checkpoint: Checkpoint, now: float) -> Lag:
-    """Compare a file with its checkpoint. Raises OSError if the file exists and cannot be read."""
+@contextlib.contextmanager
+def regular_file(path: Path) -> Iterator[tuple[int, os.stat_result] | None]:
+    """Open a file for reading; yield None if there is no regular file. Raises OSError if it cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would block
     except (FileNotFoundError, NotADirectoryError):
-        return ABSENT
+        yield None
+        return
     try:
-        file = os.fstat(fd)
-        if not stat.S_ISREG(file.st_mode):
-            return ABSENT
-        if checkpoint.kind == "document" or (not checkpoint.kind and path.suffix != ".jsonl"):
-            return _document(fd, file, checkpoint, now)
-        return _journal(fd, file, checkpoint, now)
+        found = os.fstat(fd)
+        yield (fd, found) if stat.S_ISREG(found.st_mode) else None
     finally:
         os.close(fd)
+
+
+def measure(path: Path, checkpoint: Checkpoint, now: float) -> Lag:
+    """Compare a file with its checkpoint. Raises OSError if the file exists and cannot be read."""
+    with regular_file(path) as file:
+        if file is None:
+            return Lag(present=False)
+        is_document = checkpoint.kind == "document" or (not checkpoint.kind and path.suffix != ".jsonl")
+        return (_document if is_document else _journal)(*file, checkpoint, now)
 
 
 def _document(fd: int, file: os.stat_result, checkpoint: Checkpoint, now: float) -> Lag:
