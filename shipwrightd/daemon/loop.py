@@ -136,17 +136,14 @@ def _recover(config: Config, damage: str | None, flags: Flags, listener: Listene
 
     Without `damage`, only if a check finds some: SQLite also reports damage if the medium fails to read a page.
     """
-    failures = 0
-    logged: set[str] = set()
+    retries = Retries()
     while not flags.stopping:
         try:
             return open_or_recover(config.db, config.home, RecoveryOptions(damage, alive=_recovering(flags, listener)))
         except StoppedError:
             log.info("recovery_put_off")
         except (PathError, LockedError, MissingError) as error:
-            wait_s = DATABASE_RETRY_S[min(failures, len(DATABASE_RETRY_S) - 1)]
-            failures += 1
-            _log_once(logged, "recovery_waiting", str(error), wait_s)
+            wait_s = retries.failed("recovery_waiting", str(error))
             listener.notify(PassReport(0, waiting=error.message))
             flags.wake.clear()
             flags.wake.wait(wait_s)
@@ -164,11 +161,21 @@ def _recovering(flags: Flags, listener: Listener) -> Callable[[], None]:
     return call
 
 
-def _log_once(logged: set[str], event: str, error: str, retry_s: float) -> None:
-    """Log a wait as a warning when it begins, later at level debug."""
-    write = log.debug if error in logged else log.warning
-    logged.add(error)
-    write(event, error=error, retry_s=retry_s)
+class Retries:
+    """Counts failed attempts to use the database."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._logged: set[str] = set()
+
+    def failed(self, event: str, error: str) -> float:
+        """Count a failure and return how many seconds to wait. Logs each reason as a warning once, then as debug."""
+        wait_s = DATABASE_RETRY_S[min(self.count, len(DATABASE_RETRY_S) - 1)]
+        self.count += 1
+        write = log.debug if error in self._logged else log.warning
+        self._logged.add(error)
+        write(event, error=error, retry_s=wait_s)
+        return wait_s
 
 
 class WaitingNote(Listener):
@@ -203,9 +210,8 @@ class Loop:
         self._watch: Watch | None = None
         db.set_busy_handler(self._keep_trying)
         self._trouble: list[str] = []
-        self._failures = 0
+        self._retries = Retries()
         self._waiting = ""
-        self._logged: set[str] = set()  # errors of this wait
         self._stored = 0
         self._pause_s = COALESCE_S
         self._passed_at = 0.0  # end of the last pass, monotonic seconds
@@ -262,7 +268,7 @@ class Loop:
         """Return why the database cannot be written, None if it can."""
         started = time.monotonic()
         if started < self._next_scan:
-            if self._failures:
+            if self._retries.count:
                 return self._waiting  # trying more often frees neither space nor a lock
             if not woken:
                 return None  # only a listener's pulse
@@ -276,16 +282,16 @@ class Loop:
             passed = self._catch_up.poll(hints, stop=lambda: self._flags.stopping)
             self._log.keep_short(time.monotonic())
         except WAITS as error:
-            self._wait_for_database(error)
+            self._waiting = str(error)
+            self._next_scan = time.monotonic() + self._retries.failed("database_waiting", self._waiting)
             return self._waiting
         self._stored += passed.records
         now = time.monotonic()
         self._pause_s = BUSY_COALESCE_S if passed.records > BUSY_RATE * (now - self._passed_at) else COALESCE_S
         self._passed_at = now
-        if self._failures:
-            log.info("database_recovered", failures=self._failures)
-            self._failures = 0
-            self._logged.clear()
+        if self._retries.count:
+            log.info("database_recovered", failures=self._retries.count)
+            self._retries = Retries()
         self._plan_next(passed, full=hints is None, started=started)
         return None
 
@@ -306,14 +312,6 @@ class Loop:
         time.sleep(BUSY_STEP_S)
         return True
 
-    def _wait_for_database(self, error: Exception) -> None:
-        """Plan the next attempt: the disk is full, another process holds the database, or it is missing."""
-        wait_s = DATABASE_RETRY_S[min(self._failures, len(DATABASE_RETRY_S) - 1)]
-        self._failures += 1
-        self._waiting = str(error)
-        self._next_scan = time.monotonic() + wait_s
-        _log_once(self._logged, "database_waiting", self._waiting, wait_s)
-
     def _hints(self) -> set[str] | None:
         """Return the sources that file-system events named, None for all."""
         changed = self._watch.changed() if self._watch is not None else None
@@ -332,14 +330,11 @@ class Loop:
         """Return the folders that hold sources, with symlinks resolved: events do not pass through them."""
         home = self._home.resolve()
         self._real_home = str(home)
-        return [home, home / "heartbeats", home / "memory", *self._memory_folders(home / "memory")]
-
-    def _memory_folders(self, memory: Path) -> list[Path]:
-        try:
-            with os.scandir(memory) as entries:
-                return [memory / entry.name for entry in entries if entry.is_dir()]
-        except OSError:
-            return []
+        memory = home / "memory"
+        folders = [home, home / "heartbeats", memory]
+        with contextlib.suppress(OSError), os.scandir(memory) as entries:
+            folders += [memory / entry.name for entry in entries if entry.is_dir()]
+        return folders
 
     def _is_source(self, path: str) -> bool:
         return path.startswith(self._real_home) and bool(SOURCE.fullmatch(path[len(self._real_home) + 1 :]))
