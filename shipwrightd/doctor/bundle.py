@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 FOLDER = "shipwrightd-doctor"
 UNCHANGED = "schema"  # a part that holds nothing but the text of our migrations
-OMITTED = "omitted: it may quote what somebody wrote"
+WITHHELD = {"text": "omitted: it may quote what somebody wrote", "todo": "", "facts": {}}  # of a private finding
 HIDDEN = {"metrics", "hook_command", "hook_url"}  # settings that name machines and may hold secrets
 
 
@@ -56,18 +56,16 @@ def write(target: Path, parts: Mapping[str, object], now: float, *, force: bool)
 def gather(target: Target, environment: Environment, diagnosis: Diagnosis) -> dict[str, object]:
     """Return all parts by name; one that cannot be read is replaced by the type of the error."""
     stored: dict[str, object] = {}
+    findings = [asdict(finding) | (WITHHELD if finding.private else {}) for finding in diagnosis.findings]
     known = private_texts(target, environment)
-    with (
-        contextlib.suppress(ShipwrightdError, OSError),
-        contextlib.closing(open_reader(target.db, untouched=True)) as db,
-    ):
+    failures = (ShipwrightdError, OSError, apsw.Error)
+    with contextlib.suppress(*failures), contextlib.closing(open_reader(target.db, untouched=True)) as db:
         stored = {name: _tried(partial(query, db)) for name, query in archive_queries(target).items()}
         with contextlib.suppress(apsw.Error):
             known |= {name: public_name(target, name) for (name,) in db.execute(NAMES)}
-        with contextlib.suppress(apsw.Error):
-            known |= dict.fromkeys(objects(db).keys() - expected(migrate.version(db)).keys(), "<foreign>")
+        known |= dict.fromkeys(objects(db).keys() - expected(migrate.version(db)).keys(), "<foreign>")
     parts = {
-        "doctor": _without_private_texts(diagnosis),
+        "doctor": {**answer(diagnosis), "findings": findings},
         "status": _tried(partial(_status, target)),
         "settings": _settings(environment.settings),
         **stored,
@@ -81,14 +79,6 @@ def _tried(part: Callable[[], object]) -> object:
         return part()
     except (ShipwrightdError, apsw.Error, OSError, ValueError) as error:
         return {"error": type(error).__name__}
-
-
-def _without_private_texts(diagnosis: Diagnosis) -> dict[str, object]:
-    found = answer(diagnosis)
-    hidden = {"text": OMITTED, "todo": "", "facts": {}}
-    findings = [asdict(finding) for finding in diagnosis.findings]
-    found["findings"] = [{**finding, **hidden} if finding["private"] else finding for finding in findings]
-    return found
 
 
 def _status(target: Target) -> dict[str, object]:
@@ -160,6 +150,9 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
         rows = rows_of(db, statement, (LIMIT,))
         return [{**row, "source": public_name(target, row["source"])} for row in rows]
 
+    def numbers_of(detail: object) -> dict[str, int]:
+        return {key: value for key, value in json.loads(str(detail or "{}")).items() if isinstance(value, int)}
+
     return {
         "pragmas": lambda db: {
             **next(rows_of(db, PRAGMAS)),
@@ -170,15 +163,9 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
         "tables": lambda db: dict(db.execute(COUNTS)),
         "checkpoints": lambda db: listed(db, CHECKPOINTS),
         "quarantine": lambda db: listed(db, QUARANTINE),
-        "gaps": lambda db: [{**row, "detail": _counts_in(row["detail"])} for row in listed(db, GAPS)],
+        "gaps": lambda db: [{**row, "detail": numbers_of(row["detail"])} for row in listed(db, GAPS)],
         "errors": lambda db: [{**row, "error": kind_of(str(row["error"]))} for row in listed(db, ERRORS)],
     }
-
-
-def _counts_in(detail: object) -> dict[str, int]:
-    """Return only the numbers in the detail of a gap."""
-    found = json.loads(str(detail or "{}"))
-    return {key: value for key, value in found.items() if isinstance(value, int)}
 
 
 def _schema(db: apsw.Connection) -> dict[str, object]:

@@ -24,7 +24,7 @@ from shipwrightd.database.migrate import known
 from shipwrightd.doctor import Environment, Finding, Target, machine, sources
 from shipwrightd.doctor.bundle import COUNTS
 from shipwrightd.doctor.database import expected
-from shipwrightd.doctor.examine import Diagnosis, Examination, answer, examine, guarded, page
+from shipwrightd.doctor.examine import Diagnosis, answer, examine, guarded, page
 from shipwrightd.documents.kinds import DOCUMENTS
 from shipwrightd.journals import JOURNALS
 
@@ -411,12 +411,12 @@ def test_shipwrights_own_database_beside_a_budget_is_warned_of(world: World) -> 
     assert state(ask(world), "shipwright_database") == "fail"
 
 
-def test_an_error_in_a_check_is_a_finding(world: World) -> None:
-    def broken(_: Examination) -> Iterator[Finding]:
+def test_an_error_in_a_check_is_a_finding() -> None:
+    def broken() -> Iterator[Finding]:
         yield Finding("x", "ok", "")
         raise KeyError("geheim")
 
-    first, second = guarded("x", broken, Examination(target(world), NOTHING))
+    first, second = guarded("x", broken)
 
     assert (first.state, second.state, second.private) == ("ok", "warn", True)
     assert second.text == "could not be checked: KeyError: 'geheim'"
