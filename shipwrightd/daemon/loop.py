@@ -114,6 +114,7 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
             while True:
                 try:
                     Loop(db, lock, config, settings, flags).run(reload, listener)
+                    break
                 except DAMAGE as error:
                     close_without_checkpoint(db)
                     confirmed = time.monotonic() - damaged_at < CONFIRMED_WITHIN_S
@@ -122,8 +123,6 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
                     if recovered is None:
                         break
                     db = recovered
-                else:
-                    break
         finally:
             listener.notify(Phase.STOPPING)
             with contextlib.suppress(apsw.Error):

@@ -180,25 +180,18 @@ SELECT max(at) FROM (
 
 def clock(target: Target, db: apsw.Connection, sources: Sequence[Source]) -> Iterator[Finding]:
     """Compare this machine's clock with the times of records, files and commits."""
-    todo = "set the clock of this machine or of the file server"
+    ages = {source: -source.newest_age_s for source in sources if source.newest_age_s is not None}
+    todo = "set the clock of the machine that wrote it; reports count it on the day it names"
     found = [
-        *judge_records(sources),
-        *(
-            _ahead(f"{name} has a modification time", later, todo)
-            for name, later in _files_ahead(target, [source.source for source in sources]).items()
-        ),
-        *judge_commits(seconds_of(db.execute(LATEST).get), target.now),
+        _ahead(f"the newest record of {source.source} is from {source.newest_at},", later, todo)
+        for source, later in ages.items()
+        if later > EVENT_AHEAD_S
     ]
+    todo = "set the clock of this machine or of the file server"
+    files = _files_ahead(target, [source.source for source in sources])
+    found += [_ahead(f"{name} has a modification time", later, todo) for name, later in files.items()]
+    found += judge_commits(seconds_of(db.execute(LATEST).get), target.now)
     yield from found or [ok("clock", f"{utc(target.now)}; no record, file or commit is later")]
-
-
-def judge_records(sources: Sequence[Source]) -> Iterator[Finding]:
-    """Judge the time of the newest record of each source."""
-    for source in sources:
-        if source.newest_age_s is not None and source.newest_age_s < -EVENT_AHEAD_S:
-            text = f"the newest record of {source.source} is from {source.newest_at},"
-            todo = "set the clock of the machine that wrote it; reports count it on the day it names"
-            yield _ahead(text, -source.newest_age_s, todo)
 
 
 def _files_ahead(target: Target, names: Sequence[str]) -> dict[str, float]:

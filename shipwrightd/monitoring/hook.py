@@ -253,7 +253,7 @@ class Hook(Listener):
         body = json.dumps(content).encode()
         inherited = inheritable(os.environ)
         about = {"alarm": str(content["event"]), "state": str(content["state"]), "source": str(content["source"] or "")}
-        log.info("alarm_told", **about)
+        log.info("alarm_reported", **about)
         command, url = self._settings.hook_command, self._settings.hook_url
         if command:
             keys = {f"SHIPWRIGHTD_{key.upper()}": "" if value is None else str(value) for key, value in content.items()}
