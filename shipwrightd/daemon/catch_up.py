@@ -76,10 +76,6 @@ class CatchUp:
         self.documents = Documents(home)
         self.seconds: dict[str, float] = {}  # spent on each source
 
-    def behind_bytes(self) -> dict[str, int]:
-        """Return how many bytes of each journal were not stored at its last poll."""
-        return {journal.source.name: journal.behind_bytes() for journal in self.journals}
-
     def close(self) -> None:
         """Close all files."""
         for journal in self.journals:

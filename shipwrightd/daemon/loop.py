@@ -253,7 +253,7 @@ class Loop:
         self._listener.notify(
             PassReport(
                 self._stored,
-                behind_bytes=self._catch_up.behind_bytes(),
+                behind_bytes={each.source.name: each.behind_bytes() for each in self._catch_up.journals},
                 errors=dict(self._catch_up.errors),
                 trouble=tuple(self._trouble),
                 waiting=waiting,
@@ -314,10 +314,7 @@ class Loop:
     def _hints(self) -> set[str] | None:
         """Return the sources that file-system events named, None for all."""
         changed = self._watch.changed() if self._watch is not None else None
-        if changed is None:
-            return None
-        cut = len(self._real_home) + 1
-        return {path[cut:] for path in changed}
+        return None if changed is None else {path[len(self._real_home) + 1 :] for path in changed}
 
     def _set_watch(self) -> None:
         if not self._settings.watch:

@@ -1,13 +1,8 @@
 """Reports to systemd, after sd_notify(3): ready, alive, status, reloading, stopping.
 
-Ready means that the database is open and migrated, the lock is held, and the
-first catch-up begins. Its end would be too late: it may take minutes, for
-which `systemctl start` would wait, and the watchdog watches only a service
-that is ready. STATUS says whether the daemon is catching up or following.
-
-The watchdog is fed from the loop's own calls only, so a stuck loop stops
-feeding it. Nothing here waits or raises: a supervisor that is gone or does
-not read loses messages, except READY, which is sent again.
+Ready means that the first catch-up begins: it may take minutes, which `systemctl start` would wait for, and the
+watchdog watches only a service that is ready. The loop's own calls feed the watchdog, so a stuck loop stops feeding
+it. Nothing here waits or raises; a message that cannot be sent is lost, except READY, which is sent again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """File-system events that wake the loop. The only module that imports watchdog.
 
-An event is only a hint: the loop's scans find what no event announced, and
-everything works, a little later, with watching switched off. watchdog's
-threads can end, or lose events, silently; `Watch.check` notices that,
-restarts them and reports it.
+An event is only a hint: the loop's scans also find changes that no event announced. watchdog's threads can end or lose
+events silently; `Watch.check` notices that, restarts them and reports it.
 """
 
 from __future__ import annotations

@@ -157,8 +157,11 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouc
     failing = [name for name in content.errors if name]
     names = dict.fromkeys((*content.rows, *existing, *failing))
     sources = [_source(home, name, content, now) for name in names]
+    state = "stopped" if content.database.exists else "no database"
+    if daemon.alive:
+        state = "backfilling" if daemon.command == "backfill" else "running"
     return Status(
-        state=_state(daemon, content.database),
+        state=state,
         problems=_problems(home, daemon, content, sources),
         checked_at=utc(now),
         home=str(home),
@@ -227,28 +230,21 @@ def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
     if not lock_is_held(lock):
         return Daemon(alive=False)
     holder = read_holder(lock)
-    pid = holder.get("pid")
-    started_at = _text(holder.get("started_at"))
-    error = errors.get("", ("", ""))[0]
+    pid, error = holder.get("pid"), errors.get("", ("", ""))[0]
+    keys = ("started_at", "version", "waiting", "waiting_since")
+    texts = {key: text if isinstance(text := holder.get(key), str) else None for key in keys}
     return Daemon(
         alive=True,
         command=str(holder.get("command", "run")),
         pid=pid if isinstance(pid, int) else None,
-        started_at=started_at,
-        running_s=_age(seconds_of(started_at), now),
-        version=_text(holder.get("version")),
+        running_s=_age(seconds_of(texts["started_at"]), now),
         watching_degraded=error.removeprefix(WATCHING) if error.startswith(WATCHING) else None,
-        waiting=_text(holder.get("waiting")),
-        waiting_since=_text(holder.get("waiting_since")),
+        **texts,
     )
 
 
 def _age(then: float | None, now: float) -> float | None:
     return None if then is None else round(now - then, 3)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _source(home: Path, name: str, content: _Content, now: float) -> Source:
@@ -290,12 +286,6 @@ def _source(home: Path, name: str, content: _Content, now: float) -> Source:
         error_since=since,
         quarantined_ever=row.get("quarantined", 0),
     )
-
-
-def _state(daemon: Daemon, database: Database) -> str:
-    if daemon.alive:
-        return "backfilling" if daemon.command == "backfill" else "running"
-    return "stopped" if database.exists else "no database"
 
 
 def _missing_folders(home: Path, content: _Content, sources: list[Source]) -> list[str]:

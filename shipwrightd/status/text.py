@@ -32,19 +32,16 @@ def status_json(status: Status) -> str:
 
 def status_text(status: Status, width: int) -> str:
     """Return the status as lines of at most `width` cells where that is possible."""
-    lines = [line for name, value in _facts(status) for line in _fact(name, value, width)]
+    lines = []
+    for name, value in _facts(status):
+        first, *more = wrapped(visible(value), width - NAME_CELLS)
+        lines += [f"{name:<{NAME_CELLS}}{first}", *(" " * NAME_CELLS + line for line in more)]
     if status.sources:
         lines += ["", _sources(status.sources, width)]
     if not status.home_present or not status.database.exists:
         lines += ["", *wrapped(NOT_CREATED if status.home_present else NO_HOME, width)]
     lines += [line for note in _notes(status) for line in wrapped(note, width, indent=2)]
     return "\n".join(lines)
-
-
-def _fact(name: str, value: str, width: int) -> list[str]:
-    """Return a named value in lines of its own column."""
-    lines = wrapped(visible(value), width - NAME_CELLS)
-    return [f"{'' if at else name:<{NAME_CELLS}}{line}" for at, line in enumerate(lines)]
 
 
 def _facts(status: Status) -> list[tuple[str, str]]:
