@@ -12,6 +12,7 @@ import re
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
@@ -104,7 +105,8 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     with flags.installed():
         listener = Listeners(listeners)
         try:
-            db, lock = open_database(config.db, config.home, "run", RecoveryOptions(alive=_recovering(flags, listener)))
+            options = RecoveryOptions(alive=partial(_notify_recovering, flags, listener))
+            db, lock = open_database(config.db, config.home, "run", options)
         except StoppedError:
             log.info("recovery_put_off")
             return
@@ -119,8 +121,7 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
                     close_without_checkpoint(db)
                     confirmed = time.monotonic() - damaged_at < CONFIRMED_WITHIN_S
                     damaged_at = time.monotonic()
-                    recovered = _recover(config, str(error) if confirmed else None, flags, listener)
-                    if recovered is None:
+                    if (recovered := _recover(config, str(error) if confirmed else None, flags, listener)) is None:
                         break
                     db = recovered
         finally:
@@ -136,9 +137,10 @@ def _recover(config: Config, damage: str | None, flags: Flags, listener: Listene
     Without `damage`, only if a check finds some: SQLite also reports damage if the medium fails to read a page.
     """
     retries = Retries()
+    alive = partial(_notify_recovering, flags, listener)
     while not flags.stopping:
         try:
-            return open_or_recover(config.db, config.home, RecoveryOptions(damage, alive=_recovering(flags, listener)))
+            return open_or_recover(config.db, config.home, RecoveryOptions(damage, alive=alive))
         except StoppedError:
             log.info("recovery_put_off")
         except (PathError, LockedError, MissingError) as error:
@@ -149,15 +151,11 @@ def _recover(config: Config, damage: str | None, flags: Flags, listener: Listene
     return None
 
 
-def _recovering(flags: Flags, listener: Listener) -> Callable[[], None]:
-    """Return the function that a recovery calls now and then: notifies the listener, raises StoppedError to stop."""
-
-    def call() -> None:
-        if flags.stopping:
-            raise StoppedError
-        listener.notify(Phase.RECOVERING)
-
-    return call
+def _notify_recovering(flags: Flags, listener: Listener) -> None:
+    """Notify the listener that a recovery runs; raise StoppedError to stop it. A recovery calls this now and then."""
+    if flags.stopping:
+        raise StoppedError
+    listener.notify(Phase.RECOVERING)
 
 
 class Retries:
@@ -206,7 +204,7 @@ class Loop:
         self._listener = Listener()
         self._catch_up = CatchUp(db, home, settle_s=settings.settle_s)
         self._log = Log(db, config.db)
-        self._watch: Watch | None = None
+        self._watch = Watch(flags.wake, self._is_source)
         db.set_busy_handler(self._keep_trying)
         self._trouble: list[str] = []
         self._retries = Retries()
@@ -225,7 +223,7 @@ class Loop:
         self._catch_up.on_batch = listener.notify
         log.info("daemon_started", version=__version__, home=str(self._home))
         listener.notify(SettingsApplied(self._settings))
-        self._set_watch()
+        self._watch.start(self._folders())
         try:
             self._pass(woken=False)
             if not self._flags.stopping:
@@ -241,8 +239,7 @@ class Loop:
                 if woken:
                     time.sleep(self._pause_s)
         finally:
-            if self._watch is not None:
-                self._watch.stop()
+            self._watch.stop()
             self._catch_up.close()
             log.info("daemon_stopped")
 
@@ -259,7 +256,7 @@ class Loop:
                 waiting=waiting,
                 hinted=self._hinted,
                 seconds=time.monotonic() - began,
-                watch_starts=self._watch.starts if self._watch is not None else 0,
+                watch_starts=self._watch.starts,
             )
         )
 
@@ -298,8 +295,8 @@ class Loop:
         rescan_s = min(self._settings.rescan_s, DEGRADED_RESCAN_S) if self._trouble else self._settings.rescan_s
         if full:
             self._next_scan = started + rescan_s
-            for path in passed.late if self._watch is not None else ():
-                self._watch.note_unannounced(path)  # type: ignore[union-attr]
+            for path in passed.late if self._settings.watch else ():
+                self._watch.note_unannounced(path)
         if passed.wait_s is not None:
             self._next_scan = min(self._next_scan, time.monotonic() + passed.wait_s)
 
@@ -313,19 +310,15 @@ class Loop:
 
     def _hints(self) -> set[str] | None:
         """Return the sources that file-system events named, None for all."""
-        changed = self._watch.changed() if self._watch is not None else None
+        changed = self._watch.changed()
         return None if changed is None else {path[len(self._real_home) + 1 :] for path in changed}
 
-    def _set_watch(self) -> None:
-        if not self._settings.watch:
-            return
-        self._watch = Watch(self._wake, self._is_source)
-        self._watch.start(self._folders())
-
     def _folders(self) -> list[Path]:
-        """Return the folders that hold sources, with symlinks resolved: events do not pass through them."""
+        """Return the folders to watch, with symlinks resolved: events do not pass through them."""
         home = self._home.resolve()
         self._real_home = str(home)
+        if not self._settings.watch:
+            return []
         memory = home / "memory"
         folders = [home, home / "heartbeats", memory]
         with contextlib.suppress(OSError), os.scandir(memory) as entries:
@@ -337,7 +330,7 @@ class Loop:
 
     def _check_watch(self) -> None:
         """Restart watching if necessary, and store why it is degraded."""
-        trouble = self._watch.check(self._folders()) if self._watch is not None else []
+        trouble = self._watch.check(self._folders())
         if trouble == self._trouble:
             return
         error = f"watching is degraded: {'; '.join(trouble)}" if trouble else None
@@ -362,13 +355,10 @@ class Loop:
         self._listener.notify(SettingsApplied(self._settings, reloaded=True))
 
     def _apply(self, settings: Settings) -> None:
-        if settings.watch != self._settings.watch and self._watch is not None:
+        if settings.watch != self._settings.watch:
             self._watch.stop()
-            self._watch = None
         self._settings = settings
         self._catch_up.set_settle(settings.settle_s)
-        if self._watch is None:
-            self._set_watch()
         self._next_scan = 0.0
         log.info("settings_reloaded")
 

@@ -261,7 +261,7 @@ class Watch(FileSystemEventHandler):
             for watched in self._watched.values()
             if watched.network
         }
-        if self._blindness.is_blind(now):
+        if self._watched and self._blindness.is_blind(now):
             reasons[f"events are being lost, last one for {self._blind_path}"] = None
         return list(reasons)
 

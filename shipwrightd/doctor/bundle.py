@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipwrightd.config import Resolved
-    from shipwrightd.doctor import Environment, Target
+    from shipwrightd.doctor import Target
     from shipwrightd.doctor.examine import Diagnosis
 
 FOLDER = "shipwrightd-doctor"
@@ -53,11 +53,11 @@ def write(target: Path, parts: Mapping[str, object], now: float, *, force: bool)
             archive.addfile(entry, io.BytesIO(content))
 
 
-def gather(target: Target, environment: Environment, diagnosis: Diagnosis) -> dict[str, object]:
+def gather(target: Target, settings: Resolved, diagnosis: Diagnosis) -> dict[str, object]:
     """Return all parts by name; one that cannot be read is replaced by the type of the error."""
     stored: dict[str, object] = {}
     findings = [asdict(finding) | (WITHHELD if finding.private else {}) for finding in diagnosis.findings]
-    known = private_texts(target, environment)
+    known = private_texts(target, settings)
     failures = (ShipwrightdError, OSError, apsw.Error)
     with contextlib.suppress(*failures), contextlib.closing(open_reader(target.db, untouched=True)) as db:
         stored = {name: _tried(partial(query, db)) for name, query in archive_queries(target).items()}
@@ -67,7 +67,7 @@ def gather(target: Target, environment: Environment, diagnosis: Diagnosis) -> di
     parts = {
         "doctor": {**answer(diagnosis), "findings": findings},
         "status": _tried(partial(_status, target)),
-        "settings": _settings(environment.settings),
+        "settings": _settings(settings),
         **stored,
     }
     return {name: part if name == UNCHANGED else scrubbed(part, known) for name, part in parts.items()}
@@ -189,10 +189,10 @@ ERROR_KINDS = ("watching is degraded", "cannot be used: not JSON", "cannot be us
 SYSTEM_ERRORS = frozenset(os.strerror(number) for number in errno.errorcode)
 
 
-def private_texts(target: Target, environment: Environment) -> dict[str, str]:
+def private_texts(target: Target, settings: Resolved) -> dict[str, str]:
     """Return the private paths of an installation, each with its placeholder."""
     known = {os.path.expanduser("~"): "~", sys.prefix: "<prefix>"}  # noqa: PTH111 - its spelling matters
-    known |= {str(file.path): f"<settings file {place}>" for place, file in enumerate(environment.settings.files, 1)}
+    known |= {str(file.path): f"<settings file {place}>" for place, file in enumerate(settings.files, 1)}
     for path, placeholder in ((target.db.parent, "<db folder>"), (target.db, "<db>"), (target.home, "<home>")):
         known |= {str(path): placeholder, os.path.realpath(path): placeholder}
     known |= {shlex.quote(text): placeholder for text, placeholder in known.items()}

@@ -23,7 +23,9 @@ from shipwrightd.text import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipwrightd.doctor import Environment, Target
+    from shipwrightd.config import Resolved
+    from shipwrightd.doctor import Target
+    from shipwrightd.service import State
 
 INDENT = 27  # cells of state and check
 PERMISSIONS = {"home", "folder", "files"}  # checks that fail if they cannot be made
@@ -32,15 +34,14 @@ PERMISSIONS = {"home", "folder", "files"}  # checks that fail if they cannot be 
 Checks = Mapping[str, Callable[[], Iterable[Finding] | Finding]]
 
 
-def of_machine(target: Target, environment: Environment) -> Checks:
+def of_machine(target: Target, settings: Resolved, variables: Mapping[str, str], service: State | None) -> Checks:
     """Return the checks of all but the inside of the database."""
     files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    service, path = environment.service, environment.variables.get("PATH", "")
     return {
         "program": machine.program,
         "sqlite": lambda: machine.sqlite(apsw.sqlite_lib_version()),
         "libraries": machine.libraries,
-        "settings": lambda: machine.settings(environment.settings, environment.variables),
+        "settings": lambda: machine.settings(settings, variables),
         "home": lambda: machine.home(target),
         "folder": lambda: machine.folder(target),
         "files": lambda: machine.files(target),
@@ -48,7 +49,7 @@ def of_machine(target: Target, environment: Environment) -> Checks:
         "watching": lambda: machine.watching(target),
         "open_files": lambda: machine.open_files(files_limit),
         "lock": lambda: machine.lock(machine.holder_of(target.db), str(target.home)),
-        "shipwright": lambda: sources.shipwright(target, path),
+        "shipwright": lambda: sources.shipwright(target, variables.get("PATH", "")),
         "shipwright_database": lambda: sources.shipwright_database(target),
         "service": lambda: machine.service(service, held=_is_held(target)) if service else (),
     }
@@ -101,9 +102,11 @@ class Diagnosis:
         return all(finding.state != FAIL for finding in self.findings)
 
 
-def examine(target: Target, environment: Environment) -> Diagnosis:
-    """Run every check."""
-    found = run(of_machine(target, environment))
+def examine(
+    target: Target, settings: Resolved, variables: Mapping[str, str], service: State | None = None
+) -> Diagnosis:
+    """Run every check; `variables` are those of the environment."""
+    found = run(of_machine(target, settings, variables, service))
     before = _signature(target)
     inside = _examine_database(target)
     if _signature(target) != before:  # a daemon started while the database was read as an immutable file

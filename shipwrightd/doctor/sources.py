@@ -135,16 +135,14 @@ def errors(db: apsw.Connection) -> Iterator[Finding]:
     found = list(db.execute(ERRORS))
     for source, error, since in found:
         slow = not source and error.startswith(WATCHING)
-        todo = "nothing to do: files are polled every half second" if slow else _remedy(error)
+        todo = FIX_MODE if "cannot read" in error else "fix that; reading continues automatically"
+        if slow:
+            todo = "nothing to do: files are polled every half second"
+        elif "cannot be used" in error:
+            todo = "inspect the file: Shipwright's next write usually fixes it; otherwise move it away"
         yield Finding("source_errors", WARN if slow else FAIL, f"{error} (since {since})", todo, private=True)
     if not found:
         yield ok("source_errors", "none")
-
-
-def _remedy(error: str) -> str:
-    if "cannot be used" in error:
-        return "inspect the file: Shipwright's next write usually fixes it; otherwise move it away"
-    return FIX_MODE if "cannot read" in error else "fix that; reading continues automatically"
 
 
 def quarantine(db: apsw.Connection) -> Finding:

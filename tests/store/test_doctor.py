@@ -21,7 +21,7 @@ from shipwrightd.daemon.watch import Watch
 from shipwrightd.database import open_writer
 from shipwrightd.database.lock import WriterLock, lock_path
 from shipwrightd.database.migrate import known
-from shipwrightd.doctor import Environment, Finding, Target, machine, sources
+from shipwrightd.doctor import Finding, Target, machine, sources
 from shipwrightd.doctor.bundle import COUNTS
 from shipwrightd.doctor.database import expected
 from shipwrightd.doctor.examine import Diagnosis, answer, examine, guarded, page
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KNOWN = known()[-1].version
-NOTHING = Environment(Resolved([], [], []), {})
+NOTHING = Resolved([], [], [])
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def target(world: World, *, now: float | None = None, deep: bool = False) -> Tar
 
 
 def ask(world: World, **options: float) -> Diagnosis:
-    return examine(target(world, **options), NOTHING)  # type: ignore[arg-type]
+    return examine(target(world, **options), NOTHING, {})  # type: ignore[arg-type]
 
 
 def of(found: Diagnosis, check: str) -> list[Finding]:
