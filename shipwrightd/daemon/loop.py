@@ -349,18 +349,17 @@ class Loop:
         self._flags.reloading = False
         self._listener.notify(Phase.RELOADING)
         try:
-            self._apply(reload())
+            settings = reload()
         except ShipwrightdError as error:
             log.error("settings_refused", error=str(error))  # noqa: TRY400 - a user's mistake has no traceback
+        else:
+            if settings.watch != self._settings.watch:
+                self._watch.stop()
+            self._settings = settings
+            self._catch_up.set_settle(settings.settle_s)
+            self._next_scan = 0.0
+            log.info("settings_reloaded")
         self._listener.notify(SettingsApplied(self._settings, reloaded=True))
-
-    def _apply(self, settings: Settings) -> None:
-        if settings.watch != self._settings.watch:
-            self._watch.stop()
-        self._settings = settings
-        self._catch_up.set_settle(settings.settle_s)
-        self._next_scan = 0.0
-        log.info("settings_reloaded")
 
 
 def _source_pattern() -> re.Pattern[str]:

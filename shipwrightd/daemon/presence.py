@@ -41,12 +41,10 @@ class Presence:
         if folder == self._last_home:
             return
         self._last_home = folder
-        if folder is None:
-            log.warning("home_missing", home=str(self._home))
-        elif folder == self._first_home:
+        if folder is not None and folder == self._first_home:
             log.info("home_is_back", home=str(self._home))
         else:
-            log.warning("home_is_another_folder", home=str(self._home))
+            log.warning("home_missing" if folder is None else "home_is_another_folder", home=str(self._home))
 
     def check_database(self, now: float) -> None:
         """Raise unless the open database is still at its path, so that nothing is stored in a file that is lost.
