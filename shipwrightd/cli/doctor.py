@@ -50,8 +50,8 @@ def doctor(
     """
     if force and bundle is None:
         raise typer.BadParameter("--force is for --bundle")
-    from shipwrightd.doctor import Environment, examine
     from shipwrightd.doctor import bundle as archive
+    from shipwrightd.doctor import examine
     from shipwrightd.export.files import destination
 
     if "" in {home, db}:
@@ -59,11 +59,10 @@ def doctor(
     resolved = config.resolve({"home": home, "db": db})
     target = _target(resolved, deep=deep)
     file = None if bundle is None else destination(bundle, force=force, home=target.home, database=target.db)
-    environment = Environment(resolved, os.environ, _service())
-    diagnosis = examine.examine(target, environment)
+    diagnosis = examine.examine(target, resolved, os.environ, _service())
     print(dump(examine.answer(diagnosis)) if as_json else examine.page(diagnosis, width()))
     if file is not None:
-        archive.write(file, archive.gather(target, environment, diagnosis), target.now, force=force)
+        archive.write(file, archive.gather(target, resolved, diagnosis), target.now, force=force)
         print(f"wrote {visible(str(file))}; check its content before you send it", file=sys.stderr)
     return 0 if diagnosis.ok else FOUND
 

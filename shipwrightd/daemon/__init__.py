@@ -60,7 +60,7 @@ class PassReport:
     waiting: str | None = None  # why the database cannot be written
     hinted: bool = False  # only sources named by file-system events were read
     seconds: float = 0.0  # without the wait before the pass
-    watch_starts: int = 0  # how often watching was started, since it was last switched on
+    watch_starts: int = 0  # how often watching was started
 
 
 Event = SettingsApplied | Batch | PassReport | Phase

@@ -76,10 +76,6 @@ class CatchUp:
         self.documents = Documents(home)
         self.seconds: dict[str, float] = {}  # spent on each source
 
-    def behind_bytes(self) -> dict[str, int]:
-        """Return how many bytes of each journal were not stored at its last poll."""
-        return {journal.source.name: journal.behind_bytes() for journal in self.journals}
-
     def close(self) -> None:
         """Close all files."""
         for journal in self.journals:
@@ -198,15 +194,6 @@ def tune_gc() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def pending_bytes(home: Path) -> int:
-    """Return how many bytes all journals and their rotated files hold."""
-    total = 0
-    for path in (path for source in JOURNALS for path in source.files(home)):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size
-    return total
-
-
 def backfill(
     home: Path,
     path: Path,
@@ -235,7 +222,10 @@ def backfill(
 
 def _backfill(db: apsw.Connection, home: Path, progress: Callable[[int, int, int], None] | None) -> Backfilled:
     before = _totals(db)
-    total = pending_bytes(home)
+    total = 0
+    for file in (path for source in JOURNALS for path in source.files(home)):
+        with contextlib.suppress(OSError):
+            total += file.stat().st_size
     size = records = 0
 
     def on_batch(batch: Batch) -> None:

@@ -12,6 +12,7 @@ import re
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
@@ -104,7 +105,8 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     with flags.installed():
         listener = Listeners(listeners)
         try:
-            db, lock = open_database(config.db, config.home, "run", RecoveryOptions(alive=_recovering(flags, listener)))
+            options = RecoveryOptions(alive=partial(_notify_recovering, flags, listener))
+            db, lock = open_database(config.db, config.home, "run", options)
         except StoppedError:
             log.info("recovery_put_off")
             return
@@ -114,16 +116,14 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
             while True:
                 try:
                     Loop(db, lock, config, settings, flags).run(reload, listener)
+                    break
                 except DAMAGE as error:
                     close_without_checkpoint(db)
                     confirmed = time.monotonic() - damaged_at < CONFIRMED_WITHIN_S
                     damaged_at = time.monotonic()
-                    recovered = _recover(config, str(error) if confirmed else None, flags, listener)
-                    if recovered is None:
+                    if (recovered := _recover(config, str(error) if confirmed else None, flags, listener)) is None:
                         break
                     db = recovered
-                else:
-                    break
         finally:
             listener.notify(Phase.STOPPING)
             with contextlib.suppress(apsw.Error):
@@ -136,39 +136,43 @@ def _recover(config: Config, damage: str | None, flags: Flags, listener: Listene
 
     Without `damage`, only if a check finds some: SQLite also reports damage if the medium fails to read a page.
     """
-    failures = 0
-    logged: set[str] = set()
+    retries = Retries()
+    alive = partial(_notify_recovering, flags, listener)
     while not flags.stopping:
         try:
-            return open_or_recover(config.db, config.home, RecoveryOptions(damage, alive=_recovering(flags, listener)))
+            return open_or_recover(config.db, config.home, RecoveryOptions(damage, alive=alive))
         except StoppedError:
             log.info("recovery_put_off")
         except (PathError, LockedError, MissingError) as error:
-            wait_s = DATABASE_RETRY_S[min(failures, len(DATABASE_RETRY_S) - 1)]
-            failures += 1
-            _log_once(logged, "recovery_waiting", str(error), wait_s)
+            wait_s = retries.failed("recovery_waiting", str(error))
             listener.notify(PassReport(0, waiting=error.message))
             flags.wake.clear()
             flags.wake.wait(wait_s)
     return None
 
 
-def _recovering(flags: Flags, listener: Listener) -> Callable[[], None]:
-    """Return the function that a recovery calls now and then: notifies the listener, raises StoppedError to stop."""
-
-    def call() -> None:
-        if flags.stopping:
-            raise StoppedError
-        listener.notify(Phase.RECOVERING)
-
-    return call
+def _notify_recovering(flags: Flags, listener: Listener) -> None:
+    """Notify the listener that a recovery runs; raise StoppedError to stop it. A recovery calls this now and then."""
+    if flags.stopping:
+        raise StoppedError
+    listener.notify(Phase.RECOVERING)
 
 
-def _log_once(logged: set[str], event: str, error: str, retry_s: float) -> None:
-    """Log a wait as a warning when it begins, later at level debug."""
-    write = log.debug if error in logged else log.warning
-    logged.add(error)
-    write(event, error=error, retry_s=retry_s)
+class Retries:
+    """Counts failed attempts to use the database."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._logged: set[str] = set()
+
+    def failed(self, event: str, error: str) -> float:
+        """Count a failure and return how many seconds to wait. Logs each reason as a warning once, then as debug."""
+        wait_s = DATABASE_RETRY_S[min(self.count, len(DATABASE_RETRY_S) - 1)]
+        self.count += 1
+        write = log.debug if error in self._logged else log.warning
+        self._logged.add(error)
+        write(event, error=error, retry_s=wait_s)
+        return wait_s
 
 
 class WaitingNote(Listener):
@@ -200,12 +204,11 @@ class Loop:
         self._listener = Listener()
         self._catch_up = CatchUp(db, home, settle_s=settings.settle_s)
         self._log = Log(db, config.db)
-        self._watch: Watch | None = None
+        self._watch = Watch(flags.wake, self._is_source)
         db.set_busy_handler(self._keep_trying)
         self._trouble: list[str] = []
-        self._failures = 0
+        self._retries = Retries()
         self._waiting = ""
-        self._logged: set[str] = set()  # errors of this wait
         self._stored = 0
         self._pause_s = COALESCE_S
         self._passed_at = 0.0  # end of the last pass, monotonic seconds
@@ -220,7 +223,7 @@ class Loop:
         self._catch_up.on_batch = listener.notify
         log.info("daemon_started", version=__version__, home=str(self._home))
         listener.notify(SettingsApplied(self._settings))
-        self._set_watch()
+        self._watch.start(self._folders())
         try:
             self._pass(woken=False)
             if not self._flags.stopping:
@@ -236,8 +239,7 @@ class Loop:
                 if woken:
                     time.sleep(self._pause_s)
         finally:
-            if self._watch is not None:
-                self._watch.stop()
+            self._watch.stop()
             self._catch_up.close()
             log.info("daemon_stopped")
 
@@ -248,13 +250,13 @@ class Loop:
         self._listener.notify(
             PassReport(
                 self._stored,
-                behind_bytes=self._catch_up.behind_bytes(),
+                behind_bytes={each.source.name: each.behind_bytes() for each in self._catch_up.journals},
                 errors=dict(self._catch_up.errors),
                 trouble=tuple(self._trouble),
                 waiting=waiting,
                 hinted=self._hinted,
                 seconds=time.monotonic() - began,
-                watch_starts=self._watch.starts if self._watch is not None else 0,
+                watch_starts=self._watch.starts,
             )
         )
 
@@ -262,7 +264,7 @@ class Loop:
         """Return why the database cannot be written, None if it can."""
         started = time.monotonic()
         if started < self._next_scan:
-            if self._failures:
+            if self._retries.count:
                 return self._waiting  # trying more often frees neither space nor a lock
             if not woken:
                 return None  # only a listener's pulse
@@ -276,16 +278,16 @@ class Loop:
             passed = self._catch_up.poll(hints, stop=lambda: self._flags.stopping)
             self._log.keep_short(time.monotonic())
         except WAITS as error:
-            self._wait_for_database(error)
+            self._waiting = str(error)
+            self._next_scan = time.monotonic() + self._retries.failed("database_waiting", self._waiting)
             return self._waiting
         self._stored += passed.records
         now = time.monotonic()
         self._pause_s = BUSY_COALESCE_S if passed.records > BUSY_RATE * (now - self._passed_at) else COALESCE_S
         self._passed_at = now
-        if self._failures:
-            log.info("database_recovered", failures=self._failures)
-            self._failures = 0
-            self._logged.clear()
+        if self._retries.count:
+            log.info("database_recovered", failures=self._retries.count)
+            self._retries = Retries()
         self._plan_next(passed, full=hints is None, started=started)
         return None
 
@@ -293,8 +295,8 @@ class Loop:
         rescan_s = min(self._settings.rescan_s, DEGRADED_RESCAN_S) if self._trouble else self._settings.rescan_s
         if full:
             self._next_scan = started + rescan_s
-            for path in passed.late if self._watch is not None else ():
-                self._watch.note_unannounced(path)  # type: ignore[union-attr]
+            for path in passed.late if self._settings.watch else ():
+                self._watch.note_unannounced(path)
         if passed.wait_s is not None:
             self._next_scan = min(self._next_scan, time.monotonic() + passed.wait_s)
 
@@ -306,47 +308,29 @@ class Loop:
         time.sleep(BUSY_STEP_S)
         return True
 
-    def _wait_for_database(self, error: Exception) -> None:
-        """Plan the next attempt: the disk is full, another process holds the database, or it is missing."""
-        wait_s = DATABASE_RETRY_S[min(self._failures, len(DATABASE_RETRY_S) - 1)]
-        self._failures += 1
-        self._waiting = str(error)
-        self._next_scan = time.monotonic() + wait_s
-        _log_once(self._logged, "database_waiting", self._waiting, wait_s)
-
     def _hints(self) -> set[str] | None:
         """Return the sources that file-system events named, None for all."""
-        changed = self._watch.changed() if self._watch is not None else None
-        if changed is None:
-            return None
-        cut = len(self._real_home) + 1
-        return {path[cut:] for path in changed}
-
-    def _set_watch(self) -> None:
-        if not self._settings.watch:
-            return
-        self._watch = Watch(self._wake, self._is_source)
-        self._watch.start(self._folders())
+        changed = self._watch.changed()
+        return None if changed is None else {path[len(self._real_home) + 1 :] for path in changed}
 
     def _folders(self) -> list[Path]:
-        """Return the folders that hold sources, with symlinks resolved: events do not pass through them."""
+        """Return the folders to watch, with symlinks resolved: events do not pass through them."""
         home = self._home.resolve()
         self._real_home = str(home)
-        return [home, home / "heartbeats", home / "memory", *self._memory_folders(home / "memory")]
-
-    def _memory_folders(self, memory: Path) -> list[Path]:
-        try:
-            with os.scandir(memory) as entries:
-                return [memory / entry.name for entry in entries if entry.is_dir()]
-        except OSError:
+        if not self._settings.watch:
             return []
+        memory = home / "memory"
+        folders = [home, home / "heartbeats", memory]
+        with contextlib.suppress(OSError), os.scandir(memory) as entries:
+            folders += [memory / entry.name for entry in entries if entry.is_dir()]
+        return folders
 
     def _is_source(self, path: str) -> bool:
         return path.startswith(self._real_home) and bool(SOURCE.fullmatch(path[len(self._real_home) + 1 :]))
 
     def _check_watch(self) -> None:
         """Restart watching if necessary, and store why it is degraded."""
-        trouble = self._watch.check(self._folders()) if self._watch is not None else []
+        trouble = self._watch.check(self._folders())
         if trouble == self._trouble:
             return
         error = f"watching is degraded: {'; '.join(trouble)}" if trouble else None
@@ -365,21 +349,17 @@ class Loop:
         self._flags.reloading = False
         self._listener.notify(Phase.RELOADING)
         try:
-            self._apply(reload())
+            settings = reload()
         except ShipwrightdError as error:
             log.error("settings_refused", error=str(error))  # noqa: TRY400 - a user's mistake has no traceback
+        else:
+            if settings.watch != self._settings.watch:
+                self._watch.stop()
+            self._settings = settings
+            self._catch_up.set_settle(settings.settle_s)
+            self._next_scan = 0.0
+            log.info("settings_reloaded")
         self._listener.notify(SettingsApplied(self._settings, reloaded=True))
-
-    def _apply(self, settings: Settings) -> None:
-        if settings.watch != self._settings.watch and self._watch is not None:
-            self._watch.stop()
-            self._watch = None
-        self._settings = settings
-        self._catch_up.set_settle(settings.settle_s)
-        if self._watch is None:
-            self._set_watch()
-        self._next_scan = 0.0
-        log.info("settings_reloaded")
 
 
 def _source_pattern() -> re.Pattern[str]:

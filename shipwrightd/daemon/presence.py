@@ -41,12 +41,10 @@ class Presence:
         if folder == self._last_home:
             return
         self._last_home = folder
-        if folder is None:
-            log.warning("home_missing", home=str(self._home))
-        elif folder == self._first_home:
+        if folder is not None and folder == self._first_home:
             log.info("home_is_back", home=str(self._home))
         else:
-            log.warning("home_is_another_folder", home=str(self._home))
+            log.warning("home_missing" if folder is None else "home_is_another_folder", home=str(self._home))
 
     def check_database(self, now: float) -> None:
         """Raise unless the open database is still at its path, so that nothing is stored in a file that is lost.
@@ -64,11 +62,11 @@ class Presence:
             return
         if found is not None:
             message = f"another file has taken the place of the database {self._path}"
-            raise ReplacedError(message, hint="start again to go on with that one")
+            raise ReplacedError(message, hint="start again to use that file")
         self._gone_since = self._gone_since or now
         if self._home.is_dir() and not away and now - self._gone_since > GONE_S:
             message = f"the database {self._path} was removed"
-            raise MissingError(message, hint="start again to make a new one of what the files still hold")
+            raise MissingError(message, hint="start again to create a new one from the files")
         raise GoneError("the database is not in its place" + (": its folder was moved or unmounted" if away else ""))
 
 
@@ -77,7 +75,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     try:
         return identity(path)
     except OSError as error:
-        message = f"cannot look at the database {path}: {error.strerror}"
+        message = f"cannot examine the database {path}: {error.strerror}"
         raise PathError(message, hint="check owner and mode of its folder") from error
 
 

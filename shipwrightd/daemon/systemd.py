@@ -1,21 +1,16 @@
 """Reports to systemd, after sd_notify(3): ready, alive, status, reloading, stopping.
 
-Ready means that the database is open and migrated, the lock is held, and the
-first catch-up begins. Its end would be too late: it may take minutes, for
-which `systemctl start` would wait, and the watchdog watches only a service
-that is ready. STATUS says whether the daemon is catching up or following.
-
-The watchdog is fed from the loop's own calls only, so a stuck loop stops
-feeding it. Nothing here waits or raises: a supervisor that is gone or does
-not read loses messages, except READY, which is sent again.
+Ready means that the first catch-up begins: it may take minutes, which `systemctl start` would wait for, and the
+watchdog watches only a service that is ready. The loop's own calls feed the watchdog, so a stuck loop stops feeding
+it. Nothing here waits or raises; a message that cannot be sent is lost, except READY, which is sent again.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipwrightd.daemon import Batch, Event, Listener, PassReport, Phase, SettingsApplied
@@ -42,50 +37,29 @@ def supervisor(env: MutableMapping[str, str]) -> Supervisor | None:
         return None
     ours = pid in {"", str(os.getpid())}
     watchdog_s = int(usec) / 1e6 if ours and usec.isdecimal() and int(usec) else None
-    return Supervisor(Mailbox(address), watchdog_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Mailbox:
-    """The supervisor's datagram socket: a path, or @ and the name of an abstract one."""
-
-    address: str
-
-    def send(self, text: str) -> bool:
-        """Send one message without waiting; return whether it was sent."""
-        address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.setblocking(False)  # noqa: FBT003 - its name says it
-                sender.sendto(text.encode(errors="replace"), address)
-        except OSError:  # nobody listens, or its buffer is full
-            return False
-        return True
+    return Supervisor(address, watchdog_s)
 
 
 class Supervisor(Listener):
-    """Reports the events of the loop to a supervisor."""
+    """Reports the events of the loop to the supervisor at a datagram socket: a path, or @ and an abstract name."""
 
-    def __init__(self, mailbox: Mailbox, watchdog_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._mailbox = mailbox
+    def __init__(self, address: str, watchdog_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
         self._clock = clock
         self._ready_owed = False
-        self._ping_s = watchdog_s / PINGS if watchdog_s else None
-        self._ping_due = 0.0
+        self._ping_s = watchdog_s / PINGS if watchdog_s else math.inf
+        self._ping_due = 0.0 if watchdog_s else math.inf
         self._status = ""
-        self._status_due = 0.0
-        self._extend_due = 0.0
-        self._records = 0
-        self._bytes = 0
+        self._status_due = self._extend_due = 0.0
+        self._records = self._bytes = 0
         self._catching_up = True
-        if self._ping_s:
-            self.pulse_s = self._ping_s
+        self.pulse_s = self._ping_s
 
     def notify(self, event: Event) -> None:
         """Send what the supervisor must know, and otherwise the status, if it is due."""
         match event:
             case SettingsApplied(reloaded=reloaded):
-                self._send_ready(*([] if reloaded else ["STATUS=catching up"]))
+                self._ready_owed = not self._send(READY if reloaded else f"{READY}\nSTATUS=catching up")
             case Batch():
                 self._records += event.records
                 self._bytes += event.size_bytes
@@ -96,38 +70,41 @@ class Supervisor(Listener):
             case Phase.FOLLOWING:  # the next pass reports it
                 self._catching_up = False
                 self._status_due = 0.0
-            case Phase.RECOVERING:
-                self._extend()
+            case Phase.RECOVERING:  # which may take longer than the time-out of a start
+                now = self._clock()
+                if now >= self._extend_due and self._send(f"EXTEND_TIMEOUT_USEC={EXTEND_S * 1_000_000}"):
+                    self._extend_due = now + EXTEND_S / 10
                 self._send_due("recovering a damaged database")
             case Phase.RELOADING:  # systemd compares the time with that of its signal
-                now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
-                self._mailbox.send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+                self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}")
             case Phase.STOPPING:
-                self._mailbox.send("STOPPING=1\nSTATUS=stopping")
+                self._send("STOPPING=1\nSTATUS=stopping")
 
-    def _extend(self) -> None:
-        """Ask for more time: a recovery may take longer than the time-out of a start."""
-        now = self._clock()
-        if now >= self._extend_due and self._mailbox.send(f"EXTEND_TIMEOUT_USEC={EXTEND_S * 1_000_000}"):
-            self._extend_due = now + EXTEND_S / 10
-
-    def _send_ready(self, *more: str) -> None:
-        self._ready_owed = not self._mailbox.send("\n".join((READY, *more)))
+    def _send(self, text: str) -> bool:
+        """Send one message without waiting; return whether it was sent."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)  # noqa: FBT003 - its name says it
+                sender.sendto(text.encode(errors="replace"), self._address)
+        except OSError:  # nobody listens, or its buffer is full
+            return False
+        return True
 
     def _send_due(self, status: str) -> None:
         """Send what is due, in one message."""
         now = self._clock()
-        lines = [READY] if self._ready_owed else []
-        if self._ping_s and now >= self._ping_due:
-            lines.append("WATCHDOG=1")
-        if status != self._status and now >= self._status_due:
-            lines.append(f"STATUS={status}")
-        if not lines or not self._mailbox.send("\n".join(lines)):
+        is_due = {
+            READY: self._ready_owed,
+            "WATCHDOG=1": now >= self._ping_due,
+            f"STATUS={status}": status != self._status and now >= self._status_due,
+        }
+        _, ping, changed = is_due.values()
+        if not any(is_due.values()) or not self._send("\n".join(line for line, due in is_due.items() if due)):
             return
         self._ready_owed = False
-        if self._ping_s and "WATCHDOG=1" in lines:
+        if ping:
             self._ping_due = now + self._ping_s
-        if lines[-1].startswith("STATUS="):
+        if changed:
             self._status, self._status_due = status, now + STATUS_EVERY_S
 
 
@@ -137,10 +114,9 @@ def status(report: PassReport) -> str:
     parts = [f"following: {report.records:,} records since the start, {size_of(behind)} behind"]
     if report.waiting:
         parts.append(f"waiting for the database: {report.waiting}")
-    errors = list(report.errors.values())
-    parts += errors[:SHOWN_TROUBLES]
-    if len(errors) > SHOWN_TROUBLES:
-        parts.append(f"{len(errors) - SHOWN_TROUBLES} more sources in trouble")
+    parts += list(report.errors.values())[:SHOWN_TROUBLES]
+    if len(report.errors) > SHOWN_TROUBLES:
+        parts.append(f"{len(report.errors) - SHOWN_TROUBLES} more sources in trouble")
     if report.trouble:
         parts.append("watching is degraded")
     return visible("; ".join(parts))

@@ -1,9 +1,7 @@
 """File-system events that wake the loop. The only module that imports watchdog.
 
-An event is only a hint: the loop's scans find what no event announced, and
-everything works, a little later, with watching switched off. watchdog's
-threads can end, or lose events, silently; `Watch.check` notices that,
-restarts them and reports it.
+An event is only a hint: the loop's scans also find changes that no event announced. watchdog's threads can end or lose
+events silently; `Watch.check` notices that, restarts them and reports it.
 """
 
 from __future__ import annotations
@@ -56,7 +54,6 @@ class Blindness:
     """Decides whether events get lost, from the growths that no event announced."""
 
     def __init__(self) -> None:
-        """Start by trusting events."""
         self._missed: deque[float] = deque(maxlen=BLIND_AFTER)
         self._blind = False
 
@@ -77,7 +74,6 @@ class BackOff:
     """Spaces out attempts: no wait after the first failure, and twice the last wait after each further one."""
 
     def __init__(self) -> None:
-        """Start without a failure."""
         self._last = -BACK_OFF_QUIET_S
         self._wait_s = 0.0
 
@@ -101,27 +97,10 @@ class _Watched:
     network: str
 
 
-class _Handler(FileSystemEventHandler):
-    """Runs in watchdog's thread, which an exception would end: it raises none and does no I/O."""
-
-    def __init__(self, note: Callable[[str], None], note_all: Callable[[], None]) -> None:
-        self._note = note
-        self._note_all = note_all
-
-    def dispatch(self, event: FileSystemEvent) -> None:
-        """Note the path, and for a move both."""
-        try:
-            for path in (event.src_path, event.dest_path):
-                if path:
-                    self._note(os.fsdecode(path))
-        except Exception:  # noqa: BLE001 - an odd event is a reason to scan, never to end the thread
-            self._note_all()
-
-
-class Watch:
+class Watch(FileSystemEventHandler):
     """Wakes the loop when a source may have changed, and reports when events are unreliable.
 
-    All methods belong to one thread; only the handler runs in watchdog's.
+    All methods belong to one thread; only `dispatch` runs in watchdog's.
     """
 
     def __init__(self, bell: threading.Event, is_source: Callable[[str], bool]) -> None:
@@ -131,7 +110,6 @@ class Watch:
         self._lock = threading.Lock()
         self._changed: set[str] = set()
         self._scan_all = False
-        self._handler = _Handler(self._note, self._note_all)
         self._observer: BaseObserver | None = None
         self._watched: dict[str, _Watched] = {}
         self._trouble: dict[str, str] = {}
@@ -181,6 +159,15 @@ class Watch:
             observer.stop()
         with contextlib.suppress(RuntimeError):  # its thread may never have started
             observer.join(STOP_WITHIN_S)
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Note the path of an event, and for a move both; an exception here would end watchdog's thread."""
+        try:
+            for path in (event.src_path, event.dest_path):
+                if path:
+                    self._note(os.fsdecode(path))
+        except Exception:  # noqa: BLE001 - an odd event is a reason to scan
+            self._note_all()
 
     def _note(self, path: str) -> None:
         if not self._is_source(path):
@@ -238,12 +225,14 @@ class Watch:
         mounts = read_mounts()
         for path in missing:
             try:
-                handle = self._running().schedule(self._handler, path, event_filter=EVENTS)
+                handle = self._running().schedule(self, path, event_filter=EVENTS)
             except FileNotFoundError:
                 continue  # gone meanwhile; the next check handles it
             except (OSError, RuntimeError) as error:
-                self._trouble[path] = _explain(error)
-                if isinstance(error, OSError) and error.errno in LIMITS:
+                number = getattr(error, "errno", 0) or 0
+                reason = getattr(error, "strerror", None) or error
+                self._trouble[path] = LIMITS.get(number, f"cannot watch a folder: {reason}")
+                if number in LIMITS:
                     break  # the others would meet the same limit
                 continue
             self._watched[path] = _Watched(handle, present[path], network_type(mounts, path))
@@ -253,7 +242,6 @@ class Watch:
         return added
 
     def _running(self) -> BaseObserver:
-        """Return the observer, started."""
         if self._observer is None:
             observer = Observer()
             observer.start()
@@ -273,7 +261,7 @@ class Watch:
             for watched in self._watched.values()
             if watched.network
         }
-        if self._blindness.is_blind(now):
+        if self._watched and self._blindness.is_blind(now):
             reasons[f"events are being lost, last one for {self._blind_path}"] = None
         return list(reasons)
 
@@ -281,9 +269,3 @@ class Watch:
 def _present(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:
     """Return the folders that exist, and which each one is."""
     return {str(folder): identity for folder in folders if (identity := folder_at(folder)) is not None}
-
-
-def _explain(error: OSError | RuntimeError) -> str:
-    if isinstance(error, OSError):
-        return LIMITS.get(error.errno or 0, f"cannot watch a folder: {error.strerror or error}")
-    return f"cannot watch a folder: {error}"

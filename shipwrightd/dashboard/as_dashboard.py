@@ -46,28 +46,35 @@ def history(db: apsw.Connection, request: Request) -> Answer:
     good = [event for event in done if is_success(event)]
     starts = journal.since(db, (COMPLETED, STARTED), request.cutoff(days))
     recent = sum(epoch(event) >= request.now - DAY_S for event in good)
-    took = total(event.get("duration_s") or 0 for event in good)
     return {
         "success_rate": percent(len(good), len(done)) or 0,
-        "avg_duration_s": rounded(number(took) / len(good)) if good else 0,
+        "avg_duration_s": rounded(mean_duration(good)) if good else 0,
         "throughput_per_hour": cents(recent / 24),
         "total_completed": len(good),
         "total_failed": len(done) - len(good),
-        "stage_durations": {
-            stage: rounded(number(total(took)) / len(took)) for stage, took in entries(durations(events))
-        },
+        "stage_durations": {stage: rounded(mean_duration(found)) for stage, found in by_stage(events)},
         "daily_counts": daily_counts(done, request),
         "dora_grades": grades_of(starts, days, request.now),
     }
 
 
-def durations(events: list[Event]) -> dict[str, list[Any]]:
-    """Return the durations of each stage that completed, in file order."""
-    took: dict[str, list[Any]] = {}
+def by_stage(events: list[Event]) -> list[tuple[str, list[Event]]]:
+    """Return the events of each stage that completed, in the order of an object's keys."""
+    stages: dict[str, list[Event]] = {}
     for event in events:
         if event["type"] == STAGE_COMPLETED and truthy(event.get("stage")):
-            took.setdefault(text(event["stage"]), []).append(event.get("duration_s") or 0)
-    return took
+            stages.setdefault(text(event["stage"]), []).append(event)
+    return entries(stages)
+
+
+def durations(events: list[Event]) -> list[Any]:
+    """Return the duration of each event, 0 for none."""
+    return [event.get("duration_s") or 0 for event in events]
+
+
+def mean_duration(events: list[Event]) -> float:
+    """Return the mean duration of events, of which there is at least one."""
+    return number(total(durations(events))) / len(events)
 
 
 def daily_counts(done: list[Event], request: Request) -> list[Answer]:
@@ -104,29 +111,25 @@ def stage_performance(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/stage-performance."""
     period = request.period(7)
     half = NAN if math.isnan(period) else request.now - math.floor(period / 2) * DAY_S
-    stages: dict[str, list[Event]] = {}
-    for event in journal.since(db, (STAGE_COMPLETED,), request.cutoff(period)):
-        if truthy(event.get("stage")):
-            stages.setdefault(text(event["stage"]), []).append(event)
-    return {"stages": [_stage(name, events, half) for name, events in entries(stages)]}
+    events = journal.since(db, (STAGE_COMPLETED,), request.cutoff(period))
+    return {"stages": [_stage(name, found, half) for name, found in by_stage(events)]}
 
 
 def _stage(name: str, events: list[Event], half: float) -> Answer:
-    took = [event.get("duration_s") or 0 for event in events]
-    early = [event.get("duration_s") or 0 for event in events if epoch(event) < half]
-    late = [event.get("duration_s") or 0 for event in events if not epoch(event) < half]
+    early = [event for event in events if epoch(event) < half]
+    late = [event for event in events if not epoch(event) < half]
     paid = [event["cost_usd"] for event in events if number(event.get("cost_usd")) > 0]
-    average = number(total(took)) / len(took)
-    halves = [number(total(part)) / len(part) if part else None for part in (early, late)]
-    least, most = min(map(number, took)), max(map(number, took))
-    values = (name, rounded(average), least, most, len(took), cents(total(paid)), trend(average, *halves))
+    average = mean_duration(events)
+    halves = [mean_duration(part) if part else None for part in (early, late)]
+    took = [number(duration) for duration in durations(events)]
+    values = (name, rounded(average), min(took), max(took), len(took), cents(total(paid)), trend(average, *halves))
     return dict(zip(STAGE, values, strict=True))
 
 
 def bottlenecks(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/bottlenecks."""
-    stages = durations(journal.since(db, (STAGE_COMPLETED,), request.cutoff(BOTTLENECK_DAYS)))
-    return ranked([(stage, rounded(number(total(took)) / len(took))) for stage, took in entries(stages)])
+    stages = by_stage(journal.since(db, (STAGE_COMPLETED,), request.cutoff(BOTTLENECK_DAYS)))
+    return ranked([(stage, rounded(mean_duration(events))) for stage, events in stages])
 
 
 def throughput_trend(db: apsw.Connection, request: Request) -> Answer:

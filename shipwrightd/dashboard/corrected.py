@@ -61,10 +61,8 @@ def history(db: apsw.Connection, request: Request) -> Answer:
 def daily_counts(db: apsw.Connection, request: Request) -> list[Answer]:
     """Return successful and failed runs of each of the last seven days."""
     counts = by_day(db, request, 7)
-    return [
-        {"date": day, "completed": counts.get(day, (0, 0))[0], "failed": counts.get(day, (0, 0))[1]}
-        for day in request.days(7)
-    ]
+    days = [(day, *counts.get(day, (0, 0))) for day in request.days(7)]
+    return [{"date": day, "completed": good, "failed": bad} for day, good, bad in days]
 
 
 def by_day(db: apsw.Connection, request: Request, period: float) -> dict[str, tuple[int, int]]:

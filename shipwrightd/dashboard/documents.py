@@ -19,6 +19,7 @@ DEVELOPER = (
     *("developer_id", "machine_name", "hostname", "platform", "last_heartbeat"),
     *("daemon_running", "daemon_pid", "active_jobs", "queued"),
 )
+LISTS = ("active_jobs", "queued")
 PATTERN = ("pattern", "stage", "root_cause", "fix", "seen_count", "last_seen")
 
 DEVELOPERS = """
@@ -69,28 +70,22 @@ def team_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/team as the dashboard does. Raises FailsError for a developer without lists of jobs."""
     developers = _developers(db, request.now * 1000)
     for developer in developers:
-        for key in ("active_jobs", "queued"):
+        for key in LISTS:
             if developer[key] is None:
                 raise FailsError(f"a developer has no list {key}")
     return _team(developers)
 
 
 def _developers(db: apsw.Connection, now_ms: int) -> list[Answer]:
-    return [_developer(row, now_ms) for row in db.execute(DEVELOPERS, (now_ms - GONE_MS,))]
-
-
-def _developer(row: tuple[Any, ...], now_ms: int) -> Answer:
-    *values, extra = row
-    developer: Answer = dict(zip(DEVELOPER, values, strict=True))
-    running, heartbeat_ms = developer["daemon_running"], developer["last_heartbeat"]
-    lists = {key: _json(developer[key], None) for key in ("active_jobs", "queued")}
-    return {
-        **developer,
-        **lists,
-        "daemon_running": None if running is None else bool(running),
-        **_json(extra, {}),
-        "_presence": presence((now_ms - heartbeat_ms) / 1000),
-    }
+    developers = []
+    for *values, extra in db.execute(DEVELOPERS, (now_ms - GONE_MS,)):
+        developer: Answer = dict(zip(DEVELOPER, values, strict=True))
+        running = developer["daemon_running"]
+        lists = {key: _json(developer[key], None) for key in LISTS}
+        fixed = {"daemon_running": None if running is None else bool(running), **_json(extra, {})}
+        online = presence((now_ms - developer["last_heartbeat"]) / 1000)
+        developers.append({**developer, **lists, **fixed, "_presence": online})
+    return developers
 
 
 def _json(text: str | None, absent: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -108,15 +103,13 @@ def _team(developers: list[Answer]) -> Answer:
 
 def queue(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/queue/detailed with each item's issue, title and last triage."""
-    queued: list[tuple[Any, ...]] = db.execute(QUEUE).fetchall()
-    return {"queue": [_item(db, issue, title) for issue, title in queued]}
-
-
-def _item(db: apsw.Connection, issue: int | str | None, title: str) -> Answer:
-    row = None if issue is None else db.execute(TRIAGE, (issue,)).fetchone()
-    event = {} if row is None else events.read(row)
-    triage = {key: event[key] for key in TRIAGED if event.get(key) is not None}
-    return {"issue": issue or 0, "title": title, "score": 0, **triage}
+    items = []
+    for issue, title in db.execute(QUEUE).fetchall():
+        row = None if issue is None else db.execute(TRIAGE, (issue,)).fetchone()
+        event = {} if row is None else events.read(row)
+        triage = {key: event[key] for key in TRIAGED if event.get(key) is not None}
+        items.append({"issue": issue or 0, "title": title, "score": 0, **triage})
+    return {"queue": items}
 
 
 def queue_as_dashboard(db: apsw.Connection, _request: Request) -> Answer:

@@ -1,7 +1,6 @@
 """JavaScript's operations on values and text, as far as the dashboard's figures depend on them. Pure.
 
-Values are those of JSON: None, bool, numbers, str, list, dict. NaN is what undefined becomes in sums; it is written
-as null.
+Values are those of JSON. NaN is what undefined becomes in sums; it is written as null.
 """
 
 from __future__ import annotations
@@ -102,16 +101,9 @@ def entries(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def bounds(start: float, end: float, length: int) -> tuple[int, int]:
     """Return the bounds of slice(start, end) in a list of this length."""
-    first, last = (_place(value, length) for value in (start, end))
+    places = (0 if math.isnan(value) else int(max(min(value, length), -length)) for value in (start, end))
+    first, last, _ = slice(*places).indices(length)
     return first, max(first, last)
-
-
-def _place(value: float, length: int) -> int:
-    if math.isnan(value):
-        return 0
-    if math.isinf(value):
-        return length if value > 0 else 0
-    return max(length + int(value), 0) if value < 0 else min(int(value), length)
 
 
 def as_json(value: Any) -> Any:  # noqa: ANN401 - any JSON

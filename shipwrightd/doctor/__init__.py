@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from shipwrightd.config import Resolved
-    from shipwrightd.service import State
-
 OK = "ok"
 WARN = "warn"
 FAIL = "fail"
@@ -65,12 +62,3 @@ class Target:
     def status(self) -> Status:
         """Return what `status` reports, leaving no trace beside the database."""
         return collect(self.home, self.db, list(self.journals), self.now, untouched=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What surrounds the installation."""
-
-    settings: Resolved
-    variables: Mapping[str, str]
-    service: State | None = None

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipwrightd.config import Resolved
-    from shipwrightd.doctor import Environment, Target
+    from shipwrightd.doctor import Target
     from shipwrightd.doctor.examine import Diagnosis
 
 FOLDER = "shipwrightd-doctor"
 UNCHANGED = "schema"  # a part that holds nothing but the text of our migrations
-OMITTED = "omitted: it may quote what somebody wrote"
+WITHHELD = {"text": "omitted: it may quote what somebody wrote", "todo": "", "facts": {}}  # of a private finding
 HIDDEN = {"metrics", "hook_command", "hook_url"}  # settings that name machines and may hold secrets
 
 
@@ -53,23 +53,21 @@ def write(target: Path, parts: Mapping[str, object], now: float, *, force: bool)
             archive.addfile(entry, io.BytesIO(content))
 
 
-def gather(target: Target, environment: Environment, diagnosis: Diagnosis) -> dict[str, object]:
+def gather(target: Target, settings: Resolved, diagnosis: Diagnosis) -> dict[str, object]:
     """Return all parts by name; one that cannot be read is replaced by the type of the error."""
     stored: dict[str, object] = {}
-    known = private_texts(target, environment)
-    with (
-        contextlib.suppress(ShipwrightdError, OSError),
-        contextlib.closing(open_reader(target.db, untouched=True)) as db,
-    ):
+    findings = [asdict(finding) | (WITHHELD if finding.private else {}) for finding in diagnosis.findings]
+    known = private_texts(target, settings)
+    failures = (ShipwrightdError, OSError, apsw.Error)
+    with contextlib.suppress(*failures), contextlib.closing(open_reader(target.db, untouched=True)) as db:
         stored = {name: _tried(partial(query, db)) for name, query in archive_queries(target).items()}
         with contextlib.suppress(apsw.Error):
             known |= {name: public_name(target, name) for (name,) in db.execute(NAMES)}
-        with contextlib.suppress(apsw.Error):
-            known |= dict.fromkeys(objects(db).keys() - expected(migrate.version(db)).keys(), "<foreign>")
+        known |= dict.fromkeys(objects(db).keys() - expected(migrate.version(db)).keys(), "<foreign>")
     parts = {
-        "doctor": _without_private_texts(diagnosis),
+        "doctor": {**answer(diagnosis), "findings": findings},
         "status": _tried(partial(_status, target)),
-        "settings": _settings(environment.settings),
+        "settings": _settings(settings),
         **stored,
     }
     return {name: part if name == UNCHANGED else scrubbed(part, known) for name, part in parts.items()}
@@ -81,14 +79,6 @@ def _tried(part: Callable[[], object]) -> object:
         return part()
     except (ShipwrightdError, apsw.Error, OSError, ValueError) as error:
         return {"error": type(error).__name__}
-
-
-def _without_private_texts(diagnosis: Diagnosis) -> dict[str, object]:
-    found = answer(diagnosis)
-    hidden = {"text": OMITTED, "todo": "", "facts": {}}
-    findings = [asdict(finding) for finding in diagnosis.findings]
-    found["findings"] = [{**finding, **hidden} if finding["private"] else finding for finding in findings]
-    return found
 
 
 def _status(target: Target) -> dict[str, object]:
@@ -160,6 +150,9 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
         rows = rows_of(db, statement, (LIMIT,))
         return [{**row, "source": public_name(target, row["source"])} for row in rows]
 
+    def numbers_of(detail: object) -> dict[str, int]:
+        return {key: value for key, value in json.loads(str(detail or "{}")).items() if isinstance(value, int)}
+
     return {
         "pragmas": lambda db: {
             **next(rows_of(db, PRAGMAS)),
@@ -170,15 +163,9 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
         "tables": lambda db: dict(db.execute(COUNTS)),
         "checkpoints": lambda db: listed(db, CHECKPOINTS),
         "quarantine": lambda db: listed(db, QUARANTINE),
-        "gaps": lambda db: [{**row, "detail": _counts_in(row["detail"])} for row in listed(db, GAPS)],
+        "gaps": lambda db: [{**row, "detail": numbers_of(row["detail"])} for row in listed(db, GAPS)],
         "errors": lambda db: [{**row, "error": kind_of(str(row["error"]))} for row in listed(db, ERRORS)],
     }
-
-
-def _counts_in(detail: object) -> dict[str, int]:
-    """Return only the numbers in the detail of a gap."""
-    found = json.loads(str(detail or "{}"))
-    return {key: value for key, value in found.items() if isinstance(value, int)}
 
 
 def _schema(db: apsw.Connection) -> dict[str, object]:
@@ -202,10 +189,10 @@ ERROR_KINDS = ("watching is degraded", "cannot be used: not JSON", "cannot be us
 SYSTEM_ERRORS = frozenset(os.strerror(number) for number in errno.errorcode)
 
 
-def private_texts(target: Target, environment: Environment) -> dict[str, str]:
+def private_texts(target: Target, settings: Resolved) -> dict[str, str]:
     """Return the private paths of an installation, each with its placeholder."""
     known = {os.path.expanduser("~"): "~", sys.prefix: "<prefix>"}  # noqa: PTH111 - its spelling matters
-    known |= {str(file.path): f"<settings file {place}>" for place, file in enumerate(environment.settings.files, 1)}
+    known |= {str(file.path): f"<settings file {place}>" for place, file in enumerate(settings.files, 1)}
     for path, placeholder in ((target.db.parent, "<db folder>"), (target.db, "<db>"), (target.home, "<home>")):
         known |= {str(path): placeholder, os.path.realpath(path): placeholder}
     known |= {shlex.quote(text): placeholder for text, placeholder in known.items()}

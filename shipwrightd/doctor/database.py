@@ -12,8 +12,8 @@ import apsw
 
 from shipwrightd.database import migrate, open_reader
 from shipwrightd.doctor import fail, ok, warn
-from shipwrightd.doctor.machine import size_at
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
+from shipwrightd.status import size_at
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> F
     started = time.monotonic()
     db.set_progress_handler(lambda: not deep and time.monotonic() > started + QUICK_S, STEPS)
     try:
-        found = [_text_of(row) for row in db.execute(statement)]
+        rows: list[tuple[object, ...]] = db.execute(statement).fetchall()
     except apsw.InterruptError:
         text = f"no errors in the part that was read in {QUICK_S:.0f} s; `doctor --deep` reads everything"
         return ok(check, text, complete=False)
@@ -138,19 +138,17 @@ def checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> F
         return fail(check, f"the database is damaged: {error}", RECOVER, complete=False)
     finally:
         db.set_progress_handler(None)
-    wrong = [text for text in found if text != "ok"]
+    wrong = [
+        str(row[0]) if len(row) == 1 else f"{row[0]} refers to a row of {row[2]} that does not exist"
+        for row in rows
+        if row != ("ok",)
+    ]
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         return fail(check, f"{'; '.join(wrong[:SHOWN])}{more}", RECOVER, complete=True, problems=len(wrong))
     seconds = time.monotonic() - started
     text = f"no errors, {'everything was read' if deep else 'read'} in {seconds:.1f} s"
     return ok(check, text, complete=True, seconds=round(seconds, 3))
-
-
-def _text_of(row: Iterable[object]) -> str:
-    """Return a row of a check as text; a broken reference is named by its tables."""
-    values = list(row)
-    return str(values[0]) if len(values) == 1 else f"{values[0]} refers to a row of {values[2]} that does not exist"
 
 
 def recoveries(found: Sequence[Recovery]) -> Finding:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+import resource
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 import apsw
@@ -22,77 +23,67 @@ from shipwrightd.text import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipwrightd.doctor import Environment, Target
-    from shipwrightd.status import Status
+    from shipwrightd.config import Resolved
+    from shipwrightd.doctor import Target
+    from shipwrightd.service import State
 
 INDENT = 27  # cells of state and check
 PERMISSIONS = {"home", "folder", "files"}  # checks that fail if they cannot be made
 
 
-@dataclass(frozen=True)
-class Examination:
-    """A target that is being examined, with its database once that is open."""
-
-    target: Target
-    environment: Environment
-    opened: apsw.Connection | None = None
-
-    @property
-    def db(self) -> apsw.Connection:
-        """Return the open database; only for checks that come after opening it."""
-        assert self.opened is not None  # noqa: S101 - the table of checks says so
-        return self.opened
-
-    def check_by_sqlite(self, check: str, statement: str) -> Finding:
-        """Return the result of one of SQLite's own checks."""
-        return database.checked(check, statement, self.db, deep=self.target.deep)
-
-    @cached_property
-    def held(self) -> bool:
-        """Tell whether a process holds the writer lock."""
-        return lock_is_held(lock_path(self.target.db))
-
-    @cached_property
-    def status(self) -> Status:
-        """Return what `status` reports."""
-        return self.target.status()
-
-    def run(self, checks: Sequence[tuple[str, Check]]) -> list[Finding]:
-        """Run checks in order."""
-        return [finding for name, check in checks for finding in guarded(name, check, self)]
+Checks = Mapping[str, Callable[[], Iterable[Finding] | Finding]]
 
 
-Check = Callable[[Examination], Iterable[Finding] | Finding]
-MACHINE: tuple[tuple[str, Check], ...] = (
-    ("program", lambda _: machine.program()),
-    ("sqlite", lambda _: machine.sqlite(apsw.sqlite_lib_version())),
-    ("libraries", lambda _: machine.libraries()),
-    ("settings", lambda x: machine.settings(x.environment.settings, x.environment.variables)),
-    ("home", lambda x: machine.home(x.target)),
-    ("folder", lambda x: machine.folder(x.target)),
-    ("files", lambda x: machine.files(x.target)),
-    ("disk", lambda x: machine.disk(x.target)),
-    ("watching", lambda x: machine.watching(x.target)),
-    ("lock", lambda x: machine.lock(machine.holder_of(x.target.db), str(x.target.home))),
-    ("shipwright_database", lambda x: sources.shipwright_database(x.target)),
-    ("service", lambda x: machine.service(x.environment.service, held=x.held) if x.environment.service else ()),
-)
-DATABASE: tuple[tuple[str, Check], ...] = (  # for any database of ours
-    ("schema", lambda x: database.schema(x.db)),
-    ("tables", lambda x: database.compare_tables(x.db, held=x.held)),
-    ("journal_mode", lambda x: database.journal_mode(x.target.db, x.db.execute("PRAGMA page_size").get)),
-    ("integrity", lambda x: x.check_by_sqlite("integrity", database.WHOLE if x.target.deep else database.QUICK)),
-    ("foreign_keys", lambda x: x.check_by_sqlite("foreign_keys", database.REFERENCES)),
-)
-CONTENT: tuple[tuple[str, Check], ...] = (  # for one whose schema this release can read
-    ("checkpoints", lambda x: sources.checkpoints(x.target.home, x.db, held=x.held)),
-    ("lag", lambda x: sources.lag(x.status.sources, held=x.held)),
-    ("source_errors", lambda x: sources.errors(x.db)),
-    ("quarantine", lambda x: sources.quarantine(x.db)),
-    ("gaps", lambda x: sources.gaps(x.db)),
-    ("recoveries", lambda x: database.recoveries(recoveries(x.db, x.target.db))),
-    ("clock", lambda x: sources.clock(x.target, x.db, x.status.sources)),
-)
+def of_machine(target: Target, settings: Resolved, variables: Mapping[str, str], service: State | None) -> Checks:
+    """Return the checks of all but the inside of the database."""
+    files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return {
+        "program": machine.program,
+        "sqlite": lambda: machine.sqlite(apsw.sqlite_lib_version()),
+        "libraries": machine.libraries,
+        "settings": lambda: machine.settings(settings, variables),
+        "home": lambda: machine.home(target),
+        "folder": lambda: machine.folder(target),
+        "files": lambda: machine.files(target),
+        "disk": lambda: machine.disk(target),
+        "watching": lambda: machine.watching(target),
+        "open_files": lambda: machine.open_files(files_limit),
+        "lock": lambda: machine.lock(machine.holder_of(target.db), str(target.home)),
+        "shipwright": lambda: sources.shipwright(target, variables.get("PATH", "")),
+        "shipwright_database": lambda: sources.shipwright_database(target),
+        "service": lambda: machine.service(service, held=_is_held(target)) if service else (),
+    }
+
+
+def of_database(target: Target, db: apsw.Connection) -> Checks:
+    """Return the checks of any database of ours."""
+    whole = database.WHOLE if target.deep else database.QUICK
+    return {
+        "schema": lambda: database.schema(db),
+        "tables": lambda: database.compare_tables(db, held=_is_held(target)),
+        "journal_mode": lambda: database.journal_mode(target.db, db.execute("PRAGMA page_size").get),
+        "integrity": lambda: database.checked("integrity", whole, db, deep=target.deep),
+        "foreign_keys": lambda: database.checked("foreign_keys", database.REFERENCES, db, deep=target.deep),
+    }
+
+
+def of_content(target: Target, db: apsw.Connection) -> Checks:
+    """Return the checks of a database whose schema this release can read."""
+    status = cache(target.status)
+    return {
+        "checkpoints": lambda: sources.checkpoints(target.home, db, held=_is_held(target)),
+        "lag": lambda: sources.lag(status().sources, held=_is_held(target)),
+        "source_errors": lambda: sources.errors(db),
+        "quarantine": lambda: sources.quarantine(db),
+        "gaps": lambda: sources.gaps(db),
+        "recoveries": lambda: database.recoveries(recoveries(db, target.db)),
+        "clock": lambda: sources.clock(target, db, status().sources),
+    }
+
+
+def _is_held(target: Target) -> bool:
+    """Tell whether a process holds the writer lock."""
+    return lock_is_held(lock_path(target.db))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,35 +102,41 @@ class Diagnosis:
         return all(finding.state != FAIL for finding in self.findings)
 
 
-def examine(target: Target, environment: Environment) -> Diagnosis:
-    """Run every check."""
-    found = Examination(target, environment).run(MACHINE)
+def examine(
+    target: Target, settings: Resolved, variables: Mapping[str, str], service: State | None = None
+) -> Diagnosis:
+    """Run every check; `variables` are those of the environment."""
+    found = run(of_machine(target, settings, variables, service))
     before = _signature(target)
-    inside = _examine_database(target, environment)
+    inside = _examine_database(target)
     if _signature(target) != before:  # a daemon started while the database was read as an immutable file
-        inside = _examine_database(target, environment)
+        inside = _examine_database(target)
     return Diagnosis(utc(target.now), str(target.home), str(target.db), target.deep, [*found, *inside])
 
 
-def _examine_database(target: Target, environment: Environment) -> list[Finding]:
+def _examine_database(target: Target) -> list[Finding]:
     """Check the database, and compare its content with the files."""
     db, first = database.opened(target)
     if db is None:
         return [first]
     with contextlib.closing(db):
-        examination = Examination(target, environment, db)
-        found = [first, *examination.run(DATABASE)]
+        found = [first, *run(of_database(target, db))]
         schema = next(finding for finding in found if finding.check == "schema")
         if schema.state != FAIL and schema.facts.get("version"):
-            found += examination.run(CONTENT)
+            found += run(of_content(target, db))
         return found
 
 
-def guarded(name: str, check: Check, examination: Examination) -> list[Finding]:
+def run(checks: Checks) -> list[Finding]:
+    """Run checks in order."""
+    return [finding for name, check in checks.items() for finding in guarded(name, check)]
+
+
+def guarded(name: str, check: Callable[[], Iterable[Finding] | Finding]) -> list[Finding]:
     """Run one check; an error in it becomes a finding."""
     found: list[Finding] = []
     try:
-        result = check(examination)
+        result = check()
         found.extend([result] if isinstance(result, Finding) else result)
     except ShipwrightdError as error:
         found.append(Finding(name, WARN, f"could not be checked: {error.message}", error.hint))

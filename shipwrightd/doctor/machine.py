@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import platform
+import resource
 import shlex
 import shutil
 import stat
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from shipwrightd import __version__
 from shipwrightd.config import strays
@@ -18,11 +22,11 @@ from shipwrightd.database import migrate
 from shipwrightd.database.lock import lock_is_held, lock_path, read_holder
 from shipwrightd.database.mounts import network_type, read_mounts
 from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
+from shipwrightd.status import size_at
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from shipwrightd.config import Resolved
     from shipwrightd.doctor import Target
@@ -254,14 +258,6 @@ def disk(target: Target) -> Iterator[Finding]:
         yield judge_home_space(other)
 
 
-def size_at(path: Path) -> int:
-    """Return the size of a file in bytes, 0 if it cannot be read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
 def judge_space(found: Space, size: int) -> Finding:
     """Judge the space for a database of this size: migrations, prune and backup need as much again."""
     share = found.free * PERCENT // found.total if found.total else 0
@@ -290,74 +286,99 @@ def judge_home_space(found: Space) -> Finding:
     return ok("disk_home", text, **facts)
 
 
-# -- file-system events
+# -- limits
+
+WATCH_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
+OPEN_FILES = 64  # a dozen, two for each journal's older files, and room
 
 
 def watching(target: Target) -> Finding:
-    """Check whether file-system events reach this machine; a daemon reports other trouble with them itself."""
+    """Check whether file-system events reach this machine, and whether enough inotify watches are left."""
     kind = network_type(read_mounts(), str(target.home.resolve()))
     if kind:
         text = f"{target.home} is on a network file system ({kind}): writes on other machines cause no events here"
         todo = "nothing to do: files are polled every half second; a daemon on the other machine is faster"
         return warn("watching", text, todo)
-    return ok("watching", "the file system of the home has events")
+    if not WATCH_LIMIT.is_file():
+        return ok("watching", "the file system of the home has events")
+    memory = target.home / "memory"
+    folders = sum(path.is_dir() for path in (target.home, target.home / "heartbeats", memory, *memory.glob("*")))
+    return judge_watches(int(WATCH_LIMIT.read_text()), watches_used(target.user), folders)
+
+
+def watches_used(user: int) -> int:
+    """Return how many inotify watches the processes of a user have, as far as they can be read."""
+    used = 0
+    for name in glob.iglob("/proc/[0-9]*/fdinfo/*"):  # noqa: PTH207 - passes over processes that end meanwhile
+        with contextlib.suppress(OSError), open(name, "rb") as file:  # noqa: PTH123 - likewise a plain name
+            if os.fstat(file.fileno()).st_uid == user:
+                used += sum(line.startswith(b"inotify ") for line in file)
+    return used
+
+
+def judge_watches(limit: int, used: int, folders: int) -> Finding:
+    """Judge whether so many folders more can be watched."""
+    facts = {"watches": limit, "watches_used": used, "folders": folders}
+    text = f"{folders} folders to watch; {used:,} of {limit:,} inotify watches are in use"
+    if used + folders > limit:
+        todo = f"`sudo sysctl fs.inotify.max_user_watches={2 * limit}`; until then files are polled every half second"
+        return warn("watching", text, todo, **facts)
+    return ok("watching", text, **facts)
+
+
+def open_files(limit: int) -> Finding:
+    """Judge the limit on open files of this user's processes."""
+    text = "no limit" if limit == resource.RLIM_INFINITY else f"a process may open {limit:,} files"
+    if limit != resource.RLIM_INFINITY and limit < OPEN_FILES:
+        text += f", the daemon needs up to {OPEN_FILES}"
+        return warn("open_files", text, f"`ulimit -n {4 * OPEN_FILES}`", limit=limit)
+    return ok("open_files", text, limit=limit)
 
 
 # -- the writer lock
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The writer lock and what its file says of the holder, which is valid only while the lock is held."""
-
-    held: bool
-    pid: int | None = None
-    alive: bool = False  # a process with this id exists
-    command: str = ""
-    since: str = ""
-    version: str = ""
-    home: str = ""
-
-
-def holder_of(db: Path) -> Holder:
-    """Return who holds the lock of a database, or held it last and did not release it."""
+def holder_of(db: Path) -> dict[str, Any]:
+    """Return what the lock file of a database says of its holder, with whether the lock is `held`, and `alive`."""
     path = lock_path(db)
     stored = read_holder(path)
     pid = stored.get("pid")
-    valid = pid if isinstance(pid, int) and not isinstance(pid, bool) and pid > 0 else None
-    texts = (str(stored.get(key) or "") for key in ("command", "started_at", "version", "home"))
-    return Holder(lock_is_held(path), valid, valid is not None and _is_alive(valid), *texts)
+    pid = pid if isinstance(pid, int) and not isinstance(pid, bool) and pid > 0 else None
+    texts = {key: str(stored.get(key) or "") for key in ("command", "started_at", "version", "home")}
+    return {"held": lock_is_held(path), "pid": pid, "alive": pid is not None and _is_alive(pid), **texts}
 
 
 def _is_alive(pid: int) -> bool:
+    """Tell whether a process with this id exists, of any user."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # another user's
+    except OSError:
         pass
     return True
 
 
-def lock(found: Holder, home: str) -> Iterator[Finding]:
-    """Judge the holder of the lock against the home that is examined."""
-    facts = {"held": found.held, "pid": found.pid, "command": found.command or None, "version": found.version or None}
-    if not found.held:
-        left = f"; pid {found.pid} ended without releasing the lock, which the next start takes over"
-        text = "no daemon is running" + (left if found.pid else "")
+def lock(found: Mapping[str, Any], home: str) -> Iterator[Finding]:
+    """Judge the holder of the lock, valid only while it is held, against the home that is examined."""
+    pid, command, version = found["pid"], found["command"], found["version"]
+    facts = {"held": found["held"], "pid": pid, "command": command or None, "version": version or None}
+    if not found["held"]:
+        left = f"; pid {pid} ended without releasing the lock, which the next start takes over"
+        text = "no daemon is running" + (left if pid else "")
         yield warn("lock", text, "`shipwrightd service start`, or `shipwrightd run`", **facts)
         return
-    who = f"{found.command or 'shipwrightd'} (pid {found.pid or 'unknown'}, since {found.since or 'unknown'})"
-    if found.command != "run":
+    who = f"{command or 'shipwrightd'} (pid {pid or 'unknown'}, since {found['started_at'] or 'unknown'})"
+    if command != "run":
         yield ok("lock", f"held by {who}; a daemon can start when it is done", **facts)
-    elif found.pid is not None and not found.alive:
+    elif pid is not None and not found["alive"]:
         todo = "it runs in another container or on another machine: check it there, and start no second one here"
         yield warn("lock", f"held by {who}, which is not visible here", todo, **facts)
     else:
         yield ok("lock", f"held by {who}", **facts)
-    if found.home and os.path.realpath(found.home) != os.path.realpath(home):
-        text = f"the daemon follows another home: {found.home}"
+    if found["home"] and os.path.realpath(found["home"]) != os.path.realpath(home):
+        text = f"the daemon follows another home: {found['home']}"
         yield Finding("lock_home", WARN, text, "use the same --home, or another --db for this one", private=True)
-    if found.version and found.version != __version__:
-        text = f"the daemon is version {found.version}, this program {__version__}"
+    if version and version != __version__:
+        text = f"the daemon is version {version}, this program {__version__}"
         yield warn("lock_version", text, "restart it: `shipwrightd service restart`")

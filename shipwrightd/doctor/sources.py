@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
+import re
+import shutil
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.clock import seconds_of, utc
 from shipwrightd.database import ALL_BITS, APPLICATION_ID, HEADER_BYTES
 from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
-from shipwrightd.status import LAG_ALLOWED_S, WATCHING
+from shipwrightd.status import LAG_ALLOWED_S, WATCHING, regular_file
 from shipwrightd.text import age_of, family, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import apsw
 
@@ -52,27 +53,24 @@ class Checkpoint:
 
 
 def fit(path: Path, checkpoint: Checkpoint) -> str:
-    """Compare a file with its checkpoint: fits | moved | absent | shorter | changed.
+    """Compare a file with its checkpoint: fits | moved | absent | shorter | changed | cannot be read: ...
 
-    The anchor is a hash of the bytes before the offset. Raises OSError for a file that cannot be read.
+    The anchor is a hash of the bytes before the offset.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        return "absent"
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return "absent"
-        if found.st_size < checkpoint.offset:
-            return "shorter"
-        before = os.pread(fd, checkpoint.anchor_bytes, checkpoint.offset - checkpoint.anchor_bytes)
-        if blake2b(before, digest_size=len(checkpoint.anchor) or 16).digest() != checkpoint.anchor:
-            return "changed"
-        identity = checkpoint.device & ALL_BITS, checkpoint.inode & ALL_BITS
-        return "fits" if (found.st_dev, found.st_ino) == identity else "moved"
-    finally:
-        os.close(fd)
+        with regular_file(path) as file:
+            if file is None:
+                return "absent"
+            fd, found = file
+            if found.st_size < checkpoint.offset:
+                return "shorter"
+            before = os.pread(fd, checkpoint.anchor_bytes, checkpoint.offset - checkpoint.anchor_bytes)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if blake2b(before, digest_size=len(checkpoint.anchor) or 16).digest() != checkpoint.anchor:
+        return "changed"
+    identity = checkpoint.device & ALL_BITS, checkpoint.inode & ALL_BITS
+    return "fits" if (found.st_dev, found.st_ino) == identity else "moved"
 
 
 MISMATCHES = {
@@ -87,18 +85,11 @@ def checkpoints(home: Path, db: apsw.Connection, *, held: bool) -> Iterator[Find
     end = time.monotonic() + PATIENCE_S
     while True:
         found = [Checkpoint(*row) for row in db.execute(CHECKPOINTS)]
-        verdicts = {checkpoint.source: _fit(home, checkpoint) for checkpoint in found}
+        verdicts = {checkpoint.source: fit(home / checkpoint.source, checkpoint) for checkpoint in found}
         if not held or time.monotonic() > end or not MISMATCHES.keys() & verdicts.values():
             break
         time.sleep(PAUSE_S)
     yield from judge_checkpoints(verdicts, held=held)
-
-
-def _fit(home: Path, checkpoint: Checkpoint) -> str:
-    try:
-        return fit(home / checkpoint.source, checkpoint)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
 
 
 def judge_checkpoints(verdicts: dict[str, str], *, held: bool) -> Iterator[Finding]:
@@ -144,16 +135,14 @@ def errors(db: apsw.Connection) -> Iterator[Finding]:
     found = list(db.execute(ERRORS))
     for source, error, since in found:
         slow = not source and error.startswith(WATCHING)
-        todo = "nothing to do: files are polled every half second" if slow else _remedy(error)
+        todo = FIX_MODE if "cannot read" in error else "fix that; reading continues automatically"
+        if slow:
+            todo = "nothing to do: files are polled every half second"
+        elif "cannot be used" in error:
+            todo = "inspect the file: Shipwright's next write usually fixes it; otherwise move it away"
         yield Finding("source_errors", WARN if slow else FAIL, f"{error} (since {since})", todo, private=True)
     if not found:
         yield ok("source_errors", "none")
-
-
-def _remedy(error: str) -> str:
-    if "cannot be used" in error:
-        return "inspect the file: Shipwright's next write usually fixes it; otherwise move it away"
-    return FIX_MODE if "cannot read" in error else "fix that; reading continues automatically"
 
 
 def quarantine(db: apsw.Connection) -> Finding:
@@ -189,25 +178,18 @@ SELECT max(at) FROM (
 
 def clock(target: Target, db: apsw.Connection, sources: Sequence[Source]) -> Iterator[Finding]:
     """Compare this machine's clock with the times of records, files and commits."""
-    todo = "set the clock of this machine or of the file server"
+    ages = {source: -source.newest_age_s for source in sources if source.newest_age_s is not None}
+    todo = "set the clock of the machine that wrote it; reports count it on the day it names"
     found = [
-        *judge_records(sources),
-        *(
-            _ahead(f"{name} has a modification time", later, todo)
-            for name, later in _files_ahead(target, [source.source for source in sources]).items()
-        ),
-        *judge_commits(seconds_of(db.execute(LATEST).get), target.now),
+        _ahead(f"the newest record of {source.source} is from {source.newest_at},", later, todo)
+        for source, later in ages.items()
+        if later > EVENT_AHEAD_S
     ]
+    todo = "set the clock of this machine or of the file server"
+    files = _files_ahead(target, [source.source for source in sources])
+    found += [_ahead(f"{name} has a modification time", later, todo) for name, later in files.items()]
+    found += judge_commits(seconds_of(db.execute(LATEST).get), target.now)
     yield from found or [ok("clock", f"{utc(target.now)}; no record, file or commit is later")]
-
-
-def judge_records(sources: Sequence[Source]) -> Iterator[Finding]:
-    """Judge the time of the newest record of each source."""
-    for source in sources:
-        if source.newest_age_s is not None and source.newest_age_s < -EVENT_AHEAD_S:
-            text = f"the newest record of {source.source} is from {source.newest_at},"
-            todo = "set the clock of the machine that wrote it; reports count it on the day it names"
-            yield _ahead(text, -source.newest_age_s, todo)
 
 
 def _files_ahead(target: Target, names: Sequence[str]) -> dict[str, float]:
@@ -233,24 +215,39 @@ def _ahead(text: str, seconds: float, todo: str, more: str = "") -> Finding:
     return warn("clock", f"{text} {age_of(seconds)} in the future{more}", todo, ahead_s=round(seconds))
 
 
-# -- Shipwright's own database
+# -- Shipwright
 
+PROGRAMS = ("shipwright", "sw", "cct")
+USUAL = ("~/.local/bin", "~/bin", "/usr/local/bin", "/opt/homebrew/bin")  # where its installers put links
+VERSION = re.compile(rb'^VERSION="(\d+(?:\.\d+)*[\w.+-]{0,20})"', re.MULTILINE)
+HEAD_BYTES = 4096  # of its script, with the version
 OWN = "shipwright.db"
 BUDGET_BYTES = 1 << 16
 
 
+def shipwright(target: Target, path: str) -> Finding:
+    """Report which Shipwright there is, read from its script in a search path, and when one last wrote events here."""
+    version, text = None, "none on PATH or in ~/.local/bin"
+    for name in PROGRAMS:
+        program = shutil.which(name, path=os.pathsep.join((path, *map(os.path.expanduser, USUAL))))
+        head = beginning(Path(program), HEAD_BYTES) if program else b""
+        if b"Shipwright" in head and (found := VERSION.search(head)):
+            version = found[1].decode()
+            text = f"version {version} ({program})"
+            break
+    try:
+        wrote = (target.home / "events.jsonl").stat().st_mtime
+    except FileNotFoundError:
+        todo = "run Shipwright with this home, or set its folder with --home"
+        return warn("shipwright", f"{text}; nothing has written events to {target.home}", todo, version=version)
+    return ok("shipwright", f"{text}; the last events were written at {utc(wrote)}", version=version)
+
+
 def beginning(path: Path, size: int) -> bytes:
     """Return the first bytes of a regular file, none of anything else."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError):
-        return b""
-    try:
-        return os.read(fd, size) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+    with contextlib.suppress(OSError, ValueError), regular_file(path) as file:
+        return os.read(file[0], size) if file else b""
+    return b""
 
 
 def shipwright_database(target: Target) -> Finding:

@@ -1,8 +1,8 @@
 """Reports persistent errors to an operator's command or URL. The payload is documented in docs/monitoring.md.
 
 It holds fixed texts, times and kinds of sources: no data, no error text and
-no path below the home. Programs run one after the other in a thread, each
-with a time-out, so that ingestion never waits for one.
+no path below the home. Programs run in threads, one for the command and one
+for the URL, each with a time-out: neither ingestion nor the other waits for it.
 """
 
 from __future__ import annotations
@@ -76,12 +76,6 @@ class Notice:
     trouble: Trouble
     stood_s: float  # how long it has lasted, or did
 
-    @property
-    def text(self) -> str:
-        """Return it in words, with no error text, no path and no data."""
-        source = self.trouble.source
-        return TEXTS[self.trouble.state, self.event] + (f": {source}" if source else "")
-
 
 def open_troubles(report: PassReport) -> set[Trouble]:
     """Return the troubles at the end of one pass of the loop."""
@@ -107,7 +101,6 @@ class Alarms:
     """Raises each trouble once when it has lasted for a while, and resolves it once when it has been gone as long."""
 
     def __init__(self) -> None:
-        """Start without troubles."""
         self._courses: dict[Trouble, _Course] = {}
 
     def step(self, troubles: AbstractSet[Trouble], *, now: float, after_s: float) -> list[Notice]:
@@ -134,94 +127,67 @@ class Alarms:
 class Job:
     """A program to run with this standard input and environment."""
 
-    how: str  # command | url: then it is post.py, prints an HTTP status, and is tried again unless refused
     command: Sequence[str]
     stdin: bytes
     environment: Mapping[str, str]
     about: Mapping[str, str]  # for the log
 
 
-class Hook(Listener):
-    """Reports errors that persist for `hook_after_s`; a thread runs one job after the other."""
+class Worker:
+    """Runs jobs of one kind in a thread, one after the other, each with a time-out."""
 
-    def __init__(self, config: Config) -> None:
-        """Report to nobody yet; a command learns home and database from its environment."""
-        self._paths = {"SHIPWRIGHTD_HOME": str(config.home), "SHIPWRIGHTD_DB": str(config.db)}
-        self._alarms = Alarms()
-        self._settings = Settings()
-        self._timeout_s = TIMEOUT_S
+    def __init__(self, how: str, attempts: int) -> None:
+        self._how = how  # for the log: command | url; the program of the latter prints an HTTP status
+        self._attempts = attempts
         self._jobs: queue.Queue[Job | None] = queue.Queue(PENDING)
         self._thread: threading.Thread | None = None
         self._running: subprocess.Popen[bytes] | None = None
         self._stopped = threading.Event()
 
-    def notify(self, event: Event) -> None:
-        """Report troubles that have lasted long enough, and those that are over."""
-        match event:
-            case SettingsApplied():
-                self._settings = event.settings
-                if event.settings.hook_command and shutil.which(event.settings.hook_command[0]) is None:
-                    log.warning("hook_unusable", why="the program of hook_command does not exist")
-            case PassReport():
-                after_s = self._settings.hook_after_s
-                for notice in self._alarms.step(open_troubles(event), now=time.monotonic(), after_s=after_s):
-                    self._report(payload(notice, time.time()))
-            case Phase.STOPPING:
-                self._stop()
-
-    def _stop(self) -> None:
-        """Give running jobs a moment to finish, then kill the running one and drop the rest."""
-        if self._thread is None:
-            return
-        with contextlib.suppress(queue.Full):
-            self._jobs.put_nowait(None)
-        self._thread.join(STOP_WITHIN_S)
-        if self._thread.is_alive():
-            self._stopped.set()
-            if self._running is not None:
-                _kill(self._running)
-            log.warning("hook_dropped", why="the daemon is stopping")
-
-    def _report(self, content: dict[str, object]) -> None:
-        body = json.dumps(content).encode()
-        inherited = inheritable(os.environ)
-        about = {"alarm": str(content["event"]), "state": str(content["state"]), "source": str(content["source"] or "")}
-        log.info("alarm_told", **about)
-        command, url = self._settings.hook_command, self._settings.hook_url
-        if command:
-            self._put(Job("command", command, body, {**inherited, **self._paths, **variables(content)}, about))
-        if url:
-            self._put(Job("url", POST, url.encode() + b"\n" + body, inherited, about))
-
-    def _put(self, job: Job) -> None:
+    def put(self, job: Job) -> None:
         """Add a job to the queue; never waits."""
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
-            log.warning("hook_dropped", how=job.how, why="too many are waiting", **job.about)
+            log.warning("hook_dropped", how=self._how, why="too many are waiting", **job.about)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="hook", daemon=True)
+            self._thread = threading.Thread(target=self._work, name=f"hook-{self._how}", daemon=True)
             self._thread.start()
+
+    def finish(self) -> None:
+        """End the thread after the jobs in the queue."""
+        with contextlib.suppress(queue.Full):
+            self._jobs.put_nowait(None)
+
+    def stop(self, within_s: float) -> None:
+        """Wait this long for the thread to end, then kill the running program and drop the other jobs."""
+        if self._thread is None:
+            return
+        self._thread.join(within_s)
+        if self._thread.is_alive():
+            self._stopped.set()
+            if self._running is not None:
+                _kill(self._running)
+            log.warning("hook_dropped", how=self._how, why="the daemon is stopping")
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            attempts = URL_ATTEMPTS if job.how == "url" else 1
-            for attempt in range(1, attempts + 1):
-                if self._stopped.is_set() or self._try(job, attempt) or attempt == attempts:
+            for attempt in range(1, self._attempts + 1):
+                if self._stopped.is_set() or self._try(job, attempt) or attempt == self._attempts:
                     break
                 self._stopped.wait(BETWEEN_ATTEMPTS_S[min(attempt, len(BETWEEN_ATTEMPTS_S)) - 1])
 
     def _try(self, job: Job, attempt: int) -> bool:
         """Run the job once and log the result; return whether it need not be tried again."""
         began = time.monotonic()
-        result: dict[str, Any] = {"how": job.how, "attempt": attempt, **job.about}
+        result: dict[str, Any] = {"how": self._how, "attempt": attempt, **job.about}
         try:
             code, printed = self._run(job)
         except OSError as error:
             log.warning("hook_failed", error=error.strerror, **result)
             return False
         if self._stopped.is_set():
-            return True  # killed by `stopping`, which logs it
+            return True  # killed by `stop`, which logs it
         result["seconds"] = round(time.monotonic() - began, 3)
         if printed.isdigit():
             result["http_status"] = int(printed)
@@ -238,7 +204,7 @@ class Hook(Listener):
         self._running = process = subprocess.Popen(
             job.command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE if job.how == "url" else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if self._how == "url" else subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=job.environment,
             start_new_session=True,
@@ -246,7 +212,7 @@ class Hook(Listener):
         if self._stopped.is_set():
             _kill(process)
         try:
-            printed, _ = process.communicate(job.stdin, self._timeout_s)
+            printed, _ = process.communicate(job.stdin, TIMEOUT_S)
         except subprocess.TimeoutExpired:
             _kill(process)
             process.communicate()
@@ -254,6 +220,46 @@ class Hook(Listener):
         finally:
             self._running = None
         return process.returncode, (printed or b"").strip()
+
+
+class Hook(Listener):
+    """Reports errors that persist for `hook_after_s`. Neither the command nor the URL waits for the other."""
+
+    def __init__(self, config: Config) -> None:
+        self._paths = {"SHIPWRIGHTD_HOME": str(config.home), "SHIPWRIGHTD_DB": str(config.db)}
+        self._alarms = Alarms()
+        self._settings = Settings()
+        self._command, self._url = Worker("command", 1), Worker("url", URL_ATTEMPTS)
+
+    def notify(self, event: Event) -> None:
+        """Report troubles that have lasted long enough, and those that are over."""
+        match event:
+            case SettingsApplied():
+                self._settings = event.settings
+                if event.settings.hook_command and shutil.which(event.settings.hook_command[0]) is None:
+                    log.warning("hook_unusable", why="the program of hook_command does not exist")
+            case PassReport():
+                after_s = self._settings.hook_after_s
+                for notice in self._alarms.step(open_troubles(event), now=time.monotonic(), after_s=after_s):
+                    self._report(payload(notice, time.time()))
+            case Phase.STOPPING:
+                self._command.finish()
+                self._url.finish()
+                end = time.monotonic() + STOP_WITHIN_S
+                for worker in (self._command, self._url):
+                    worker.stop(max(0.0, end - time.monotonic()))
+
+    def _report(self, content: dict[str, object]) -> None:
+        body = json.dumps(content).encode()
+        inherited = inheritable(os.environ)
+        about = {"alarm": str(content["event"]), "state": str(content["state"]), "source": str(content["source"] or "")}
+        log.info("alarm_reported", **about)
+        command, url = self._settings.hook_command, self._settings.hook_url
+        if command:
+            keys = {f"SHIPWRIGHTD_{key.upper()}": "" if value is None else str(value) for key, value in content.items()}
+            self._command.put(Job(command, body, {**inherited, **self._paths, **keys}, about))
+        if url:
+            self._url.put(Job(POST, url.encode() + b"\n" + body, inherited, about))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -265,23 +271,19 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def payload(notice: Notice, now: float) -> dict[str, object]:
     """Return the payload at `now`, in seconds since 1970. Keys may be added; none changes its meaning."""
+    state, source = notice.trouble.state, visible(notice.trouble.source)
     return {
         "version": PAYLOAD_VERSION,
         "event": notice.event,
-        "state": notice.trouble.state,
-        "source": visible(notice.trouble.source) or None,
-        "text": visible(notice.text),
+        "state": state,
+        "source": source or None,
+        "text": TEXTS[state, notice.event] + (f": {source}" if source else ""),
         "stood_s": round(notice.stood_s, 1),
         "at": dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "host": visible(socket.gethostname()),
         "pid": os.getpid(),
         "release": __version__,
     }
-
-
-def variables(content: Mapping[str, object]) -> dict[str, str]:
-    """Return a payload as environment variables; those without a value are empty."""
-    return {f"SHIPWRIGHTD_{name.upper()}": "" if value is None else str(value) for name, value in content.items()}
 
 
 def inheritable(environment: Mapping[str, str]) -> dict[str, str]:

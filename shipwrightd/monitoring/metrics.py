@@ -45,7 +45,6 @@ class Histogram:
     """Counts observations up to each of its bounds, which are ascending. Not thread-safe."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        """Start without observations."""
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
@@ -68,7 +67,6 @@ class LoopMetrics(Listener):
     """Counts events since the start, and decides whether the loop is healthy."""
 
     def __init__(self) -> None:
-        """Start at zero."""
         self._lock = threading.Lock()
         self._passes = Counter({"hint": 0, "scan": 0})
         self._failed: Counter[str] = Counter()
@@ -128,39 +126,30 @@ class LoopMetrics(Listener):
             return found + [f"{source} cannot be read" for source in sorted({family(name) for name in self._errors})]
 
     def metrics(self, lag_bytes: float | None) -> list[Metric]:
-        """Return the metrics; `lag_bytes` is what is left to read, None if unknown."""
+        """Return the metrics; `lag_bytes` is what is left to read, None if unknown. The caller holds the lock."""
         from shipwrightd.status.prometheus import counter, gauge
 
-        with self._lock:
-            done_s, read = self._caught_up_s, sum(self._read.values())
-            passed_s = time.monotonic() - self._began if done_s is None else done_s
-            progress = None if lag_bytes is None else read / max(1.0, read + lag_bytes)
-            passes = "Passes over the sources named by events (hint), and over all sources (scan)"
-            return [
-                counter("source_read_bytes_total", "Bytes of journals stored since the start", self._read),
-                self._records.metric("batch_records", "Records stored by one transaction"),
-                self._bytes.metric("batch_size_bytes", "Bytes of a journal stored by one transaction"),
-                self._seconds.metric(
-                    "batch_duration_seconds", "Time to read, decode, store and commit one transaction"
-                ),
-                self._commits.metric("commit_duration_seconds", "Time of the commit alone"),
-                counter("passes_total", passes, self._passes, label="reason"),
-                self._pass_seconds.metric("pass_duration_seconds", "Time of one pass"),
-                counter("watch_starts_total", "How often file watching was started", self._watch_starts),
-                counter("source_failures_total", "Errors of sources that began", self._failed),
-                counter("database_waits_total", "How often the daemon had to wait for the database", self._waits),
-                gauge("database_waiting", "1 while the daemon waits for the database", int(self._waiting)),
-                counter("reloads_total", "How often settings were reloaded", self._reloads),
-                gauge(
-                    "first_catchup_done", "1 when everything that existed at the start is stored", done_s is not None
-                ),
-                gauge(
-                    "first_catchup_duration_seconds", "How long the first catch-up took, or has taken so far", passed_s
-                ),
-                gauge(
-                    "first_catchup_progress_ratio", "Share of bytes read so far", progress if done_s is None else 1.0
-                ),
-            ]
+        read, done = sum(self._read.values()), self._caught_up_s is not None
+        catchup_s = self._caught_up_s if done else time.monotonic() - self._began
+        progress = 1.0 if done else None if lag_bytes is None else read / max(1.0, read + lag_bytes)
+        passes = "Passes over the sources named by events (hint), and over all sources (scan)"
+        return [
+            counter("source_read_bytes_total", "Bytes of journals stored since the start", self._read),
+            self._records.metric("batch_records", "Records stored by one transaction"),
+            self._bytes.metric("batch_size_bytes", "Bytes of a journal stored by one transaction"),
+            self._seconds.metric("batch_duration_seconds", "Time to read, decode, store and commit one transaction"),
+            self._commits.metric("commit_duration_seconds", "Time of the commit alone"),
+            counter("passes_total", passes, self._passes, label="reason"),
+            self._pass_seconds.metric("pass_duration_seconds", "Time of one pass"),
+            counter("watch_starts_total", "How often file watching was started", self._watch_starts),
+            counter("source_failures_total", "Errors of sources that began", self._failed),
+            counter("database_waits_total", "How often the daemon had to wait for the database", self._waits),
+            gauge("database_waiting", "1 while the daemon waits for the database", self._waiting),
+            counter("reloads_total", "How often settings were reloaded", self._reloads),
+            gauge("first_catchup_done", "1 when everything that existed at the start is stored", done),
+            gauge("first_catchup_duration_seconds", "How long the first catch-up took, or has taken so far", catchup_s),
+            gauge("first_catchup_progress_ratio", "Share of bytes read so far", progress),
+        ]
 
 
 class Endpoint(LoopMetrics):
@@ -171,7 +160,6 @@ class Endpoint(LoopMetrics):
     """
 
     def __init__(self, status: Callable[[], Status]) -> None:
-        """Serve nothing yet."""
         super().__init__()
         self._status = status
         self._server: Server | None = None
@@ -187,25 +175,20 @@ class Endpoint(LoopMetrics):
         the old address stays.
         """
         super().notify(event)
-        if event is Phase.STOPPING:
-            self._stop()
+        if event is Phase.STOPPING and self._server is not None:
+            self._server.stop()
         if not isinstance(event, SettingsApplied) or event.settings.metrics == self._address:
             return
+        address = event.settings.metrics
         try:
-            self._serve(event.settings.metrics)
+            server = self._open(address) if address else None
         except ShipwrightdError as error:
             if not event.reloaded:
                 raise
             log.error("metrics_refused", error=str(error))  # noqa: TRY400 - a user's mistake needs no traceback
-
-    def _stop(self) -> None:
+            return
         if self._server is not None:
             self._server.stop()
-
-    def _serve(self, address: str) -> None:
-        """Serve at this address instead of the current one; an empty address stops."""
-        server = self._open(address) if address else None
-        self._stop()
         self._server, self._address = server, address
 
     def _open(self, address: str) -> Server:
@@ -237,7 +220,8 @@ class Endpoint(LoopMetrics):
         stored = self._database_metrics()
         lag = [sample.value for metric in stored if metric.name == LAG for sample in metric.samples]
         readable = prometheus.gauge("database_readable", "0 while the database cannot be read", bool(stored))
-        counted = self.metrics(sum(lag) if stored else None)
+        with self._lock:
+            counted = self.metrics(sum(lag) if stored else None)
         found = [*(stored or [prometheus.build_info()]), readable, *counted, *PROCESS_COLLECTOR.collect()]
         return Response(200, prometheus.exposition(found), TEXT_FORMAT)
 

@@ -157,8 +157,11 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouc
     failing = [name for name in content.errors if name]
     names = dict.fromkeys((*content.rows, *existing, *failing))
     sources = [_source(home, name, content, now) for name in names]
+    state = "stopped" if content.database.exists else "no database"
+    if daemon.alive:
+        state = "backfilling" if daemon.command == "backfill" else "running"
     return Status(
-        state=_state(daemon, content.database),
+        state=state,
         problems=_problems(home, daemon, content, sources),
         checked_at=utc(now),
         home=str(home),
@@ -179,8 +182,10 @@ def _read_database(path: Path, now: int, *, untouched: bool) -> _Content:
             if not version:
                 return _Content(Database(str(path), exists=False))
             migrate.pending(db, migrate.known())
+            wal = size_at(path.with_name(path.name + "-wal"))
+            mode = db.execute("PRAGMA journal_mode").get
             return _Content(
-                database=_database(path, version, db.execute("PRAGMA journal_mode").get),
+                database=Database(str(path), True, size_at(path) + wal, version, mode, wal),  # noqa: FBT003
                 rows={row["source"]: row for row in rows_of(db, CHECKPOINTS)},
                 quarantined=dict(db.execute(QUARANTINED)),
                 errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
@@ -212,12 +217,8 @@ def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
         return None
 
 
-def _database(path: Path, version: int, journal_mode: str) -> Database:
-    wal = _size(path.with_name(path.name + "-wal"))
-    return Database(str(path), True, _size(path) + wal, version, journal_mode, wal)  # noqa: FBT003
-
-
-def _size(path: Path) -> int:
+def size_at(path: Path) -> int:
+    """Return the size of a file in bytes, 0 if it cannot be read."""
     with contextlib.suppress(OSError):
         return path.stat().st_size
     return 0
@@ -229,28 +230,21 @@ def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
     if not lock_is_held(lock):
         return Daemon(alive=False)
     holder = read_holder(lock)
-    pid = holder.get("pid")
-    started_at = _text(holder.get("started_at"))
-    error = errors.get("", ("", ""))[0]
+    pid, error = holder.get("pid"), errors.get("", ("", ""))[0]
+    keys = ("started_at", "version", "waiting", "waiting_since")
+    texts = {key: text if isinstance(text := holder.get(key), str) else None for key in keys}
     return Daemon(
         alive=True,
         command=str(holder.get("command", "run")),
         pid=pid if isinstance(pid, int) else None,
-        started_at=started_at,
-        running_s=_age(seconds_of(started_at), now),
-        version=_text(holder.get("version")),
+        running_s=_age(seconds_of(texts["started_at"]), now),
         watching_degraded=error.removeprefix(WATCHING) if error.startswith(WATCHING) else None,
-        waiting=_text(holder.get("waiting")),
-        waiting_since=_text(holder.get("waiting_since")),
+        **texts,
     )
 
 
 def _age(then: float | None, now: float) -> float | None:
     return None if then is None else round(now - then, 3)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _source(home: Path, name: str, content: _Content, now: float) -> Source:
@@ -292,12 +286,6 @@ def _source(home: Path, name: str, content: _Content, now: float) -> Source:
         error_since=since,
         quarantined_ever=row.get("quarantined", 0),
     )
-
-
-def _state(daemon: Daemon, database: Database) -> str:
-    if daemon.alive:
-        return "backfilling" if daemon.command == "backfill" else "running"
-    return "stopped" if database.exists else "no database"
 
 
 def _missing_folders(home: Path, content: _Content, sources: list[Source]) -> list[str]:
@@ -359,9 +347,6 @@ class Lag:
     seconds: float = 0.0  # how long ago the oldest unread byte was written
 
 
-ABSENT = Lag(present=False)
-
-
 def unread_bytes(db: apsw.Connection, home: Path, now: float) -> int:
     """Return how many bytes of events.jsonl have been unread for longer than storing takes; 0 if it cannot be read."""
     row = db.execute(FILE_OF, (JOURNAL,)).fetchone()
@@ -373,21 +358,28 @@ def unread_bytes(db: apsw.Connection, home: Path, now: float) -> int:
     return lag.behind if lag.seconds > FRESH_S else 0
 
 
-def measure(path: Path, checkpoint: Checkpoint, now: float) -> Lag:
-    """Compare a file with its checkpoint. Raises OSError if the file exists and cannot be read."""
+@contextlib.contextmanager
+def regular_file(path: Path) -> Iterator[tuple[int, os.stat_result] | None]:
+    """Open a file for reading; yield None if there is no regular file. Raises OSError if it cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would block
     except (FileNotFoundError, NotADirectoryError):
-        return ABSENT
+        yield None
+        return
     try:
-        file = os.fstat(fd)
-        if not stat.S_ISREG(file.st_mode):
-            return ABSENT
-        if checkpoint.kind == "document" or (not checkpoint.kind and path.suffix != ".jsonl"):
-            return _document(fd, file, checkpoint, now)
-        return _journal(fd, file, checkpoint, now)
+        found = os.fstat(fd)
+        yield (fd, found) if stat.S_ISREG(found.st_mode) else None
     finally:
         os.close(fd)
+
+
+def measure(path: Path, checkpoint: Checkpoint, now: float) -> Lag:
+    """Compare a file with its checkpoint. Raises OSError if the file exists and cannot be read."""
+    with regular_file(path) as file:
+        if file is None:
+            return Lag(present=False)
+        is_document = checkpoint.kind == "document" or (not checkpoint.kind and path.suffix != ".jsonl")
+        return (_document if is_document else _journal)(*file, checkpoint, now)
 
 
 def _document(fd: int, file: os.stat_result, checkpoint: Checkpoint, now: float) -> Lag:

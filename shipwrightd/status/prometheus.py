@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from shipwrightd.status import Source, Status
-
 
 PREFIX = "shipwrightd_"
 
@@ -41,62 +41,50 @@ def exposition(metrics: Iterable[Metric]) -> str:
     return generate_latest(_Known(metric for metric in metrics if metric.samples)).decode()
 
 
-def counter(name: str, text: str, value: float | Mapping[str, float], label: str = "source") -> Metric:
-    """Return a counter; a mapping holds a value for each value of the label. The name gets our prefix."""
-    labels = [label] if isinstance(value, Mapping) else []
-    return _with_values(CounterMetricFamily(PREFIX + name, text, labels=labels), value)
-
-
-def gauge(name: str, text: str, value: float | Mapping[str, float] | None) -> Metric:
-    """Return a gauge; a mapping holds a value for each source, None is a value that is unknown."""
-    labels = ["source"] if isinstance(value, Mapping) else []
-    return _with_values(GaugeMetricFamily(PREFIX + name, text, labels=labels), value)
-
-
-def _with_values(
-    metric: CounterMetricFamily | GaugeMetricFamily, value: float | Mapping[str, float] | None
-) -> CounterMetricFamily | GaugeMetricFamily:
+def gauge(
+    name: str,
+    text: str,
+    value: float | Mapping[str, float] | None,
+    label: str = "source",
+    kind: type[CounterMetricFamily | GaugeMetricFamily] = GaugeMetricFamily,
+) -> Metric:
+    """Return a gauge; a mapping has one value for each of the label, None is unknown. The name gets our prefix."""
+    metric = kind(PREFIX + name, text, labels=[label] if isinstance(value, Mapping) else [])
     if isinstance(value, Mapping):
-        for name, each in sorted(value.items()):
-            metric.add_metric([visible(name)], each)
+        for each, of_label in sorted(value.items()):
+            metric.add_metric([visible(each)], of_label)
     elif value is not None:
         metric.add_metric([], int(value) if isinstance(value, bool) else value)
     return metric
 
 
-# Metrics of sources: name, help, the value of one source, and how those of one kind are joined.
-SOURCES: tuple[tuple[str, str, Callable[[Source], float | None], Callable[[list[float]], float]], ...] = (
-    ("records_total", "Records stored since the database was created", lambda s: s.records, sum),
-    ("salvaged_total", "Records read from lines that were not strict JSON", lambda s: s.salvaged, sum),
+counter = partial(gauge, kind=CounterMetricFamily)
+
+# Metrics of sources: name, help, the value of one source. Those of one kind are added up; of times, the largest.
+SOURCES: tuple[tuple[str, str, Callable[[Source], float | None]], ...] = (
+    ("records_total", "Records stored since the database was created", lambda s: s.records),
+    ("salvaged_total", "Records read from lines that were not strict JSON", lambda s: s.salvaged),
     (
         "quarantined_total",
         "Pieces that could not be decoded, including those recovered later",
         lambda s: s.quarantined_ever,
-        sum,
     ),
-    ("gaps_total", "Times that content was lost before it could be read", lambda s: s.gaps, sum),
-    ("quarantine_pieces", "Pieces in quarantine now", lambda s: s.quarantined, sum),
-    ("size_bytes", "Size of the file", lambda s: s.size_bytes, sum),
-    ("lag_bytes", "Bytes in the file that are not in the database", lambda s: s.behind_bytes, sum),
-    ("lag_seconds", "Age of the oldest unread byte", lambda s: s.lag_s, max),
-    (
-        "unfinished_bytes",
-        "Size of an unfinished last line, which is not counted as lag",
-        lambda s: s.unfinished_bytes,
-        sum,
-    ),
-    ("errors", "Files with an error", lambda s: s.error is not None, sum),
+    ("gaps_total", "Times that content was lost before it could be read", lambda s: s.gaps),
+    ("quarantine_pieces", "Pieces in quarantine now", lambda s: s.quarantined),
+    ("size_bytes", "Size of the file", lambda s: s.size_bytes),
+    ("lag_bytes", "Bytes in the file that are not in the database", lambda s: s.behind_bytes),
+    ("lag_seconds", "Age of the oldest unread byte", lambda s: s.lag_s),
+    ("unfinished_bytes", "Size of an unfinished last line, which is not counted as lag", lambda s: s.unfinished_bytes),
+    ("errors", "Files with an error", lambda s: s.error is not None),
     (
         "newest_record_timestamp_seconds",
         "Timestamp of the newest record, in seconds since 1970",
         lambda s: seconds_of(s.newest_at),
-        max,
     ),
     (
         "last_commit_timestamp_seconds",
         "Time of the last commit, in seconds since 1970",
         lambda s: seconds_of(s.committed_at),
-        max,
     ),
 )
 
@@ -134,7 +122,8 @@ def _of_sources(sources: Iterable[Source]) -> Iterable[Metric]:
     kinds: dict[str, list[Source]] = {}
     for source in sources:
         kinds.setdefault(family(source.source), []).append(source)
-    for name, text, value, join in SOURCES:
+    for name, text, value in SOURCES:
+        join = max if name.endswith("_seconds") else sum
         known = {kind: [v for source in like if (v := value(source)) is not None] for kind, like in kinds.items()}
         joined = {kind: join(values) for kind, values in known.items() if values}
         yield (counter if name.endswith("_total") else gauge)(f"source_{name}", text, joined)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from shipwrightd.table import Column, cut, table, wrapped
 from shipwrightd.text import UNLIMITED, age_of, as_json, family, size_of, visible
@@ -14,16 +14,6 @@ if TYPE_CHECKING:
     from shipwrightd.status import Recovery, Source, Status
     from shipwrightd.status.quarantine import Piece
 
-
-class Named(Protocol):
-    """A result for one source."""
-
-    @property
-    def source(self) -> str:
-        """Return the name of the source."""
-
-
-_Named = TypeVar("_Named", bound=Named)
 
 RECOVERIES_SHOWN = 3  # the last ones; --json has all
 NAME_CELLS = 12  # for the names of facts
@@ -42,19 +32,16 @@ def status_json(status: Status) -> str:
 
 def status_text(status: Status, width: int) -> str:
     """Return the status as lines of at most `width` cells where that is possible."""
-    lines = [line for name, value in _facts(status) for line in _fact(name, value, width)]
+    lines = []
+    for name, value in _facts(status):
+        first, *more = wrapped(visible(value), width - NAME_CELLS)
+        lines += [f"{name:<{NAME_CELLS}}{first}", *(" " * NAME_CELLS + line for line in more)]
     if status.sources:
         lines += ["", _sources(status.sources, width)]
     if not status.home_present or not status.database.exists:
         lines += ["", *wrapped(NOT_CREATED if status.home_present else NO_HOME, width)]
     lines += [line for note in _notes(status) for line in wrapped(note, width, indent=2)]
     return "\n".join(lines)
-
-
-def _fact(name: str, value: str, width: int) -> list[str]:
-    """Return a named value in lines of its own column."""
-    lines = wrapped(visible(value), width - NAME_CELLS)
-    return [f"{'' if at else name:<{NAME_CELLS}}{line}" for at, line in enumerate(lines)]
 
 
 def _facts(status: Status) -> list[tuple[str, str]]:
@@ -120,9 +107,9 @@ SOURCES = (
 )
 
 
-def _families(sources: Iterable[_Named]) -> dict[str, list[_Named]]:
+def _families(sources: Iterable[Any]) -> dict[str, list[Any]]:
     """Return sources of the same family together, in the order of the first of each, by what to call them."""
-    families: dict[str, list[_Named]] = {}
+    families: dict[str, list[Any]] = {}
     for source in sources:
         families.setdefault(family(source.source), []).append(source)
     return {
@@ -131,7 +118,7 @@ def _families(sources: Iterable[_Named]) -> dict[str, list[_Named]]:
     }
 
 
-def _sums(members: Sequence[Named], *fields: str) -> dict[str, Any]:
+def _sums(members: Sequence[Any], *fields: str) -> dict[str, Any]:
     return {field: sum(getattr(member, field) for member in members) for field in fields}
 
 
@@ -232,7 +219,7 @@ SUMMARY: Mapping[str, Column] = {  # by field of a summary
 }
 
 
-def summary_text(summaries: Sequence[Named], width: int) -> str:
+def summary_text(summaries: Sequence[Any], width: int) -> str:
     """Return what a backfill did, a line for each kind of source and one for all."""
     _, *counts, seconds = SUMMARY
     rows = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +17,14 @@ from world import World, line
 
 from shipwrightd.config import Resolved
 from shipwrightd.daemon.catch_up import backfill
+from shipwrightd.daemon.watch import Watch
 from shipwrightd.database import open_writer
 from shipwrightd.database.lock import WriterLock, lock_path
 from shipwrightd.database.migrate import known
-from shipwrightd.doctor import Environment, Finding, Target, sources
+from shipwrightd.doctor import Finding, Target, machine, sources
 from shipwrightd.doctor.bundle import COUNTS
 from shipwrightd.doctor.database import expected
-from shipwrightd.doctor.examine import Diagnosis, Examination, answer, examine, guarded, page
+from shipwrightd.doctor.examine import Diagnosis, answer, examine, guarded, page
 from shipwrightd.documents.kinds import DOCUMENTS
 from shipwrightd.journals import JOURNALS
 
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KNOWN = known()[-1].version
-NOTHING = Environment(Resolved([], [], []), {})
+NOTHING = Resolved([], [], [])
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def target(world: World, *, now: float | None = None, deep: bool = False) -> Tar
 
 
 def ask(world: World, **options: float) -> Diagnosis:
-    return examine(target(world, **options), NOTHING)  # type: ignore[arg-type]
+    return examine(target(world, **options), NOTHING, {})  # type: ignore[arg-type]
 
 
 def of(found: Diagnosis, check: str) -> list[Finding]:
@@ -368,6 +371,35 @@ def test_every_table_is_counted_for_the_archive() -> None:
     assert set(re.findall(r"FROM (\w+)", COUNTS)) == {name for name in made if not name.startswith("memory_search")}
 
 
+def test_shipwright_is_named_with_its_version_and_when_it_wrote(world: World, tmp_path: Path) -> None:
+    script = tmp_path / "sw"
+    script.write_text('#!/bin/sh\n# Shipwright\nVERSION="3.0.0"\n')
+    script.chmod(0o755)
+    (tmp_path / "shipwright").write_text("another program")
+    (tmp_path / "shipwright").chmod(0o755)
+    os.utime(world.events, (0, 0))
+    found = sources.shipwright(target(world), str(tmp_path))
+    written = "the last events were written at 1970-01-01T00:00:00Z"
+    assert (found.state, found.text) == ("ok", f"version 3.0.0 ({script}); {written}")
+    assert found.facts == {"version": "3.0.0"}
+
+    world.events.unlink()
+    found = sources.shipwright(target(world), str(tmp_path / "nothing"))
+    assert (found.state, found.facts["version"]) == ("warn", None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+def test_watches_of_this_user_are_counted(world: World) -> None:
+    before = machine.watches_used(os.geteuid())
+    watch = Watch(threading.Event(), lambda _: True)
+    watch.start([world.home])
+    assert machine.watches_used(os.geteuid()) > before
+    watch.stop()
+
+    (finding,) = of(ask(world), "watching")
+    assert finding.facts["folders"] == 1 + (world.home / "heartbeats").is_dir()
+
+
 def test_shipwrights_own_database_beside_a_budget_is_warned_of(world: World) -> None:
     (world.home / "shipwright.db").write_bytes(b"SQLite format 3\0")
     assert state(ask(world), "shipwright_database") == "ok"
@@ -379,12 +411,12 @@ def test_shipwrights_own_database_beside_a_budget_is_warned_of(world: World) -> 
     assert state(ask(world), "shipwright_database") == "fail"
 
 
-def test_an_error_in_a_check_is_a_finding(world: World) -> None:
-    def broken(_: Examination) -> Iterator[Finding]:
+def test_an_error_in_a_check_is_a_finding() -> None:
+    def broken() -> Iterator[Finding]:
         yield Finding("x", "ok", "")
         raise KeyError("geheim")
 
-    first, second = guarded("x", broken, Examination(target(world), NOTHING))
+    first, second = guarded("x", broken)
 
     assert (first.state, second.state, second.private) == ("ok", "warn", True)
     assert second.text == "could not be checked: KeyError: 'geheim'"

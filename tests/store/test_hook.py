@@ -123,11 +123,11 @@ def test_no_shell_reads_a_command(make: Callable[..., Told], tmp_path: Path, eve
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(
-    make: Callable[..., Told], tmp_path: Path, eventually: Eventually
+    make: Callable[..., Told], tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = tmp_path / "started"
     told = make(hook_command=("sh", "-c", 'sleep 60 & echo $! >"$0"; wait', str(started)))
-    told.hook._timeout_s = 0.5  # noqa: SLF001 - ten seconds are too long for a test
+    monkeypatch.setattr(hooks, "TIMEOUT_S", 0.5)
     told.hook.notify(WAITING)
     eventually(lambda: told.logged("hook_timed_out"))
 
@@ -307,7 +307,9 @@ def test_nobody_at_a_url_is_three_tries(make: Callable[..., Told], eventually: E
     assert "secret" not in str(told.logs)
 
 
-def test_a_url_that_answers_a_byte_now_and_then_is_given_up(make: Callable[..., Told], eventually: Eventually) -> None:
+def test_a_url_that_answers_a_byte_now_and_then_is_given_up(
+    make: Callable[..., Told], eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         ended = threading.Event()
 
@@ -319,11 +321,36 @@ def test_a_url_that_answers_a_byte_now_and_then_is_given_up(make: Callable[..., 
         dripping = threading.Thread(target=drip, daemon=True)
         dripping.start()
         told = make(hook_url=f"http://127.0.0.1:{listening.getsockname()[1]}/")
-        told.hook._timeout_s = 1.0  # noqa: SLF001 - ten seconds are too long for a test
+        monkeypatch.setattr(hooks, "TIMEOUT_S", 1.0)
         told.hook.notify(WAITING)
         eventually(lambda: told.logged("hook_timed_out"), 20)
         ended.set()
         dripping.join()
+
+
+@pytest.mark.parametrize("command", [("sleep", "60"), ("false",), ("no-such-program",)])
+def test_a_slow_or_failing_command_neither_delays_nor_prevents_the_url(
+    make: Callable[..., Told], receive: Callable[..., Receiver], eventually: Eventually, command: tuple[str, ...]
+) -> None:
+    receiver = receive(200)
+    told = make(hook_command=command, hook_url=receiver.url)
+    told.hook.notify(WAITING)
+    told.hook.notify(WELL)
+    eventually(lambda: len(told.logged("hook_done")) == 2, 30)
+
+    assert [body["event"] for _, _, body in receiver.taken] == ["raised", "resolved"]
+    assert not told.logged("hook_timed_out"), "the URL waited for the command"
+
+
+def test_a_slow_url_does_not_delay_the_command(make: Callable[..., Told], kept: Path, eventually: Eventually) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        told = make(hook_url=url, hook_command=("sh", "-c", KEEP, str(kept)))
+        told.hook.notify(WAITING)
+        told.hook.notify(WELL)
+        eventually(lambda: len(told.logged("hook_done")) == 2, 30)
+
+    assert not [entry for entry in told.logs if entry.get("how") == "url"]
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from shipwrightd.daemon import PassReport
-from shipwrightd.monitoring.hook import QUIET_S, RAISED, RESOLVED, TEXTS, Alarms, Notice, Trouble, open_troubles
+from shipwrightd.monitoring.hook import (
+    QUIET_S,
+    RAISED,
+    RESOLVED,
+    TEXTS,
+    Alarms,
+    Notice,
+    Trouble,
+    open_troubles,
+    payload,
+)
 
 WAITING = Trouble("database_waiting")
 JOURNAL = Trouble("source_error", "events.jsonl")
@@ -96,5 +106,5 @@ def test_the_troubles_of_a_turn_name_kinds_of_sources_and_nothing_else() -> None
 
 def test_each_state_has_its_words() -> None:
     assert {state for state, _ in TEXTS} == {"source_error", "database_waiting", "watching_degraded"}
-    assert Notice(RAISED, JOURNAL, 0.0).text == "a source cannot be read: events.jsonl"
-    assert Notice(RESOLVED, WAITING, 0.0).text == "the database can be written again"
+    assert payload(Notice(RAISED, JOURNAL, 0.0), 0.0)["text"] == "a source cannot be read: events.jsonl"
+    assert payload(Notice(RESOLVED, WAITING, 0.0), 0.0)["text"] == "the database can be written again"

@@ -12,7 +12,7 @@ from shipwrightd import __version__
 from shipwrightd.config import Resolved, Value
 from shipwrightd.config.files import File
 from shipwrightd.doctor import Finding, database, machine, sources
-from shipwrightd.doctor.machine import Entry, Holder, Space
+from shipwrightd.doctor.machine import Entry, Space
 from shipwrightd.service import State
 
 GIB = 1 << 30
@@ -60,6 +60,20 @@ def test_free_disk_is_judged_by_the_size_of_the_database(
 def test_full_disk_of_shipwright_fails() -> None:
     assert only(machine.judge_home_space(Space(0, GIB, 1, False, 1))).state == "fail"  # noqa: FBT003
     assert only(machine.judge_home_space(Space(GIB, GIB, 1, False, 1))).state == "ok"  # noqa: FBT003
+
+
+@pytest.mark.parametrize(("limit", "state"), [(32, "warn"), (64, "ok"), (1_024, "ok"), (-1, "ok")])
+def test_low_limit_of_open_files_is_warned_of(limit: int, state: str) -> None:
+    assert only(machine.open_files(limit)).state == state
+
+
+@pytest.mark.parametrize(("used", "state"), [(90, "ok"), (91, "warn"), (100, "warn")])
+def test_watches_must_suffice_for_the_folders(used: int, state: str) -> None:
+    found = only(machine.judge_watches(100, used, 10))
+
+    assert found.state == state
+    assert found.text == f"10 folders to watch; {used} of 100 inotify watches are in use"
+    assert found.facts == {"watches": 100, "watches_used": used, "folders": 10}
 
 
 FOLDER = stat.S_IFDIR
@@ -119,22 +133,26 @@ def test_files_of_the_database_are_judged_as_private(*, mode: int, owner: int, a
     assert f"{found.state} {found.text} {found.todo}".startswith(says)
 
 
-RUNNING = Holder(held=True, pid=5, alive=True, command="run", since="then", version=__version__, home="/h")
+RUNNING = {
+    "held": True, "pid": 5, "alive": True,
+    "command": "run", "started_at": "then", "version": __version__, "home": "/h",
+}  # fmt: skip
+FREE = {"held": False, "pid": None, "alive": False, "command": "", "started_at": "", "version": "", "home": ""}
 
 
 @pytest.mark.parametrize(
     ("holder", "says"),
     [
         (RUNNING, ["ok held by run (pid 5, since then)"]),
-        (Holder(held=False), ["warn no daemon is running"]),
-        (Holder(held=False, pid=5), ["warn no daemon is running; pid 5 ended without releasing the lock"]),
-        (replace(RUNNING, alive=False), ["warn held by run (pid 5, since then), which is not visible here"]),
-        (Holder(held=True, pid=5, alive=True, command="prune"), ["ok held by prune"]),
-        (replace(RUNNING, home="/o"), ["ok held", "warn the daemon follows another home"]),
-        (replace(RUNNING, version="0.0.1"), ["ok held", "warn the daemon is version 0.0.1"]),
+        (FREE, ["warn no daemon is running"]),
+        (FREE | {"pid": 5}, ["warn no daemon is running; pid 5 ended without releasing the lock"]),
+        (RUNNING | {"alive": False}, ["warn held by run (pid 5, since then), which is not visible here"]),
+        (RUNNING | {"command": "prune"}, ["ok held by prune"]),
+        (RUNNING | {"home": "/o"}, ["ok held", "warn the daemon follows another home"]),
+        (RUNNING | {"version": "0.0.1"}, ["ok held", "warn the daemon is version 0.0.1"]),
     ],
 )
-def test_lock_is_judged_by_who_holds_it(holder: Holder, says: list[str]) -> None:
+def test_lock_is_judged_by_who_holds_it(holder: dict[str, object], says: list[str]) -> None:
     found = list(machine.lock(holder, "/h"))
 
     assert len(found) == len(says)

@@ -11,7 +11,7 @@ import pytest
 
 from shipwrightd.config import Settings
 from shipwrightd.daemon import Batch, Listener, Listeners, PassReport, Phase, SettingsApplied
-from shipwrightd.daemon.systemd import Mailbox, Supervisor, status, supervisor
+from shipwrightd.daemon.systemd import Supervisor, status, supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def test_the_watchdog_is_fed_four_times_in_its_interval_and_only_when_it_is_ours
 
 
 def test_several_listeners_pulse_as_the_fastest_asks(path: Path) -> None:
-    slow, fast = (Supervisor(Mailbox(str(path)), seconds) for seconds in (40.0, 20.0))
+    slow, fast = (Supervisor(str(path), seconds) for seconds in (40.0, 20.0))
 
     assert Listeners([Listener(), slow, fast]).pulse_s == 5.0
     assert Listeners([]).pulse_s == Listener.pulse_s
@@ -106,7 +106,7 @@ def test_several_listeners_pulse_as_the_fastest_asks(path: Path) -> None:
 
 def test_it_is_ready_when_the_catch_up_begins_and_batches_keep_it_alive(path: Path, inbox: socket.socket) -> None:
     clock = Clock()
-    told = Supervisor(Mailbox(str(path)), 4.0, clock)
+    told = Supervisor(str(path), 4.0, clock)
 
     told.notify(SettingsApplied(Settings()))
     told.notify(BATCH)
@@ -123,7 +123,7 @@ def test_it_is_ready_when_the_catch_up_begins_and_batches_keep_it_alive(path: Pa
 
 def test_recovery_at_a_start_takes_more_time_than_a_start_is_given(path: Path, inbox: socket.socket) -> None:
     clock = Clock()
-    told = Supervisor(Mailbox(str(path)), None, clock)
+    told = Supervisor(str(path), None, clock)
     for _ in range(3):
         told.notify(Phase.RECOVERING)
         clock.now += 20.0
@@ -135,7 +135,7 @@ def test_status_is_said_at_once_after_the_catch_up_then_at_most_every_five_secon
     path: Path, inbox: socket.socket
 ) -> None:
     clock = Clock()
-    told = Supervisor(Mailbox(str(path)), None, clock)
+    told = Supervisor(str(path), None, clock)
 
     told.notify(BATCH)
     told.notify(Phase.FOLLOWING)
@@ -152,7 +152,7 @@ def test_status_is_said_at_once_after_the_catch_up_then_at_most_every_five_secon
 
 
 def test_ready_that_found_no_room_is_said_again(path: Path, inbox: socket.socket) -> None:
-    told = Supervisor(Mailbox(str(path)), None, Clock())
+    told = Supervisor(str(path), None, Clock())
     fill_up(path)
 
     told.notify(SettingsApplied(Settings()))
@@ -165,7 +165,7 @@ def test_ready_that_found_no_room_is_said_again(path: Path, inbox: socket.socket
 
 def test_a_supervisor_that_is_gone_harms_nobody(tmp_path: Path) -> None:
     for address in (tmp_path / "nobody", "@" + "x" * 200):
-        told = Supervisor(Mailbox(str(address)), 1.0, Clock())
+        told = Supervisor(str(address), 1.0, Clock())
         told.notify(SettingsApplied(Settings()))
         told.notify(PassReport(1))
         told.notify(Phase.RELOADING)
