@@ -147,7 +147,8 @@ def test_another_database_in_its_place_is_set_aside(past: Past) -> None:
     before = past.rows("SELECT * FROM events")
     past.path.rename(swap.complete(past.path))
     past.path.write_bytes(b"somebody's")
-    assert swap.finish(past.path)
+    swap.finish(past.path)
+    assert not swap.complete(past.path).exists()
     assert past.path.with_name(f"{old}.2").read_bytes() == b"somebody's"
     assert past.rows("SELECT * FROM events") == before
 
