@@ -50,8 +50,7 @@ def known(folder: Path | None = None) -> list[Migration]:
         number = int(path.name.split("_", 1)[0])
         found.append(Migration(number, path.name, raw.decode(), hashlib.sha256(raw).hexdigest()))
     if not found or [m.version for m in found] != list(range(1, len(found) + 1)):
-        message = "the migration files of this installation are incomplete"
-        raise DatabaseError(message, hint="install shipwrightd again")
+        raise DatabaseError("the migration files of this installation are incomplete", hint="install shipwrightd again")
     return found
 
 

@@ -19,7 +19,7 @@ import orjson
 from shipwrightd import clock, projections
 from shipwrightd.database import open_reader, transaction
 from shipwrightd.decoding import row_hash
-from shipwrightd.errors import MissingError, PathError
+from shipwrightd.errors import MissingError, PathError, path_errors
 from shipwrightd.journals import JOURNALS
 from shipwrightd.journals.lines import ChangedError, hidden_by, open_files
 from shipwrightd.journals.records import records
@@ -194,11 +194,9 @@ def _add_files(db: apsw.Connection, home: Path, before_epoch: int) -> None:
     if not home.is_dir():
         raise MissingError(f"no Shipwright home at {home}", hint="prune must read its files; name it with --home")
     for source in JOURNALS:
-        try:
+        hint = "fix that first: events that a file holds are never deleted"
+        with path_errors(f"cannot read {source.name}", hint=hint):
             _add_journal(db, home, source, before_epoch)
-        except OSError as error:
-            message = f"cannot read {source.name}: {error.strerror}"
-            raise PathError(message, hint="fix that first: events that a file holds are never deleted") from error
 
 
 def _add_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:

@@ -96,20 +96,20 @@ def _has_ours(pages: Pages, number: int) -> bool:
     return any(len(values) == 13 and MARKS["events"](values) for _, values in rows)  # noqa: PLR2004 - columns
 
 
-def database_damage(db: apsw.Connection, path: Path, *, thorough: bool = False) -> str | None:
-    """Return the damage that a quick check of an open, migrated database finds, None for none.
+def check_database(db: apsw.Connection, path: Path, *, thorough: bool = False) -> None:
+    """Check an open, migrated database quickly. Raises CorruptError or NotADBError if it is damaged.
 
     `thorough`: check every page and every index entry, however long that takes.
     """
     try:
         missing = set(store.RESTORE) - {name for (name,) in db.execute(TABLES)}
         if missing:
-            return f"tables are missing: {', '.join(sorted(missing))}"
+            raise apsw.CorruptError(f"tables are missing: {', '.join(sorted(missing))}")
         for sql in ENDS:
             db.execute(sql).fetchall()
         if thorough or path.stat().st_size <= CHECKED_BYTES:
             result: str = db.execute("PRAGMA integrity_check(1)").get
-            return None if result == "ok" else result.replace("\n", ": ")
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:  # the last: garbled text
-        return str(error)
-    return None
+            if result != "ok":
+                raise apsw.CorruptError(result.replace("\n", ": "))
+    except (apsw.SQLError, UnicodeDecodeError) as error:  # the latter for garbled text
+        raise apsw.CorruptError(str(error)) from error

@@ -30,7 +30,8 @@ LOG_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 INTERIOR_INDEX, INTERIOR_TABLE, LEAF_INDEX, LEAF_TABLE = 2, 5, 10, 13
 DEEPEST = 20  # levels; SQLite has no deeper trees
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
-INTEGER_BYTES = (0, 1, 2, 3, 4, 6, 8)  # by serial type
+NUMBER_BYTES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 8, 8: 0, 9: 0}  # by serial type
+REAL_TYPE, ZERO_TYPE, TEXT_OR_BLOB = 7, 8, 12  # serial types; 9 is the number one
 REAL = struct.Struct(">d")
 
 
@@ -278,39 +279,27 @@ def record(payload: bytes) -> Record:
     if not 1 <= end <= len(payload):
         raise BrokenError("a header beyond its record")
     values: list[Value] = []
-    while at < end:
-        kind, at = varint(payload, at)
-        if kind >= 12:  # noqa: PLR2004 - text and blobs begin there
-            size = (kind - 12) // 2
+    try:
+        while at < end:
+            kind, at = varint(payload, at)
+            size = (kind - TEXT_OR_BLOB) // 2 if kind >= TEXT_OR_BLOB else NUMBER_BYTES[kind]
             raw = payload[body : body + size]
-            if kind & 1:
-                try:
-                    values.append(raw.decode())
-                except UnicodeDecodeError as error:
-                    raise BrokenError("text that is not UTF-8") from error
+            body += size
+            if kind >= TEXT_OR_BLOB:
+                values.append(raw.decode() if kind & 1 else raw)
+            elif kind < REAL_TYPE:
+                values.append(int.from_bytes(raw, signed=True) if kind else None)
             else:
-                values.append(raw)
-        else:
-            size, value = _number(kind, payload, body)
-            values.append(value)
-        body += size
+                values.append(REAL.unpack(raw)[0] if kind == REAL_TYPE else kind - ZERO_TYPE)
+    except UnicodeDecodeError as error:
+        raise BrokenError("text that is not UTF-8") from error
+    except struct.error as error:
+        raise BrokenError("a number beyond its record") from error
+    except KeyError as error:
+        raise BrokenError("an unknown serial type") from error
     if at != end or body != len(payload):
         raise BrokenError("a header of another record")
     return tuple(values)
-
-
-def _number(kind: int, payload: bytes, body: int) -> tuple[int, int | float | None]:
-    """Return the size of a number in bytes, and the number."""
-    if kind < len(INTEGER_BYTES):
-        size = INTEGER_BYTES[kind]
-        return size, int.from_bytes(payload[body : body + size], signed=True) if kind else None
-    if kind == len(INTEGER_BYTES):
-        if body + REAL.size > len(payload):
-            raise BrokenError("a number beyond its record")
-        return REAL.size, REAL.unpack_from(payload, body)[0]
-    if kind in {8, 9}:
-        return 0, kind - 8
-    raise BrokenError("an unknown serial type")
 
 
 # -- the write-ahead log

@@ -1,7 +1,7 @@
 """Rebuild a damaged database from its readable pages and the source files, and swap the new one in.
 
-Readable rows are copied with their ids. Then each file is compared with the rows by content: whatever it holds more
-often than they do is appended as new events. Documents are read again, and runs and metrics are derived again.
+Readable rows are copied with their ids. Then each file is compared with the rows by content: records that it holds more
+often than the database are appended as new events. Documents are read again, and runs and metrics are derived again.
 See docs/decisions/0015-recovery-compares-content.md.
 """
 
@@ -35,7 +35,7 @@ from shipwrightd.journals.records import Records
 from shipwrightd.journals.store import WINDOW_LINES, Generation
 from shipwrightd.projections import runs as projected_runs
 from shipwrightd.recovery import store, swap
-from shipwrightd.recovery.detect import database_damage, file_damage, free_list_damage
+from shipwrightd.recovery.detect import check_database, file_damage, free_list_damage
 from shipwrightd.recovery.pages import Pages
 from shipwrightd.recovery.tables import Salvage
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5  # at files that change while they are compared
 PAUSE_S = 0.2
-MOST_AN_HOUR = 3  # more recoveries than that, and the disk or the memory is to blame
+MOST_AN_HOUR = 3  # recoveries; if there are more, the disk or the memory is faulty
 SUSPECT = "check disk and memory, or choose another place with --db FILE"
 KEPT = frozenset({"kept_range", "kept_runs", "kept_stages"})
 PROJECTED = (*store.DERIVED, "cost_entries")
@@ -62,7 +62,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What a recovery did: records kept, events put back from the files, and at most so many lost."""
+    """The result of a recovery: records kept, events restored from files, and the most that may be lost."""
 
     reason: str
     set_aside: str
@@ -89,43 +89,38 @@ def open_or_recover(path: Path, home: Path, options: RecoveryOptions) -> apsw.Co
     swap.finish(path)
     reason = options.damage or file_damage(path) or free_list_damage(path)
     if reason is None:
-        opened = _open(path, thorough=options.thorough)
-        if not isinstance(opened, str):
-            return opened
-        reason = opened
+        try:
+            return _open(path, thorough=options.thorough)
+        except DAMAGE as error:
+            reason = str(error)
     options.recovery = recover(path, home, reason, options.alive)
-    opened = _open(path)
-    if isinstance(opened, str):
-        raise DamagedError(f"the database {path} was rebuilt and is damaged again: {opened}", hint=SUSPECT)
-    return opened
-
-
-def _open(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
-    """Return the open database, or what is wrong with it."""
     try:
-        db = database.open_writer(path)
+        return _open(path)
     except DAMAGE as error:
-        return str(error)
+        message = f"the database {path} was rebuilt and is damaged again: {error}"
+        raise DamagedError(message, hint=SUSPECT) from error
+
+
+def _open(path: Path, *, thorough: bool = False) -> apsw.Connection:
+    """Return the open database. Raises CorruptError or NotADBError if it is damaged."""
+    db = database.open_writer(path)
     try:
         migrate.migrate(db)
-        reason = database_damage(db, path, thorough=thorough)
-    except DAMAGE as error:
-        reason = str(error)
+        check_database(db, path, thorough=thorough)
+    except DAMAGE:
+        database.close_without_checkpoint(db)
+        raise
     except BaseException:
         db.close()
         raise
-    if reason is None:
-        return db
-    database.close_without_checkpoint(db)
-    return reason
+    return db
 
 
 def recover(path: Path, home: Path, reason: str, alive: Callable[[], object]) -> Recovery:
-    """Rebuild the database and swap the new one in. Expects the writer lock, and that nobody has it open.
+    """Rebuild the database and swap the new one in. Expects the writer lock, and that no process has it open.
 
-    Raises PathError when there is no space or a file cannot be read, MissingError when a journal is
-    needed and gone, DatabaseError when it was damaged too often or is of a newer release; the damaged
-    file is left as it was then.
+    Raises PathError if there is no space or a file cannot be read, MissingError if a journal is missing that is needed,
+    DatabaseError if it was damaged too often or a newer release wrote it; then the damaged file is left as it was.
     """
     began = clock.now().text
     log.error("database_damaged", reason=reason, path=str(path))
@@ -140,14 +135,14 @@ def recover(path: Path, home: Path, reason: str, alive: Callable[[], object]) ->
             raise
         message = f"the database {path} is damaged ({reason}) and cannot be rebuilt: {_text_of(error)}"
         space = isinstance(error, apsw.Error) or error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hint = "it needs as much space again" if space else "fix that first"
-        raise PathError(message, hint=f"{hint}; it was left as it is") from error
+        hint = "it needs as much free space as the database takes" if space else "fix that first"
+        raise PathError(message, hint=f"{hint}; the damaged file is unchanged") from error
     log.warning("database_recovered_from_damage", kept=recovery.kept, refilled=recovery.refilled, lost=recovery.lost)
     return recovery
 
 
 def _text_of(error: OSError | apsw.Error) -> str:
-    """Return the text of an error, with the file concerned."""
+    """Return the text of an error with the name of the file."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
@@ -202,7 +197,7 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged, alive: Callab
     for source in sources if salvaged.holes or not intact else ():
         if not any(file.exists() for file in source.files(home)):
             message = f"the database is damaged, and {home / source.name} is needed to restore it"
-            raise MissingError(message, hint="bring it back; if it is gone for good, make an empty file of that name")
+            raise MissingError(message, hint="restore it; if it is gone for good, create an empty file of that name")
     highest = db.execute(store.HIGHEST_ID).get
     refilled = dropped = 0
     for source in JOURNALS:

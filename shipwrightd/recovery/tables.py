@@ -6,6 +6,7 @@ tables by their shape, which differs from table to table.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -102,7 +103,7 @@ class Salvaged:
     """The result of reading a damaged database."""
 
     kept: dict[str, int] = field(default_factory=dict)
-    unread: dict[str, int] = field(default_factory=dict)  # by table, in how many places
+    unread: dict[str, int] = field(default_factory=dict)  # number of unreadable places by table
     holes: list[tuple[int, int]] = field(default_factory=list)  # ids of events, (after, up to]
 
     def is_whole(self, tables: Iterable[str]) -> bool:
@@ -127,7 +128,7 @@ def shapes(db: apsw.Connection) -> dict[str, Shape]:
 
 
 class Salvage:
-    """Copies what is readable into a new database. Expects the caller's transaction."""
+    """Copies the readable rows into a new database. Expects the caller's transaction."""
 
     def __init__(self, pages: Pages, db: apsw.Connection, alive: Callable[[], object]) -> None:
         self._alive = alive  # called now and then
@@ -214,10 +215,8 @@ class Salvage:
         for nth, number in enumerate(sorted(rest, key=lambda number: number not in pointed)):
             if not nth % BATCH_PAGES:
                 self._alive()
-            try:
+            with suppress(BrokenError):
                 self._stray(self._pages.page(number), wanted)
-            except BrokenError:
-                continue
         for page in self._pages.shadowed():
             self._stray(page, {table: holes for table, holes in wanted.items() if table == "events"})
 
@@ -226,25 +225,21 @@ class Salvage:
         for number in range(2, self._pages.count + 1):
             if not number % BATCH_PAGES:
                 self._alive()
-            try:
+            with suppress(BrokenError):
                 page = self._pages.page(number)
                 if page[0] in {INTERIOR_TABLE, INTERIOR_INDEX}:
                     found.update(int.from_bytes(page[at : at + 4]) for at in cell_places(page, number))
                     found.add(int.from_bytes(page[8:12]))
-            except BrokenError:
-                continue
         return found
 
     def _stray(self, page: bytes, wanted: dict[str, list[tuple[int, int]]]) -> None:
         """Store the rows of a page that are missing."""
         records: list[tuple[int | None, Record]] = []
-        try:
+        with suppress(BrokenError):
             if page[0] == LEAF_TABLE:
                 records += self._pages.leaf(page, 2, LOWEST, HIGHEST, [])
             elif page[0] in {LEAF_INDEX, INTERIOR_INDEX}:
                 records += [(None, values) for values in self._pages.index_records(page, 2, [])]
-        except BrokenError:
-            return
         for rowid, values in records:
             for table, holes in wanted.items():
                 if rowid is not None and not any(after < rowid <= to for after, to in holes):

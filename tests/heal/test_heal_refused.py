@@ -60,7 +60,7 @@ def test_journal_that_is_needed_and_gone_is_asked_for(past: Past) -> None:
     break_checkpoints(past)
     content = past.path.read_bytes()
     past.world.events.unlink()
-    with pytest.raises(MissingError, match=r"events\.jsonl is needed.*make an empty file"):
+    with pytest.raises(MissingError, match=r"events\.jsonl is needed.*create an empty file"):
         past.heal()
     assert past.path.read_bytes() == content
     past.world.events.touch()
@@ -149,7 +149,9 @@ def test_disk_that_is_full_puts_it_off_until_there_is_space(origin: Past, tmp_pa
         break_derived(past)
         content = past.path.read_bytes()
         (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 100_000))
-        with pytest.raises(PathError, match=r"cannot be rebuilt: .* - it needs as much space again"):
+        with pytest.raises(
+            PathError, match=r"cannot be rebuilt: .* - it needs as much free space as the database takes"
+        ):
             past.heal()
         assert past.path.read_bytes() == content
         (disk / "ballast").unlink()
