@@ -1,4 +1,4 @@
-"""Numbered SQL files, applied in order, each in one transaction with its schema_version row."""
+"""Apply numbered SQL files in order, each in one transaction with its schema_version row."""
 
 from __future__ import annotations
 
@@ -65,8 +65,7 @@ def version(db: apsw.Connection) -> int:
 def pending(db: apsw.Connection, migrations: list[Migration]) -> list[Migration]:
     """Return the migrations that are not applied yet.
 
-    Raises DatabaseError if the database is newer than this program, or if an
-    applied file has changed since.
+    Raises DatabaseError if the database is newer than this program, or if an applied file has changed since.
     """
     if not db.execute(HAS_VERSIONS).get:
         return migrations

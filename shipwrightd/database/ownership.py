@@ -80,7 +80,7 @@ def _holds_only(folder: Path, own: Sequence[str]) -> bool:
 
 
 def others_can_write(info: os.stat_result) -> bool:
-    """Return whether anyone but the owner may write; a private group that has only the owner does not count."""
+    """Return whether anyone but the owner may write; a private group with no other member does not count."""
     if info.st_mode & OTHERS_WRITE:
         return True
     return bool(info.st_mode & GROUP_WRITES) and not _is_private_group(info.st_uid, info.st_gid)

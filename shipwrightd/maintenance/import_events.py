@@ -69,7 +69,7 @@ COUNT_STORED = """
 DELETE FROM temp.stored;
 INSERT INTO temp.stored (hash, times)
 WITH hashed AS MATERIALIZED (  -- or each hash would be computed twice
-    SELECT row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
+    SELECT row_digest(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
     FROM events
     WHERE (ts_epoch BETWEEN (SELECT min(ts_epoch) FROM temp.incoming) AND (SELECT max(ts_epoch) FROM temp.incoming)
             OR ts_epoch IS NULL)
@@ -80,7 +80,7 @@ FIND_NEW = """
 DELETE FROM temp.new;
 INSERT INTO temp.new (seq)
 WITH hashed AS MATERIALIZED (
-    SELECT seq, row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
+    SELECT seq, row_digest(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
     FROM temp.incoming)
 SELECT t.seq
 FROM (SELECT seq, hash, row_number() OVER (PARTITION BY hash ORDER BY seq) AS nth,
@@ -134,7 +134,7 @@ class Added:
 
 
 class ExportSuffix(NamedTuple):
-    """What an export adds to an event."""
+    """The fields that an export adds to an event."""
 
     origin: str | None
     salvaged: int
@@ -168,11 +168,11 @@ def _import(db: apsw.Connection, home: Path, file: _File) -> Imported:
 
 def create_staging(db: apsw.Connection) -> None:
     """Create the temporary tables. Must not be called in a transaction."""
-    db.create_scalar_function("row_hash", _row_hash, len(EVENT_COLUMNS) - 1, deterministic=True)
+    db.create_scalar_function("row_digest", _row_digest, len(EVENT_COLUMNS) - 1, deterministic=True)
     db.execute(CREATE_STAGING)
 
 
-def _row_hash(*values: object) -> bytes:
+def _row_digest(*values: object) -> bytes:
     return blake2b(repr(values).encode(), digest_size=16).digest()
 
 
@@ -205,7 +205,7 @@ def store_new(db: apsw.Connection) -> Added:
 
 
 def _catch_up(db: apsw.Connection, home: Path) -> None:
-    """Store what the files hold first, so that it does not count as new when they are read later."""
+    """Store new lines of the files first: if the import held them too, they would be stored twice."""
     catch_up = CatchUp(db, home)
     catch_up.poll_until_settled()
     for journal in JOURNALS:
@@ -225,7 +225,7 @@ class _File:
         self.lines = self.rows = self.rejected = self.events = 0
 
     def read(self) -> None:
-        """Stage the whole file. Raises PathError if it holds no events, or all of them in one array."""
+        """Stage all records of the file. Raises PathError if it holds no events, or all of them in one array."""
         if os.pread(self._source.fileno(), FIRST_BYTES, 0).lstrip().startswith(b"["):  # or its lines would be salvaged
             raise PathError("that file is a JSON array", hint="import takes JSON lines: export --format jsonl")
         for chunk in records(self._source.fileno(), self._origin, unterminated=True):
@@ -249,7 +249,7 @@ class _File:
 
 
 def _without_suffix(group: Chunk, origin: Origin) -> Chunk:
-    """Decode a line that an export marked as what it was before, and leave all others as they are."""
+    """Decode a line with an export suffix again without it; leave all others as they are."""
     suffix = export_suffix(group.lines[0]) if group.count == 1 else None
     if suffix is None:
         return group
@@ -260,7 +260,7 @@ def _without_suffix(group: Chunk, origin: Origin) -> Chunk:
 
 
 def export_suffix(line: bytes) -> ExportSuffix | None:
-    """Return what an export added at the end of a line, None for a plain event, as nearly every line is."""
+    """Return what an export added at the end of a line, None for a plain event."""
     at = line.rfind(SUFFIX)
     if at < 0:
         return None

@@ -40,17 +40,19 @@ DERIVED_FROM = orjson.dumps(sorted(projections.DERIVED_FROM)).decode()
 # On disk, so that ten million rows need no more memory than ten. Two rows with one hash would keep an event too many.
 CREATE_STAGING = """
 PRAGMA temp_store = FILE;
-CREATE TEMP TABLE held (hash INTEGER PRIMARY KEY);
+CREATE TEMP TABLE held (hash INTEGER PRIMARY KEY, ts_epoch INTEGER);
 CREATE TEMP TABLE old (id INTEGER PRIMARY KEY, origin TEXT, held INTEGER)"""
-ADD_HELD = "INSERT OR IGNORE INTO temp.held (hash) VALUES (?)"
+ADD_HELD = "INSERT OR IGNORE INTO temp.held (hash, ts_epoch) VALUES (?, ?)"
 CLEAR_OLD = "DELETE FROM temp.old"
 # A row without a time is old if all before it are. The events that projections derive from stay, and so do the last
 # event, whose id must not be used again, and the latest one, which is "now" in event time.
 FIND_OLD = """
 INSERT INTO temp.old (id, origin, held)
 SELECT e.id, e.origin,
-    row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
-        IN (SELECT hash FROM temp.held)
+    CASE WHEN e.ts_epoch < (SELECT coalesce(min(ts_epoch), 0x7fffffffffffffff) FROM temp.held) THEN 0  -- no hash needed
+        ELSE row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+            IN (SELECT hash FROM temp.held)
+        END
 FROM events AS e
 WHERE (e.ts_epoch < ?1
         OR e.ts_epoch IS NULL
@@ -128,7 +130,7 @@ def create_staging(db: apsw.Connection) -> None:
 
 def add_held(db: apsw.Connection, rows: Iterable[EventRow], before_epoch: int) -> None:
     """Stage the rows of a file that may be old."""
-    db.executemany(ADD_HELD, [(row_hash(row),) for row in rows if row[1] is None or row[1] < before_epoch])
+    db.executemany(ADD_HELD, [(row_hash(row), row[1]) for row in rows if row[1] is None or row[1] < before_epoch])
 
 
 def delete(db: apsw.Connection, before_epoch: int) -> list[Old]:

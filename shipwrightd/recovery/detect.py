@@ -5,12 +5,13 @@ Damage that the quick check misses raises an SQLite error when it is read.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import apsw
 
 from shipwrightd.database import APPLICATION_ID, refuse_foreign
+from shipwrightd.decoding import EVENT_COLUMNS
 from shipwrightd.errors import DamagedError, DatabaseError
 from shipwrightd.recovery import store, swap
 from shipwrightd.recovery.pages import HIGHEST, LEAF_TABLE, LOWEST, BrokenError, Pages
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKED_BYTES = 16 << 20  # a smaller file is checked completely: a tenth of a second
-TRUNKS = 100  # pages of the list of free pages, each with 2,000 of them
-SEARCHED = 2_000  # pages, for one of ours in a file without a header
+TRUNKS = 100  # checked pages of the list of free pages; each lists 2,000
+SEARCHED = 2_000  # pages searched for one of ours if the file has no header
+EVENT_VALUES = 1 + len(EVENT_COLUMNS)
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 ENDS = (
     "SELECT * FROM checkpoints",
@@ -80,20 +82,15 @@ def free_list_damage(path: Path) -> str | None:
 def _is_ours(path: Path) -> bool:
     """Return whether a file without a header, or its log, holds pages of ours."""
     with closing(Pages(path)) as pages:
-        return any(_has_ours(pages, number) for number in range(1, min(pages.count, SEARCHED) + 1))
-
-
-def _has_ours(pages: Pages, number: int) -> bool:
-    try:
-        page = pages.page(number)
-        if number == 1 and int.from_bytes(page[68:72]) == APPLICATION_ID:
-            return True
-        if page[0] != LEAF_TABLE:
-            return False
-        rows = pages.leaf(page, number, LOWEST, HIGHEST, [])
-    except BrokenError:
-        return False
-    return any(len(values) == 13 and MARKS["events"](values) for _, values in rows)  # noqa: PLR2004 - columns
+        for number in range(1, min(pages.count, SEARCHED) + 1):
+            with suppress(BrokenError):
+                page = pages.page(number)
+                if number == 1 and int.from_bytes(page[68:72]) == APPLICATION_ID:
+                    return True
+                rows = pages.leaf(page, number, LOWEST, HIGHEST, []) if page[0] == LEAF_TABLE else []
+                if any(len(values) == EVENT_VALUES and MARKS["events"](values) for _, values in rows):
+                    return True
+    return False
 
 
 def check_database(db: apsw.Connection, path: Path, *, thorough: bool = False) -> None:

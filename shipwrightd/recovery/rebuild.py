@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from shipwrightd.decoding.events import Origin
     from shipwrightd.journals import JournalSource
     from shipwrightd.journals.records import Chunk
-    from shipwrightd.recovery.tables import Salvaged
 
 ATTEMPTS = 5  # at files that change while they are compared
 PAUSE_S = 0.2
@@ -166,7 +165,8 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
         store.create_staging(db)
         db.set_progress_handler(lambda: bool(alive()), SIGNAL_STEPS)
         with transaction(db):
-            salvaged = Salvage(pages, db, alive).run()
+            salvaged = Salvage(pages, db, alive)
+            salvaged.run()
             db.execute(store.SMALL_CACHE)
             _refuse_endless(db, path)
             kept = sum(count for table, count in salvaged.kept.items() if table not in store.DERIVED)
@@ -176,7 +176,6 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
             values = (reason, recovery.set_aside, kept, refilled, lost, detail)
             db.execute(store.ADD_RECOVERY, (began, clock.now().text, *values))
         db.set_progress_handler(None)
-        db.execute(store.DROP_STAGING)
         database.seal(db)
     return recovery
 
@@ -189,7 +188,7 @@ def _refuse_endless(db: apsw.Connection, path: Path) -> None:
         raise DatabaseError(message, hint=SUSPECT)
 
 
-def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged, alive: Callable[[], object]) -> tuple[int, int]:
+def _complete(db: apsw.Connection, home: Path, salvaged: Salvage, alive: Callable[[], object]) -> tuple[int, int]:
     """Restore from the files and derive the rest; return how many events were restored and may be lost."""
     intact = salvaged.is_whole(store.CHECKPOINTS)
     missing = store.count_lost(db, salvaged.holes)
@@ -394,7 +393,7 @@ def _hash_of(item: EventRow | Quarantined) -> int:
 # -- documents, and what is derived
 
 
-def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvaged, now: str) -> int:
+def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvage, now: str) -> int:
     """Read the lists whose rows were lost again; return how many rows may be gone.
 
     The next pass compares all other documents. Raises OSError, and ChangedError when one changes meanwhile.
@@ -422,7 +421,7 @@ def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvaged, now: 
     return lost
 
 
-def _derive(db: apsw.Connection, salvaged: Salvaged, last_event: int | None) -> None:
+def _derive(db: apsw.Connection, salvaged: Salvage, last_event: int | None) -> None:
     """Derive runs, stages and metrics from the records.
 
     Where events are gone or have new ids, the rows derived from them are kept as they were, as after a prune, if they

@@ -73,7 +73,6 @@ FROM (
     UNION ALL
     SELECT piece_hash(raw), NULL FROM quarantine WHERE source = ?1)
 GROUP BY hash"""
-DROP_STAGING = "DROP TABLE temp.stored; DROP TABLE temp.held; DROP TABLE temp.missing"
 CLEAR_HELD = "DELETE FROM temp.held; DELETE FROM temp.missing"
 ADD_HELD = "INSERT INTO temp.held (position, hash) VALUES (?, ?)"
 # Of equal records the first ones are those that are stored.

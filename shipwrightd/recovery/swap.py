@@ -76,7 +76,7 @@ def finish(path: Path) -> None:
         _give_up(path)
         return
     aside = path.with_name(name)
-    if path.exists() and aside.exists():  # another one was created there
+    if path.exists() and aside.exists():  # a new database was created at the path meanwhile
         aside = path.with_name(_free_name(path, name))
     _move(path, aside)
     fsync_folder(path.parent)
@@ -86,12 +86,9 @@ def finish(path: Path) -> None:
 
 def _set_aside_by(new: Path) -> str | None:
     """Return the name for the damaged database that a new one holds, None if the new one is damaged itself."""
+    uri, flags = f"{new.absolute().as_uri()}?immutable=1", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
-        with contextlib.closing(
-            apsw.Connection(
-                f"{new.absolute().as_uri()}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            )
-        ) as db:
+        with contextlib.closing(apsw.Connection(uri, flags=flags)) as db:
             name: str | None = db.execute(SET_ASIDE).get
     except (*DAMAGE, apsw.SQLError):
         return None
@@ -109,7 +106,7 @@ def _give_up(path: Path) -> None:
 
 
 def _move(old: Path, new: Path) -> None:
-    """Rename a database with its log; what an interrupted call moved already stays there."""
+    """Rename a database with its log; files that an interrupted call already renamed stay."""
     for file, name in ((old, new), *zip(beside(old), beside(new), strict=True)):
         if file.exists() and not name.exists():
             file.rename(name)

@@ -7,7 +7,7 @@ tables by their shape, which differs from table to table.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -98,19 +98,6 @@ class Shape:
         return values[: self.width] if mark is None or mark(values) else None
 
 
-@dataclass(slots=True)
-class Salvaged:
-    """The result of reading a damaged database."""
-
-    kept: dict[str, int] = field(default_factory=dict)
-    unread: dict[str, int] = field(default_factory=dict)  # number of unreadable places by table
-    holes: list[tuple[int, int]] = field(default_factory=list)  # ids of events, (after, up to]
-
-    def is_whole(self, tables: Iterable[str]) -> bool:
-        """Return whether these tables were completely readable."""
-        return not any(self.unread.get(table) for table in tables)
-
-
 def shapes(db: apsw.Connection) -> dict[str, Shape]:
     """Return the shapes of the tables that are restored, as the schema has them."""
     found = {}
@@ -128,7 +115,7 @@ def shapes(db: apsw.Connection) -> dict[str, Shape]:
 
 
 class Salvage:
-    """Copies the readable rows into a new database. Expects the caller's transaction."""
+    """Copies the readable rows into a new database, and records what was unreadable."""
 
     def __init__(self, pages: Pages, db: apsw.Connection, alive: Callable[[], object]) -> None:
         self._alive = alive  # called now and then
@@ -136,10 +123,16 @@ class Salvage:
         self._db = db
         self._shapes = shapes(db)
         self._seen = pages.free_pages()[0]
-        self.found = Salvaged()
+        self.kept: dict[str, int] = {}  # number of rows by table
+        self.unread: dict[str, int] = {}  # number of unreadable places by table
+        self.holes: list[tuple[int, int]] = []  # ids of events, (after, up to]
 
-    def run(self) -> Salvaged:
-        """Copy all tables."""
+    def is_whole(self, tables: Iterable[str]) -> bool:
+        """Return whether these tables were completely readable."""
+        return not self.unread.keys() & set(tables)
+
+    def run(self) -> None:
+        """Copy all tables. Expects the caller's transaction."""
         roots, whole = self._roots()
         self._refuse_newer(roots)
         unknown = [] if whole else [(LOWEST, HIGHEST)]  # an older schema has fewer tables
@@ -149,14 +142,13 @@ class Salvage:
             kept = self._copy(shape, roots[table], reading) if table in roots else 0
             holes = reading.holes if table in roots else unknown
             self._seen |= reading.seen
-            self.found.kept[table] = kept
+            self.kept[table] = kept
             if holes:
                 wanted[table] = holes
-                self.found.unread[table] = len(holes)
+                self.unread[table] = len(holes)
         if wanted:
             self._strays(wanted)
-        self.found.holes = merged(wanted.get("events", []))
-        return self.found
+        self.holes = merged(wanted.get("events", []))
 
     def _refuse_newer(self, roots: dict[str, int]) -> None:
         """Raise DatabaseError if a newer release wrote this database, as far as that is readable."""
@@ -245,7 +237,7 @@ class Salvage:
                 if rowid is not None and not any(after < rowid <= to for after, to in holes):
                     continue
                 if (row := self._row(self._shapes[table], rowid, values)) is not None:
-                    self.found.kept[table] += store.restore(self._db, table, [row])
+                    self.kept[table] += store.restore(self._db, table, [row])
                     break
 
 

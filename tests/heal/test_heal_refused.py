@@ -56,7 +56,7 @@ def test_damaged_database_of_a_newer_release_is_left_to_that(past: Past) -> None
 
 
 def test_journal_that_is_needed_and_gone_is_asked_for(past: Past) -> None:
-    """Where the checkpoints are gone, only the journal tells which of its lines were stored."""
+    """Without checkpoints only the journal shows which of its lines were stored."""
     break_checkpoints(past)
     content = past.path.read_bytes()
     past.world.events.unlink()
@@ -124,8 +124,8 @@ def test_empty_file_becomes_a_database_without_a_word_of_damage(past: Past) -> N
 def test_table_that_somebody_dropped_is_damage_and_comes_back(past: Past) -> None:
     with closing(apsw.Connection(str(past.path))) as db:
         db.execute("DROP TABLE daemon_titles")
-    told = past.heal()
-    assert told["reason"] == "tables are missing: daemon_titles"
+    recovery = past.heal()
+    assert recovery["reason"] == "tables are missing: daemon_titles"
     past.assert_whole()
 
 
