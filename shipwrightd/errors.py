@@ -15,6 +15,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FOUND = 1  # exit code of a check that found something
 USAGE = 2  # exit code for a wrong command line
 
@@ -60,6 +66,15 @@ class PathError(ShipwrightdError):
     """A file or folder cannot be created, read or written."""
 
     exit_code = 73
+
+
+@contextmanager
+def path_errors(what: str, *, hint: str) -> Iterator[None]:
+    """Raise an OSError of the block as PathError: `what` failed, the system's reason, and a hint."""
+    try:
+        yield
+    except OSError as error:
+        raise PathError(f"{what}: {error.strerror}", hint=hint) from error
 
 
 class LockedError(ShipwrightdError):

@@ -160,7 +160,7 @@ class Past:
         self.assert_consistent()
 
     def assert_consistent(self) -> None:
-        """Nothing stands twice, the files agree, and the projections are what a rebuild makes."""
+        """Assert that nothing is stored twice, the files agree, and the projections equal a rebuild."""
         assert doubles(self.world.stored()) == []
         assert [d.text for d in verify(self.world.home, self.path)] == []
         before = [self.rows(sql) for sql in EVERYTHING]

@@ -17,7 +17,15 @@ import apsw
 
 from shipwrightd.database import ownership
 from shipwrightd.database.lock import HELD, lock_is_held, lock_path
-from shipwrightd.errors import DamagedError, DatabaseError, LockedError, MissingError, PathError, ShipwrightdError
+from shipwrightd.errors import (
+    DamagedError,
+    DatabaseError,
+    LockedError,
+    MissingError,
+    PathError,
+    ShipwrightdError,
+    path_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,8 +45,8 @@ BUILD_CACHE_KIB = 65_536  # during a recovery, which inserts in the order of no 
 FOLLOW_CACHE_KIB = 8_192
 LOAD_WAL_PAGES = 3_000  # 24 MiB: about one batch; a longer log is slower to read from
 FOLLOW_WAL_PAGES = 1_000  # 8 MiB between automatic checkpoints
-PERHAPS_HEALED = "the next `shipwrightd run` builds it anew if its pages are ours, and leaves it untouched otherwise"
-HEALED_BY = "the next `shipwrightd run` or `backfill` sets it aside and builds it anew, from itself and the files"
+MAYBE_RECOVERABLE = "the next `shipwrightd run` rebuilds it if its pages are ours, and leaves it untouched otherwise"
+RECOVERABLE = "the next `shipwrightd run` or `backfill` moves it aside and rebuilds it from its pages and the files"
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 
@@ -59,15 +67,12 @@ def prepare_folder(database: Path, *, refuse: Callable[[Path], object] | None = 
     """
     folder = database.parent
     ownership.check_symlinks(folder)
-    try:
+    with path_errors(f"cannot create the folder {folder}", hint="choose another place with --db FILE"):
         ownership.make_folder(folder)
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    except OSError as error:
-        message = f"cannot make the folder {folder}: {error.strerror}"
-        raise PathError(message, hint="choose another place with --db FILE") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        message = f"cannot write in the folder {folder}"
+        message = f"cannot write to the folder {folder}"
         raise PathError(message, hint="check its owner and mode, or choose another place with --db FILE")
     if database.exists():
         (refuse or refuse_foreign)(database)  # before anything of it is changed
@@ -102,7 +107,7 @@ def _set_up(db: apsw.Connection) -> None:
     """Configure a writing connection, and mark a new database as ours."""
     _distrust(db)
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
-    if db.execute("PRAGMA page_count").get == 0:  # not the file's size: its creation may just be rolled back
+    if db.execute("PRAGMA page_count").get == 0:  # not the file's size: a rollback of its creation may be pending
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute("PRAGMA journal_mode = WAL")
@@ -166,7 +171,7 @@ def _distrust(db: apsw.Connection) -> None:
 
 def shrink_caches(db: apsw.Connection) -> None:
     """Return memory after a load: following needs few pages at a time."""
-    with contextlib.suppress(apsw.Error):  # if it lasts, the next transaction meets it and waits
+    with contextlib.suppress(apsw.Error):  # a lock that persists fails the next transaction
         db.execute(f"PRAGMA cache_size = -{FOLLOW_CACHE_KIB}")
         db.execute(f"PRAGMA wal_autocheckpoint = {FOLLOW_WAL_PAGES}")
         db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # does not wait for readers
@@ -178,24 +183,21 @@ def shrink_caches(db: apsw.Connection) -> None:
 
 def refuse_foreign(path: Path) -> None:
     """Raise DatabaseError unless the file carries our application id; reads its header only."""
-    try:
+    hint = "check its owner and mode, or choose another with --db FILE"
+    with path_errors(f"cannot read the database {path}", hint=hint):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             regular = stat.S_ISREG(os.fstat(fd).st_mode)
             header = os.read(fd, HEADER_BYTES) if regular else b""
         finally:
             os.close(fd)
-    except OSError as error:
-        message = f"cannot read the database {path}: {error.strerror}"
-        raise PathError(message, hint="check its owner and mode, or choose another with --db FILE") from error
     if not regular:
-        raise PathError(f"{path} is no regular file", hint="choose another with --db FILE")
+        raise PathError(f"{path} is not a regular file", hint="choose another with --db FILE")
     if not header:
         return
     is_sqlite = len(header) == HEADER_BYTES and header.startswith(b"SQLite format 3\0")
-    if not is_sqlite and lock_path(path).exists():  # we have worked here; recovery checks whether on this file
-        message = f"the database {path} is damaged: its header is destroyed"
-        raise DamagedError(message, hint=PERHAPS_HEALED)
+    if not is_sqlite and lock_path(path).exists():  # we had a database here; recovery checks whether this file is it
+        raise DamagedError(f"the database {path} is damaged: its header is destroyed", hint=MAYBE_RECOVERABLE)
     if not is_sqlite or int.from_bytes(header[68:72]) != APPLICATION_ID:
         message = f"{path} is not a shipwrightd database"
         raise DatabaseError(message, hint="it was left untouched; choose another file with --db FILE")
@@ -209,14 +211,10 @@ def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
     not exist, DatabaseError if it is foreign or damaged, PathError if it cannot be read, LockedError if it
     stays locked.
     """
-    try:
-        missing = identity(path) is None
-    except OSError as error:
-        message = f"cannot look at the database {path}: {error.strerror}"
-        raise PathError(message, hint="check owner and mode of its folder") from error
-    if missing:
-        message = f"no database at {path}"
-        raise MissingError(message, hint="run `shipwrightd backfill` to make it")
+    with path_errors(f"cannot access the database {path}", hint="check owner and mode of its folder"):
+        found = identity(path)
+    if found is None:
+        raise MissingError(f"no database at {path}", hint="run `shipwrightd backfill` to create it")
     if lock_path(path) not in HELD:
         refuse_foreign(path)
     immutable = f"{path.absolute().as_uri()}?immutable=1"
@@ -253,9 +251,9 @@ def _is_immutable(path: Path) -> bool:
 def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
     """Return the ShipwrightdError, with a hint, for an error of SQLite."""
     if isinstance(error, DAMAGE):
-        return DamagedError(f"the database {path} is damaged: {error}", hint=HEALED_BY)
+        return DamagedError(f"the database {path} is damaged: {error}", hint=RECOVERABLE)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return LockedError(f"the database {path} stays locked", hint="end the program that holds it")
+        return LockedError(f"the database {path} stays locked", hint="stop the program that locks it")
     message = f"cannot read the database {path}: {error}"
     if isinstance(error, apsw.SQLError):
         return DatabaseError(message, hint="`shipwrightd migrate` brings it up to date")
@@ -269,7 +267,7 @@ def durable(db: apsw.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(apsw.Error):  # the commits stand regardless
+        with contextlib.suppress(apsw.Error):  # the transactions are committed anyway
             db.execute("PRAGMA synchronous = NORMAL")
 
 

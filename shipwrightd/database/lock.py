@@ -1,4 +1,4 @@
-"""The writer lock, which lets one process write to a database; its file says which."""
+"""The writer lock, which lets one process write to a database; the lock file names that process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shipwrightd.database import ownership
-from shipwrightd.errors import LockedError, PathError
+from shipwrightd.errors import LockedError, PathError, path_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,19 +36,16 @@ class WriterLock:
         """Take the lock. Raises LockedError naming the holder, PathError if the file cannot be created."""
         ownership.check_file(self.path)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
+        with path_errors(f"cannot open the lock {self.path}", hint="check who owns the folder and its mode"):
             fd = os.open(self.path, flags, ownership.FILE_MODE)
-        except OSError as error:
-            message = f"cannot open the lock {self.path}: {error.strerror}"
-            raise PathError(message, hint="check who owns the folder and its mode") from error
-        os.fchmod(fd, ownership.FILE_MODE)  # an umask may take from the owner
+        os.fchmod(fd, ownership.FILE_MODE)  # the umask may have removed bits of the owner
         try:
             _lock_patiently(fd)
         except BlockingIOError as error:
             os.close(fd)
             who = read_holder(self.path)
             message = f"another shipwrightd is ingesting (pid {who.get('pid', 'unknown')})"
-            raise LockedError(message, hint="stop it first, or use its database as it is") from error
+            raise LockedError(message, hint="stop it first, or only read its database") from error
         except OSError as error:
             os.close(fd)
             message = f"cannot lock {self.path}: {error.strerror}"
@@ -61,7 +58,7 @@ class WriterLock:
     def note(self, more: dict[str, object]) -> None:
         """Write the holder and `more` to the lock file, replacing what it held."""
         text = json.dumps(self._holder | more).encode() + b"\n"
-        with contextlib.suppress(OSError):  # a full disk; the lock holds without the note
+        with contextlib.suppress(OSError):  # a full disk; the lock holds without the text
             os.pwrite(self._fd, text, 0)
             os.ftruncate(self._fd, len(text))
 

@@ -1,4 +1,4 @@
-"""Numbered SQL files, applied in order, each in one transaction with its schema_version row."""
+"""Apply numbered SQL files in order, each in one transaction with its schema_version row."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ def known(folder: Path | None = None) -> list[Migration]:
         number = int(path.name.split("_", 1)[0])
         found.append(Migration(number, path.name, raw.decode(), hashlib.sha256(raw).hexdigest()))
     if not found or [m.version for m in found] != list(range(1, len(found) + 1)):
-        message = "the migration files of this installation are incomplete"
-        raise DatabaseError(message, hint="install shipwrightd again")
+        raise DatabaseError("the migration files of this installation are incomplete", hint="install shipwrightd again")
     return found
 
 
@@ -66,8 +65,7 @@ def version(db: apsw.Connection) -> int:
 def pending(db: apsw.Connection, migrations: list[Migration]) -> list[Migration]:
     """Return the migrations that are not applied yet.
 
-    Raises DatabaseError if the database is newer than this program, or if an
-    applied file has changed since.
+    Raises DatabaseError if the database is newer than this program, or if an applied file has changed since.
     """
     if not db.execute(HAS_VERSIONS).get:
         return migrations

@@ -71,8 +71,8 @@ def check_folder(folder: Path, *, own: Sequence[str]) -> None:
         folder.chmod(FOLDER_MODE)
         info = folder.stat()
     if others_can_write(info):
-        message = f"others can write in the folder {folder}, and exchange the database there"
-        raise PathError(message, hint=f"take that from them with `chmod go-w`, or {ELSEWHERE}")
+        message = f"other users can write to the folder {folder} and replace the database"
+        raise PathError(message, hint=f"remove that permission with `chmod go-w`, or {ELSEWHERE}")
 
 
 def _holds_only(folder: Path, own: Sequence[str]) -> bool:
@@ -80,7 +80,7 @@ def _holds_only(folder: Path, own: Sequence[str]) -> bool:
 
 
 def others_can_write(info: os.stat_result) -> bool:
-    """Return whether anyone but the owner may write; a private group that has only the owner does not count."""
+    """Return whether anyone but the owner may write; a private group with no other member does not count."""
     if info.st_mode & OTHERS_WRITE:
         return True
     return bool(info.st_mode & GROUP_WRITES) and not _is_private_group(info.st_uid, info.st_gid)
@@ -110,12 +110,11 @@ def check_file(path: Path) -> bool:
     if stat.S_ISLNK(info.st_mode):
         raise PathError(f"{path} is a symbolic link", hint=f"name the file itself, or {ELSEWHERE}")
     if not stat.S_ISREG(info.st_mode):
-        raise PathError(f"{path} is no regular file", hint=ELSEWHERE)
+        raise PathError(f"{path} is not a regular file", hint=ELSEWHERE)
     if info.st_uid != os.geteuid():
-        message = f"{path} belongs to {user_name(info.st_uid)}"
-        raise PathError(message, hint=f"run as that user, or {ELSEWHERE}")
+        raise PathError(f"{path} belongs to {user_name(info.st_uid)}", hint=f"run as that user, or {ELSEWHERE}")
     if info.st_nlink > 1:
-        raise PathError(f"{path} has another name, too (a hard link)", hint=f"remove that name, or {ELSEWHERE}")
+        raise PathError(f"{path} has a second name (a hard link)", hint=f"remove that name, or {ELSEWHERE}")
     if info.st_mode & OTHERS:
         path.chmod(FILE_MODE)
     return True

@@ -1,4 +1,4 @@
-"""Keeps the write-ahead log from growing without bound while there is always a reader.
+"""Keep the write-ahead log from growing without bound while there is always a reader.
 
 SQLite copies the log into the database automatically, but the log restarts only while nobody reads from it. With
 overlapping readers that never happens, and the log grows. So the writer waits, without writing, until the current
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import apsw
 
 MIB = 1 << 20
-# (size of the log in bytes, seconds to wait for readers from that size on)
+# (least size of the log in bytes, seconds to wait for readers)
 PATIENCE_S = ((4 * FOLLOW_WAL_PAGES * PAGE_BYTES, 0.1), (64 * MIB, 1.5), (256 * MIB, 4.0), (1024 * MIB, 15.0))
 SHARE = 10  # at most a tenth of the time is spent waiting
 

@@ -1,8 +1,7 @@
-"""Imports the events of a file, each once: an export, or another machine's journal.
+"""Import the events of a file, each once: an export, or another machine's journal.
 
-The file is read into temporary tables first, then the rows that the database
-lacks are stored in one transaction. A file usually holds older history, so its
-rows get ids below all others.
+The file is read into temporary tables first, then the rows that the database lacks are stored in one transaction.
+A file usually holds older history, so its rows get ids below all others.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -48,7 +47,7 @@ GIVE_UP_AFTER = 10_000  # records: if none of these is an event, the file is ref
 MIN_EVENT_SHARE = 10  # refused also if fewer than one record in so many is an event
 
 # On disk, so that ten million rows need no more memory than ten. The column types change values just as those of
-# `events` do, so that equal rows are equal here too: except `salvaged`, which tells how a row was read.
+# `events` do, so that equal rows are equal here too, except for `salvaged`, which is no content.
 CREATE_STAGING = """
 PRAGMA temp_store = FILE;
 CREATE TEMP TABLE incoming (
@@ -65,12 +64,12 @@ INSERT INTO temp.incoming (at_epoch, ts, ts_epoch, type, issue, stage, result, d
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 ADD_REJECTED = "INSERT INTO temp.rejected (offset, length, reason, raw) VALUES (?, ?, ?, ?)"
 
-CLEAR_COMPARED = "DELETE FROM temp.stored; DELETE FROM temp.new"
 # How often each row is stored already, of those whose time and origin occur in the file.
 COUNT_STORED = """
+DELETE FROM temp.stored;
 INSERT INTO temp.stored (hash, times)
 WITH hashed AS MATERIALIZED (  -- or each hash would be computed twice
-    SELECT row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
+    SELECT row_digest(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
     FROM events
     WHERE (ts_epoch BETWEEN (SELECT min(ts_epoch) FROM temp.incoming) AND (SELECT max(ts_epoch) FROM temp.incoming)
             OR ts_epoch IS NULL)
@@ -78,9 +77,10 @@ WITH hashed AS MATERIALIZED (  -- or each hash would be computed twice
 SELECT hash, count(*) FROM hashed GROUP BY hash"""
 # Of equal rows the first are new, as many as the file has more than the database.
 FIND_NEW = """
+DELETE FROM temp.new;
 INSERT INTO temp.new (seq)
 WITH hashed AS MATERIALIZED (
-    SELECT seq, row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
+    SELECT seq, row_digest(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
     FROM temp.incoming)
 SELECT t.seq
 FROM (SELECT seq, hash, row_number() OVER (PARTITION BY hash ORDER BY seq) AS nth,
@@ -93,7 +93,8 @@ LEAVE_OUT_PRUNED = """
 DELETE FROM temp.new WHERE seq IN (
     SELECT i.seq FROM temp.incoming AS i CROSS JOIN pruned AS p ON p.origin = i.origin
     WHERE i.at_epoch < p.before_epoch)"""
-COUNT_NEW = "SELECT count(*) FROM temp.new"
+COUNT_NEW = """
+SELECT count(*), coalesce(sum(i.salvaged), 0) FROM temp.new AS n CROSS JOIN temp.incoming AS i ON i.seq = n.seq"""
 # Imported events have ids up to 0, events read from files ids from 1 on. An import goes below all ids in use, and
 # below the kept range, whose events may be gone.
 LOWEST_ID = """
@@ -105,8 +106,6 @@ SELECT ?1 + row_number() OVER (ORDER BY n.seq) - 1, i.ts, i.ts_epoch, i.type, i.
     i.duration_s, i.cost_usd, i.model, i.origin, i.salvaged, i.extra
 FROM temp.new AS n CROSS JOIN temp.incoming AS i ON i.seq = n.seq
 ORDER BY n.seq"""
-COUNT_SALVAGED = """
-SELECT count(*) FROM temp.new AS n CROSS JOIN temp.incoming AS i ON i.seq = n.seq WHERE i.salvaged"""
 QUARANTINE_REJECTED = """
 INSERT INTO quarantine (source, offset, length, reason, raw, seen_at)
 SELECT ?1, offset, length, reason, raw, ?2 FROM temp.rejected
@@ -135,7 +134,7 @@ class Added:
 
 
 class ExportSuffix(NamedTuple):
-    """What an export adds to an event."""
+    """The fields that an export adds to an event."""
 
     origin: str | None
     salvaged: int
@@ -144,9 +143,8 @@ class ExportSuffix(NamedTuple):
 def import_events(home: Path, path: Path, file: Path | None, machine: str | None) -> Imported:
     """Store the events of a file, or of standard input, that the database lacks.
 
-    They become this machine's own, or those of the named machine. Raises
-    MissingError without home or file, PathError for a file that cannot be read
-    or holds no events, LockedError beside a daemon; then nothing is imported.
+    They become this machine's own, or those of the named machine. Raises MissingError without home or file, PathError
+    for a file that cannot be read or holds no events, LockedError beside a daemon; then nothing is imported.
     """
     with _opened(home, file) as source, writer(path, home, "import") as db:
         return _import(db, home, _File(db, source, machine))
@@ -170,11 +168,11 @@ def _import(db: apsw.Connection, home: Path, file: _File) -> Imported:
 
 def create_staging(db: apsw.Connection) -> None:
     """Create the temporary tables. Must not be called in a transaction."""
-    db.create_scalar_function("row_hash", _row_hash, len(EVENT_COLUMNS) - 1, deterministic=True)
+    db.create_scalar_function("row_digest", _row_digest, len(EVENT_COLUMNS) - 1, deterministic=True)
     db.execute(CREATE_STAGING)
 
 
-def _row_hash(*values: object) -> bytes:
+def _row_digest(*values: object) -> bytes:
     return blake2b(repr(values).encode(), digest_size=16).digest()
 
 
@@ -194,12 +192,12 @@ def store_new(db: apsw.Connection) -> Added:
     Each row ends up stored as often as the file or the database has it, whichever is more.
     Expects the caller's transaction.
     """
-    db.execute(CLEAR_COMPARED)
     db.execute(COUNT_STORED)
     db.execute(FIND_NEW)
     db.execute(LEAVE_OUT_PRUNED)
     left_out = db.changes()
-    added = Added(db.execute(COUNT_NEW).get, db.execute(COUNT_SALVAGED).get, left_out)
+    rows, salvaged = db.execute(COUNT_NEW).get
+    added = Added(rows, salvaged, left_out)
     if added.rows:
         db.execute(INSERT_NEW, (db.execute(LOWEST_ID).get - added.rows,))
         projections.rebuild(db)
@@ -207,7 +205,7 @@ def store_new(db: apsw.Connection) -> Added:
 
 
 def _catch_up(db: apsw.Connection, home: Path) -> None:
-    """Store what the files hold first, so that it does not count as new when they are read later."""
+    """Store new lines of the files first: if the import held them too, they would be stored twice."""
     catch_up = CatchUp(db, home)
     catch_up.poll_until_settled()
     for journal in JOURNALS:
@@ -227,7 +225,7 @@ class _File:
         self.lines = self.rows = self.rejected = self.events = 0
 
     def read(self) -> None:
-        """Stage the whole file. Raises PathError if it holds no events, or all of them in one array."""
+        """Stage all records of the file. Raises PathError if it holds no events, or all of them in one array."""
         if os.pread(self._source.fileno(), FIRST_BYTES, 0).lstrip().startswith(b"["):  # or its lines would be salvaged
             raise PathError("that file is a JSON array", hint="import takes JSON lines: export --format jsonl")
         for chunk in records(self._source.fileno(), self._origin, unterminated=True):
@@ -251,7 +249,7 @@ class _File:
 
 
 def _without_suffix(group: Chunk, origin: Origin) -> Chunk:
-    """Decode a line that an export marked as what it was before, and leave all others as they are."""
+    """Decode a line with an export suffix again without it; leave all others as they are."""
     suffix = export_suffix(group.lines[0]) if group.count == 1 else None
     if suffix is None:
         return group
@@ -262,7 +260,7 @@ def _without_suffix(group: Chunk, origin: Origin) -> Chunk:
 
 
 def export_suffix(line: bytes) -> ExportSuffix | None:
-    """Return what an export added at the end of a line, None for a plain event, as nearly every line is."""
+    """Return what an export added at the end of a line, None for a plain event."""
     at = line.rfind(SUFFIX)
     if at < 0:
         return None
@@ -281,42 +279,31 @@ def export_suffix(line: bytes) -> ExportSuffix | None:
 
 @contextmanager
 def _opened(home: Path, file: Path | None) -> Iterator[BinaryIO]:
-    """Open the file; what comes through a pipe is copied into one. Raises MissingError, PathError."""
-    if file is None:
-        with _spooled(sys.stdin.buffer) as spool:
-            yield spool
-        return
-    try:
-        source = file.open("rb")
-    except FileNotFoundError as error:
-        raise MissingError(f"no file {file}", hint="name it, or - for standard input") from error
-    except OSError as error:
-        raise PathError(f"cannot read {file}: {error.strerror}", hint="name a file of JSON lines") from error
-    with source:
-        info = os.fstat(source.fileno())
-        if _is_followed(home, info):
-            raise PathError(f"{file} is read by `shipwrightd run` and `backfill`", hint="there is nothing to import")
-        if stat.S_ISREG(info.st_mode):
-            yield source
-        else:
-            with _spooled(source) as spool:
-                yield spool
+    """Open the file, or a copy of what a pipe brings. Raises MissingError, PathError."""
+    with ExitStack() as opened:
+        source: BinaryIO = sys.stdin.buffer
+        if file is not None:
+            try:
+                source = opened.enter_context(file.open("rb"))
+            except FileNotFoundError as error:
+                raise MissingError(f"no file {file}", hint="name it, or - for standard input") from error
+            except OSError as error:
+                raise PathError(f"cannot read {file}: {error.strerror}", hint="name a file of JSON lines") from error
+            if _is_followed(home, os.fstat(source.fileno())):
+                message = f"{file} is read by `shipwrightd run` and `backfill`"
+                raise PathError(message, hint="there is nothing to import")
+        if file is None or not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+            spool = opened.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(source, spool, 1 << 20)
+            spool.flush()
+            source = spool
+        yield source
 
 
 def _is_followed(home: Path, info: os.stat_result) -> bool:
-    """Return whether a file is a journal of this home, whose last line may still be in the making."""
+    """Return whether a file is a journal of this home, whose last line may be incomplete."""
     for path in (path for journal in JOURNALS for path in journal.files(home)):
-        try:
+        with suppress(OSError):
             if os.path.samestat(path.stat(), info):
                 return True
-        except OSError:
-            continue
     return False
-
-
-@contextmanager
-def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
-    with tempfile.TemporaryFile() as spool:
-        shutil.copyfileobj(stream, spool, 1 << 20)
-        spool.flush()
-        yield spool

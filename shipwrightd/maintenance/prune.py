@@ -1,4 +1,4 @@
-"""Deletes old events, except those that projections derive from and those that a file still holds.
+"""Delete old events, except those that projections derive from and those that a file still holds.
 
 See docs/decisions/0014-prune-keeps-what-runs-derive-from.md.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +18,14 @@ import orjson
 
 from shipwrightd import clock, projections
 from shipwrightd.database import open_reader, transaction
-from shipwrightd.decoding import content_of
-from shipwrightd.errors import MissingError, PathError
+from shipwrightd.decoding import row_hash
+from shipwrightd.errors import MissingError, PathError, path_errors
 from shipwrightd.journals import JOURNALS
 from shipwrightd.journals.lines import ChangedError, hidden_by, open_files
 from shipwrightd.journals.records import records
 from shipwrightd.journals.store import current_generation
 from shipwrightd.recovery import writer
+from shipwrightd.recovery.store import create_row_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,28 +37,22 @@ ATTEMPTS = 5  # at files that change while they are read
 SPARE_BYTES = 16 << 20  # room for the growth of the log
 DERIVED_FROM = orjson.dumps(sorted(projections.DERIVED_FROM)).decode()
 
-# On disk, so that ten million rows need no more memory than ten. Column types are those of `events`, so that equal
-# rows are equal here too.
+# On disk, so that ten million rows need no more memory than ten. Two rows with one hash would keep an event too many.
 CREATE_STAGING = """
 PRAGMA temp_store = FILE;
-CREATE TEMP TABLE held (
-    ts TEXT, ts_epoch INTEGER, type TEXT, issue INTEGER, stage TEXT, result TEXT, duration_s REAL, cost_usd REAL,
-    model TEXT, origin TEXT, extra TEXT);
-CREATE INDEX temp.held_ts_epoch ON held (ts_epoch, type);
+CREATE TEMP TABLE held (hash INTEGER PRIMARY KEY, ts_epoch INTEGER);
 CREATE TEMP TABLE old (id INTEGER PRIMARY KEY, origin TEXT, held INTEGER)"""
-ADD_HELD = """
-INSERT INTO temp.held (ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_HELD = "INSERT OR IGNORE INTO temp.held (hash, ts_epoch) VALUES (?, ?)"
 CLEAR_OLD = "DELETE FROM temp.old"
-# A row without a time is old when all before it are. What projections derive from stays, and so do the last event,
-# whose id must not be given away again, and the latest one, which is "now" in event time.
+# A row without a time is old if all before it are. The events that projections derive from stay, and so do the last
+# event, whose id must not be used again, and the latest one, which is "now" in event time.
 FIND_OLD = """
 INSERT INTO temp.old (id, origin, held)
-SELECT e.id, e.origin, EXISTS (
-    SELECT 1 FROM temp.held AS h
-    WHERE h.ts_epoch IS e.ts_epoch AND h.type IS e.type AND h.ts IS e.ts AND h.issue IS e.issue AND h.stage IS e.stage
-        AND h.result IS e.result AND h.duration_s IS e.duration_s AND h.cost_usd IS e.cost_usd AND h.model IS e.model
-        AND h.origin IS e.origin AND h.extra IS e.extra)
+SELECT e.id, e.origin,
+    CASE WHEN e.ts_epoch < (SELECT coalesce(min(ts_epoch), 0x7fffffffffffffff) FROM temp.held) THEN 0  -- no hash needed
+        ELSE row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+            IN (SELECT hash FROM temp.held)
+        END
 FROM events AS e
 WHERE (e.ts_epoch < ?1
         OR e.ts_epoch IS NULL
@@ -111,9 +106,8 @@ def preview(home: Path, path: Path, before_epoch: int) -> Pruned:
 def prune(home: Path, path: Path, before_epoch: int) -> Pruned:
     """Delete the events before that time, all or none, and return their space to the disk.
 
-    Events that projections derive from stay, and so do events that a file
-    holds. Raises LockedError beside a daemon, PathError if a file cannot be
-    read or the disk is too full; then nothing is deleted.
+    Events that projections derive from stay, and so do events that a file holds. Raises LockedError beside a daemon,
+    PathError if a file cannot be read or the disk is too full; then nothing is deleted.
     """
     with writer(path, home, "prune") as db:
         size = _size(path)
@@ -131,11 +125,12 @@ def prune(home: Path, path: Path, before_epoch: int) -> Pruned:
 def create_staging(db: apsw.Connection) -> None:
     """Create the temporary tables. Must not be called in a transaction."""
     db.execute(CREATE_STAGING)
+    create_row_hash(db)
 
 
 def add_held(db: apsw.Connection, rows: Iterable[EventRow], before_epoch: int) -> None:
-    """Stage the old ones among rows that a file holds."""
-    db.executemany(ADD_HELD, [content_of(row) for row in rows if row[1] is None or row[1] < before_epoch])
+    """Stage the rows of a file that may be old."""
+    db.executemany(ADD_HELD, [(row_hash(row), row[1]) for row in rows if row[1] is None or row[1] < before_epoch])
 
 
 def delete(db: apsw.Connection, before_epoch: int) -> list[Old]:
@@ -170,13 +165,8 @@ def _shrink(db: apsw.Connection) -> None:
 
 def _size(path: Path) -> int:
     """Return the size of the database and its log in bytes, 0 without a database."""
-    total = 0
-    for file in (path, path.with_name(path.name + "-wal")):
-        try:
-            total += file.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
+    files = (path, path.with_name(path.name + "-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def need_space(path: Path, size: int) -> None:
@@ -206,36 +196,28 @@ def _add_files(db: apsw.Connection, home: Path, before_epoch: int) -> None:
     if not home.is_dir():
         raise MissingError(f"no Shipwright home at {home}", hint="prune must read its files; name it with --home")
     for source in JOURNALS:
-        try:
+        hint = "fix that first: events that a file holds are never deleted"
+        with path_errors(f"cannot read {source.name}", hint=hint):
             _add_journal(db, home, source, before_epoch)
-        except OSError as error:
-            message = f"cannot read {source.name}: {error.strerror}"
-            raise PathError(message, hint="fix that first: events that a file holds are never deleted") from error
 
 
 def _add_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:
     for _ in range(ATTEMPTS):
-        paths = source.files(home)
-        files, refused = open_files(paths)
-        if error := refused.get(paths[-1]) or hidden_by(refused):
+        with ExitStack() as opened, suppress(ChangedError):
+            paths = source.files(home)
+            files, refused = open_files(paths)
             for fd in files.values():
-                os.close(fd)
-            raise error
-        here = current_generation(db, source.name)
-        if not files and here is not None and here.place.offset:
-            raise MissingError(
-                f"{home} does not hold {source.name}, from which events were read",
-                hint="mount or name its folder; if the file is gone for good, create an empty one of that name",
-            )
-        try:
+                opened.callback(os.close, fd)
+            if error := refused.get(paths[-1]) or hidden_by(refused):
+                raise error
+            here = current_generation(db, source.name)
+            if not files and here is not None and here.place.offset:
+                raise MissingError(
+                    f"{home} does not hold {source.name}, from which events were read",
+                    hint="mount or name its folder; if the file is gone for good, create an empty one of that name",
+                )
             for fd in files.values():
                 for chunk in records(fd, source.origin):
                     add_held(db, chunk.rows, before_epoch)
-        except ChangedError:
-            continue
-        else:
             return
-        finally:
-            for fd in files.values():
-                os.close(fd)
     raise PathError(f"{source.name} changed while it was read", hint="try again when less is written")

@@ -46,7 +46,7 @@ def open_database(
             lock.release()
             raise
     except (apsw.BusyError, apsw.ProtocolError) as error:
-        raise LockedError(f"the database {path} stays locked", hint="end the program that holds it") from error
+        raise LockedError(f"the database {path} stays locked", hint="stop the program that locks it") from error
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError, apsw.NoMemError) as error:
         raise PathError(f"cannot write the database {path}: {error}", hint="check space, owner and mode") from error
     except database.DAMAGE as error:  # also when the medium fails to read a page

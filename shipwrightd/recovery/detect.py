@@ -1,16 +1,17 @@
-"""Detect damage: a quick check at each start, and a check of everything on request.
+"""Detect damage: quickly at each start, completely on request.
 
-Damage that the quick check misses raises an error of SQLite when something reads there.
+Damage that the quick check misses raises an SQLite error when it is read.
 """
 
 from __future__ import annotations
 
-import struct
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import apsw
 
 from shipwrightd.database import APPLICATION_ID, refuse_foreign
+from shipwrightd.decoding import EVENT_COLUMNS
 from shipwrightd.errors import DamagedError, DatabaseError
 from shipwrightd.recovery import store, swap
 from shipwrightd.recovery.pages import HIGHEST, LEAF_TABLE, LOWEST, BrokenError, Pages
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKED_BYTES = 16 << 20  # a smaller file is checked completely: a tenth of a second
-TRUNKS = 100  # pages of the list of free pages, each with 2,000 of them
-SEARCHED = 2_000  # pages, for one of ours in a file without a header
+TRUNKS = 100  # checked pages of the list of free pages; each lists 2,000
+SEARCHED = 2_000  # pages searched for one of ours if the file has no header
+EVENT_VALUES = 1 + len(EVENT_COLUMNS)
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 ENDS = (
     "SELECT * FROM checkpoints",
@@ -31,7 +33,7 @@ ENDS = (
     "SELECT * FROM projection_state",
     "SELECT * FROM events ORDER BY id DESC LIMIT 100",
     "SELECT * FROM events ORDER BY id LIMIT 10",
-    "SELECT max(ts_epoch) FROM events",  # with the least in one question SQLite would walk the whole index
+    "SELECT max(ts_epoch) FROM events",  # with min() in one query SQLite would walk the whole index
     "SELECT min(ts_epoch) FROM events",
     "SELECT max(type) FROM events",
     "SELECT max(issue) FROM events",
@@ -41,13 +43,12 @@ ENDS = (
     "SELECT * FROM run_outcomes ORDER BY ended_epoch DESC LIMIT 5",
     "SELECT * FROM memory_entries ORDER BY id DESC LIMIT 20",
 )
-CHECK = "PRAGMA integrity_check(1)"
 
 
 def file_damage(path: Path) -> str | None:
-    """Return the damage that shows before the database is opened, None for none.
+    """Return the damage that is visible before the database is opened, None for none.
 
-    Raises DatabaseError for a file that is not ours; it is left untouched.
+    Raises DatabaseError for a file that is not ours, which stays untouched.
     """
     if swap.building(path).exists():
         return "an earlier recovery was interrupted"
@@ -69,72 +70,43 @@ def file_damage(path: Path) -> str | None:
 def free_list_damage(path: Path) -> str | None:
     """Return the damage to the list of free pages, which SQLite's own checks skip; None for none.
 
-    Expects that nobody has the database open. With a log beside it the list may be there, and is not checked.
+    Expects that no process has the database open. Not checked beside a log, which may hold newer pages of the list.
     """
     log = path.with_name(path.name + "-wal")
-    if (log.exists() and log.stat().st_size) or not path.exists():
+    if not path.exists() or not path.stat().st_size or (log.exists() and log.stat().st_size):
         return None
-    with path.open("rb") as file:
-        header = file.read(100)
-        size = int.from_bytes(header[16:18])
-        size = 65_536 if size == 1 else size
-        if len(header) < 100 or size < 512:  # noqa: PLR2004 - a missing header is found elsewhere
-            return None
-        pages = path.stat().st_size // size
-        trunk, free = int.from_bytes(header[32:36]), int.from_bytes(header[36:40])
-        for _ in range(TRUNKS):
-            if not trunk:
-                break
-            file.seek((trunk - 1) * size)
-            page = file.read(size) if 1 < trunk <= pages else b""
-            leaves = int.from_bytes(page[4:8])
-            if len(page) < size or leaves > size // 4 - 2 or leaves >= free:
-                return f"the list of free pages is damaged at page {trunk}"
-            if any(not 1 < leaf <= pages for leaf in struct.unpack(f">{leaves}I", page[8 : 8 + 4 * leaves])):
-                return f"the list of free pages is damaged at page {trunk}"
-            free -= leaves + 1
-            trunk = int.from_bytes(page[:4])
-        else:
-            return None
-    return f"the list of free pages lacks {free}" if free else None
+    with closing(Pages(path)) as pages:
+        return pages.free_pages(TRUNKS)[1]
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether a file without a header, or its log, holds pages of ours."""
-    pages = Pages(path)
-    try:
-        return any(_has_ours(pages, number) for number in range(1, min(pages.count, SEARCHED) + 1))
-    finally:
-        pages.close()
+    """Return whether a file without a header, or its log, holds pages of ours."""
+    with closing(Pages(path)) as pages:
+        for number in range(1, min(pages.count, SEARCHED) + 1):
+            with suppress(BrokenError):
+                page = pages.page(number)
+                if number == 1 and int.from_bytes(page[68:72]) == APPLICATION_ID:
+                    return True
+                rows = pages.leaf(page, number, LOWEST, HIGHEST, []) if page[0] == LEAF_TABLE else []
+                if any(len(values) == EVENT_VALUES and MARKS["events"](values) for _, values in rows):
+                    return True
+    return False
 
 
-def _has_ours(pages: Pages, number: int) -> bool:
-    try:
-        page = pages.page(number)
-        if number == 1 and int.from_bytes(page[68:72]) == APPLICATION_ID:
-            return True
-        if page[0] != LEAF_TABLE:
-            return False
-        rows = pages.leaf(page, number, LOWEST, HIGHEST, [])
-    except BrokenError:
-        return False
-    return any(len(values) == 13 and MARKS["events"](values) for _, values in rows)  # noqa: PLR2004 - columns
-
-
-def database_damage(db: apsw.Connection, path: Path, *, thorough: bool = False) -> str | None:
-    """Return the damage that a quick check of an open, migrated database finds, None for none.
+def check_database(db: apsw.Connection, path: Path, *, thorough: bool = False) -> None:
+    """Check an open, migrated database quickly. Raises CorruptError or NotADBError if it is damaged.
 
     `thorough`: check every page and every index entry, however long that takes.
     """
     try:
         missing = set(store.RESTORE) - {name for (name,) in db.execute(TABLES)}
         if missing:
-            return f"tables are missing: {', '.join(sorted(missing))}"
+            raise apsw.CorruptError(f"tables are missing: {', '.join(sorted(missing))}")
         for sql in ENDS:
             db.execute(sql).fetchall()
         if thorough or path.stat().st_size <= CHECKED_BYTES:
-            result: str = db.execute(CHECK).get
-            return None if result == "ok" else result.replace("\n", ": ")
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:  # the last: garbled text
-        return str(error)
-    return None
+            result: str = db.execute("PRAGMA integrity_check(1)").get
+            if result != "ok":
+                raise apsw.CorruptError(result.replace("\n", ": "))
+    except (apsw.SQLError, UnicodeDecodeError) as error:  # the latter for garbled text
+        raise apsw.CorruptError(str(error)) from error

@@ -1,13 +1,15 @@
-"""Read a damaged database file page by page: the trees and records that are intact.
+"""Read the intact trees and records of a damaged database file, page by page.
 
-Reads the bytes itself, because SQLite gives up a whole tree when one of its pages is bad; never writes. Pages of
-committed transactions in the write-ahead log replace those of the file, as in SQLite.
+Reads the bytes itself, because SQLite gives up a whole tree when one of its pages is bad. Pages of committed
+transactions in the write-ahead log replace those of the file, as in SQLite.
 Layout: https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
 
 import struct
+import sys
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 Value = str | int | float | bytes | None
 Record = tuple[Value, ...]
 
-DEFAULT_PAGE_BYTES = 8_192  # where no header says otherwise; see db.PAGE_BYTES
+DEFAULT_PAGE_BYTES = 8_192  # if the header is lost; see database.PAGE_BYTES
 HEADER_BYTES = 100
 MAGIC = b"SQLite format 3\0"
 LOG_MAGIC = (0x377F0682, 0x377F0683)  # the second one: checksums over big-endian words
@@ -28,17 +30,18 @@ LOG_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 INTERIOR_INDEX, INTERIOR_TABLE, LEAF_INDEX, LEAF_TABLE = 2, 5, 10, 13
 DEEPEST = 20  # levels; SQLite has no deeper trees
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
-INTEGER_BYTES = (0, 1, 2, 3, 4, 6, 8)  # by serial type
+NUMBER_BYTES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 8, 8: 0, 9: 0}  # by serial type
+REAL_TYPE, ZERO_TYPE, TEXT_OR_BLOB = 7, 8, 12  # serial types; 9 is the number one
 REAL = struct.Struct(">d")
 
 
 class BrokenError(ValueError):
-    """The bytes cannot be what they should be."""
+    """The bytes do not follow the file format."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """The pages of one tree that were read, and ranges of rowids, (after, up to], that were not readable."""
+    """The pages that were read of one tree, and the unreadable ranges of rowids, (after, up to]."""
 
     seen: set[int] = field(default_factory=set)
     holes: list[tuple[int, int]] = field(default_factory=list)
@@ -59,15 +62,12 @@ class Pages:
             size = int.from_bytes(self._log[8:12]) if _is_log(self._log) else DEFAULT_PAGE_BYTES
         self.size = size
         self._frames, in_log = committed_frames(self._log, size)
-        self.count = in_log or (self._length() + size - 1) // size
+        self.count = in_log or ((path.stat().st_size if self._file is not None else 0) + size - 1) // size
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
-
-    def _length(self) -> int:
-        return self._file.seek(0, 2) if self._file is not None else 0
 
     def _bytes(self, offset: int, size: int) -> bytes:
         if self._file is None:
@@ -86,28 +86,37 @@ class Pages:
         return found
 
     def shadowed(self) -> Iterator[bytes]:
-        """Yield the pages of the file that the log replaces: if the log is damaged they may be newer."""
+        """Yield the pages of the file that the log replaces: if the log is damaged, they may be newer."""
         for number in self._frames:
             page = self._bytes((number - 1) * self.size, self.size)
             if len(page) == self.size and number > 1:
                 yield page
 
-    def free_pages(self) -> set[int]:
-        """Return the free pages, as far as their list is readable."""
+    def free_pages(self, most: int = sys.maxsize) -> tuple[set[int], str | None]:
+        """Return the free pages, as far as their list is readable, and its damage; reads `most` pages of it."""
         free: set[int] = set()
+        damage = None
+        trunk = 0
         try:
-            trunk = int.from_bytes(self.page(1)[32:36])
-            while trunk and trunk not in free:
+            trunk, count = struct.unpack_from(">II", self.page(1), 32)
+            for _ in range(most):
+                if not trunk:
+                    lacking = count - len(free)
+                    return free, damage or (f"the list of free pages lacks {lacking}" if lacking > 0 else None)
                 page = self.page(trunk)
-                free.add(trunk)
-                count = int.from_bytes(page[4:8])
-                if count > self.size // 4 - 2:
+                size = int.from_bytes(page[4:8])
+                if trunk in free or size > self.size // 4 - 2:
                     break
-                free.update(struct.unpack(f">{count}I", page[8 : 8 + 4 * count]))
+                leaves = struct.unpack_from(f">{size}I", page, 8)
+                if len(free) + size >= count or any(not 1 < leaf <= self.count for leaf in leaves):
+                    damage = damage or f"the list of free pages is damaged at page {trunk}"
+                free.update(leaves, (trunk,))
                 trunk = int.from_bytes(page[:4])
+            else:
+                return free, damage
         except BrokenError:
             pass
-        return free
+        return free, damage or f"the list of free pages is damaged at page {trunk}"
 
     # -- trees
 
@@ -148,7 +157,7 @@ class Pages:
 
     def _node(self, number: int, reading: Reading, depth: int) -> tuple[int, bytes]:
         if number in reading.seen or depth > DEEPEST:
-            raise BrokenError("a tree that comes back to itself")
+            raise BrokenError("a tree that contains itself")
         page = self.page(number)
         reading.seen.add(number)
         return page[_at(number)], page
@@ -187,12 +196,9 @@ class Pages:
         if len(kept) < len(found):
             whole = set(kept)
             broken += [i for i in range(len(found)) if i not in whole]
-        for i in broken:
-            before = [found[k][0] for k in kept if k < i]
-            behind = [found[k][0] for k in kept if k >= i]
-            hole = (before[-1] if before else low, behind[0] - 1 if behind else high)
-            if hole[0] < hole[1]:
-                holes.append(hole)
+        ids = [low, *(found[i][0] for i in kept), high + 1]
+        ranges = ((ids[at], ids[at + 1] - 1) for at in (bisect_left(kept, i) for i in broken))
+        holes += [(after, to) for after, to in ranges if after < to]
         return [found[i] for i in kept]
 
     def index_records(self, page: bytes, number: int, holes: list[tuple[int, int]]) -> list[Record]:
@@ -240,7 +246,7 @@ def cell_places(page: bytes, number: int) -> Sequence[int]:
     start = _at(number)
     kind = page[start]
     if kind not in {INTERIOR_INDEX, INTERIOR_TABLE, LEAF_INDEX, LEAF_TABLE}:
-        raise BrokenError("no page of a tree")
+        raise BrokenError("not a page of a tree")
     first = start + (8 if kind in {LEAF_INDEX, LEAF_TABLE} else 12)
     count = int.from_bytes(page[start + 3 : start + 5])
     if first + 2 * count > len(page):
@@ -273,39 +279,27 @@ def record(payload: bytes) -> Record:
     if not 1 <= end <= len(payload):
         raise BrokenError("a header beyond its record")
     values: list[Value] = []
-    while at < end:
-        kind, at = varint(payload, at)
-        if kind >= 12:  # noqa: PLR2004 - text and blobs begin there
-            size = (kind - 12) // 2
+    try:
+        while at < end:
+            kind, at = varint(payload, at)
+            size = (kind - TEXT_OR_BLOB) // 2 if kind >= TEXT_OR_BLOB else NUMBER_BYTES[kind]
             raw = payload[body : body + size]
-            if kind & 1:
-                try:
-                    values.append(raw.decode())
-                except UnicodeDecodeError as error:
-                    raise BrokenError("text that is none") from error
+            body += size
+            if kind >= TEXT_OR_BLOB:
+                values.append(raw.decode() if kind & 1 else raw)
+            elif kind < REAL_TYPE:
+                values.append(int.from_bytes(raw, signed=True) if kind else None)
             else:
-                values.append(raw)
-        else:
-            size, value = _number(kind, payload, body)
-            values.append(value)
-        body += size
+                values.append(REAL.unpack(raw)[0] if kind == REAL_TYPE else kind - ZERO_TYPE)
+    except UnicodeDecodeError as error:
+        raise BrokenError("text that is not UTF-8") from error
+    except struct.error as error:
+        raise BrokenError("a number beyond its record") from error
+    except KeyError as error:
+        raise BrokenError("an unknown serial type") from error
     if at != end or body != len(payload):
         raise BrokenError("a header of another record")
     return tuple(values)
-
-
-def _number(kind: int, payload: bytes, body: int) -> tuple[int, int | float | None]:
-    """Return the size of a number in bytes, and the number."""
-    if kind < len(INTEGER_BYTES):
-        size = INTEGER_BYTES[kind]
-        return size, int.from_bytes(payload[body : body + size], signed=True) if kind else None
-    if kind == len(INTEGER_BYTES):
-        if body + REAL.size > len(payload):
-            raise BrokenError("a number beyond its record")
-        return REAL.size, REAL.unpack_from(payload, body)[0]
-    if kind in {8, 9}:
-        return 0, kind - 8
-    raise BrokenError("no type of SQLite's")
 
 
 # -- the write-ahead log

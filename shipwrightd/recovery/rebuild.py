@@ -1,7 +1,7 @@
 """Rebuild a damaged database from its readable pages and the source files, and swap the new one in.
 
-Readable rows are copied with their ids. Then each file is compared with the rows by content: whatever it holds more
-often than they do is appended as new events. Documents are read again, and runs and metrics are derived again.
+Readable rows are copied with their ids. Then each file is compared with the rows by content: records that it holds more
+often than the database are appended as new events. Documents are read again, and runs and metrics are derived again.
 See docs/decisions/0015-recovery-compares-content.md.
 """
 
@@ -35,7 +35,7 @@ from shipwrightd.journals.records import Records
 from shipwrightd.journals.store import WINDOW_LINES, Generation
 from shipwrightd.projections import runs as projected_runs
 from shipwrightd.recovery import store, swap
-from shipwrightd.recovery.detect import database_damage, file_damage, free_list_damage
+from shipwrightd.recovery.detect import check_database, file_damage, free_list_damage
 from shipwrightd.recovery.pages import Pages
 from shipwrightd.recovery.tables import Salvage
 
@@ -44,31 +44,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipwrightd.decoding import EventRow
+    from shipwrightd.decoding.events import Origin
     from shipwrightd.journals import JournalSource
     from shipwrightd.journals.records import Chunk
-    from shipwrightd.recovery.tables import Salvaged
 
 ATTEMPTS = 5  # at files that change while they are compared
 PAUSE_S = 0.2
-MOST_AN_HOUR = 3  # more recoveries than that, and the disk or the memory is to blame
+MOST_AN_HOUR = 3  # recoveries; if there are more, the disk or the memory is faulty
 SUSPECT = "check disk and memory, or choose another place with --db FILE"
 KEPT = frozenset({"kept_range", "kept_runs", "kept_stages"})
 PROJECTED = (*store.DERIVED, "cost_entries")
 WHOLE_FILE = sys.maxsize
-LISTS = {  # tables of lists, and the document or folder that they are read from
-    "cost_entries": "costs.json",
-    "cost_outcomes": "cost-outcomes.json",
-    "daemon_completed": "daemon-state.json",
-    "daemon_failures": "daemon-state.json",
-    "memory_entries": "memory",
-}
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What a recovery did: records kept, events put back from the files, and at most so many lost."""
+    """The result of a recovery: records kept, events restored from files, and the most that may be lost."""
 
     reason: str
     set_aside: str
@@ -83,7 +76,7 @@ class RecoveryOptions:
 
     damage: str | None = None  # damage that is known already; None: check for some
     thorough: bool = False  # check every page and every entry of every index
-    alive: Callable[[], object] = bool  # called now and then during a rebuild; what it raises ends that
+    alive: Callable[[], object] = bool  # called now and then during a rebuild; an exception from it ends the rebuild
     recovery: Recovery | None = None
 
 
@@ -95,43 +88,38 @@ def open_or_recover(path: Path, home: Path, options: RecoveryOptions) -> apsw.Co
     swap.finish(path)
     reason = options.damage or file_damage(path) or free_list_damage(path)
     if reason is None:
-        opened = _open(path, thorough=options.thorough)
-        if not isinstance(opened, str):
-            return opened
-        reason = opened
+        try:
+            return _open(path, thorough=options.thorough)
+        except DAMAGE as error:
+            reason = str(error)
     options.recovery = recover(path, home, reason, options.alive)
-    opened = _open(path)
-    if isinstance(opened, str):
-        raise DamagedError(f"the database {path} was rebuilt and is damaged again: {opened}", hint=SUSPECT)
-    return opened
-
-
-def _open(path: Path, *, thorough: bool = False) -> apsw.Connection | str:
-    """Return the open database, or what is wrong with it."""
     try:
-        db = database.open_writer(path)
+        return _open(path)
     except DAMAGE as error:
-        return str(error)
+        message = f"the database {path} was rebuilt and is damaged again: {error}"
+        raise DamagedError(message, hint=SUSPECT) from error
+
+
+def _open(path: Path, *, thorough: bool = False) -> apsw.Connection:
+    """Return the open database. Raises CorruptError or NotADBError if it is damaged."""
+    db = database.open_writer(path)
     try:
         migrate.migrate(db)
-        reason = database_damage(db, path, thorough=thorough)
-    except DAMAGE as error:
-        reason = str(error)
+        check_database(db, path, thorough=thorough)
+    except DAMAGE:
+        database.close_without_checkpoint(db)
+        raise
     except BaseException:
         db.close()
         raise
-    if reason is None:
-        return db
-    database.close_without_checkpoint(db)
-    return reason
+    return db
 
 
 def recover(path: Path, home: Path, reason: str, alive: Callable[[], object]) -> Recovery:
-    """Rebuild the database and swap the new one in. Expects the writer lock, and that nobody has it open.
+    """Rebuild the database and swap the new one in. Expects the writer lock, and that no process has it open.
 
-    Raises PathError when there is no space or a file cannot be read, MissingError when a journal is
-    needed and gone, DatabaseError when it was damaged too often or is of a newer release; the damaged
-    file is left as it was then.
+    Raises PathError if there is no space or a file cannot be read, MissingError if a journal is missing that is needed,
+    DatabaseError if it was damaged too often or a newer release wrote it; then the damaged file is left as it was.
     """
     began = clock.now().text
     log.error("database_damaged", reason=reason, path=str(path))
@@ -146,14 +134,14 @@ def recover(path: Path, home: Path, reason: str, alive: Callable[[], object]) ->
             raise
         message = f"the database {path} is damaged ({reason}) and cannot be rebuilt: {_text_of(error)}"
         space = isinstance(error, apsw.Error) or error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hint = "it needs as much space again" if space else "fix that first"
-        raise PathError(message, hint=f"{hint}; it was left as it is") from error
+        hint = "it needs as much free space as the database takes" if space else "fix that first"
+        raise PathError(message, hint=f"{hint}; the damaged file is unchanged") from error
     log.warning("database_recovered_from_damage", kept=recovery.kept, refilled=recovery.refilled, lost=recovery.lost)
     return recovery
 
 
 def _text_of(error: OSError | apsw.Error) -> str:
-    """Return the text of an error, with the file concerned."""
+    """Return the text of an error with the name of the file."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
@@ -177,7 +165,8 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
         store.create_staging(db)
         db.set_progress_handler(lambda: bool(alive()), SIGNAL_STEPS)
         with transaction(db):
-            salvaged = Salvage(pages, db, alive).run()
+            salvaged = Salvage(pages, db, alive)
+            salvaged.run()
             db.execute(store.SMALL_CACHE)
             _refuse_endless(db, path)
             kept = sum(count for table, count in salvaged.kept.items() if table not in store.DERIVED)
@@ -187,7 +176,6 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
             values = (reason, recovery.set_aside, kept, refilled, lost, detail)
             db.execute(store.ADD_RECOVERY, (began, clock.now().text, *values))
         db.set_progress_handler(None)
-        db.execute(store.DROP_STAGING)
         database.seal(db)
     return recovery
 
@@ -200,16 +188,16 @@ def _refuse_endless(db: apsw.Connection, path: Path) -> None:
         raise DatabaseError(message, hint=SUSPECT)
 
 
-def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged, alive: Callable[[], object]) -> tuple[int, int]:
-    """Put back what the files hold, and derive the rest; return how many events were put back, and may be lost."""
+def _complete(db: apsw.Connection, home: Path, salvaged: Salvage, alive: Callable[[], object]) -> tuple[int, int]:
+    """Restore from the files and derive the rest; return how many events were restored and may be lost."""
     intact = salvaged.is_whole(store.CHECKPOINTS)
     missing = store.count_lost(db, salvaged.holes)
     sources = [source for source in JOURNALS if _was_read(db, source)]
     for source in sources if salvaged.holes or not intact else ():
         if not any(file.exists() for file in source.files(home)):
             message = f"the database is damaged, and {home / source.name} is needed to restore it"
-            raise MissingError(message, hint="bring it back; if it is gone for good, make an empty file of that name")
-    highest = store.highest_id(db)
+            raise MissingError(message, hint="restore it; if it is gone for good, create an empty file of that name")
+    highest = db.execute(store.HIGHEST_ID).get
     refilled = dropped = 0
     for source in JOURNALS:
         restore = JournalRestore(db, source, alive, intact=intact)
@@ -227,7 +215,9 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvaged, alive: Callab
 
 
 def _was_read(db: apsw.Connection, source: JournalSource) -> bool:
-    return store.has_events(db, source.name) or any(row.lines for row in journal_store.generations(db, source.name))
+    return db.execute(store.HAS_EVENTS, (source.name,)).get or any(
+        row.lines for row in journal_store.generations(db, source.name)
+    )
 
 
 # -- journals
@@ -236,44 +226,41 @@ def _was_read(db: apsw.Connection, source: JournalSource) -> bool:
 class File:
     """An open file of a journal, compared up to byte `stop`."""
 
-    def __init__(self, fd: int, known: Generation | None, *, current: bool) -> None:
+    def __init__(self, fd: int, origin: Origin, known: Generation | None, *, current: bool) -> None:
         self.fd = fd
         self.known = known  # its checkpoint
         self.current = current  # at the journal's own path, so that more lines may come
         self.stop = known.place.offset if known else WHOLE_FILE
+        self.reader = Records(fd, START, origin=origin)
         self.hashes = b""  # of its last lines
-        self.position = START
-        self.lines = 0
 
     def checkpoint(self) -> Generation:
-        """Return the checkpoint behind what was compared."""
-        info = os.fstat(self.fd)
+        """Return the checkpoint at the end of the compared part."""
+        device, inode = self.reader.identity
         state = "current" if self.current else "rotated"
         if self.known is not None:
-            place = replace(self.known.place, device=info.st_dev, inode=info.st_ino)
-            return replace(self.known, state=state, place=place)
-        before = self.position.before
-        place = Place(info.st_dev, info.st_ino, self.position.offset, anchor_hash(self.position.before), len(before))
-        return Generation(0, state, place, self.lines, settled=not self.current)  # it may be written over just now
+            return replace(self.known, state=state, place=replace(self.known.place, device=device, inode=inode))
+        end = self.reader.position
+        place = Place(device, inode, end.offset, anchor_hash(end.before), len(end.before))
+        return Generation(0, state, place, self.reader.lines, settled=not self.current)  # a rewrite may be in progress
 
-    def chunks(self, source: JournalSource) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[Chunk]:
         """Yield its records from the beginning. Raises ChangedError when it changes meanwhile."""
-        reader = Records(self.fd, START, origin=source.origin, stop=self.stop)
-        final = self.stop < WHOLE_FILE or not self.current
+        reader = self.reader = Records(self.fd, START, origin=self.reader.origin, stop=self.stop)
         if self.stop < WHOLE_FILE:
-            reader.take_unterminated()  # a checkpoint may be behind a record that lost its newline
+            reader.take_unterminated()  # the checkpoint may be at the end of a record that lost its newline
+        final = self.stop < WHOLE_FILE or not self.current
         self.hashes = b""
         while (chunk := reader.pull(final=False) or (reader.pull(final=True) if final else None)) is not None:
             reader.stored(chunk)
             self.hashes = (self.hashes + chunk.hashes)[-WINDOW_LINES * HASH_BYTES :]
-            self.position, self.lines = reader.position, reader.lines
             yield chunk
 
 
 class JournalRestore:
     """Appends what the files of one journal hold more often than the database. Expects the caller's transaction.
 
-    `intact`: all checkpoints were readable. Each file is compared up to where it was stored; following goes on there.
+    `intact`: all checkpoints were readable, so each file is compared up to the offset where reading resumes.
     Otherwise files without a checkpoint are compared to their ends and get one there.
     """
 
@@ -285,16 +272,15 @@ class JournalRestore:
         self._intact = intact
         self._alive = alive
         self._now = clock.now().text
-        self._next_id = store.highest_id(db) + 1
+        self._next_id = db.execute(store.HIGHEST_ID).get + 1
         self._pruned = journal_store.pruned_before(db)
-        self._incomplete: set[int] = set()  # checkpoints without line hashes
         self._compared = 0  # rows of the files
         self.appended = 0
         self.dropped = 0  # garbled rows
 
     def run(self, home: Path) -> None:
         """Compare and append. Raises OSError, ChangedError."""
-        had_events = store.has_events(self._db, self._source.name)
+        had_events = self._db.execute(store.HAS_EVENTS, (self._source.name,)).get
         with contextlib.ExitStack() as stack:
             paths = self._source.files(home)
             opened, refused = open_files(paths)
@@ -304,7 +290,7 @@ class JournalRestore:
                 if error.errno != errno.EEXIST:  # two names of one file
                     raise error
             files = self._files(opened, paths[-1])
-            store.stage_stored(self._db, self._source.name)
+            self._db.execute(store.STAGE_STORED, (self._source.name,))
             for file in files:
                 if file.stop:
                     self._compare(file)
@@ -314,46 +300,47 @@ class JournalRestore:
 
     def _files(self, opened: dict[Path, int], current: Path) -> list[File]:
         """Return the files in order, each with the byte up to which it was stored."""
+        origin = self._source.origin
         self._db.execute(store.DROP_ORPHANS)
         remembered = journal_store.generations(self._db, self._source.name)
         for row in remembered:
-            if not store.has_complete_hashes(self._db, row.id, row.lines):
-                self._incomplete.add(row.id)
-        files = [File(fd, _checkpoint_of(fd, remembered), current=path == current) for path, fd in opened.items()]
+            store.has_complete_hashes(self._db, row.id, row.lines)
+        files = [
+            File(fd, origin, _checkpoint_of(fd, remembered), current=path == current) for path, fd in opened.items()
+        ]
         newest = next((row.id for row in remembered if row.place.offset), None)
         at_path = any(file.known is not None and file.known.id == newest for file in files)
         for file in files:
             if file.known is None and self._intact:
-                reader = Records(file.fd, START, origin=self._source.origin)
-                known = reconcile(self._db, self._source, reader, remembered, intact=at_path)
+                known = reconcile(self._db, self._source, file.reader, remembered, intact=at_path)
                 file.stop = known.position.offset
         return files
 
     def _compare(self, file: File) -> None:
-        store.stage_held(self._db, self._hashes(file))
+        self._db.execute(store.CLEAR_HELD)
+        self._db.executemany(store.ADD_HELD, enumerate(self._hashes(file)))
+        self._db.execute(store.FIND_MISSING)
+        count = self._db.changes()
         if file.known is not None:
             self._db.execute(store.DROP_GARBLED, (self._source.name,))
             self.dropped += self._db.changes()
-        due = store.missing(self._db)
-        wanted = next(due, None)
         first = 0
-        for chunk in file.chunks(self._source) if wanted else ():
+        for chunk in file.chunks() if count else ():
             items: list[EventRow | Quarantined] = [*chunk.rows, *chunk.rejected]
-            missing = []
-            while wanted is not None and wanted[0] < first + len(items):
-                missing.append(items[wanted[0] - first])
-                if _hash_of(missing[-1]) != wanted[1]:
-                    raise ChangedError
-                wanted = next(due, None)
+            found = self._db.execute(store.MISSING, (first, first + len(items)))
+            missing: list[tuple[int, int]] = list(found)
+            if any(_hash_of(items[at]) != number for at, number in missing):
+                raise ChangedError
+            self._append([items[at] for at, _ in missing], file.known)
             first += len(items)
-            self._append(missing, file.known)
-        if wanted is not None:
+            count -= len(missing)
+        if count:
             raise ChangedError
         self._db.execute(store.COUNT_MISSING)
 
     def _hashes(self, file: File) -> Iterator[int | None]:
-        """Yield the hash of each record of a file, None for those that prune removed: they stay away."""
-        for chunk in file.chunks(self._source):
+        """Yield the hash of each record of a file, None for those that prune removed and that must not return."""
+        for chunk in file.chunks():
             self._compared += len(chunk.rows)
             for row in chunk.rows:
                 is_pruned = row[1] is not None and row[1] < self._pruned.get(row[9], row[1])
@@ -373,19 +360,20 @@ class JournalRestore:
         self._alive()
 
     def _write_checkpoint(self, file: File) -> None:
-        """Have following resume behind what was compared."""
-        known, name = file.known, self._source.name
+        """Make reading resume at the end of the compared part."""
+        db, known, name = self._db, file.known, self._source.name
         if self._intact:
-            if known is not None and known.id in self._incomplete:
+            if known is not None and not store.has_complete_hashes(db, known.id, known.lines):
                 self._add_hashes(known.id, known.lines, file.hashes)
             return
-        if known is not None:  # numbers rise with the order of the files
-            self._db.execute(store.FORGET_GENERATION, (known.id,))
-            self._db.execute(store.DROP_ORPHANS)
-        number = journal_store.add_generation(self._db, name, file.checkpoint())
-        lines = known.lines if known is not None else file.lines
-        self._add_hashes(number, lines, file.hashes)
-        store.set_current(self._db, name, number, self._now)
+        if known is not None:  # checkpoints are numbered in the order of the files
+            db.execute(store.FORGET_GENERATION, (known.id,))
+            db.execute(store.DROP_ORPHANS)
+        row = file.checkpoint()
+        number = journal_store.add_generation(db, name, row)
+        self._add_hashes(number, row.lines, file.hashes)
+        db.execute(store.SET_CURRENT, (name, number, self._now))
+        db.execute(store.REPLACED, (name, number))
 
     def _add_hashes(self, number: int, lines: int, hashes: bytes) -> None:
         first = max(0, lines - len(hashes) // HASH_BYTES)
@@ -393,7 +381,7 @@ class JournalRestore:
 
 
 def _checkpoint_of(fd: int, remembered: list[Generation]) -> Generation | None:
-    """Return the checkpoint of a file, the furthest of several, None where none is in its place."""
+    """Return the checkpoint whose anchor the file matches, of several the one with the highest offset."""
     rows = (row for row in remembered if resume_at(fd, row.place))
     return max(rows, key=lambda row: row.place.offset, default=None)
 
@@ -405,39 +393,39 @@ def _hash_of(item: EventRow | Quarantined) -> int:
 # -- documents, and what is derived
 
 
-def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvaged, now: str) -> int:
-    """Read the lists again whose rows were lost; return how many rows may be gone.
+def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvage, now: str) -> int:
+    """Read the lists whose rows were lost again; return how many rows may be gone.
 
-    All other documents are compared by the next pass. Raises OSError, and ChangedError when one changes meanwhile.
+    The next pass compares all other documents. Raises OSError, and ChangedError when one changes meanwhile.
     """
     db.execute(store.SET_STALE, (store.STALE,))
-    damaged = {table: source for table, source in LISTS.items() if not salvaged.is_whole({table})}
-    expected = {table: store.extent(db, table)[0] for table in damaged}
+    damaged = {table: store.LISTS[table] for table in store.LISTS if not salvaged.is_whole({table})}
+    sources = {source for source, _ in damaged.values()}
+    expected = {table: db.execute(extent).get[0] for table, (_, extent) in damaged.items()}
     last = db.execute(store.MAX_QUARANTINE).get
-    for source in damaged.values():
-        db.execute(store.FORGET_LISTS, (source,))
+    db.executemany(store.FORGET_LISTS, [(source,) for source in sources])
     for name in Documents(home).names(db) if damaged else ():
-        if name in damaged.values() or name.partition("/")[0] in damaged.values():
+        if name in sources or name.partition("/")[0] in sources:
             seen = read_document(home / name, None, now_ns=0)
             if isinstance(seen, Torn):
                 raise ChangedError
-            if isinstance(seen, Document):  # of one that is no JSON the stored rows stay
+            if isinstance(seen, Document):  # if it is not JSON, the stored rows stay
                 ingest_document(db, name, seen.raw, now=now)
     db.execute(store.DROP_REPEATED, (last,))
     lost = 0
-    for table, source in damaged.items():
-        gone = max(0, expected[table] - store.extent(db, table)[1])
+    for table, (source, extent) in damaged.items():
+        gone = max(0, expected[table] - db.execute(extent).get[1])
         if gone:
             store.add_gap(db, source, journal_store.last_event_id(db), {"table": table, "rows": gone}, now)
         lost += gone
     return lost
 
 
-def _derive(db: apsw.Connection, salvaged: Salvaged, last_event: int | None) -> None:
+def _derive(db: apsw.Connection, salvaged: Salvage, last_event: int | None) -> None:
     """Derive runs, stages and metrics from the records.
 
-    Where events are gone or have other ids, what derived from them is kept as it was, as after a prune, if it could
-    be read; `last_event` is the last event that was stored then.
+    Where events are gone or have new ids, the rows derived from them are kept as they were, as after a prune, if they
+    were readable; `last_event` is the last event stored before the damage.
     """
     incomplete = last_event is not None or not salvaged.is_whole(KEPT) or db.execute(store.HAS_UNKEPT).get
     if incomplete and salvaged.is_whole(PROJECTED):

@@ -1,6 +1,6 @@
-"""SQL of recovery: rows copied as they are, files compared with rows by content, checkpoints, losses.
+"""SQL of recovery: copy rows, compare files with rows by content, restore checkpoints, count losses.
 
-Values come in the order of the columns. Of several rows with one key the first that was read stays.
+Values come in the order of the columns. Of several rows with one key the first one read stays.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.decoding import row_hash
+from shipwrightd.decoding import EVENT_COLUMNS, row_hash
 from shipwrightd.journals.lines import HASH_BYTES
 from shipwrightd.journals.store import ADD_GAP
 from shipwrightd.recovery.pages import LOWEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import apsw
 
-# By table, in the order in which they are restored. What is derived and has no row here is derived again.
+# By table, in the order in which they are restored. Tables that are missing here are derived again.
 RESTORE = {
     "events": "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "checkpoints": "INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -63,6 +63,7 @@ CREATE TEMP TABLE held (position INTEGER PRIMARY KEY, hash INTEGER);  -- one fil
 CREATE TEMP TABLE missing (position INTEGER PRIMARY KEY, hash INTEGER NOT NULL)"""
 SMALL_CACHE = "PRAGMA cache_size = -16384; PRAGMA shrink_memory"  # KiB; each sort takes as much again
 STAGE_STORED = """
+DELETE FROM temp.stored;
 INSERT INTO temp.stored (hash, count, id)
 SELECT hash, count(*), max(id)
 FROM (
@@ -72,8 +73,6 @@ FROM (
     UNION ALL
     SELECT piece_hash(raw), NULL FROM quarantine WHERE source = ?1)
 GROUP BY hash"""
-DROP_STAGING = "DROP TABLE temp.stored; DROP TABLE temp.held; DROP TABLE temp.missing"
-CLEAR_STORED = "DELETE FROM temp.stored"
 CLEAR_HELD = "DELETE FROM temp.held; DELETE FROM temp.missing"
 ADD_HELD = "INSERT INTO temp.held (position, hash) VALUES (?, ?)"
 # Of equal records the first ones are those that are stored.
@@ -84,11 +83,11 @@ FROM (SELECT position, hash, row_number() OVER (PARTITION BY hash ORDER BY posit
     LEFT JOIN temp.stored AS s ON s.hash = h.hash
 WHERE h.hash IS NOT NULL AND h.nth > coalesce(s.count, 0)
 ORDER BY h.position"""
-MISSING = "SELECT position, hash FROM temp.missing ORDER BY position"
+MISSING = "SELECT position - ?1, hash FROM temp.missing WHERE position >= ?1 AND position < ?2 ORDER BY position"
 COUNT_MISSING = """
 INSERT INTO temp.stored (hash, count) SELECT hash, count(*) FROM temp.missing WHERE true GROUP BY hash
 ON CONFLICT (hash) DO UPDATE SET count = count + excluded.count"""
-# A row between the rows of two records that the file has one record apart, and that no record of the file equals.
+# Rows that equal no record of the file, between the rows of two records that are two apart in the file.
 DROP_GARBLED = """
 DELETE FROM events WHERE id IN (
     SELECT e.id
@@ -125,7 +124,7 @@ SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/
 # -- losses
 
 EVENTS_BETWEEN = "SELECT count(*) FROM events WHERE id > ? AND id <= ?"
-# NULL when events were pruned of which it is not known whether they were imported: then records do not count them.
+# NULL if imported events may have been pruned: `records` does not count them.
 EXPECTED = """
 SELECT iif(EXISTS (SELECT 1 FROM pruned) AND (
         coalesce((SELECT min(id) FROM events), 1) <= 0 OR coalesce((SELECT first_id FROM kept_range), 1) <= 0
@@ -147,7 +146,7 @@ SELECT EXISTS (
     OR EXISTS (
         SELECT 1 FROM pipeline_stages
         WHERE id NOT IN (SELECT id FROM events) AND id NOT IN (SELECT id FROM kept_stages))"""
-ADD_GAPS = "UPDATE checkpoints SET gaps = gaps + ? WHERE source = ?"
+COUNT_GAP = "UPDATE checkpoints SET gaps = gaps + 1 WHERE source = ?"
 
 # -- documents
 
@@ -156,15 +155,19 @@ STALE = b"\0"
 SET_STALE = "UPDATE checkpoints SET digest = ?1 WHERE kind = 'document' AND digest IS NOT NULL"
 # Without the hashes of its entries a list is compared with its rows.
 FORGET_LISTS = "UPDATE checkpoints SET entries = NULL WHERE source = ?1 OR source GLOB ?1 || '/*'"
-# How many rows a list's table should have, by what its document brought or by ids, which count from 1; and has.
-EXTENT = {
-    "cost_entries": """
-        SELECT coalesce((SELECT records FROM checkpoints WHERE source = 'costs.json'), 0), count(*)
-        FROM cost_entries WHERE origin = 'costs.json'""",
-    "cost_outcomes": "SELECT coalesce(max(id), 0), count(*) FROM cost_outcomes",
-    "daemon_completed": "SELECT coalesce(max(id), 0), count(*) FROM daemon_completed",
-    "daemon_failures": "SELECT coalesce(max(id), 0), count(*) FROM daemon_failures",
-    "memory_entries": "SELECT coalesce(max(id), 0), count(*) FROM memory_entries",
+# The tables of lists: the document or folder that each is read from; how many rows it should have, by the checkpoint or
+# by ids, which count from 1; and how many it has.
+LISTS = {
+    "cost_entries": (
+        "costs.json",
+        """
+SELECT coalesce((SELECT records FROM checkpoints WHERE source = 'costs.json'), 0), count(*)
+FROM cost_entries WHERE origin = 'costs.json'""",
+    ),
+    "cost_outcomes": ("cost-outcomes.json", "SELECT coalesce(max(id), 0), count(*) FROM cost_outcomes"),
+    "daemon_completed": ("daemon-state.json", "SELECT coalesce(max(id), 0), count(*) FROM daemon_completed"),
+    "daemon_failures": ("daemon-state.json", "SELECT coalesce(max(id), 0), count(*) FROM daemon_failures"),
+    "memory_entries": ("memory", "SELECT coalesce(max(id), 0), count(*) FROM memory_entries"),
 }
 MAX_QUARANTINE = "SELECT coalesce(max(id), 0) FROM quarantine"
 DROP_REPEATED = """
@@ -188,40 +191,19 @@ def restore(db: apsw.Connection, table: str, rows: Iterable[Sequence[object]]) -
 def create_staging(db: apsw.Connection) -> None:
     """Create the temporary tables of the comparison. Must not be called in a transaction."""
     db.execute(CREATE_STAGING)
-    db.create_scalar_function("row_hash", _row_hash, 12, deterministic=True)
-    db.create_scalar_function("piece_hash", _hash, 1, deterministic=True)
+    create_row_hash(db)
+    db.create_scalar_function("piece_hash", lambda *raw: hash(raw[0]), 1, deterministic=True)
 
 
-def _row_hash(*row: object) -> int:
-    return row_hash(row)
-
-
-def _hash(*raw: object) -> int:
-    return hash(raw[0])
-
-
-def stage_stored(db: apsw.Connection, source: str) -> None:
-    """Count the rows and quarantined pieces of a journal by content."""
-    db.execute(CLEAR_STORED)
-    db.execute(STAGE_STORED, (source,))
-
-
-def stage_held(db: apsw.Connection, hashes: Iterable[int | None]) -> None:
-    """Stage the records of a file in their order, None for those that stay away, and find the missing ones."""
-    db.execute(CLEAR_HELD)
-    db.executemany(ADD_HELD, enumerate(hashes))
-    db.execute(FIND_MISSING)
-
-
-def missing(db: apsw.Connection) -> Iterator[tuple[int, int]]:
-    """Yield position and hash of the records of the staged file that are not stored."""
-    yield from db.execute(MISSING)
+def create_row_hash(db: apsw.Connection) -> None:
+    """Add the SQL function row_hash, which takes all columns of an event but its id."""
+    db.create_scalar_function("row_hash", lambda *row: row_hash(row), len(EVENT_COLUMNS), deterministic=True)
 
 
 def has_complete_hashes(db: apsw.Connection, generation: int, lines: int) -> bool:
-    """Delete the line hashes before a missing chunk; tell whether any are left, or the file has no lines.
+    """Delete the line hashes before a missing chunk; return whether any remain or the file has no lines.
 
-    Nothing may follow the last one: lines behind the end of a trim's overlap are taken for new.
+    If the last chunk is missing, all go: lines after the end of a trim's overlap would be taken for new.
     """
     first = lines
     for start, count in db.execute(HASH_CHUNKS, (generation, HASH_BYTES)):
@@ -232,29 +214,12 @@ def has_complete_hashes(db: apsw.Connection, generation: int, lines: int) -> boo
     return first < lines or not lines
 
 
-def set_current(db: apsw.Connection, source: str, generation: int, now: str) -> None:
-    """Record in which file reading resumes; totals that were lost are counted."""
-    db.execute(SET_CURRENT, (source, generation, now))
-    db.execute(REPLACED, (source, generation))
-
-
-def has_events(db: apsw.Connection, source: str) -> bool:
-    """Tell whether events of a journal are there."""
-    return bool(db.execute(HAS_EVENTS, (source,)).get)
-
-
-def highest_id(db: apsw.Connection) -> int:
-    """Return the largest id that an event is known to have had."""
-    found: int = db.execute(HIGHEST_ID).get
-    return found
-
-
 def count_lost(db: apsw.Connection, holes: Iterable[tuple[int, int]]) -> int:
-    """Return an upper bound of the events that were in holes, ranges of ids (after, up to], and were not readable.
+    """Return an upper bound of the events that were lost in holes, which are ranges of ids (after, up to].
 
     Ids of imported events count down from 0: of a hole at their end only the last id is known.
     """
-    highest = highest_id(db)
+    highest: int = db.execute(HIGHEST_ID).get
     imported = journaled = 0
     for after, to in holes:
         low, high = min(0, to - 1) if after == LOWEST else after, min(to, highest)
@@ -275,10 +240,4 @@ def add_gap(db: apsw.Connection, source: str, after_event: int, detail: dict[str
     """Record that rows were lost with their pages."""
     values = (source, "lost_in_damaged_database", now, after_event, None, orjson.dumps(detail).decode())
     db.execute(ADD_GAP, values)
-    db.execute(ADD_GAPS, (1, source))
-
-
-def extent(db: apsw.Connection, table: str) -> tuple[int, int]:
-    """Return how many rows the table of a list should have, and how many it has."""
-    expected, count = db.execute(EXTENT[table]).get
-    return expected, count
+    db.execute(COUNT_GAP, (source,))

@@ -50,13 +50,11 @@ def _free_name(path: Path, stem: str) -> str:
     return name
 
 
-def discard_unfinished(path: Path) -> bool:
-    """Delete a new database that was not completed; tell whether there was one."""
+def discard_unfinished(path: Path) -> None:
+    """Delete a new database that was not completed."""
     unfinished = building(path)
-    found = unfinished.exists()
     for file in (unfinished, *beside(unfinished), unfinished.with_name(unfinished.name + "-journal")):
         file.unlink(missing_ok=True)
-    return found
 
 
 def note_unfinished(path: Path) -> None:
@@ -65,32 +63,32 @@ def note_unfinished(path: Path) -> None:
     building(path).touch(mode=0o600)
 
 
-def finish(path: Path) -> bool:
-    """Put a complete new database in its place; tell whether there was one. Raises OSError.
+def finish(path: Path) -> None:
+    """Put a complete new database in its place, if there is one. Raises OSError.
 
     Every writer calls this before it opens the database, so that none creates another one in that place.
     """
     new = complete(path)
     if not new.exists():
-        return False
+        return
     name = _set_aside_by(new)
     if name is None:
         _give_up(path)
-        return False
+        return
     aside = path.with_name(name)
-    if path.exists() and aside.exists():  # another one was created there
+    if path.exists() and aside.exists():  # a new database was created at the path meanwhile
         aside = path.with_name(_free_name(path, name))
     _move(path, aside)
     fsync_folder(path.parent)
     new.rename(path)
     fsync_folder(path.parent)
-    return True
 
 
 def _set_aside_by(new: Path) -> str | None:
     """Return the name for the damaged database that a new one holds, None if the new one is damaged itself."""
+    uri, flags = f"{new.absolute().as_uri()}?immutable=1", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
-        with contextlib.closing(apsw.Connection(f"{new.absolute().as_uri()}?immutable=1", flags=READ)) as db:
+        with contextlib.closing(apsw.Connection(uri, flags=flags)) as db:
             name: str | None = db.execute(SET_ASIDE).get
     except (*DAMAGE, apsw.SQLError):
         return None
@@ -108,7 +106,7 @@ def _give_up(path: Path) -> None:
 
 
 def _move(old: Path, new: Path) -> None:
-    """Rename a database with its log; what an interrupted call moved already stays there."""
+    """Rename a database with its log; files that an interrupted call already renamed stay."""
     for file, name in ((old, new), *zip(beside(old), beside(new), strict=True)):
         if file.exists() and not name.exists():
             file.rename(name)
@@ -121,6 +119,3 @@ def declare_complete(path: Path) -> None:
         os.fsync(file.fileno())
     new.rename(complete(path))
     fsync_folder(path.parent)
-
-
-READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI

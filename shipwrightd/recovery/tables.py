@@ -1,13 +1,14 @@
 """Copy the readable rows of a damaged database into a new one.
 
-Where no tree leads to a page any more, because the first page or one high in a tree is gone, its records are
-assigned to tables by their shape: each table has one that no other has.
+If the first page or one high in a tree is lost, no tree leads to the pages below it. Their records are assigned to
+tables by their shape, which differs from table to table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import islice
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import orjson
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 2 ORDER BY cid'
 IS_JSON = "SELECT json_valid(?)"
-BATCH_ROWS = 5_000  # rows
+BATCH_ROWS = 5_000
 BATCH_PAGES = 1_000
 ORIGINS = ("events.jsonl", "team-events.jsonl/", "import/")
 STATES = frozenset({"current", "rotated", "replaced"})
@@ -44,7 +45,7 @@ TYPES = frozenset(
     {"failure", "decision", "pattern", "baseline", "architecture", "learning", "global_pattern"}
 )  # of memory
 
-# What tells, besides the types of its columns, that a record is a row of a table.
+# A test of a record whose columns have the types of a table: is it a row of that table?
 MARKS: dict[str, Callable[[Record], bool]] = {
     "events": lambda row: str(row[10]).startswith(ORIGINS) and row[11] in {0, 1},
     "checkpoints": lambda row: row[1] in {"journal", "document"},
@@ -68,14 +69,14 @@ LOOSE = {"INTEGER": (int, float, str), "REAL": (int, float, str), "TEXT": (str,)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the records of a table look like."""
+    """The columns of a table, as its records hold them."""
 
     table: str
     types: tuple[str, ...]
     needed: tuple[bool, ...]
-    rowid_at: int  # of the column that is the rowid; -1 for a table without
-    width: int  # columns that are stored; generated ones come behind them
-    json_at: int  # of the column extra or facts; -1 for none
+    rowid_at: int  # index of the column that is the rowid; -1 for none
+    width: int  # number of stored columns; generated ones come after them
+    json_at: int  # index of the column extra or facts; -1 for none
 
     def row(self, rowid: int | None, values: Record) -> Record | None:
         """Return the record as a row, None when it cannot be one of this table."""
@@ -97,19 +98,6 @@ class Shape:
         return values[: self.width] if mark is None or mark(values) else None
 
 
-@dataclass(slots=True)
-class Salvaged:
-    """What was read of a damaged database."""
-
-    kept: dict[str, int] = field(default_factory=dict)
-    unread: dict[str, int] = field(default_factory=dict)  # by table, in how many places
-    holes: list[tuple[int, int]] = field(default_factory=list)  # ids of events, (after, up to]
-
-    def is_whole(self, tables: Iterable[str]) -> bool:
-        """Tell whether all of these tables was readable."""
-        return not any(self.unread.get(table) for table in tables)
-
-
 def shapes(db: apsw.Connection) -> dict[str, Shape]:
     """Return the shapes of the tables that are restored, as the schema has them."""
     found = {}
@@ -119,50 +107,51 @@ def shapes(db: apsw.Connection) -> dict[str, Shape]:
         keys = [i for i, column in enumerate(columns) if column[3]]
         by_rowid = len(keys) == 1 and columns[keys[0]][1] == "INTEGER"
         json_at = next((names.index(name) for name in ("extra", "facts") if name in names), -1)
-        found[table] = Shape(
-            table,
-            tuple(kind for _, kind, *_ in columns),
-            tuple(bool(needed or key) for _, _, needed, key, _ in columns),
-            keys[0] if by_rowid else -1,
-            sum(hidden == 0 for *_, hidden in columns),
-            json_at,
-        )
+        types = tuple(kind for _, kind, *_ in columns)
+        needed = tuple(bool(needed or key) for _, _, needed, key, _ in columns)
+        width = sum(hidden == 0 for *_, hidden in columns)
+        found[table] = Shape(table, types, needed, keys[0] if by_rowid else -1, width, json_at)
     return found
 
 
 class Salvage:
-    """Copies what is readable into a new database. Expects the caller's transaction."""
+    """Copies the readable rows into a new database, and records what was unreadable."""
 
     def __init__(self, pages: Pages, db: apsw.Connection, alive: Callable[[], object]) -> None:
         self._alive = alive  # called now and then
         self._pages = pages
         self._db = db
         self._shapes = shapes(db)
-        self._seen = pages.free_pages()
-        self.found = Salvaged()
+        self._seen = pages.free_pages()[0]
+        self.kept: dict[str, int] = {}  # number of rows by table
+        self.unread: dict[str, int] = {}  # number of unreadable places by table
+        self.holes: list[tuple[int, int]] = []  # ids of events, (after, up to]
 
-    def run(self) -> Salvaged:
-        """Copy all tables."""
+    def is_whole(self, tables: Iterable[str]) -> bool:
+        """Return whether these tables were completely readable."""
+        return not self.unread.keys() & set(tables)
+
+    def run(self) -> None:
+        """Copy all tables. Expects the caller's transaction."""
         roots, whole = self._roots()
         self._refuse_newer(roots)
         unknown = [] if whole else [(LOWEST, HIGHEST)]  # an older schema has fewer tables
         wanted: dict[str, list[tuple[int, int]]] = {}
         for table, shape in self._shapes.items():
             reading = Reading()
-            kept = self._tree(shape, roots[table], reading) if table in roots else 0
+            kept = self._copy(shape, roots[table], reading) if table in roots else 0
             holes = reading.holes if table in roots else unknown
             self._seen |= reading.seen
-            self.found.kept[table] = kept
+            self.kept[table] = kept
             if holes:
                 wanted[table] = holes
-                self.found.unread[table] = len(holes)
+                self.unread[table] = len(holes)
         if wanted:
             self._strays(wanted)
-        self.found.holes = merged(wanted.get("events", []))
-        return self.found
+        self.holes = merged(wanted.get("events", []))
 
     def _refuse_newer(self, roots: dict[str, int]) -> None:
-        """Raise DatabaseError if a newer release wrote this database, as far as that can be read."""
+        """Raise DatabaseError if a newer release wrote this database, as far as that is readable."""
         leaves = self._pages.rows(roots["schema_version"], Reading()) if "schema_version" in roots else ()
         newest, known = max((rowid for leaf in leaves for rowid, _ in leaf), default=0), migrate.known()[-1].version
         if newest > known:
@@ -180,56 +169,46 @@ class Salvage:
         self._seen |= reading.seen
         return found, bool(found) and not reading.holes
 
-    def _tree(self, shape: Shape, root: int, reading: Reading) -> int:
+    def _copy(self, shape: Shape, root: int, reading: Reading) -> int:
+        """Copy the records of a tree that are rows and return how many; any other leaves a hole."""
+        records: Iterator[tuple[int | None, Record]]
         if shape.rowid_at < 0:
             records = ((None, values) for values in self._pages.entries(root, reading))
-            return self._store(shape, records, reading.holes)
-        rows = (row for leaf in self._pages.rows(root, reading) for row in leaf)
-        return self._store(shape, rows, reading.holes)
-
-    def _store(self, shape: Shape, records: Iterable[tuple[int | None, Record]], holes: list[tuple[int, int]]) -> int:
-        """Store the records that are rows; any other leaves a hole."""
+        else:
+            records = chain.from_iterable(self._pages.rows(root, reading))
         kept = 0
-        rows = self._judged(shape, records, holes)
-        while batch := list(islice(rows, BATCH_ROWS)):
-            kept += store.restore(self._db, shape.table, batch)
+        while batch := list(islice(records, BATCH_ROWS)):
+            rows = []
+            for rowid, values in batch:
+                row = self._row(shape, rowid, values)
+                if row is not None:
+                    rows.append(row)
+                else:
+                    reading.holes.append((LOWEST, HIGHEST) if rowid is None else (rowid - 1, rowid))
+            kept += store.restore(self._db, shape.table, rows)
             self._alive()
         return kept
 
-    def _judged(
-        self, shape: Shape, records: Iterable[tuple[int | None, Record]], holes: list[tuple[int, int]]
-    ) -> Iterator[Record]:
-        for rowid, values in records:
-            row = shape.row(rowid, values)
-            if row is not None and self._has_json(shape, row):
-                yield row
-            elif rowid is None:
-                holes.append((LOWEST, HIGHEST))
-            else:
-                holes.append((rowid - 1, rowid))
-
-    def _has_json(self, shape: Shape, row: Record) -> bool:
-        """Tell whether the JSON column holds JSON: SQL that reads it would fail every time."""
-        text = row[shape.json_at] if shape.json_at >= 0 else None
-        if text is None:
-            return True
-        try:
-            orjson.loads(str(text))
-        except orjson.JSONDecodeError:
-            return bool(self._db.execute(IS_JSON, (text,)).get)
-        return True
+    def _row(self, shape: Shape, rowid: int | None, values: Record) -> Record | None:
+        """Return the record as a row, None if it cannot be one: SQL that reads invalid JSON would fail every time."""
+        row = shape.row(rowid, values)
+        text = row[shape.json_at] if row is not None and shape.json_at >= 0 else None
+        if text is not None:
+            try:
+                orjson.loads(str(text))
+            except orjson.JSONDecodeError:
+                return row if self._db.execute(IS_JSON, (text,)).get else None
+        return row
 
     def _strays(self, wanted: dict[str, list[tuple[int, int]]]) -> None:
-        """Search all pages that no tree led to, first those that another page points to."""
+        """Search all pages that no tree leads to, first those that another page points to."""
         pointed = self._pointed_to()
         rest = [number for number in range(2, self._pages.count + 1) if number not in self._seen]
         for nth, number in enumerate(sorted(rest, key=lambda number: number not in pointed)):
             if not nth % BATCH_PAGES:
                 self._alive()
-            try:
+            with suppress(BrokenError):
                 self._stray(self._pages.page(number), wanted)
-            except BrokenError:
-                continue
         for page in self._pages.shadowed():
             self._stray(page, {table: holes for table, holes in wanted.items() if table == "events"})
 
@@ -238,37 +217,32 @@ class Salvage:
         for number in range(2, self._pages.count + 1):
             if not number % BATCH_PAGES:
                 self._alive()
-            try:
+            with suppress(BrokenError):
                 page = self._pages.page(number)
                 if page[0] in {INTERIOR_TABLE, INTERIOR_INDEX}:
                     found.update(int.from_bytes(page[at : at + 4]) for at in cell_places(page, number))
                     found.add(int.from_bytes(page[8:12]))
-            except BrokenError:
-                continue
         return found
 
     def _stray(self, page: bytes, wanted: dict[str, list[tuple[int, int]]]) -> None:
         """Store the rows of a page that are missing."""
         records: list[tuple[int | None, Record]] = []
-        try:
+        with suppress(BrokenError):
             if page[0] == LEAF_TABLE:
                 records += self._pages.leaf(page, 2, LOWEST, HIGHEST, [])
             elif page[0] in {LEAF_INDEX, INTERIOR_INDEX}:
                 records += [(None, values) for values in self._pages.index_records(page, 2, [])]
-        except BrokenError:
-            return
         for rowid, values in records:
             for table, holes in wanted.items():
                 if rowid is not None and not any(after < rowid <= to for after, to in holes):
                     continue
-                row = self._shapes[table].row(rowid, values)
-                if row is not None and self._has_json(self._shapes[table], row):
-                    self.found.kept[table] += store.restore(self._db, table, [row])
+                if (row := self._row(self._shapes[table], rowid, values)) is not None:
+                    self.kept[table] += store.restore(self._db, table, [row])
                     break
 
 
 def merged(holes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return ranges in order, with those that touch joined."""
+    """Return the ranges in order, with adjacent ones joined."""
     found: list[tuple[int, int]] = []
     for after, to in sorted(holes):
         if found and after <= found[-1][1]:

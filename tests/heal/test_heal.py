@@ -39,31 +39,31 @@ def test_damage_to_what_is_derived_costs_nothing(past: Past, name: str) -> None:
     page = past.pages(name)[0]
     past.write(page, garbage(PAGE))
     content = past.path.read_bytes()
-    told = past.heal()
+    recovery = past.heal()
     past.assert_whole()
-    assert told["lost"] == told["refilled"] == 0
+    assert recovery["lost"] == recovery["refilled"] == 0
     (aside,) = past.set_aside()
-    assert aside.name == told["set_aside"]
+    assert aside.name == recovery["set_aside"]
     assert aside.read_bytes() == content
 
 
 def test_events_that_the_files_hold_come_back(past: Past) -> None:
     last = past.pages("events")[-1]
     past.write(last, garbage(PAGE))
-    told = past.heal()
+    recovery = past.heal()
     past.assert_whole()
-    assert told["refilled"] > 20
-    assert told["lost"] == 0
+    assert recovery["refilled"] > 20
+    assert recovery["lost"] == 0
 
 
 def test_events_that_nobody_holds_any_more_are_a_gap_and_their_runs_stay(past: Past) -> None:
     runs = past.rows("SELECT * FROM pipeline_runs ORDER BY id")
     past.write(past.pages("events")[3], garbage(PAGE))
-    told = past.heal()
+    recovery = past.heal()
     (detail,) = (json.loads(text) for (text,) in past.rows(GAPS))
     there = {number for (number,) in past.rows("SELECT id FROM events")}
     ids = [row[0] for row in past.events if row[0] not in there]
-    assert told["lost"] == len(ids) == detail["rows"] > 20
+    assert recovery["lost"] == len(ids) == detail["rows"] > 20
     past.assert_whole(range(ids[0], ids[-1] + 1))
     assert past.rows("SELECT * FROM pipeline_runs ORDER BY id") == runs
 
@@ -114,23 +114,23 @@ def test_truncated_file_keeps_what_is_left_of_it(past: Past) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_garbage_anywhere_costs_only_what_stood_there(past: Past, seed: int) -> None:
-    """Each event is there as it was, or counted as lost, or was changed where no file tells how it was."""
+    """Each event is unchanged, counted as lost, or changed where no file holds it."""
     rng = random.Random(seed)
     pages = past.path.stat().st_size // PAGE
     for _ in range(rng.randint(1, 3)):
         size = rng.choice([1, 16, PAGE])
         past.write(rng.randint(2, pages), garbage(size, seed), at=rng.randrange(PAGE - size + 1))
-    told = past.heal()
+    recovery = past.heal()
     try:
         past.assert_consistent()
     except apsw.CorruptError as error:  # where SQLite's own check finds nothing; whoever writes there meets it
-        told = past.heal(met=str(error))
+        recovery = past.heal(met=str(error))
         past.assert_consistent()
     before = Counter(row[1:] for row in past.events)
     after = Counter(row[1:] for row in past.rows("SELECT * FROM events"))
     changed = (after - before).total()
     lost = sum(detail["rows"] for (text,) in past.rows(GAPS) if "table" not in (detail := json.loads(text)))
-    assert (before - after).total() - changed == lost <= told.get("lost", 0)
+    assert (before - after).total() - changed == lost <= recovery.get("lost", 0)
     assert changed <= 2
 
 
@@ -211,8 +211,8 @@ def test_running_daemon_that_meets_damage_heals_and_goes_on(past: Past) -> None:
         daemon.wait_for(daemon.has_logged("daemon_following", 2))
         past.world.append(5)
         daemon.wait_for(lambda: past.world.stored()[-1:] == [past.world.written])
-        (told,) = status(past.world)["recoveries"]
-        assert told["set_aside"] == str(past.set_aside()[0])
+        (recovery,) = status(past.world)["recoveries"]
+        assert recovery["set_aside"] == str(past.set_aside()[0])
         assert "recovered" in call(past.world, "status").stdout
         assert daemon.stop() == 0
     past.assert_consistent()

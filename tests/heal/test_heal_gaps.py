@@ -25,11 +25,11 @@ from shipwrightd.recovery.rebuild import RecoveryOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Tables that need no copy: made by the migrations, or derived from what is copied.
-MADE_ANEW = {"schema_version", "projection_state", "metrics", "run_outcomes", "source_errors", "memory_search"}
+# Tables that need no copy: created by the migrations, or derived from what is copied.
+NOT_COPIED = {"schema_version", "projection_state", "metrics", "run_outcomes", "source_errors", "memory_search"}
 
 
-def test_every_table_of_the_schema_is_either_copied_or_made_anew() -> None:
+def test_every_table_of_the_schema_is_either_copied_or_derived_again() -> None:
     """A migration that adds a table has to decide about it here."""
     with closing(apsw.Connection(":memory:")) as db:
         migrate.migrate(db)
@@ -39,7 +39,7 @@ def test_every_table_of_the_schema_is_either_copied_or_made_anew() -> None:
             for name in store.RESTORE
         }
     ours = {name for name in names if not name.startswith(("sqlite_", "memory_search_"))}
-    assert ours - store.RESTORE.keys() == MADE_ANEW
+    assert ours - store.RESTORE.keys() == NOT_COPIED
     assert store.RESTORE.keys() <= ours
     assert {name: sql.count("?") for name, sql in store.RESTORE.items()} == columns
 
@@ -70,9 +70,9 @@ def test_damaged_list_of_free_pages_costs_nothing(past: Past, damage: str) -> No
         past.write(1, used.to_bytes(4), at=32)
     else:
         past.write(trunk, trunk.to_bytes(4))
-    told = past.heal()
-    assert "free pages" in told["reason"]
-    assert told["lost"] == told["refilled"] == 0
+    recovery = past.heal()
+    assert "free pages" in recovery["reason"]
+    assert recovery["lost"] == recovery["refilled"] == 0
     past.assert_whole()
 
 
@@ -137,8 +137,8 @@ def test_healing_after_a_prune_derives_the_same_runs_again(past: Past) -> None:
     assert len(events) < len(past.events)
     past.write(past.pages("pipeline_runs")[0], garbage(PAGE))
     past.write(past.pages("events_type")[0], garbage(PAGE))
-    told = past.heal()
-    assert (told["lost"], told["refilled"]) == (0, 0)
+    recovery = past.heal()
+    assert (recovery["lost"], recovery["refilled"]) == (0, 0)
     assert past.rows("SELECT * FROM events ORDER BY id") == events
     assert past.rows(runs) == before
     assert [past.rows(sql) for sql in EVERYTHING] == everything
@@ -157,13 +157,13 @@ def test_healing_after_an_import_doubles_nothing(past: Past, tmp_path: Path) -> 
     everything = [past.rows(sql) for sql in EVERYTHING]
     past.write(past.pages("events_type")[0], garbage(PAGE))
     past.write(mine, garbage(PAGE))  # what the journal still holds
-    told = past.heal()
-    assert told["lost"] == 0
-    assert told["refilled"] > 20
+    recovery = past.heal()
+    assert recovery["lost"] == 0
+    assert recovery["refilled"] > 20
     found = past.rows("SELECT * FROM events ORDER BY id")
     kept = [row for row in found if row[0] <= stored[-1][0]]
     assert set(kept) < set(stored)
-    assert len(found) - len(kept) == told["refilled"]
+    assert len(found) - len(kept) == recovery["refilled"]
     assert Counter(row[1:] for row in found) == Counter(row[1:] for row in stored)
     assert [past.rows(sql) for sql in EVERYTHING] == everything
     past.assert_consistent()

@@ -99,7 +99,7 @@ def test_recovery_stores_what_an_undamaged_database_would(tmp_path: Path, seed: 
     shutil.copy(world.db_path, undamaged)
     damage(world, rng, tables)
 
-    told = recover(world)
+    recovery = recover(world)
     at_once = Counter(world.query(ROWS))
     if rng.random() < 0.5:
         rng.choice(STEPS)(world, rng)
@@ -111,7 +111,7 @@ def test_recovery_stores_what_an_undamaged_database_would(tmp_path: Path, seed: 
     undamaged.rename(world.db_path)
     expected = follow(world)
     assert not after - expected
-    if not told["unreadable"] & CHECKPOINTS:
+    if not recovery["unreadable"] & CHECKPOINTS:
         assert not at_once - before
-        assert (before - at_once).total() == told["lost"]
-        assert (expected - after).total() <= told["lost"]
+        assert (before - at_once).total() == recovery["lost"]
+        assert (expected - after).total() <= recovery["lost"]

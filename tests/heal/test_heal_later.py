@@ -147,7 +147,8 @@ def test_another_database_in_its_place_is_set_aside(past: Past) -> None:
     before = past.rows("SELECT * FROM events")
     past.path.rename(swap.complete(past.path))
     past.path.write_bytes(b"somebody's")
-    assert swap.finish(past.path)
+    swap.finish(past.path)
+    assert not swap.complete(past.path).exists()
     assert past.path.with_name(f"{old}.2").read_bytes() == b"somebody's"
     assert past.rows("SELECT * FROM events") == before
 
@@ -169,7 +170,7 @@ def test_odd_heartbeat_is_nothing_to_healing(past: Past) -> None:
     assert past.rows("SELECT * FROM events ORDER BY id") == past.events
 
 
-# -- what is lost is told
+# -- losses are reported
 
 
 def test_events_lost_after_imported_ones_were_pruned_are_told(past: Past, tmp_path: Path) -> None:
@@ -177,8 +178,8 @@ def test_events_lost_after_imported_ones_were_pruned_are_told(past: Past, tmp_pa
     prune(past.world.home, past.path, 1_767_600_000 - 1)
     ((before,),) = past.rows("SELECT count(*) FROM events")
     past.write(past.pages("events")[3], garbage(PAGE))
-    told = past.heal()
-    assert past.rows("SELECT count(*) FROM events") == [(before - told["lost"],)]
+    recovery = past.heal()
+    assert past.rows("SELECT count(*) FROM events") == [(before - recovery["lost"],)]
     assert past.rows(LOST) == [("events.jsonl",)]
 
 
@@ -187,16 +188,16 @@ def test_imported_events_that_are_lost_are_told(past: Past, tmp_path: Path, leaf
     """How many went at their end, where ids are the lowest, nobody knows: one at least."""
     with_imported(past, tmp_path, 599)
     past.write(past.pages("events")[leaf], garbage(PAGE))
-    told = past.heal()
+    recovery = past.heal()
     ((left,),) = past.rows(IMPORTED)
     assert left < 599
-    assert told["lost"] == (1 if leaf == 0 else 599 - left)
+    assert recovery["lost"] == (1 if leaf == 0 else 599 - left)
     assert len(past.rows(LOST)) == 1
 
 
 def test_rows_of_a_list_that_only_the_database_had_are_told(past: Past) -> None:
     before = len(past.rows(COSTS))
     past.write(past.pages("cost_entries")[0], garbage(PAGE))
-    told = past.heal()
-    assert told["lost"] == before - len(past.rows(COSTS)) > 0
+    recovery = past.heal()
+    assert recovery["lost"] == before - len(past.rows(COSTS)) > 0
     assert past.rows(LOST) == [("costs.json",)]

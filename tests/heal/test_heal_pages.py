@@ -298,7 +298,7 @@ def test_long_row_whose_pages_end_early_is_a_hole(file: File) -> None:
         pytest.param(b"\x02\x01\x05\x06", id="more than its header says"),
         pytest.param(b"\x02\x02\x05", id="less than its header says"),
         pytest.param(b"\x02\x81\x01", id="a type that goes on in the body"),
-        pytest.param(b"\x02\x0f\xff", id="text that is none"),
+        pytest.param(b"\x02\x0f\xff", id="text that is not UTF-8"),
     ],
 )
 def test_bytes_that_are_no_record_are_refused(payload: bytes) -> None:

@@ -85,8 +85,8 @@ def test_row_that_lost_a_bit_gives_way_to_its_line(past: Past) -> None:
     at = page_of(past, leaf).rindex(b'"seq":1') + len(b'"seq":')
     past.write(leaf, b"7", at=at)
     assert past.rows("SELECT * FROM events ORDER BY id") != past.events
-    told = past.heal(met="a test")
-    assert (told["lost"], told["refilled"]) == (0, 1)
+    recovery = past.heal(met="a test")
+    assert (recovery["lost"], recovery["refilled"]) == (0, 1)
     past.assert_whole()
 
 
@@ -95,25 +95,25 @@ def test_row_that_gave_way_does_not_hide_one_that_is_lost(past: Past) -> None:
     at = page_of(past, leaves[-1]).rindex(b'"seq":1') + len(b'"seq":')
     past.write(leaves[-1], b"7", at=at)
     past.write(leaves[2], garbage(PAGE))
-    told = past.heal()
+    recovery = past.heal()
     contents = {row[1:] for row in past.rows("SELECT * FROM events")}
     ids = [row[0] for row in past.events if row[1:] not in contents]
-    assert (told["lost"], told["refilled"]) == (len(ids), 1)
+    assert (recovery["lost"], recovery["refilled"]) == (len(ids), 1)
     past.assert_whole(range(ids[0], ids[-1] + 1))
 
 
 @pytest.mark.parametrize("nth", [3, -1], ids=["lost by the files", "held by the files"])
 def test_row_that_lacks_what_each_has_is_none(past: Past, nth: int) -> None:
-    """Its record is whole, but nothing stands where the schema wants a number."""
+    """Its record is intact, but NULL where the schema requires a number."""
     leaf = past.pages("events")[nth]
     page = page_of(past, leaf)
     number = varint(page, varint(page, cell(page, 5))[1])[0]
     at = kind_at(page, cell(page, 5), SALVAGED)
     assert page[at] == 8, "a nought"
     past.write(leaf, b"\0", at=at)
-    told = past.heal(met="a test")
+    recovery = past.heal(met="a test")
     held = nth == -1
-    assert (told["lost"], told["refilled"]) == (int(not held), int(held))
+    assert (recovery["lost"], recovery["refilled"]) == (int(not held), int(held))
     past.assert_whole(range(0) if held else range(number, number + 1))
 
 
@@ -122,8 +122,8 @@ def test_checkpoint_that_lacks_a_number_is_written_again(past: Past) -> None:
     page = page_of(past, leaf)
     at = kind_at(page, cell(page, 1), GAPS_AT, table=False)
     past.write(leaf, b"\0", at=at)
-    told = past.heal(met="a test")
-    assert json.loads(told["detail"])["unreadable"] == {"checkpoints": 1}
+    recovery = past.heal(met="a test")
+    assert json.loads(recovery["detail"])["unreadable"] == {"checkpoints": 1}
     past.assert_whole()
 
 
@@ -131,12 +131,12 @@ def test_of_two_stretches_that_were_lost_the_one_that_the_files_hold_comes_back(
     leaves = past.pages("events")
     past.write(leaves[2], garbage(PAGE))
     past.write(leaves[-1], garbage(PAGE))
-    told = past.heal()
-    assert told["refilled"] > 20
+    recovery = past.heal()
+    assert recovery["refilled"] > 20
     ((detail,),) = past.rows("SELECT detail FROM gaps WHERE reason = 'lost_in_damaged_database'")
     contents = {row[1:] for row in past.rows("SELECT * FROM events")}
     ids = [row[0] for row in past.events if row[1:] not in contents]
-    assert told["lost"] == len(ids) == json.loads(detail)["rows"] > 20
+    assert recovery["lost"] == len(ids) == json.loads(detail)["rows"] > 20
     past.assert_whole(range(ids[0], ids[-1] + 1))
 
 
@@ -150,7 +150,7 @@ def test_file_that_is_cut_between_two_reads_of_it_is_compared_again(
     left = [cut(whole)]
 
     def cut_once(_cursor: object, sql: str, _values: object) -> bool:
-        if sql == store.MISSING and left:
+        if sql == store.FIND_MISSING and left:
             past.world.events.write_bytes(left.pop().partition(b"\n")[2])
         return True
 
@@ -167,10 +167,10 @@ def test_file_that_is_cut_between_two_reads_of_it_is_compared_again(
 def test_lines_written_since_the_last_commit_are_not_counted_as_put_back(past: Past) -> None:
     past.write(past.pages("events")[-1], garbage(PAGE))
     past.world.append(40)
-    told = past.heal()
-    assert told["lost"] == 0
+    recovery = past.heal()
+    assert recovery["lost"] == 0
     new = past.rows("SELECT * FROM events ORDER BY id DESC LIMIT 40")
-    assert told["refilled"] == len(past.rows("SELECT id FROM events WHERE id > 1370")) - 40 > 20
+    assert recovery["refilled"] == len(past.rows("SELECT id FROM events WHERE id > 1370")) - 40 > 20
     assert past.world.stored()[-40:] == list(range(past.world.written - 39, past.world.written + 1))
     assert not {row[1:] for row in new} & {row[1:] for row in past.events}
     past.assert_consistent()
@@ -180,8 +180,8 @@ def test_a_line_that_is_written_again_since_is_a_new_event(past: Past) -> None:
     (again,) = past.world.tail(1).splitlines(keepends=True)
     past.world.events.write_bytes(past.world.events.read_bytes() + again)
     break_derived(past)
-    told = past.heal()
-    assert (told["lost"], told["refilled"]) == (0, 0)
+    recovery = past.heal()
+    assert (recovery["lost"], recovery["refilled"]) == (0, 0)
     assert [row[1:] for row in past.rows("SELECT * FROM events ORDER BY id")][-1] == past.events[-1][1:]
     assert past.rows("SELECT count(*) FROM events") == [(len(past.events) + 1,)]
 
@@ -207,8 +207,8 @@ def test_checkpoints_from_before_a_column_was_added_are_readable(past: Past) -> 
             db.execute(sql.replace("SELECT *", f"SELECT {GENERATION}"))
         db.execute("ALTER TABLE generations ADD COLUMN settled INTEGER NOT NULL DEFAULT 1")
     break_derived(past)
-    told = past.heal()
-    assert json.loads(told["detail"])["unreadable"] == {}
+    recovery = past.heal()
+    assert json.loads(recovery["detail"])["unreadable"] == {}
     past.assert_whole()
 
 
@@ -232,8 +232,8 @@ def test_record_that_was_never_finished_stays_the_one_that_is_kept(past: Past) -
     kept = past.rows(KEPT)
     assert len(kept) == 2
     break_derived(past)
-    told = past.heal()
-    assert (told["lost"], told["refilled"]) == (0, 0)
+    recovery = past.heal()
+    assert (recovery["lost"], recovery["refilled"]) == (0, 0)
     assert past.rows(KEPT) == kept
     past.assert_whole()
 
@@ -244,8 +244,8 @@ def test_events_without_a_time_are_known_again(past: Past) -> None:
     follow(past)
     assert past.rows("SELECT count(*) FROM events WHERE ts_epoch IS NULL") == [(20,)]
     break_checkpoints(past)
-    told = past.heal()
-    assert (told["lost"], told["refilled"]) == (0, 0)
+    recovery = past.heal()
+    assert (recovery["lost"], recovery["refilled"]) == (0, 0)
     past.assert_whole()
 
 
@@ -257,8 +257,8 @@ def test_rotated_files_are_read_from_where_they_ended_when_the_checkpoints_are_g
     past.world.append(30)
     follow(past)
     break_checkpoints(past)
-    told = past.heal()
-    assert (told["lost"], told["refilled"]) == (0, 0)
+    recovery = past.heal()
+    assert (recovery["lost"], recovery["refilled"]) == (0, 0)
     past.assert_whole()
     past.world.append(10)
     past.world.append(5, path=past.world.home / "events.jsonl.1")
@@ -283,8 +283,8 @@ def test_line_hashes_with_a_chunk_missing_are_not_relied_on(past: Past) -> None:
             (pieces[0],),
         )
     break_derived(past)
-    told = past.heal()
-    assert (told["lost"], told["refilled"]) == (0, 0)
+    recovery = past.heal()
+    assert (recovery["lost"], recovery["refilled"]) == (0, 0)
     past.assert_whole()
     past.world.append(10)
     past.world.trim(40)
@@ -297,8 +297,8 @@ def test_files_that_hold_nothing_of_what_was_read_are_a_gap(past: Past) -> None:
     seqs = [past.world.written + n for n in range(1, 41)]
     past.world.replace(b"".join(line(n, ts_epoch=1_767_600_000 + n % 100) for n in seqs))
     break_checkpoints(past)
-    told = past.heal()
-    assert told["lost"] == 0
+    recovery = past.heal()
+    assert recovery["lost"] == 0
     assert past.rows(GAPS)[before:] == [("no_overlap",)]
     found = past.rows("SELECT * FROM events ORDER BY id")
     assert found[: len(past.events)] == past.events
@@ -359,9 +359,9 @@ def test_what_was_pruned_and_what_was_imported_is_not_counted_as_lost(past: Past
     past.events = past.rows("SELECT * FROM events ORDER BY id")
     assert past.events[0][0] <= 0
     past.write(past.pages("events")[-1], garbage(PAGE))
-    told = past.heal()
-    assert told["lost"] == 0
-    assert told["refilled"] > 20
+    recovery = past.heal()
+    assert recovery["lost"] == 0
+    assert recovery["refilled"] > 20
     past.assert_whole()
 
 
@@ -373,8 +373,8 @@ def test_rows_are_found_without_a_way_to_them_in_a_file_of_many_pages(past: Past
         db.execute("COMMIT")
         root: int = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").get
     past.write(root, garbage(PAGE))
-    told = past.heal()
-    assert told["lost"] == 0
+    recovery = past.heal()
+    assert recovery["lost"] == 0
     past.assert_whole()
 
 

@@ -56,11 +56,11 @@ def test_damaged_database_of_a_newer_release_is_left_to_that(past: Past) -> None
 
 
 def test_journal_that_is_needed_and_gone_is_asked_for(past: Past) -> None:
-    """Where the checkpoints are gone, only the journal tells which of its lines were stored."""
+    """Without checkpoints only the journal shows which of its lines were stored."""
     break_checkpoints(past)
     content = past.path.read_bytes()
     past.world.events.unlink()
-    with pytest.raises(MissingError, match=r"events\.jsonl is needed.*make an empty file"):
+    with pytest.raises(MissingError, match=r"events\.jsonl is needed.*create an empty file"):
         past.heal()
     assert past.path.read_bytes() == content
     past.world.events.touch()
@@ -124,8 +124,8 @@ def test_empty_file_becomes_a_database_without_a_word_of_damage(past: Past) -> N
 def test_table_that_somebody_dropped_is_damage_and_comes_back(past: Past) -> None:
     with closing(apsw.Connection(str(past.path))) as db:
         db.execute("DROP TABLE daemon_titles")
-    told = past.heal()
-    assert told["reason"] == "tables are missing: daemon_titles"
+    recovery = past.heal()
+    assert recovery["reason"] == "tables are missing: daemon_titles"
     past.assert_whole()
 
 
@@ -149,7 +149,9 @@ def test_disk_that_is_full_puts_it_off_until_there_is_space(origin: Past, tmp_pa
         break_derived(past)
         content = past.path.read_bytes()
         (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 100_000))
-        with pytest.raises(PathError, match=r"cannot be rebuilt: .* - it needs as much space again"):
+        with pytest.raises(
+            PathError, match=r"cannot be rebuilt: .* - it needs as much free space as the database takes"
+        ):
             past.heal()
         assert past.path.read_bytes() == content
         (disk / "ballast").unlink()

@@ -76,7 +76,7 @@ def test_a_second_name_of_another_file_is_refused_and_that_file_untouched(path: 
     target = path.parent.parent / "precious"
     target.touch()
     beside(path, end).hardlink_to(target)
-    with pytest.raises(PathError, match="has another name"):
+    with pytest.raises(PathError, match="has a second name"):
         open_writer(path)
     assert target.read_bytes() == b""
 
@@ -84,7 +84,7 @@ def test_a_second_name_of_another_file_is_refused_and_that_file_untouched(path: 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_pipe_in_place_of_a_file_stops_nobody(path: Path, end: str) -> None:
     os.mkfifo(beside(path, end))
-    with pytest.raises((PathError, DatabaseError), match=r"is no regular file|is not a shipwrightd database"):
+    with pytest.raises((PathError, DatabaseError), match=r"is not a regular file|is not a shipwrightd database"):
         open_writer(path)
 
 
@@ -101,7 +101,7 @@ def test_a_lock_that_is_a_pipe_stops_neither_who_asks_nor_who_takes_it(path: Pat
     os.mkfifo(lock_path(path))
     assert not lock_is_held(lock_path(path))
     assert read_holder(lock_path(path)) == {}
-    with pytest.raises(PathError, match="is no regular file"):
+    with pytest.raises(PathError, match="is not a regular file"):
         WriterLock(lock_path(path)).acquire({})
 
 
@@ -113,7 +113,7 @@ def test_a_lock_with_any_content_tells_nothing_and_harms_nobody(path: Path, cont
 
 def test_a_database_that_is_a_pipe_stops_no_reader(path: Path) -> None:
     os.mkfifo(path)
-    with pytest.raises(PathError, match="is no regular file"):
+    with pytest.raises(PathError, match="is not a regular file"):
         open_reader(path)
 
 
@@ -133,7 +133,7 @@ def test_a_folder_where_others_can_put_files_is_refused(path: Path, mode: int) -
     (path.parent / "theirs").touch()
     os.chown(path.parent, -1, SOMEBODY)
     path.parent.chmod(mode)
-    with pytest.raises(PathError, match="others can write in the folder"):
+    with pytest.raises(PathError, match="other users can write to the folder"):
         open_writer(path)
     assert not path.exists()
 

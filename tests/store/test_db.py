@@ -145,7 +145,7 @@ def test_what_is_durable_is_committed_whatever_becomes_of_the_setting(db: apsw.C
 
 def test_the_folder_may_not_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PathError, match="cannot make the folder"):
+    with pytest.raises(PathError, match="cannot create the folder"):
         open_writer(tmp_path / "file" / "shipwright.db")
 
 

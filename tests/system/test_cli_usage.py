@@ -223,7 +223,7 @@ def test_damaged_database_ends_with_65_and_what_to_do(command: str, home: Path, 
     assert done.returncode == 65
     assert ONE_LINE.fullmatch(done.stderr)
     assert f"the database {database} is damaged" in done.stderr
-    assert "the next `shipwrightd run` or `backfill` sets it aside and builds it anew" in done.stderr
+    assert "the next `shipwrightd run` or `backfill` moves it aside and rebuilds it from its pages" in done.stderr
     assert (database.read_bytes(), lock_path(database).exists()) == (damaged, False)
 
 
