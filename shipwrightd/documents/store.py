@@ -17,7 +17,7 @@ from shipwrightd.documents.kinds import parse_document
 from shipwrightd.documents.lists import Remembered, is_gap, new_entries, remember
 from shipwrightd.documents.memory import follow
 from shipwrightd.journals.store import add_gap, add_quarantine
-from shipwrightd.projections import project_costs
+from shipwrightd.projections.costs import add_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,7 +275,7 @@ class _Writer:
         self.db.executemany(LIST_TABLES[part.scope.table].insert, rows)
         if part.scope.table == COSTS:
             last = self.db.last_insert_rowid()
-            project_costs(self.db, last - len(rows) + 1, last)
+            add_entries(self.db, last - len(rows) + 1, last)
         self.outcome.records += len(rows)
         self.outcome.known += len(found) - len(new)
         return remember(known, found, part.cap), [entry.row for entry in entries if isinstance(entry.row, Bad)]

@@ -128,23 +128,12 @@ def subtract_runs(db: apsw.Connection, ids: Collection[int]) -> None:
         db.execute(DROP_OUTCOMES, (orjson.dumps(list(ids)).decode(),))
 
 
-def add_entries(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Add cost entries."""
-    _count(db, ADD_ENTRIES, ids, 1)
+def add_entries(db: apsw.Connection, ids: Collection[int], times: int = 1) -> None:
+    """Add cost entries; -1 times subtracts them, before they are deleted."""
+    if ids:
+        _count(db, ADD_ENTRIES, ids, times)
 
 
-def subtract_entries(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Undo add_entries. Call it before the entries are deleted."""
-    _count(db, ADD_ENTRIES, ids, -1)
-
-
-def _count(db: apsw.Connection, statement: str, ids: Collection[int], sign: int) -> None:
-    if not ids:
-        return
-    rows = db.execute(statement, (orjson.dumps(list(ids)).decode(), sign)).fetchall()
+def _count(db: apsw.Connection, statement: str, ids: Collection[int], times: int) -> None:
+    rows = db.execute(statement, (orjson.dumps(list(ids)).decode(), times)).fetchall()
     db.executemany(DROP, [(rowid,) for rowid, samples in rows if samples == 0])
-
-
-def clear(db: apsw.Connection) -> None:
-    """Delete all outcomes and metrics."""
-    db.execute(CLEAR)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.projections.fold import Attempt, Run
-from shipwrightd.projections.payload import FAILURE, SUCCESS
+from shipwrightd.projections.fold import FAILURE, SUCCESS, Attempt, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -164,17 +163,9 @@ def outcome_of(run: Run) -> Outcome | None:
 
 def changed_outcomes(fold: Fold, stored: StoredRuns) -> tuple[list[int], list[int]]:
     """Return the runs to subtract from the metrics as they were, and those to add as they are now."""
-    subtract = []
-    add = []
-    for id_, run in fold.runs.items():
-        before = stored.outcomes.get(id_)
-        after = outcome_of(run)
-        if before != after:
-            if before is not None:
-                subtract.append(id_)
-            if after is not None:
-                add.append(id_)
-    return subtract, add
+    after = {id_: outcome_of(run) for id_, run in fold.runs.items()}
+    changed = [id_ for id_, outcome in after.items() if outcome != stored.outcomes.get(id_)]
+    return [id_ for id_ in changed if stored.outcomes.get(id_)], [id_ for id_ in changed if after[id_]]
 
 
 def age(db: apsw.Connection, newest_epoch: int | None) -> None:
@@ -182,11 +173,6 @@ def age(db: apsw.Connection, newest_epoch: int | None) -> None:
     if newest_epoch is not None:
         db.execute(MOVE_WATERMARK, (newest_epoch,))
     db.execute(AGE_RUNS)
-
-
-def clear(db: apsw.Connection) -> None:
-    """Delete all runs and stages, and reset event time."""
-    db.execute(CLEAR)
 
 
 def kept_range(db: apsw.Connection) -> KeptRange | None:
