@@ -216,11 +216,7 @@ def _record_starts(data: bytes) -> list[int]:
 
 def _embedded_size(data: bytes, start: int) -> int:
     """Return the length of an object that is part of a message, as text follows it; 0 if it can be a record."""
-    text = data[start : start + _EMBEDDED_BYTES].decode(errors="surrogateescape")
-    _, end = prefix(text, 0)
-    if end < 0:
-        return 0
-    size = len(text[:end].encode(errors="surrogateescape"))
+    _, size = _first_value(data[start : start + _EMBEDDED_BYTES])
     rest = _after_blank(data, start + size)
     glued = rest == len(data) or data[rest] == 0 or _RECORD_START.match(data, rest)
     return 0 if glued else size
@@ -228,15 +224,16 @@ def _embedded_size(data: bytes, start: int) -> int:
 
 def _leading_record(piece: bytes) -> tuple[Fields, int] | None:
     """Return the fields and length of a complete record that other bytes follow."""
-    if b"}" not in piece:
-        return None
-    text = piece.decode(errors="surrogateescape")
-    value, end = prefix(text, 0)
-    if not isinstance(value, Pairs):
-        return None
-    size = len(text[:end].encode(errors="surrogateescape"))
-    fields = read_record(piece[:size])
+    value, size = _first_value(piece) if b"}" in piece else (None, 0)
+    fields = read_record(piece[:size]) if isinstance(value, Pairs) else None
     return (fields, size) if fields and is_event(fields) else None
+
+
+def _first_value(data: bytes) -> tuple[object, int]:
+    """Return the JSON value that the bytes begin with and its length, 0 if they do not begin with one."""
+    text = data.decode(errors="surrogateescape")
+    value, end = prefix(text, 0)
+    return value, len(text[: max(end, 0)].encode(errors="surrogateescape"))
 
 
 def _begins_record(data: bytes) -> bool:
@@ -259,9 +256,7 @@ def _may_close(part: bytes, *, brackets: bool) -> bool:
     A line without a quote ends no string; it can end a record only if that was not inside one.
     """
     body = part.rstrip(BLANK)
-    return body.endswith(b"}") and (brackets or b'"' in body) and not _ends_escaped(body)
-
-
-def _ends_escaped(body: bytes) -> bool:
-    """Return whether the quote before the closing braces may be part of a text that continues."""
-    return _ESCAPED_END.search(body, max(0, len(body) - _ESCAPED_BYTES)) is not None
+    if not body.endswith(b"}") or not (brackets or b'"' in body):
+        return False
+    # The quote before the closing braces may be part of a text that continues.
+    return _ESCAPED_END.search(body, max(0, len(body) - _ESCAPED_BYTES)) is None

@@ -54,14 +54,16 @@ def cost_outcomes(raw: bytes, _name: str) -> Parsed:
     of an object are what a pipeline appended.
     """
     parsed = Parsed()
-    found = parse_sequence(raw)
-    for fragment in found.fragments:
-        parsed.reject("neither an object nor part of one", fragment)
-    lists = [part for value in found.values if (part := parsed.list_in(value, "outcomes")) is not None]
+    pieces = parse_sequence(raw)
+    values = [piece for piece in pieces if isinstance(piece, dict)]
+    for piece in pieces:
+        if isinstance(piece, str):
+            parsed.reject("neither an object nor part of one", piece)
+    lists = [part for value in values if (part := parsed.list_in(value, "outcomes")) is not None]
     if lists:
         merged_list: Object = {"outcomes": merged(lists)}
         parsed.add_list(merged_list, "outcomes", Scope("cost_outcomes", ("outcome",)), OUTCOMES_CAP, outcome)
-    appended = [{key: item for key, item in value.items() if key not in RECORDED} for value in found.values]
+    appended = [{key: item for key, item in value.items() if key not in RECORDED} for value in values]
     pipelines: Object = {"pipelines": [rest for rest in appended if rest]}
     parsed.add_list(pipelines, "pipelines", Scope("cost_outcomes", ("pipeline",)), NO_CAP, pipeline_outcome)
     return parsed

@@ -57,14 +57,13 @@ class ListTable(NamedTuple):
 class KeyedTable(NamedTuple):
     """The statements for keyed entries, in the column order of their parser.
 
-    `load` returns id, `keys` key columns, columns, present. `write` takes scope, key, columns, and
-    replaces a stored row unless there is an `update`, which takes columns, id. `gone` takes id.
+    `load` returns id, `keys` key columns, columns, present. `write` takes scope, key, columns, present,
+    and replaces a stored row unless there is an `update`, which takes columns, present, id.
     `follow` returns the row to store, given the stored and the found row of an entry.
     """
 
     load: str
     write: str
-    gone: str
     update: str | None = None
     keys: int = 1
     follow: Callable[[Row, Row], Row] = lambda _, found: found
@@ -119,14 +118,13 @@ SELECT id, section, pattern, root_cause, fix, stage, frequency, seen_count, freq
 FROM memory_entries WHERE repo_hash = ? AND entry_type = ? ORDER BY id""",
         write="""
 INSERT INTO memory_entries (repo_hash, entry_type, section, pattern, root_cause, fix, stage,
-    frequency, seen_count, frequency_base, first_seen, last_seen, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+    frequency, seen_count, frequency_base, first_seen, last_seen, extra, present)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         update="""
 UPDATE memory_entries
 SET root_cause = ?, fix = ?, stage = ?, frequency = ?, seen_count = ?, frequency_base = ?, first_seen = ?,
-    last_seen = ?, extra = ?, present = 1
+    last_seen = ?, extra = ?, present = ?
 WHERE id = ?""",
-        gone="UPDATE memory_entries SET present = 0 WHERE id = ?",
         keys=2,
         follow=follow,
     ),
@@ -137,37 +135,32 @@ SELECT id, id, developer, machine, hostname, platform, last_heartbeat_ms, daemon
 FROM sessions""",
         write="""
 REPLACE INTO sessions (id, developer, machine, hostname, platform, last_heartbeat_ms,
-    daemon_running, daemon_pid, active_jobs, queued, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        gone="UPDATE sessions SET present = 0 WHERE id = ?",
+    daemon_running, daemon_pid, active_jobs, queued, extra, present)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
     ),
     "budgets": KeyedTable(
         load="SELECT id, id, daily_budget_usd, enabled, extra, present FROM budgets",
-        write="REPLACE INTO budgets (id, daily_budget_usd, enabled, extra) VALUES (?, ?, ?, ?)",
-        gone="UPDATE budgets SET present = 0 WHERE id = ?",
+        write="REPLACE INTO budgets (id, daily_budget_usd, enabled, extra, present) VALUES (?, ?, ?, ?, ?)",
     ),
     "daemon_state": KeyedTable(
         load="SELECT id, id, pid, started_at, last_poll, config, extra, present FROM daemon_state",
-        write="REPLACE INTO daemon_state (id, pid, started_at, last_poll, config, extra) VALUES (?, ?, ?, ?, ?, ?)",
-        gone="UPDATE daemon_state SET present = 0 WHERE id = ?",
+        write="""
+REPLACE INTO daemon_state (id, pid, started_at, last_poll, config, extra, present) VALUES (?, ?, ?, ?, ?, ?, ?)""",
     ),
     "daemon_jobs": KeyedTable(
         load="""
 SELECT id, id, issue, repo, pid, worktree, title, goal, started_at, extra, present FROM daemon_jobs""",
         write="""
-REPLACE INTO daemon_jobs (id, issue, repo, pid, worktree, title, goal, started_at, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        gone="UPDATE daemon_jobs SET present = 0 WHERE id = ?",
+REPLACE INTO daemon_jobs (id, issue, repo, pid, worktree, title, goal, started_at, extra, present)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
     ),
     "daemon_queue": KeyedTable(
         load="SELECT id, id, issue, repo, position, extra, present FROM daemon_queue",
-        write="REPLACE INTO daemon_queue (id, issue, repo, position, extra) VALUES (?, ?, ?, ?, ?)",
-        gone="UPDATE daemon_queue SET present = 0 WHERE id = ?",
+        write="REPLACE INTO daemon_queue (id, issue, repo, position, extra, present) VALUES (?, ?, ?, ?, ?, ?)",
     ),
     "daemon_titles": KeyedTable(
         load="SELECT id, id, title, extra, present FROM daemon_titles",
-        write="REPLACE INTO daemon_titles (id, title, extra) VALUES (?, ?, ?)",
-        gone="UPDATE daemon_titles SET present = 0 WHERE id = ?",
+        write="REPLACE INTO daemon_titles (id, title, extra, present) VALUES (?, ?, ?, ?)",
     ),
     "heartbeats": KeyedTable(
         load="""
@@ -176,9 +169,8 @@ SELECT id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, upda
 FROM heartbeats WHERE id = ?""",
         write="""
 REPLACE INTO heartbeats (id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at,
-    updated_epoch, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        gone="UPDATE heartbeats SET present = 0 WHERE id = ?",
+    updated_epoch, extra, present)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         keys=0,
     ),
 }
@@ -284,14 +276,15 @@ class _Writer:
         """Make the stored rows of a scope equal to the document's entries."""
         table = KEYED_TABLES[keyed.scope.table]
         plan = changes(self.db, keyed)
-        written = plan.new if table.update else plan.new + plan.changed
-        self.db.executemany(table.write, [(*keyed.scope.values, *key, *row) for _, key, row in written])
+        new = [change for change in plan if change.id is None]
         if table.update:
-            self.db.executemany(table.update, [(*row, id_) for id_, _, row in plan.changed])
-        self.db.executemany(table.gone, [(id_,) for id_ in plan.gone])
-        self.outcome.records += len(plan.new)
-        self.outcome.changed += len(plan.changed) + len(plan.gone)
-        self.outcome.known += len(keyed.rows) - len(plan.new) - len(plan.changed)
+            updates = [(*c.row, c.present, c.id) for c in plan if c.id is not None]
+            self.db.executemany(table.update, updates)
+        writes = new if table.update else plan
+        self.db.executemany(table.write, [(*keyed.scope.values, *c.key, *c.row, c.present) for c in writes])
+        self.outcome.records += len(new)
+        self.outcome.changed += len(plan) - len(new)
+        self.outcome.known += len(keyed.rows) - sum(change.present for change in plan)
 
 
 def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:
@@ -302,26 +295,28 @@ def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:
     return Counter({content: stored[row] for content, row in rows.items()})
 
 
-class Changes(NamedTuple):
-    """What to write for the keyed entries of one scope: id (None for a new one), key and row; and ids gone."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A keyed row to write, its id (None for a new one), and whether the document has the entry."""
 
-    new: list[tuple[None, Key, Row]]
-    changed: list[tuple[int | str, Key, Row]]
-    gone: list[int | str]
+    id: int | str | None
+    key: Key
+    row: Row
+    present: bool = True
 
 
-def changes(db: apsw.Connection, keyed: Keyed) -> Changes:
+def changes(db: apsw.Connection, keyed: Keyed) -> list[Change]:
     """Return the changes that make the stored rows of a scope equal to the document's entries."""
     table = KEYED_TABLES[keyed.scope.table]
     end = 1 + table.keys
     stored = {row[1:end]: row for row in db.execute(table.load, keyed.scope.values)}  # of equal keys the newest
-    plan = Changes([], [], [row[0] for key, row in stored.items() if row[-1] and key not in keyed.rows])
+    plan = []
     for key, found in keyed.rows.items():
-        if (row := stored.get(key)) is None:
-            plan.new.append((None, key, found))
+        if (row := stored.pop(key, None)) is None:
+            plan.append(Change(None, key, found))
         elif (after := table.follow(row[end:-1], found)) != row[end:-1] or not row[-1]:
-            plan.changed.append((row[0], key, after))
-    return plan
+            plan.append(Change(row[0], key, after))
+    return plan + [Change(row[0], key, row[end:-1], present=False) for key, row in stored.items() if row[-1]]
 
 
 def pack(memory: Memory) -> bytes | None:
@@ -403,9 +398,10 @@ def verify_keyed(db: apsw.Connection, keyed: Keyed) -> list[str]:
     """Return the differences between keyed entries and the rows that are present."""
     plan = changes(db, keyed)
     where = " ".join((keyed.scope.table, *keyed.scope.values))
+    new, gone = sum(change.id is None for change in plan), sum(not change.present for change in plan)
     says = (
-        (len(plan.new), "missing from the database"),
-        (len(plan.changed), "differ from the database"),
-        (len(plan.gone), "are in the database only"),
+        (new, "missing from the database"),
+        (len(plan) - new - gone, "differ from the database"),
+        (gone, "are in the database only"),
     )
     return [f"{where}: {number} entries {text}" for number, text in says if number]

@@ -353,9 +353,7 @@ class Fold:
         if run is None or (slot == BEGUN and run.phase in OVER):
             run = self._open_unseen(id_, issue, epoch, duration)
         else:
-            run.last_event_id = id_
-            if epoch is not None and (run.last_epoch is None or epoch > run.last_epoch):
-                run.last_epoch = epoch
+            self._touch(run, id_, epoch)
         if run.phase == STARTED:
             run.phase = OPEN
         if status != FAILED:
@@ -366,9 +364,7 @@ class Fold:
             run.last_failed_stage = stage
         if not stage:
             return run, None
-        stages = run.stages
-        if stages is None:
-            stages = self._stages(run)
+        stages = self._stages(run)
         attempt = stages.get(stage)
         if attempt is None or attempt.slot >= slot or (attempt.slot > BEGUN and attempt.status != status):
             ordinal = 1 if attempt is None else attempt.attempt + 1
