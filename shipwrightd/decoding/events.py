@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import orjson
 
-from shipwrightd.decoding import REJECTED_NOT_AN_OBJECT, EventRow, Rejected
+from shipwrightd.decoding import EVENT_COLUMNS, REJECTED_NOT_AN_OBJECT, EventRow, Rejected
 from shipwrightd.decoding.exact_json import JsonText, exact_fields, render_pairs, standard_fields
 from shipwrightd.decoding.salvage import BLANK, Record, read_record, salvage
 from shipwrightd.decoding.values import BOM, INT64_MAX, INT64_MIN, epoch_of, looks_numeric
@@ -240,22 +240,12 @@ def _event_row(fields: Iterable[tuple[str, Any]], origin: Origin, *, salvaged: i
         columns[key], partly = column(value)
         if partly:
             extra.append((key, value))
-    get = columns.get
-    ts, ts_epoch = get("ts"), get("ts_epoch")
-    return (
-        ts,
-        epoch_of(ts) if ts_epoch is None and ts and _TIME.fullmatch(ts) else ts_epoch,
-        get("type"),
-        get("issue"),
-        get("stage"),
-        get("result"),
-        get("duration_s"),
-        get("cost_usd"),
-        get("model"),
-        _team_origin(origin.label, extra) if origin.team else origin.label,
-        salvaged,
-        _extra(extra) if extra else None,
-    )
+    ts, ts_epoch, kind, issue, stage, result, duration_s, cost_usd, model = map(columns.get, EVENT_COLUMNS[:9])
+    if ts_epoch is None and ts and _TIME.fullmatch(ts):
+        ts_epoch = epoch_of(ts)
+    label = _team_origin(origin.label, extra) if origin.team else origin.label
+    rest = _extra(extra) if extra else None
+    return ts, ts_epoch, kind, issue, stage, result, duration_s, cost_usd, model, label, salvaged, rest
 
 
 def _extra(fields: list[tuple[str, Any]]) -> str:

@@ -73,15 +73,14 @@ def prefix(text: str, start: int, *, strict: bool = False) -> tuple[Any, int]:
 def flatten(pairs: Iterable[tuple[str, Any]]) -> Fields | None:
     """Return the pairs as fields of a row, None if they are nested too deep to be written."""
     try:
-        return [
-            (storable(key), JsonText(render(value)) if isinstance(value, (list, tuple)) else _scalar(value))
-            for key, value in pairs
-        ]
+        return [(storable(key), _scalar(value)) for key, value in pairs]
     except RecursionError:
         return None
 
 
-def _scalar(value: Any) -> Scalar:  # noqa: ANN401 - whatever the JSON decoder made
+def _scalar(value: Any) -> Scalar:  # noqa: ANN401 - any value that the JSON decoder returns
+    if isinstance(value, list | tuple):
+        return JsonText(render(value))
     return storable(value) if isinstance(value, str) else value
 
 

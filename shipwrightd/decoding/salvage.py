@@ -121,17 +121,17 @@ class _Walk:
         """Decide one piece of a line; return False if it is the beginning of a record that the line does not end."""
         data = self.lines[line]
         if data[at] == 0:
-            self._lose((line, at), (line, stop), decoding.REJECTED_NUL_BYTES)
+            self._reject((line, at), (line, stop), decoding.REJECTED_NUL_BYTES)
         elif not data.startswith(b"{", at):
-            self._lose((line, at), (line, stop), decoding.REJECTED_NOT_JSON)
+            self._reject((line, at), (line, stop), decoding.REJECTED_NOT_JSON)
         elif fields := read_record(data[at:stop]):
             self._take(fields, (line, at), (line, stop))
         elif leading := _leading_record(data[at:stop]):
             fields, size = leading
             self._take(fields, (line, at), (line, at + size))
-            self._lose((line, at + size), (line, stop), decoding.REJECTED_NOT_JSON)
+            self._reject((line, at + size), (line, stop), decoding.REJECTED_NOT_JSON)
         elif stop < len(data):
-            self._lose((line, at), (line, stop), decoding.REJECTED_CUT_RECORD)
+            self._reject((line, at), (line, stop), decoding.REJECTED_CUT_RECORD)
         else:
             return False
         return True
@@ -157,7 +157,7 @@ class _Walk:
                     self._take(fields, (line, at), (end, stop))
                     return end, stop
             if stop < len(data):
-                self._lose((line, at), (end, stop), decoding.REJECTED_CUT_RECORD)
+                self._reject((line, at), (end, stop), decoding.REJECTED_CUT_RECORD)
                 return end, stop
             end += 1
         else:
@@ -167,16 +167,16 @@ class _Walk:
         if fields := read_record(b"\n".join(parts), lax=True):
             self._take(fields, (line, at), last)
         else:
-            self._lose((line, at), last, decoding.REJECTED_CUT_RECORD)
+            self._reject((line, at), last, decoding.REJECTED_CUT_RECORD)
         return end, 0
 
     def _take(self, fields: Fields, start: tuple[int, int], stop: tuple[int, int]) -> None:
         if is_event(fields):
             self.found.append(Record(*self._place(start, stop), fields))
         else:
-            self._lose(start, stop, decoding.REJECTED_NO_TYPE_OR_TIME)
+            self._reject(start, stop, decoding.REJECTED_NO_TYPE_OR_TIME)
 
-    def _lose(self, start: tuple[int, int], stop: tuple[int, int], reason: str) -> None:
+    def _reject(self, start: tuple[int, int], stop: tuple[int, int], reason: str) -> None:
         self.found.append(Rejected(*self._place(start, stop), reason))
 
     def _place(self, start: tuple[int, int], stop: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -131,7 +131,7 @@ def _plain_numbers(value: Json) -> Json:
 
 
 class DocumentError(ValueError):
-    """The bytes are not a JSON document: half written, or broken for good. Time tells which."""
+    """The bytes are not a JSON document: the file is half written or broken."""
 
 
 def parse_json(raw: bytes) -> Json:

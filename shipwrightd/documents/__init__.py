@@ -1,7 +1,7 @@
 """Follow all documents of a home: list those to read, and store what changed in one of them.
 
 A document that does not parse counts as half written for 30 seconds; then it is an
-error, and what was stored of it stays.
+error, and its stored rows stay.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PERSISTS_S = 30.0  # a parse error older than this is not a half-written file
 RETRY_S = 0.1
-SECOND_LOOK_S = 1.0  # a file replaced by unlink and create is missing for a moment
+RECHECK_S = 1.0  # a file replaced by unlink and create is missing for a moment
 KNOWN = "SELECT source FROM checkpoints WHERE kind = 'document'"
 
 
@@ -69,14 +69,14 @@ class Documents:
                 outcome = ingest_document(db, name, seen.raw, now=now.text)
         except OverflowError:
             outcome = Outcome(error="a number in it is larger than the database can hold")
-        except ValueError as error:  # no file may keep the others from being read
+        except ValueError as error:  # one bad file must not block the others
             outcome = Outcome(error=f"its content is unexpected: {error}")
         if outcome.error is None:
             self._failing.pop(name, None)
         else:
             failing_s = now.monotonic - self._failing.setdefault(name, now.monotonic)
             if failing_s < PERSISTS_S and self._age(name, now) < PERSISTS_S:
-                return Outcome(wait_s=RETRY_S if failing_s < 1 else SECOND_LOOK_S)
+                return Outcome(wait_s=RETRY_S if failing_s < 1 else RECHECK_S)
             self._errors[name] = f"{name} cannot be used: {outcome.error}"
             outcome = Outcome(error=self._errors[name])
         if seen.signature is not None:
@@ -87,8 +87,8 @@ class Documents:
         if not self._home.is_dir():  # unmounted or moved away: its files may still exist
             self._missing.pop(name, None)
             return Outcome()
-        if now.monotonic - self._missing.setdefault(name, now.monotonic) < SECOND_LOOK_S:
-            return Outcome(wait_s=SECOND_LOOK_S)
+        if now.monotonic - self._missing.setdefault(name, now.monotonic) < RECHECK_S:
+            return Outcome(wait_s=RECHECK_S)
         with transaction(db):
             outcome = ingest_document(db, name, None, now=now.text, confirmed_missing=True)
         self._missing.pop(name, None)

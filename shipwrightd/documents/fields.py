@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from shipwrightd.decoding.values import (
     epoch_of,
     looks_numeric,
     number_of,
-    parse_json,
 )
 
 if TYPE_CHECKING:
@@ -156,22 +154,6 @@ class Parsed:
 
 def _bad(reason: str, value: Json, position: int) -> Bad:
     return Bad(reason, position, compact(value).encode(), entry_hash([reason, value]))
-
-
-def of_object(fill: Callable[[Parsed, Object, str], None]) -> Callable[[bytes, str], Parsed]:
-    """Return a parser of documents that are objects; `fill` adds the parts of one. Any other document is rejected."""
-
-    @functools.wraps(fill)
-    def parse(raw: bytes, name: str) -> Parsed:
-        parsed = Parsed()
-        value = parse_json(raw)
-        if isinstance(value, dict):
-            fill(parsed, value, name)
-        else:
-            parsed.reject("the document is not an object", value)
-        return parsed
-
-    return parse
 
 
 class Fields:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shipwrightd.decoding.values import DocumentError
+from shipwrightd.decoding.values import DocumentError, parse_json, parse_sequence
 from shipwrightd.documents import memory as m
 from shipwrightd.documents import shipwright as p
 from shipwrightd.documents.fields import Keyed, Parsed, Scope
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 class Kind:
     """A kind of document: its paths below the home, its parser, and the keyed entries that go when the file goes.
 
-    `*` in the pattern is one name, the argument of both functions ('' for a pattern without).
+    `*` in the pattern is one name, the argument of `parse` and `keyed` ('' for a pattern without).
+    `parse` adds the parts of a value that `read` returned; a value of another `shape` is rejected.
     """
 
     pattern: str
-    parse: Callable[[bytes, str], Parsed]
+    parse: Callable[[Parsed, Any, str], None]
     keyed: Callable[[str], tuple[Scope, ...]] = lambda _: ()
+    read: Callable[[bytes], Any] = parse_json
+    shape: type = dict
 
     def name_in(self, path: str) -> str | None:
         """Return the part of the path that `*` matches, None for a path of another kind."""
@@ -42,8 +45,8 @@ DAEMON = (Scope("daemon_state"), Scope("daemon_jobs"), Scope("daemon_queue"), Sc
 DOCUMENTS = (
     Kind("costs.json", p.costs),
     Kind("budget.json", p.budget, lambda _: (Scope("budgets"),)),
-    Kind("cost-outcomes.json", p.cost_outcomes),
-    Kind("developer-registry.json", p.registry, lambda _: (Scope("sessions"),)),
+    Kind("cost-outcomes.json", p.cost_outcomes, read=parse_sequence, shape=list),
+    Kind("developer-registry.json", p.registry, lambda _: (Scope("sessions"),), shape=list),
     Kind("daemon-state.json", p.daemon_state, lambda _: DAEMON),
     Kind("heartbeats/*.json", p.heartbeat, lambda job: (Scope("heartbeats", (job,)),)),
     Kind("memory/*/failures.json", m.failures, lambda repo: (m.memory(repo, "failure"),)),
@@ -72,7 +75,13 @@ def parse_document(path: str, raw: bytes | None) -> Parsed:
         return Parsed(keyed=[Keyed(scope, {}) for scope in kind.keyed(name)] if kind else [])
     if kind is None:
         raise ValueError(f"{path} is not a known document")
+    parsed = Parsed()
     try:
-        return kind.parse(raw, name)
+        value = kind.read(raw)
+        if isinstance(value, kind.shape):
+            kind.parse(parsed, value, name)
+        else:
+            parsed.reject(f"the document is not {'a list' if kind.shape is list else 'an object'}", value)
     except (RecursionError, orjson.JSONEncodeError) as error:
         raise DocumentError("nested too deeply") from error
+    return parsed

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.values import compact, epoch_of
-from shipwrightd.documents.fields import Fields, Item, Object, Parsed, Row, Scope, Value, of_object
+from shipwrightd.documents.fields import Fields, Item, Object, Parsed, Row, Scope, Value
 
 if TYPE_CHECKING:
     from shipwrightd.decoding.values import Json
@@ -33,7 +33,6 @@ def plain_item(pattern: str, at: str | None, extra: Value, section: str = "") ->
     return Item(row, epoch_of(at), key=(section, pattern))
 
 
-@of_object
 def failures(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/failures.json."""
     parsed.add_keyed_list(memory(repo, "failure"), "failures", parsed.list_in(document, "failures"), failure)
@@ -60,11 +59,11 @@ def follow(known: Row, found: Row) -> Row:
     decreases (an older copy of the file may be put back).
     """
     row = list(found)
-    row[FIRST_SEEN] = known[FIRST_SEEN] if known[FIRST_SEEN] is not None else found[FIRST_SEEN]
+    row[FIRST_SEEN] = found[FIRST_SEEN] if known[FIRST_SEEN] is None else known[FIRST_SEEN]
     base, total = known[BASE], known[FREQUENCY]
     if isinstance(base, int):
-        was, now = count(known), count(found)
-        if 0 < now <= was and is_later(known[LAST_SEEN], found[LAST_SEEN]):
+        was, now, last, at = count(known), count(found), known[LAST_SEEN], found[LAST_SEEN]
+        if 0 < now <= was and isinstance(last, str) and isinstance(at, str) and at > last:
             base += was
         row[BASE] = base
         row[FREQUENCY] = max(total, base + now) if isinstance(total, int) else base + now or None
@@ -77,12 +76,6 @@ def count(row: Row) -> int:
     return seen if isinstance(seen, int) else 0
 
 
-def is_later(known: Value, found: Value) -> bool:
-    """Return whether the second of two UTC texts is the later one."""
-    return isinstance(known, str) and isinstance(found, str) and found > known
-
-
-@of_object
 def decisions(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/decisions.json."""
     parsed.add_list(document, "decisions", memory(repo, "decision"), DECISIONS_CAP, decision)
@@ -95,7 +88,6 @@ def decision(value: Object) -> Item:
     return Item((f.text("summary"), at, at, f.extra()), epoch_of(at))
 
 
-@of_object
 def patterns(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/patterns.json: each section by its name, each known issue by its text."""
     captured = Fields(document).text("captured_at")
@@ -115,7 +107,6 @@ def sections(document: Object, at: str | None) -> list[tuple[Json, Item | str]]:
     ]
 
 
-@of_object
 def bootstrap(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse memory/patterns.json, beside the folders: one pattern "project" of all repositories."""
     f = Fields(document)
@@ -123,7 +114,6 @@ def bootstrap(parsed: Parsed, document: Object, _name: str) -> None:
     parsed.add_keyed(memory(GLOBAL, "pattern"), "patterns", [(document, plain_item("project", at, f.extra()))])
 
 
-@of_object
 def baselines(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/metrics.json."""
     found = document.get("baselines")
@@ -133,7 +123,6 @@ def baselines(parsed: Parsed, document: Object, repo: str) -> None:
         parsed.reject("baselines is not an object", found)
 
 
-@of_object
 def architecture(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/architecture.json, written by a model: each field is a section, whatever its value."""
     add_values(parsed, memory(repo, "architecture"), document, None)
@@ -148,7 +137,6 @@ def add_values(parsed: Parsed, scope: Scope, values: Object, at: str | None) -> 
     )
 
 
-@of_object
 def global_memory(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse memory/global.json."""
     shared = parsed.list_in(document, "common_patterns")

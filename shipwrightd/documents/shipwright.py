@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from shipwrightd.decoding.values import INT64_MAX, entry_hash, epoch_of, parse_json, parse_sequence, seconds_of
-from shipwrightd.documents.fields import Fields, Item, Object, Parsed, Scope, of_object
+from shipwrightd.decoding.values import INT64_MAX, entry_hash, epoch_of, seconds_of
+from shipwrightd.documents.fields import Fields, Item, Object, Parsed, Scope
 from shipwrightd.documents.lists import surplus
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ NO_CAP = 0
 RECORDED = ("outcomes", "summary")  # fields that recording an outcome adds to every object of the file
 
 
-@of_object
 def costs(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse costs.json."""
     parsed.add_list(document, "entries", Scope("cost_entries"), COSTS_CAP, cost)
@@ -38,7 +37,6 @@ def cost(value: Object) -> Item:
     return Item((*head, f.issue("issue"), f.number("cost_usd"), ts, epoch, f.extra()), epoch)
 
 
-@of_object
 def budget(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse budget.json: one row of daily_budget_usd, enabled, extra."""
     f = Fields(document)
@@ -46,15 +44,13 @@ def budget(parsed: Parsed, document: Object, _name: str) -> None:
     parsed.add_keyed(Scope("budgets"), "budget", [(document, Item(row, key=("daily",)))])
 
 
-def cost_outcomes(raw: bytes, _name: str) -> Parsed:
+def cost_outcomes(parsed: Parsed, pieces: list[Object | str], _name: str) -> None:
     """Parse cost-outcomes.json, a sequence of objects.
 
     Recording an outcome adds it to every object, so the list of outcomes is that of
     the first object and the entries that later ones have beyond it. All other fields
     of an object are what a pipeline appended.
     """
-    parsed = Parsed()
-    pieces = parse_sequence(raw)
     values = [piece for piece in pieces if isinstance(piece, dict)]
     for piece in pieces:
         if isinstance(piece, str):
@@ -65,28 +61,21 @@ def cost_outcomes(raw: bytes, _name: str) -> Parsed:
         parsed.add_list(merged_list, "outcomes", Scope("cost_outcomes", ("outcome",)), OUTCOMES_CAP, outcome)
     appended = [{key: item for key, item in value.items() if key not in RECORDED} for value in values]
     pipelines: Object = {"pipelines": [rest for rest in appended if rest]}
-    parsed.add_list(pipelines, "pipelines", Scope("cost_outcomes", ("pipeline",)), NO_CAP, pipeline_outcome)
-    return parsed
+    scope = Scope("cost_outcomes", ("pipeline",))
+    parsed.add_list(pipelines, "pipelines", scope, NO_CAP, lambda value: outcome(value, "cost"))
 
 
 def merged(lists: list[list[Json]]) -> list[Json]:
     """Return the first of the longest lists, followed by the entries that the others have beyond it."""
     longest = max(lists, key=len)
-    result = list(longest)
-    hashes = [entry_hash(item) for item in longest]
-    for other in lists:
-        if other is longest:
-            continue
-        theirs = [entry_hash(item) for item in other]
+    result: list[Json] = []
+    hashes: list[bytes] = []
+    for part in (longest, *(other for other in lists if other is not longest)):
+        theirs = [entry_hash(item) for item in part]
         beyond = surplus(Counter(hashes), theirs)
-        result += [other[i] for i in beyond]
+        result += [part[i] for i in beyond]
         hashes += [theirs[i] for i in beyond]
     return result
-
-
-def pipeline_outcome(value: Object) -> Item:
-    """Return the columns of `outcome` for an object that a pipeline appended."""
-    return outcome(value, "cost")
 
 
 def outcome(value: Object, cost_key: str = "cost_usd") -> Item:
@@ -98,15 +87,9 @@ def outcome(value: Object, cost_key: str = "cost_usd") -> Item:
     return Item((*head, f.text("model"), f.bare_text("template"), ts, epoch, f.extra()), epoch)
 
 
-def registry(raw: bytes, _name: str) -> Parsed:
-    """Parse developer-registry.json."""
-    parsed = Parsed()
-    value = parse_json(raw)
-    if isinstance(value, list):
-        parsed.add_keyed_list(Scope("sessions"), "registry", value, developer)
-    else:
-        parsed.reject("the document is not a list", value)
-    return parsed
+def registry(parsed: Parsed, document: list[Json], _name: str) -> None:
+    """Parse developer-registry.json, a list."""
+    parsed.add_keyed_list(Scope("sessions"), "registry", document, developer)
 
 
 def developer(value: Object) -> Item | str:
@@ -123,7 +106,6 @@ def developer(value: Object) -> Item | str:
     return Item(row, seen, key=(f"{name}@{machine}",))
 
 
-@of_object
 def heartbeat(parsed: Parsed, document: Object, name: str) -> None:
     """Parse heartbeats/<job>.json: one row of pid, issue, stage, iteration, ..., updated_epoch, extra."""
     f = Fields(document)
@@ -135,7 +117,6 @@ def heartbeat(parsed: Parsed, document: Object, name: str) -> None:
     parsed.add_keyed(Scope("heartbeats", (name,)), "heartbeat", [(document, item)])
 
 
-@of_object
 def daemon_state(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse daemon-state.json: the daemon, its jobs, queue and titles, completed jobs and failures."""
     parsed.add_keyed_list(Scope("daemon_jobs"), "active_jobs", parsed.list_in(document, "active_jobs"), job)

@@ -47,15 +47,12 @@ class Torn:
     """The file changed while it was read; try again later."""
 
 
-Read = Document | Unchanged | Missing | Torn
-
-
 def signature_of(info: os.stat_result) -> Signature:
     """Return the signature of a stat result."""
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
-def read_document(path: Path, known: Signature | None, *, now_ns: int) -> Read:
+def read_document(path: Path, known: Signature | None, *, now_ns: int) -> Document | Unchanged | Missing | Torn:
     """Return the document unless it has the known signature; an unchanged file costs one stat.
 
     Follows symlinks. `now_ns` is the wall clock. Raises OSError for a file that cannot be

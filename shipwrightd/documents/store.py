@@ -363,9 +363,9 @@ def verify_document(db: apsw.Connection, path: str, raw: bytes | None) -> list[s
         return [f"{path}: {error}"]
     _, packed = db.execute(CHECKPOINT, (path,)).fetchone() or (None, None)
     memory = unpack(packed)
-    found = [line for part in parsed.lists for line in verify_list(db, part, memory)]
-    found += [line for keyed in parsed.keyed for line in verify_keyed(db, keyed)]
-    return [f"{path}: {line}" for line in found]
+    differences = [text for part in parsed.lists for text in verify_list(db, part, memory)]
+    differences += [text for keyed in parsed.keyed for text in verify_keyed(db, keyed)]
+    return [f"{path}: {text}" for text in differences]
 
 
 def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
@@ -387,11 +387,11 @@ def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
             others.append(row)
     known = memory.lists.get(part.name, Remembered())
     gone = (Counter(known.hashes) - Counter(entry.hash for entry in part.entries)).total()
-    says = (
-        (sum(row in unmatched for row in others), "entries are in the database more often than in the document"),
-        (len(others) - gone, "rows of the database are not entries of the document and were none before"),
-    )
-    return [f"{part.name}: {number} {text}" for number, text in says if number > 0]
+    differences = {
+        "entries are in the database more often than in the document": sum(row in unmatched for row in others),
+        "rows of the database are not entries of the document and were none before": len(others) - gone,
+    }
+    return [f"{part.name}: {number} {text}" for text, number in differences.items() if number > 0]
 
 
 def verify_keyed(db: apsw.Connection, keyed: Keyed) -> list[str]:
@@ -399,9 +399,9 @@ def verify_keyed(db: apsw.Connection, keyed: Keyed) -> list[str]:
     plan = changes(db, keyed)
     where = " ".join((keyed.scope.table, *keyed.scope.values))
     new, gone = sum(change.id is None for change in plan), sum(not change.present for change in plan)
-    says = (
-        (new, "missing from the database"),
-        (len(plan) - new - gone, "differ from the database"),
-        (gone, "are in the database only"),
-    )
-    return [f"{where}: {number} entries {text}" for number, text in says if number]
+    differences = {
+        "missing from the database": new,
+        "differ from the database": len(plan) - new - gone,
+        "are in the database only": gone,
+    }
+    return [f"{where}: {number} entries {text}" for text, number in differences.items() if number]

@@ -1,4 +1,4 @@
-"""Money: pairs each cost.record with its twin in costs.json, or stores it as an entry of its own; sums up runs.
+"""Pair each cost.record with its twin in costs.json, or store it as an entry of its own, and sum up runs.
 
 Pairs do not depend on the order of arrival: events and entries each have an
 order, and each takes the first free partner that fits. (The first event and

@@ -1,4 +1,4 @@
-"""Folds events, in the order of the journal, into runs and attempts at stages. Pure.
+"""Fold events, in the order of the journal, into runs and attempts at stages. Pure.
 
 One event changes at most its run, that run's attempt at a stage, and the run
 before it. All state is in Run and Attempt, whose fields are columns, so a fold
@@ -150,7 +150,7 @@ class Fold:
             self._duplicate_start(event, payload)
             return
         before = self._newest(issue)
-        run = self._open(id_, issue, epoch, before)
+        run = self._open(id_, issue, epoch)
         fields = fields_of(extra)
         run.template = text(fields.get("template")) or text(fields.get("pipeline"))
         run.model = text(model)
@@ -167,7 +167,7 @@ class Fold:
         """Fold the second event of a start; it opens the run if the first was never seen."""
         id_, epoch, ts = event[1], event[4], event[7]
         if payload.issue is None:
-            run = self._take_up(for_duplicate_start(self._open_unassigned(epoch), payload.template))
+            run = self._load(for_duplicate_start(self._open_unassigned(epoch), payload.template))
         else:
             run = self._newest(payload.issue)
             if run is not None and (run.doubles_due == 0 or run.phase in OVER):
@@ -176,13 +176,14 @@ class Fold:
             run.doubles_due -= 1
             self._touch(run, id_, epoch)
             return
-        run = self._open(id_, payload.issue, epoch, self._newest(payload.issue))
+        run = self._open(id_, payload.issue, epoch)
         run.template = payload.template
         run.goal = payload.goal
         run.start_seen = 1
         run.started_ts = text(ts)
 
-    def _open(self, id_: int, issue: Issue, epoch: int | None, before: Run | None) -> Run:
+    def _open(self, id_: int, issue: Issue, epoch: int | None) -> Run:
+        before = self._newest(issue)
         run = Run(id_, issue, started_epoch=epoch, last_event_id=id_, last_epoch=epoch, stages={})
         self.runs[id_] = run
         self.opened.append(run)
@@ -199,7 +200,7 @@ class Fold:
         began = epoch
         if epoch is not None and before_s is not None and 0 < before_s <= epoch:
             began = epoch - round(before_s)
-        run = self._open(id_, issue, began, self._newest(issue))
+        run = self._open(id_, issue, began)
         run.last_epoch = epoch
         return run
 
@@ -209,11 +210,12 @@ class Fold:
         try:
             return self._latest[issue]
         except KeyError:
-            run = self._latest[issue] = self._take_up(self._past.latest(issue))
+            run = next(iter(self._past.newest(issue)), None)
+            self._latest[issue] = self._load(run)
             return run
 
-    def _take_up(self, run: Run | None) -> Run | None:
-        """Mark a stored run as changed, so that it is written."""
+    def _load(self, run: Run | None) -> Run | None:
+        """Mark a stored run as changed: it is written again."""
         if run is not None:
             run.aged = 0  # decided again for every run that is written
             self.runs[run.id] = run
@@ -234,7 +236,7 @@ class Fold:
         if issue is not None:
             run = self._newest(issue)
         else:
-            run = self._take_up(for_completion(self._open_unassigned(epoch), template, epoch, seconds))
+            run = self._load(for_completion(self._open_unassigned(epoch), template, epoch, seconds))
         if run is None or run.phase in OVER:
             run = self._open_unseen(id_, issue, epoch, seconds)
         else:
@@ -261,7 +263,7 @@ class Fold:
     def _budget_paused(self, event: Event) -> None:
         _, id_, issue, stage, epoch = event[:5]
         open_run = None if issue is not None else next(iter(self._open_unassigned(epoch)), None)
-        run = self._newest(issue) or self._take_up(open_run)
+        run = self._newest(issue) or self._load(open_run)
         if run is not None and run.phase not in OVER:
             run.paused_stage = text(stage)
             self._touch(run, id_, epoch)
@@ -382,18 +384,23 @@ class Fold:
 
     def _unassigned_runs(self) -> list[Run]:
         if self._unassigned is None:
-            self._unassigned = self._past.unassigned(MAX_UNASSIGNED)
+            self._unassigned = self._past.newest(None, MAX_UNASSIGNED)
         return self._unassigned
 
     def _open_unassigned(self, epoch: int | None) -> list[Run]:
         """Return the runs without an issue that have not ended, newest first."""
-        return open_at(self._unassigned_runs(), epoch)
+        return [
+            run
+            for run in reversed(self._unassigned_runs()[-MAX_UNASSIGNED:])
+            if run.phase != COMPLETED
+            and (epoch is None or run.last_epoch is None or epoch - run.last_epoch <= SILENT_S)
+        ]
 
     def _unassigned_stage(self, stage: str | None, slot: int, status: str, epoch: int | None) -> Run | None:
         candidates = self._open_unassigned(epoch)
         for run in candidates:
             self._stages(run)
-        return self._take_up(for_stage(candidates, stage, slot, status))
+        return self._load(for_stage(candidates, stage, slot, status))
 
     def _stages(self, run: Run) -> dict[str, Attempt]:
         if run.stages is None:
@@ -412,21 +419,9 @@ def _end(attempt: Attempt, epoch: int | None, duration: float | None) -> None:
 # -- the run without an issue that an event belongs to
 
 
-def open_at(runs: Sequence[Run], epoch: int | None) -> list[Run]:
-    """Return the runs that have not ended at an event's time, newest first."""
-    return [
-        run
-        for run in reversed(runs[-MAX_UNASSIGNED:])
-        if run.phase != COMPLETED and (epoch is None or run.last_epoch is None or epoch - run.last_epoch <= SILENT_S)
-    ]
-
-
 def for_duplicate_start(candidates: Sequence[Run], template: str | None) -> Run | None:
     """Return the newest run whose second start event is still to come."""
-    for run in candidates:
-        if run.doubles_due and run.template == template:
-            return run
-    return None
+    return next((run for run in candidates if run.doubles_due and run.template == template), None)
 
 
 def for_completion(
@@ -453,7 +448,5 @@ def for_stage(candidates: Sequence[Run], stage: str | None, slot: int, status: s
         reported = attempt.slot == PAYLOAD and slot == OWN and attempt.status == status
         if attempt.slot == BEGUN or reported:
             return run
-    for run in candidates:
-        if all(attempt.status != RUNNING for attempt in (run.stages or {}).values()):
-            return run
-    return candidates[0] if candidates else None
+    between = (run for run in candidates if all(a.status != RUNNING for a in (run.stages or {}).values()))
+    return next(between, candidates[0] if candidates else None)

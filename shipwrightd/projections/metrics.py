@@ -1,7 +1,8 @@
-"""Outcomes of runs and metrics of days and weeks: each run and entry is added, and subtracted before it changes.
+"""Keep the outcomes of runs and the metrics of days and weeks.
 
-The migration that creates the table defines each metric. All sums are
-integers, so their order makes no difference.
+Each run and entry is added, and subtracted before it changes. The migration
+that creates the table defines each metric. All sums are integers, so their
+order makes no difference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads the fields of an event that have no column of their own. Pure.
+"""Read the fields of an event that have no column of their own. Pure.
 
 A payload is JSON inside a string, and Shipwright does not escape the goal of a
 run in it. Where that breaks the JSON, the values of the known keys are cut out.

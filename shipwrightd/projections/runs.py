@@ -1,4 +1,4 @@
-"""Reads and writes runs and stages: the stored state from which the fold continues."""
+"""Read and write runs and stages: the stored state from which the fold continues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 from shipwrightd.projections.fold import FAILURE, SUCCESS, Attempt, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import apsw
 
@@ -117,25 +117,17 @@ class StoredRuns:
         self.outcomes: dict[int, Outcome | None] = {}  # of each run that was read
         self.attempts: set[int] = set()  # ids of those that were read
 
-    def latest(self, issue: Issue) -> Run | None:
-        """Return the newest run of an issue."""
-        row = self._db.execute(NEWEST_RUNS, (issue, 1)).fetchone()
-        return self._run(row) if row else None
-
-    def unassigned(self, limit: int) -> list[Run]:
-        """Return the newest runs without an issue, oldest first."""
-        return [self._run(row) for row in self._db.execute(NEWEST_RUNS, (None, limit)).fetchall()][::-1]
+    def newest(self, issue: Issue, limit: int = 1) -> list[Run]:
+        """Return the newest runs of an issue, or of those without one, oldest first."""
+        runs = [Run(*row) for row in self._db.execute(NEWEST_RUNS, (issue, limit))][::-1]
+        self.outcomes.update((run.id, outcome_of(run)) for run in runs)
+        return runs
 
     def stages(self, run_id: int) -> dict[str, Attempt]:
         """Return the last attempt at each stage of a run."""
         last = {row[2]: Attempt(*row) for row in self._db.execute(ATTEMPTS, (run_id,))}
         self.attempts.update(attempt.id for attempt in last.values())
         return last
-
-    def _run(self, row: Iterable[object]) -> Run:
-        run = Run(*row)  # type: ignore[arg-type]
-        self.outcomes[run.id] = outcome_of(run)
-        return run
 
 
 def write(db: apsw.Connection, fold: Fold, stored: StoredRuns) -> None:
