@@ -72,12 +72,9 @@ def read_record(piece: bytes, *, lax: bool = False) -> Fields | None:
     record = piece.strip(BLANK)
     if not record.endswith(b"}"):
         return None
-    try:
-        text, damaged = record.decode(), False
-    except UnicodeDecodeError:
-        text, damaged = record.decode(errors="replace"), True
+    text = record.decode(errors="replace")
     fields = exact_fields(text) or scan_fields(text, lax=lax)
-    if fields and damaged:
+    if fields and text.encode() != record:
         fields.append((ORIGINAL_KEY, base64.b64encode(piece).decode()))
     return fields
 

@@ -143,14 +143,15 @@ def outcome_of(run: Run) -> Outcome | None:
 
     Equals the generated columns status, ended_epoch and duration_s.
     """
-    result = run.result if run.result is not None else run.reap_result
+    result = run.reap_result if run.result is None else run.result
     if result is None and run.last_sign != FAILURE:
         return None
+    ended = run.reap_epoch
     if run.completed_epoch is not None:
-        return result == SUCCESS, run.completed_epoch, run.reported_duration_s
-    if result != SUCCESS and run.last_sign == FAILURE and run.failed_epoch is not None:
-        return False, run.failed_epoch, run.reported_duration_s
-    return result == SUCCESS, run.reap_epoch, run.reported_duration_s
+        ended = run.completed_epoch
+    elif result != SUCCESS and run.last_sign == FAILURE and run.failed_epoch is not None:
+        ended = run.failed_epoch
+    return result == SUCCESS, ended, run.reported_duration_s
 
 
 def changed_outcomes(fold: Fold, stored: StoredRuns) -> tuple[list[int], list[int]]:
