@@ -58,7 +58,7 @@ class Salvaged:
 
 
 def salvage(lines: Sequence[bytes], first: int, *, final: bool) -> Salvaged | None:
-    """Decide line `first` and those that belong to it; None when that needs lines that are not there yet.
+    """Salvage line `first` and those that belong to it; return None if that needs lines that are not read yet.
 
     Never takes more than JOIN_LINES lines or JOIN_BYTES bytes behind the first, and never waits when final.
     """
@@ -68,7 +68,7 @@ def salvage(lines: Sequence[bytes], first: int, *, final: bool) -> Salvaged | No
 
 
 def read_record(piece: bytes, *, lax: bool = False) -> Fields | None:
-    """Return the fields of the record that these bytes are, None if they do not end like one."""
+    """Parse bytes as one record and return its fields, None if the bytes do not end like a record."""
     record = piece.strip(BLANK)
     if not record.endswith(b"}"):
         return None

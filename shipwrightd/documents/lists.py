@@ -46,7 +46,7 @@ def new_entries(known: Remembered, found: Hashes, cap: int, stored: Callable[[],
 
 
 def remember(known: Remembered, found: Hashes, cap: int) -> Remembered:
-    """Return what to remember once the new entries of the found list are stored."""
+    """Return the hashes to remember once the new entries of the found list are stored."""
     newest_first = known.hashes[::-1]
     left = [newest_first[i] for i in surplus(Counter(found), newest_first)]
     room = (REMEMBERED_LISTS - 1) * max(cap or UNCAPPED, len(found))

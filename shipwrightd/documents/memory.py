@@ -62,8 +62,10 @@ def follow(known: Row, found: Row) -> Row:
     row[FIRST_SEEN] = found[FIRST_SEEN] if known[FIRST_SEEN] is None else known[FIRST_SEEN]
     base, total = known[BASE], known[FREQUENCY]
     if isinstance(base, int):
-        was, now, last, at = count(known), count(found), known[LAST_SEEN], found[LAST_SEEN]
-        if 0 < now <= was and isinstance(last, str) and isinstance(at, str) and at > last:
+        was, now = count(known), count(found)
+        before, after = known[LAST_SEEN], found[LAST_SEEN]
+        is_later = isinstance(before, str) and isinstance(after, str) and after > before
+        if 0 < now <= was and is_later:
             base += was
         row[BASE] = base
         row[FREQUENCY] = max(total, base + now) if isinstance(total, int) else base + now or None

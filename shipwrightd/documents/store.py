@@ -241,7 +241,7 @@ class _Writer:
     outcome: Outcome = field(default_factory=Outcome)
 
     def write(self, parsed: Parsed, memory: Memory) -> Memory:
-        """Write the rows, quarantine and gaps of a document, and return what to remember of it."""
+        """Write the rows, quarantine and gaps of a document, and return its new memory."""
         lists = dict(memory.lists)
         rejected = [element for element in parsed.bad if element.hash not in memory.bad]
         for part in parsed.lists:
@@ -320,7 +320,7 @@ def changes(db: apsw.Connection, keyed: Keyed) -> list[Change]:
 
 
 def pack(memory: Memory) -> bytes | None:
-    """Return what to remember as bytes: for each list a line such as "entries 5 of 7", then its 7 hashes."""
+    """Return a memory as bytes: for each list a line such as "entries 5 of 7", then its 7 hashes."""
     parts = {name: (known.present, known.hashes) for name, known in memory.lists.items()}
     if memory.bad:
         parts[BAD] = (0, tuple(sorted(memory.bad)))
@@ -332,7 +332,7 @@ def pack(memory: Memory) -> bytes | None:
 
 
 def unpack(packed: bytes | None) -> Memory:
-    """Return what `pack` was given; also reads what earlier releases remembered, the list as last seen."""
+    """Return the memory that `pack` wrote; also reads the format of earlier releases, the list as last seen."""
     lists: dict[str, Remembered] = {}
     bad: frozenset[bytes] = frozenset()
     rest = packed or b""
