@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from shipwrightd.database import open_writer, transaction
 from shipwrightd.decoding.events import JOURNAL, TEAM, decode_lines
 from shipwrightd.journals.store import add_events, last_event_id
-from shipwrightd.projections import project, project_costs, rebuild
+from shipwrightd.projections import project, rebuild
+from shipwrightd.projections.costs import add_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ class Books:
         with transaction(self.db):
             self.db.executemany(ADD_ENTRY, [[entry.get(key) for key in keys] for entry in entries])
             last: int = self.db.last_insert_rowid()
-            project_costs(self.db, last - len(entries) + 1, last)
+            add_entries(self.db, last - len(entries) + 1, last)
 
     def clear(self) -> None:
         """Delete all events and entries."""

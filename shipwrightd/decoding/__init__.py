@@ -22,9 +22,6 @@ EVENT_COLUMNS: Final = (
 # How a row was read, not its content: a record is salvaged if another was glued to it before it was read.
 SALVAGED: Final = EVENT_COLUMNS.index("salvaged")
 
-# Columns that store each number as a double, also an integer.
-REALS: Final = frozenset({EVENT_COLUMNS.index("duration_s"), EVENT_COLUMNS.index("cost_usd")})
-
 # One event, in the order of EVENT_COLUMNS. A plain tuple: a hundred million of them are built.
 EventRow = tuple[
     str | None,
@@ -49,8 +46,10 @@ def content_of(row: Sequence[object]) -> tuple[object, ...]:
 
 def row_hash(row: Sequence[object]) -> int:
     """Return a number that equal rows share, within this process; numbers count as their columns store them."""
-    if row[6].__class__ is int or row[7].__class__ is int:  # duration_s, cost_usd
-        row = [float(value) if at in REALS and isinstance(value, int) else value for at, value in enumerate(row)]
+    duration_s, cost_usd = row[6:8]
+    if duration_s.__class__ is int or cost_usd.__class__ is int:  # the columns store doubles
+        reals = (float(value) if isinstance(value, int) else value for value in (duration_s, cost_usd))
+        row = (*row[:6], *reals, *row[8:])
     return hash(content_of(row))
 
 

@@ -17,7 +17,7 @@ together show which.
 import enum
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -92,7 +92,15 @@ def scan_fields(text: str, *, lax: bool = False) -> Fields | None:
     if not text.startswith("{"):
         return None
     found = _Scan(text, escaped=True).fields() or _Scan(text, lax=lax).fields()
-    return None if found is None else _settle(found, escaping_of(_bodies(found, top=True)), top=True)
+    if found is None:
+        return None
+    kind = next((pair for pair in found if pair[0] == "type"), None)  # no version ever escaped it
+    escaping = escaping_of(_bodies([pair for pair in found if pair is not kind]))
+    fields: Fields = []
+    for pair in found:
+        own = pair is kind and isinstance(pair[1], _Body)
+        fields += _settle([pair], escaping_of(_bodies([pair])) if own else escaping)
+    return fields
 
 
 @dataclass(slots=True)
@@ -227,33 +235,23 @@ def _is_escaped(text: str, quote: int) -> bool:
     return (quote - before) % 2 == 1
 
 
-def _bodies(found: _Found, *, top: bool) -> list[str]:
-    """Return the strings that show how the emitter escapes: all but the type, which no version ever escaped."""
-    texts: list[str] = []
-    typed = not top
-    for key, value in found:
-        if key == "type" and not typed:
-            typed = True
-        elif isinstance(value, _Body):
-            texts.append(value.text)
+def _bodies(found: _Found) -> Iterator[str]:
+    """Yield the strings of a record as they are written."""
+    for _, value in found:
+        if isinstance(value, _Body):
+            yield value.text
         elif isinstance(value, list):
-            texts += _bodies(value, top=False)
-    return texts
+            yield from _bodies(value)
 
 
-def _settle(found: _Found, escaping: Escaping, *, top: bool) -> Fields:
+def _settle(found: _Found, escaping: Escaping) -> Fields:
     """Return the fields with every string unescaped and nested objects as JSON text."""
     fields: Fields = []
-    typed = not top
     for key, value in found:
-        name = storable(key)
-        own = not typed and key == "type" and isinstance(value, _Body)
-        typed = typed or key == "type"
         if isinstance(value, list):
-            fields.append((name, JsonText(render_pairs(_settle(value, escaping, top=False)))))
+            fields.append((storable(key), JsonText(render_pairs(_settle(value, escaping)))))
         elif isinstance(value, _Body):
-            how = escaping_of([value.text]) if own else escaping
-            fields.append((name, unescape(value.text, how)))
+            fields.append((storable(key), unescape(value.text, escaping)))
         else:
-            fields.append((name, value))
+            fields.append((storable(key), value))
     return fields

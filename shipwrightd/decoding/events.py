@@ -24,12 +24,10 @@ from typing import Any, Final
 
 import orjson
 
-from shipwrightd.decoding import REJECTED_NOT_AN_OBJECT, EventRow, Rejected
+from shipwrightd.decoding import EVENT_COLUMNS, REJECTED_NOT_AN_OBJECT, EventRow, Rejected
 from shipwrightd.decoding.exact_json import JsonText, exact_fields, render_pairs, standard_fields
 from shipwrightd.decoding.salvage import BLANK, Record, read_record, salvage
 from shipwrightd.decoding.values import BOM, INT64_MAX, INT64_MIN, epoch_of, looks_numeric
-
-__all__ = ["JOURNAL", "TEAM", "Decoded", "Origin", "Rejected", "decode_lines"]
 
 _BLOCK_LINES: Final = 512  # searched at once for what the loop cannot see
 
@@ -77,29 +75,23 @@ class _Pass:
     salvaged: int = 0
 
     def run(self) -> int:
-        """Decode all lines; return the number of lines decided."""
+        """Decode lines until all are decided or the rest must wait; return the number of lines decided."""
         at = 0
         while at < len(self.lines):
             stop = min(at + _BLOCK_LINES, len(self.lines))
             for edge in (*_suspects(self.lines, at, stop), stop):
-                while at < edge:
-                    at = self._run_to(at, edge)
-                    if at < 0:
-                        return ~at
-                if at == edge < stop:
-                    at = self._one(at)
-                    if at < 0:
-                        return ~at
+                while at <= edge and at < stop:
+                    if not self.origin.team:
+                        at += _decode_good(self.lines[at:edge], self.origin.label, self.rows)
+                    if at < stop:
+                        following = self._one(at)
+                        if following == at:
+                            return at
+                        at = following
         return at
 
-    def _run_to(self, at: int, edge: int) -> int:
-        """Decode the good lines up to edge, and the first that is not good."""
-        if not self.origin.team:
-            at += _decode_good(self.lines[at:edge], self.origin.label, self.rows)
-        return self._one(at) if at < edge else at
-
     def _one(self, at: int) -> int:
-        """Decode a line of any kind, and those that belong to it; return the next line, ~line to wait."""
+        """Decode a line of any kind, and those that belong to it; return the next line, the same one to wait."""
         line = self.lines[at].strip(BLANK)
         if line.startswith(BOM):
             line = line.removeprefix(BOM).strip(BLANK)
@@ -111,34 +103,32 @@ class _Pass:
             fields = standard_fields(line)
             if fields is None:
                 return self._salvage(at)
-            self.rows.append(_event_row(fields, self.origin, salvaged=0))
+            self._add(fields)
             return at + 1
-        if isinstance(value, dict):
-            self._careful(line, value)
-        else:
+        if not isinstance(value, dict):
             self.rejected.append(Rejected(at, 1, 0, len(self.lines[at]), REJECTED_NOT_AN_OBJECT))
+        elif _is_plain(line, value):
+            self._add(value.items())
+        elif fields := exact_fields(line.decode()):
+            self._add(fields)
+        else:  # nested deeper than the interpreter's stack
+            self._add(read_record(line) or [("extra", line.decode())], salvaged=1)
         return at + 1
-
-    def _careful(self, line: bytes, value: dict[str, Any]) -> None:
-        fields = value.items() if _is_plain(line, value) else exact_fields(line.decode())
-        if fields is None:  # nested deeper than the interpreter's stack
-            fields = read_record(line) or [("extra", line.decode())]
-            self.salvaged += 1
-            self.rows.append(_event_row(fields, self.origin, salvaged=1))
-            return
-        self.rows.append(_event_row(fields, self.origin, salvaged=0))
 
     def _salvage(self, at: int) -> int:
         result = salvage(self.lines, at, final=self.final)
         if result is None:
-            return ~at
+            return at
         for piece in result.found:
             if isinstance(piece, Record):
-                self.salvaged += 1
-                self.rows.append(_event_row(piece.fields, self.origin, salvaged=1))
+                self._add(piece.fields, salvaged=1)
             else:
                 self.rejected.append(piece)
         return result.next
+
+    def _add(self, fields: Iterable[tuple[str, Any]], salvaged: int = 0) -> None:
+        self.salvaged += salvaged
+        self.rows.append(_event_row(fields, self.origin, salvaged=salvaged))
 
 
 def _decode_good(lines: Sequence[bytes], label: str, rows: list[EventRow]) -> int:  # noqa: C901
@@ -232,6 +222,7 @@ def _is_plain(line: bytes, event: dict[str, Any]) -> bool:
 
 _Field = tuple[Any, bool]  # the column's value, and whether it is partial, so that `extra` keeps the value too
 
+_NUMBERS: Final = (int, float)
 _INTEGER: Final = re.compile("-?[0-9]+")
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}.*)?", re.ASCII)
@@ -249,22 +240,12 @@ def _event_row(fields: Iterable[tuple[str, Any]], origin: Origin, *, salvaged: i
         columns[key], partly = column(value)
         if partly:
             extra.append((key, value))
-    get = columns.get
-    ts, ts_epoch = get("ts"), get("ts_epoch")
-    return (
-        ts,
-        epoch_of(ts) if ts_epoch is None and ts and _TIME.fullmatch(ts) else ts_epoch,
-        get("type"),
-        get("issue"),
-        get("stage"),
-        get("result"),
-        get("duration_s"),
-        get("cost_usd"),
-        get("model"),
-        _team_origin(origin.label, extra) if origin.team else origin.label,
-        salvaged,
-        _extra(extra) if extra else None,
-    )
+    ts, ts_epoch, kind, issue, stage, result, duration_s, cost_usd, model = map(columns.get, EVENT_COLUMNS[:9])
+    if ts_epoch is None and ts and _TIME.fullmatch(ts):
+        ts_epoch = epoch_of(ts)
+    label = _team_origin(origin.label, extra) if origin.team else origin.label
+    rest = _extra(extra) if extra else None
+    return ts, ts_epoch, kind, issue, stage, result, duration_s, cost_usd, model, label, salvaged, rest
 
 
 def _extra(fields: list[tuple[str, Any]]) -> str:
@@ -281,10 +262,6 @@ def _team_origin(label: str, extra: list[tuple[str, Any]]) -> str:
     return f"{label}/{developer}@{machine}".replace("\0", "\u2400")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _time(value: object) -> _Field:
     if isinstance(value, JsonText) or not isinstance(value, str):
         return None, value is not None
@@ -296,7 +273,7 @@ def _words(value: object) -> _Field:
         return value, False
     if isinstance(value, str) and not isinstance(value, JsonText):
         return value.replace("\0", "\u2400"), True
-    return (str(value), True) if _is_number(value) else (None, value is not None)
+    return (str(value), True) if value.__class__ in _NUMBERS else (None, value is not None)
 
 
 def _integer(value: object) -> _Field:
@@ -324,7 +301,7 @@ def _issue(value: object) -> _Field:
 
 
 def _measure(value: object) -> _Field:
-    if _is_number(value):
+    if value.__class__ in _NUMBERS:
         return value, False
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         real = float(value)

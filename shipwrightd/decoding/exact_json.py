@@ -5,7 +5,8 @@ The fast parser keeps the last of two equal keys and rounds long numbers; this o
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -49,20 +50,11 @@ def render_pairs(pairs: Iterable[tuple[str, Any]]) -> str:
     return "{" + ",".join([f"{render(key)}:{render(value)}" for key, value in pairs]) + "}"
 
 
-def _refuse(constant: str) -> str:
-    msg = f"{constant} is not JSON"
-    raise ValueError(msg)
-
-
-def _decoder(*, strict: bool, constant: Callable[[str], str] = str) -> json.JSONDecoder:
-    return json.JSONDecoder(
-        strict=strict, object_pairs_hook=Pairs, parse_int=integer, parse_float=real, parse_constant=constant
-    )
-
-
-_STANDARD: Final = _decoder(strict=True, constant=_refuse)
-_STRICT: Final = _decoder(strict=True)
-_LENIENT: Final = _decoder(strict=False)
+_decoder = partial(json.JSONDecoder, object_pairs_hook=Pairs, parse_int=integer, parse_float=real)
+_NO_CONSTANTS: Final[dict[str, Any]] = {}
+_STANDARD: Final = _decoder(parse_constant=_NO_CONSTANTS.__getitem__)  # refuses NaN and Infinity by a KeyError
+_STRICT: Final = _decoder(parse_constant=str)
+_LENIENT: Final = _decoder(parse_constant=str, strict=False)
 _LARGE_NUMBER: Final = re.compile(rb"[0-9]{300}|[0-9][eE]\+?[0-9]{3}")
 
 
@@ -81,15 +73,14 @@ def prefix(text: str, start: int, *, strict: bool = False) -> tuple[Any, int]:
 def flatten(pairs: Iterable[tuple[str, Any]]) -> Fields | None:
     """Return the pairs as fields of a row, None if they are nested too deep to be written."""
     try:
-        return [
-            (storable(key), JsonText(render(value)) if isinstance(value, (list, tuple)) else _scalar(value))
-            for key, value in pairs
-        ]
+        return [(storable(key), _scalar(value)) for key, value in pairs]
     except RecursionError:
         return None
 
 
-def _scalar(value: Any) -> Scalar:  # noqa: ANN401 - whatever the JSON decoder made
+def _scalar(value: Any) -> Scalar:  # noqa: ANN401 - any value that the JSON decoder returns
+    if isinstance(value, list | tuple):
+        return JsonText(render(value))
     return storable(value) if isinstance(value, str) else value
 
 
@@ -110,5 +101,5 @@ def standard_fields(line: bytes) -> Fields | None:
     try:
         value, end = _STANDARD.raw_decode(text := line.decode())
         return flatten(value) if end == len(text) and isinstance(value, Pairs) else None
-    except (ValueError, RecursionError):
+    except (ValueError, KeyError, RecursionError):
         return None

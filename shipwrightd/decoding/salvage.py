@@ -58,7 +58,7 @@ class Salvaged:
 
 
 def salvage(lines: Sequence[bytes], first: int, *, final: bool) -> Salvaged | None:
-    """Decide line `first` and those that belong to it; None when that needs lines that are not there yet.
+    """Salvage line `first` and those that belong to it; return None if that needs lines that are not read yet.
 
     Never takes more than JOIN_LINES lines or JOIN_BYTES bytes behind the first, and never waits when final.
     """
@@ -68,16 +68,13 @@ def salvage(lines: Sequence[bytes], first: int, *, final: bool) -> Salvaged | No
 
 
 def read_record(piece: bytes, *, lax: bool = False) -> Fields | None:
-    """Return the fields of the record that these bytes are, None if they do not end like one."""
+    """Parse bytes as one record and return its fields, None if the bytes do not end like a record."""
     record = piece.strip(BLANK)
     if not record.endswith(b"}"):
         return None
-    try:
-        text, damaged = record.decode(), False
-    except UnicodeDecodeError:
-        text, damaged = record.decode(errors="replace"), True
+    text = record.decode(errors="replace")
     fields = exact_fields(text) or scan_fields(text, lax=lax)
-    if fields and damaged:
+    if fields and text.encode() != record:
         fields.append((ORIGINAL_KEY, base64.b64encode(piece).decode()))
     return fields
 
@@ -121,17 +118,17 @@ class _Walk:
         """Decide one piece of a line; return False if it is the beginning of a record that the line does not end."""
         data = self.lines[line]
         if data[at] == 0:
-            self._lose((line, at), (line, stop), decoding.REJECTED_NUL_BYTES)
+            self._reject((line, at), (line, stop), decoding.REJECTED_NUL_BYTES)
         elif not data.startswith(b"{", at):
-            self._lose((line, at), (line, stop), decoding.REJECTED_NOT_JSON)
+            self._reject((line, at), (line, stop), decoding.REJECTED_NOT_JSON)
         elif fields := read_record(data[at:stop]):
             self._take(fields, (line, at), (line, stop))
         elif leading := _leading_record(data[at:stop]):
             fields, size = leading
             self._take(fields, (line, at), (line, at + size))
-            self._lose((line, at + size), (line, stop), decoding.REJECTED_NOT_JSON)
+            self._reject((line, at + size), (line, stop), decoding.REJECTED_NOT_JSON)
         elif stop < len(data):
-            self._lose((line, at), (line, stop), decoding.REJECTED_CUT_RECORD)
+            self._reject((line, at), (line, stop), decoding.REJECTED_CUT_RECORD)
         else:
             return False
         return True
@@ -157,7 +154,7 @@ class _Walk:
                     self._take(fields, (line, at), (end, stop))
                     return end, stop
             if stop < len(data):
-                self._lose((line, at), (end, stop), decoding.REJECTED_CUT_RECORD)
+                self._reject((line, at), (end, stop), decoding.REJECTED_CUT_RECORD)
                 return end, stop
             end += 1
         else:
@@ -167,16 +164,16 @@ class _Walk:
         if fields := read_record(b"\n".join(parts), lax=True):
             self._take(fields, (line, at), last)
         else:
-            self._lose((line, at), last, decoding.REJECTED_CUT_RECORD)
+            self._reject((line, at), last, decoding.REJECTED_CUT_RECORD)
         return end, 0
 
     def _take(self, fields: Fields, start: tuple[int, int], stop: tuple[int, int]) -> None:
         if is_event(fields):
             self.found.append(Record(*self._place(start, stop), fields))
         else:
-            self._lose(start, stop, decoding.REJECTED_NO_TYPE_OR_TIME)
+            self._reject(start, stop, decoding.REJECTED_NO_TYPE_OR_TIME)
 
-    def _lose(self, start: tuple[int, int], stop: tuple[int, int], reason: str) -> None:
+    def _reject(self, start: tuple[int, int], stop: tuple[int, int], reason: str) -> None:
         self.found.append(Rejected(*self._place(start, stop), reason))
 
     def _place(self, start: tuple[int, int], stop: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -216,11 +213,7 @@ def _record_starts(data: bytes) -> list[int]:
 
 def _embedded_size(data: bytes, start: int) -> int:
     """Return the length of an object that is part of a message, as text follows it; 0 if it can be a record."""
-    text = data[start : start + _EMBEDDED_BYTES].decode(errors="surrogateescape")
-    _, end = prefix(text, 0)
-    if end < 0:
-        return 0
-    size = len(text[:end].encode(errors="surrogateescape"))
+    _, size = _first_value(data[start : start + _EMBEDDED_BYTES])
     rest = _after_blank(data, start + size)
     glued = rest == len(data) or data[rest] == 0 or _RECORD_START.match(data, rest)
     return 0 if glued else size
@@ -228,15 +221,16 @@ def _embedded_size(data: bytes, start: int) -> int:
 
 def _leading_record(piece: bytes) -> tuple[Fields, int] | None:
     """Return the fields and length of a complete record that other bytes follow."""
-    if b"}" not in piece:
-        return None
-    text = piece.decode(errors="surrogateescape")
-    value, end = prefix(text, 0)
-    if not isinstance(value, Pairs):
-        return None
-    size = len(text[:end].encode(errors="surrogateescape"))
-    fields = read_record(piece[:size])
+    value, size = _first_value(piece) if b"}" in piece else (None, 0)
+    fields = read_record(piece[:size]) if isinstance(value, Pairs) else None
     return (fields, size) if fields and is_event(fields) else None
+
+
+def _first_value(data: bytes) -> tuple[object, int]:
+    """Return the JSON value that the bytes begin with and its length, 0 if they do not begin with one."""
+    text = data.decode(errors="surrogateescape")
+    value, end = prefix(text, 0)
+    return value, len(text[: max(end, 0)].encode(errors="surrogateescape"))
 
 
 def _begins_record(data: bytes) -> bool:
@@ -259,9 +253,7 @@ def _may_close(part: bytes, *, brackets: bool) -> bool:
     A line without a quote ends no string; it can end a record only if that was not inside one.
     """
     body = part.rstrip(BLANK)
-    return body.endswith(b"}") and (brackets or b'"' in body) and not _ends_escaped(body)
-
-
-def _ends_escaped(body: bytes) -> bool:
-    """Return whether the quote before the closing braces may be part of a text that continues."""
-    return _ESCAPED_END.search(body, max(0, len(body) - _ESCAPED_BYTES)) is not None
+    if not body.endswith(b"}") or not (brackets or b'"' in body):
+        return False
+    # The quote before the closing braces may be part of a text that continues.
+    return _ESCAPED_END.search(body, max(0, len(body) - _ESCAPED_BYTES)) is None

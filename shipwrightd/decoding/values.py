@@ -1,9 +1,9 @@
 """Numbers, times and JSON as columns can hold them, for journals and documents alike. Pure."""
 
+import contextlib
 import json
 import math
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
@@ -131,15 +131,7 @@ def _plain_numbers(value: Json) -> Json:
 
 
 class DocumentError(ValueError):
-    """The bytes are not a JSON document: half written, or broken for good. Time tells which."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """JSON objects one after the other, and the pieces between them that are not objects."""
-
-    values: tuple[dict[str, Json], ...]
-    fragments: tuple[str, ...]
+    """The bytes are not a JSON document: the file is half written or broken."""
 
 
 def parse_json(raw: bytes) -> Json:
@@ -149,24 +141,25 @@ def parse_json(raw: bytes) -> Json:
     UTF-8 (as U+FFFD, like jq), raw control characters, NaN and Infinity (as text).
     """
     body = _body(raw)
-    if _LONG_INTEGER.search(body):  # the fast parser rounds it, the other one keeps its text
-        return _parse_leniently(body)
+    if not _LONG_INTEGER.search(body):  # the fast parser rounds it, the other one keeps its text
+        with contextlib.suppress(orjson.JSONDecodeError):
+            value: Json = orjson.loads(body)
+            return value
     try:
-        value: Json = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return _parse_leniently(body)
-    return value
+        return _without_surrogates(_LENIENT.decode(body.decode("utf-8", "replace")))
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"not JSON: {error}") from error
 
 
-def parse_sequence(raw: bytes) -> Sequence:
-    """Return the JSON objects that follow each other in a document. Raises DocumentError.
+def parse_sequence(raw: bytes) -> list[dict[str, Json] | str]:
+    """Return the JSON objects that follow each other in a document, and the text between them. Raises DocumentError.
 
-    A piece that is not an object is skipped if an object follows at the start of a line.
+    A piece that is not an object is kept as text if an object follows at the start of a line.
     At the end it is an error unless it is JSON: a writer may not have finished it.
     """
     text = _body(raw).decode("utf-8", "replace")
-    values: list[dict[str, Json]] = []
-    fragments: list[str] = []
+    pieces: list[dict[str, Json] | str] = []
+    fragments = 0
     at = _skip_space(text, 0)
     while at < len(text):
         try:
@@ -175,17 +168,18 @@ def parse_sequence(raw: bytes) -> Sequence:
         except (ValueError, RecursionError) as error:
             value, end = error, len(text)
         if isinstance(value, dict):
-            values.append(value)
+            pieces.append(value)
         else:
             following = _VALUE_START.search(text, at + 1)
             if following is None and isinstance(value, Exception):
                 raise DocumentError(f"not JSON: {value}") from value
             end = following.start() if following else len(text)
-            fragments.append(text[at:end].rstrip())
-            if len(fragments) > MOST_FRAGMENTS:
+            pieces.append(text[at:end].rstrip())
+            fragments += 1
+            if fragments > MOST_FRAGMENTS:
                 raise DocumentError(f"more than {MOST_FRAGMENTS} pieces of it are not JSON objects")
         at = _skip_space(text, end)
-    return Sequence(tuple(values), tuple(fragments))
+    return pieces
 
 
 def _body(raw: bytes) -> bytes:
@@ -193,13 +187,6 @@ def _body(raw: bytes) -> bytes:
     if not body.strip():
         raise DocumentError("the file is empty")
     return body
-
-
-def _parse_leniently(body: bytes) -> Json:
-    try:
-        return _without_surrogates(_LENIENT.decode(body.decode("utf-8", "replace")))
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(f"not JSON: {error}") from error
 
 
 def _skip_space(text: str, at: int) -> int:

@@ -1,16 +1,16 @@
-"""Follow all documents of a home: which to read now, and one of them into the database.
+"""Follow all documents of a home: list those to read, and store what changed in one of them.
 
 A document that does not parse counts as half written for 30 seconds; then it is an
-error, and what was stored of it stays.
+error, and its stored rows stay.
 """
 
 from __future__ import annotations
 
-import os
 import stat
 from typing import TYPE_CHECKING
 
 from shipwrightd.database import transaction
+from shipwrightd.decoding.values import storable
 from shipwrightd.documents.kinds import DOCUMENTS
 from shipwrightd.documents.snapshot import Document, Missing, Signature, Torn, Unchanged, read_document
 from shipwrightd.documents.store import Outcome, ingest_document
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PERSISTS_S = 30.0  # a parse error older than this is not a half-written file
 RETRY_S = 0.1
-SECOND_LOOK_S = 1.0  # a file replaced by unlink and create is missing for a moment
+RECHECK_S = 1.0  # a file replaced by unlink and create is missing for a moment
 KNOWN = "SELECT source FROM checkpoints WHERE kind = 'document'"
 
 
@@ -56,6 +56,8 @@ class Documents:
             return Outcome(error=self._errors.get(name))
         if isinstance(seen, Torn):
             return Outcome(wait_s=RETRY_S)
+        self._signatures.pop(name, None)
+        self._errors.pop(name, None)
         if isinstance(seen, Missing):
             return self._poll_missing(db, name, now)
         self._missing.pop(name, None)
@@ -67,31 +69,26 @@ class Documents:
                 outcome = ingest_document(db, name, seen.raw, now=now.text)
         except OverflowError:
             outcome = Outcome(error="a number in it is larger than the database can hold")
-        except ValueError as error:  # no file may keep the others from being read
+        except ValueError as error:  # one bad file must not block the others
             outcome = Outcome(error=f"its content is unexpected: {error}")
-        self._errors.pop(name, None)
         if outcome.error is None:
             self._failing.pop(name, None)
-            if seen.signature is not None:
-                self._signatures[name] = seen.signature
-            return outcome
-        since = self._failing.setdefault(name, now.monotonic)
-        if now.monotonic - since < PERSISTS_S and self._age(name, now) < PERSISTS_S:
-            return Outcome(wait_s=RETRY_S if now.monotonic - since < 1 else SECOND_LOOK_S)
+        else:
+            failing_s = now.monotonic - self._failing.setdefault(name, now.monotonic)
+            if failing_s < PERSISTS_S and self._age(name, now) < PERSISTS_S:
+                return Outcome(wait_s=RETRY_S if failing_s < 1 else RECHECK_S)
+            self._errors[name] = f"{name} cannot be used: {outcome.error}"
+            outcome = Outcome(error=self._errors[name])
         if seen.signature is not None:
             self._signatures[name] = seen.signature
-        self._errors[name] = f"{name} cannot be used: {outcome.error}"
-        return Outcome(error=self._errors[name])
+        return outcome
 
     def _poll_missing(self, db: apsw.Connection, name: str, now: Now) -> Outcome:
-        self._signatures.pop(name, None)
-        self._errors.pop(name, None)
         if not self._home.is_dir():  # unmounted or moved away: its files may still exist
             self._missing.pop(name, None)
             return Outcome()
-        since = self._missing.setdefault(name, now.monotonic)
-        if now.monotonic - since < SECOND_LOOK_S:
-            return Outcome(wait_s=SECOND_LOOK_S)
+        if now.monotonic - self._missing.setdefault(name, now.monotonic) < RECHECK_S:
+            return Outcome(wait_s=RECHECK_S)
         with transaction(db):
             outcome = ingest_document(db, name, None, now=now.text, confirmed_missing=True)
         self._missing.pop(name, None)
@@ -107,20 +104,22 @@ class Documents:
 
 
 def expand(home: Path, pattern: str) -> list[str]:
-    """Return the files below home that match a pattern with at most one `*` per folder."""
-    found = [""]
-    for part in pattern.split("/"):
-        if "*" not in part:
-            found = [f"{base}{part}/" for base in found]
-            continue
-        prefix, _, suffix = part.partition("*")
-        found = [
-            f"{base}{entry}/"
-            for base in found
-            for entry in _entries(home / base)
-            if entry.startswith(prefix) and entry.endswith(suffix) and not entry.startswith(".")
-        ]
-    return [name[:-1] for name in found if _is_there(home / name[:-1])]
+    """Return the files below home that match a pattern with at most one `*`."""
+    folder, star, rest = pattern.partition("*")
+    if not star:
+        return [pattern] if _is_there(home / pattern) else []
+    suffix = rest.partition("/")[0]
+    try:
+        entries = sorted(entry.name for entry in (home / folder).iterdir())
+    except OSError:
+        return []
+    names = [f"{folder}{entry}{rest.removeprefix(suffix)}" for entry in entries if _is_name(entry, suffix)]
+    return [name for name in names if _is_there(home / name)]
+
+
+def _is_name(entry: str, suffix: str) -> bool:
+    """Return whether `*` matches a file name; SQLite could not store one that is not UTF-8."""
+    return entry.endswith(suffix) and not entry.startswith(".") and storable(entry) == entry
 
 
 def _is_there(path: Path) -> bool:
@@ -131,20 +130,3 @@ def _is_there(path: Path) -> bool:
         return False
     except OSError:
         return True
-
-
-def _is_text(name: str) -> bool:
-    """Return whether a file name is UTF-8; Shipwright writes no other, and SQLite could not store it."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _entries(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if _is_text(entry.name))
-    except OSError:
-        return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,13 +13,14 @@ from shipwrightd.decoding.values import (
     epoch_of,
     looks_numeric,
     number_of,
-    parse_json,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from shipwrightd.decoding.values import Json
+
+    ToItem = Callable[["Object"], "Item | str"]  # a text is the reason why there is no row
 
 Object = dict[str, "Json"]
 Value = str | int | float | None
@@ -28,6 +28,7 @@ Row = tuple[Value, ...]
 Key = tuple[str, ...]
 
 QUOTED_ISSUE = re.compile(r'"?#?(\d{1,18})"?', re.ASCII)
+FLAGS = {True: 1, "true": 1, "1": 1, False: 0, "false": 0, "0": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +76,12 @@ class Keyed:
 
 
 @dataclass(frozen=True, slots=True)
-class ListRow:
-    """A row and the time of its entry, seconds."""
+class Item:
+    """The row of an entry, the time of the entry in seconds, and its key if it is a keyed one."""
 
     row: Row
     epoch: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyedRow:
-    """A row, its key, and the time of its entry, seconds."""
-
-    key: Key
-    row: Row
-    epoch: int | None = None
-
-
-Item = KeyedRow | str  # a text is the reason why there is no row
+    key: Key = ()
 
 
 @dataclass(slots=True)
@@ -103,16 +93,11 @@ class Parsed:
     bad: list[Bad] = field(default_factory=list)
     newest_epoch: int | None = None
 
-    def add_time(self, seconds: int | None) -> None:
-        """Raise `newest_epoch` to the time of an entry."""
-        if seconds is not None and (self.newest_epoch is None or seconds > self.newest_epoch):
-            self.newest_epoch = seconds
-
     def reject(self, reason: str, value: Json, position: int = 0) -> None:
         """Add an element of the document to the bad ones."""
         self.bad.append(_bad(reason, value, position))
 
-    def list_in(self, document: dict[str, Json], name: str) -> list[Json] | None:
+    def list_in(self, document: Object, name: str) -> list[Json] | None:
         """Return a list of the document; None if it is absent, or after rejecting any other value."""
         value = document.get(name)
         if value is None or isinstance(value, list):
@@ -120,33 +105,34 @@ class Parsed:
         self.reject(f"{name} is not a list", value)
         return None
 
-    def add_list(
-        self, name: str, scope: Scope, values: list[Json] | None, cap: int, *, to_row: Callable[[Object], ListRow]
-    ) -> None:
-        """Add an appended list of objects, or nothing for None."""
+    def add_list(self, document: Object, name: str, scope: Scope, cap: int, to_item: Callable[[Object], Item]) -> None:
+        """Add the appended list of objects that the document has under a name."""
+        values = self.list_in(document, name)
         if values is None:
             return
         entries = []
         for position, value in enumerate(values):
-            content = entry_hash(value)
             if isinstance(value, dict):
-                found = to_row(value)
-                self.add_time(found.epoch)
-                entries.append(Entry(content, found.row))
+                row: Row | Bad = self._row_of(to_item(value))
             else:
-                entries.append(Entry(content, _bad(f"{name}: entry is not an object", value, position)))
+                row = _bad(f"{name}: entry is not an object", value, position)
+            entries.append(Entry(entry_hash(value), row))
         self.lists.append(List(name, scope, cap, tuple(entries)))
 
-    def add_keyed(
-        self, scope: Scope, name: str, values: list[Json] | None, to_item: Callable[[Json, int], Item]
-    ) -> None:
-        """Add keyed entries, or nothing for None. Of several with one key the last counts; the others are rejected."""
-        if values is None:
-            return
+    def add_keyed_list(self, scope: Scope, name: str, values: list[Json] | None, to_item: ToItem) -> None:
+        """Add a list of objects as keyed entries, or nothing for None."""
+        if values is not None:
+            items = [to_item(value) if isinstance(value, dict) else "entry is not an object" for value in values]
+            self.add_keyed(scope, name, zip(values, items, strict=True))
+
+    def add_keyed(self, scope: Scope, name: str, entries: Iterable[tuple[Json, Item | str]]) -> None:
+        """Add keyed entries: each an element of the document, and its item or the reason why it has none.
+
+        Of several with one key the last counts; the others are rejected.
+        """
         rows: dict[Key, Row] = {}
         origin: dict[Key, tuple[int, Json]] = {}
-        for position, value in enumerate(values):
-            item = to_item(value, position)
+        for position, (value, item) in enumerate(entries):
             if isinstance(item, str):
                 self.reject(f"{name}: {item}", value, position)
                 continue
@@ -155,48 +141,34 @@ class Parsed:
                 known_by = entry_hash([name, *item.key, len(self.bad)])
                 first, other = origin[item.key]
                 self.bad.append(Bad(f"{name}: same key again", first, compact(other).encode(), known_by))
-            rows[item.key] = item.row
+            rows[item.key] = self._row_of(item)
             origin[item.key] = (position, value)
-            self.add_time(item.epoch)
         self.keyed.append(Keyed(scope, rows))
+
+    def _row_of(self, item: Item) -> Row:
+        """Return the row of an item, and raise `newest_epoch` to its time."""
+        if item.epoch is not None and (self.newest_epoch is None or item.epoch > self.newest_epoch):
+            self.newest_epoch = item.epoch
+        return item.row
 
 
 def _bad(reason: str, value: Json, position: int) -> Bad:
     return Bad(reason, position, compact(value).encode(), entry_hash([reason, value]))
 
 
-def of_object(fill: Callable[[Parsed, Object, str], None]) -> Callable[[bytes, str], Parsed]:
-    """Return a parser of documents that are objects; `fill` adds the parts of one. Any other document is rejected."""
-
-    @functools.wraps(fill)
-    def parse(raw: bytes, name: str) -> Parsed:
-        parsed = Parsed()
-        value = parse_json(raw)
-        if isinstance(value, dict):
-            fill(parsed, value, name)
-        else:
-            parsed.reject("the document is not an object", value)
-        return parsed
-
-    return parse
-
-
 class Fields:
     """Takes fields out of an object as column values; what is not taken, or does not fit its column, is the extra."""
 
-    def __init__(self, value: dict[str, Json]) -> None:
+    def __init__(self, value: Object) -> None:
         """Start with nothing taken; the object itself does not change."""
         self._rest = dict(value)
-
-    def _take(self, key: str) -> None:
-        self._rest.pop(key, None)
 
     def text(self, key: str) -> str | None:
         """Take a text; anything else stays in the extra."""
         value = self._rest.get(key)
         if value is not None and not isinstance(value, str):
             return None
-        self._take(key)
+        self._rest.pop(key, None)
         return value
 
     def bare_text(self, key: str) -> str | None:
@@ -208,21 +180,19 @@ class Fields:
 
     def number(self, key: str) -> int | float | None:
         """Take a number, or a text that spells one; anything else stays in the extra."""
-        found = number_of(self._rest.get(key))
-        if found is not None or self._rest.get(key) is None:
-            self._take(key)
-        return found
+        value = self._rest.get(key)
+        number = number_of(value)
+        if number is not None or value is None:
+            self._rest.pop(key, None)
+        return number
 
     def flag(self, key: str) -> int | None:
         """Take a truth value (true, "true", 1, ...) as 0 or 1; anything else stays in the extra."""
         value = self._rest.get(key)
-        for answer, spellings in ((1, (True, "true", "1")), (0, (False, "false", "0"))):
-            if value in spellings and not isinstance(value, float):
-                del self._rest[key]
-                return answer
-        if value is None:
-            self._take(key)
-        return None
+        flag = FLAGS.get(value) if isinstance(value, str | int) else None
+        if flag is not None or value is None:
+            self._rest.pop(key, None)
+        return flag
 
     def issue(self, key: str) -> int | str | None:
         """Take an issue: its number, None for 0 or empty, any other text as it is.
@@ -230,27 +200,21 @@ class Fields:
         A number with quotes or # around it is that number; the text as written then stays in the extra.
         """
         value = self._rest.get(key)
+        issue: int | str | None
         if not isinstance(value, str):
-            found = number_of(value)
-            if value is None or isinstance(found, int):
-                self._take(key)
-            return found or None if isinstance(found, int) else None
-        bare = QUOTED_ISSUE.fullmatch(value)
-        if bare is None:
-            return self._issue_text(key, value)
-        if bare[1] == value:
-            del self._rest[key]
-        return int(bare[1]) or None
-
-    def _issue_text(self, key: str, value: str) -> str | None:
-        if not value.strip('"'):
-            if not value:
-                del self._rest[key]
-            return None
-        if looks_numeric(value):  # the column would convert it to a number that it does not spell
-            return None
-        del self._rest[key]
-        return value
+            number = number_of(value)
+            issue, fits = (number, True) if isinstance(number, int) else (None, value is None)
+        elif bare := QUOTED_ISSUE.fullmatch(value):
+            issue, fits = int(bare[1]), bare[1] == value
+        elif not value.strip('"'):
+            issue, fits = None, not value
+        elif looks_numeric(value):  # the column would convert it to a number that it does not spell
+            issue, fits = None, False
+        else:
+            issue, fits = value, True
+        if fits:
+            self._rest.pop(key, None)
+        return issue or None
 
     def json(self, key: str) -> str | None:
         """Take an array or object as compact JSON text; anything else stays in the extra."""
@@ -258,16 +222,16 @@ class Fields:
         if isinstance(value, dict | list):
             return compact(self._rest.pop(key))
         if value is None:
-            self._take(key)
+            self._rest.pop(key, None)
         return None
 
     def epoch(self, key: str, ts: str | None) -> int | None:
         """Take seconds since 1970, or derive them from the ts text."""
-        found = number_of(self._rest.get(key))
-        if found is None or abs(found) > INT64_MAX:
+        number = number_of(self._rest.get(key))
+        if number is None or abs(number) > INT64_MAX:
             return epoch_of(ts)
         del self._rest[key]
-        return int(found)
+        return int(number)
 
     def extra(self) -> str | None:
         """Return all that was not taken as JSON text, None if everything was."""

@@ -1,40 +1,38 @@
 """The documents that are read: adding one takes an entry in DOCUMENTS, its parser, and a table if it needs one.
 
-Pure: bytes in, rows out. `changes` here and `lists` decide what of them is new;
-`store` writes it.
+Pure: bytes in, rows out. `lists` decides which entries of a list are new, and `store` writes what changed.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shipwrightd.decoding.values import DocumentError
+from shipwrightd.decoding.values import DocumentError, parse_json, parse_sequence
 from shipwrightd.documents import memory as m
 from shipwrightd.documents import shipwright as p
 from shipwrightd.documents.fields import Keyed, Parsed, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from shipwrightd.documents.fields import Key, Row
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of document: its paths below the home, its parser, and the keyed entries that go when the file goes.
 
-    `lists` says that it has appended lists. `*` in the pattern is one name, the argument of both functions
-    ('' for a pattern without).
+    `*` in the pattern is one name, the argument of `parse` and `keyed` ('' for a pattern without).
+    `parse` adds the parts of a value that `read` returned; a value of another `shape` is rejected.
     """
 
     pattern: str
-    parse: Callable[[bytes, str], Parsed]
+    parse: Callable[[Parsed, Any, str], None]
     keyed: Callable[[str], tuple[Scope, ...]] = lambda _: ()
-    lists: bool = False
+    read: Callable[[bytes], Any] = parse_json
+    shape: type = dict
 
     def name_in(self, path: str) -> str | None:
         """Return the part of the path that `*` matches, None for a path of another kind."""
@@ -45,18 +43,18 @@ class Kind:
 
 DAEMON = (Scope("daemon_state"), Scope("daemon_jobs"), Scope("daemon_queue"), Scope("daemon_titles"))
 DOCUMENTS = (
-    Kind("costs.json", p.costs, lists=True),
+    Kind("costs.json", p.costs),
     Kind("budget.json", p.budget, lambda _: (Scope("budgets"),)),
-    Kind("cost-outcomes.json", p.cost_outcomes, lists=True),
-    Kind("developer-registry.json", p.registry, lambda _: (Scope("sessions"),)),
-    Kind("daemon-state.json", p.daemon_state, lambda _: DAEMON, lists=True),
+    Kind("cost-outcomes.json", p.cost_outcomes, read=parse_sequence, shape=list),
+    Kind("developer-registry.json", p.registry, lambda _: (Scope("sessions"),), shape=list),
+    Kind("daemon-state.json", p.daemon_state, lambda _: DAEMON),
     Kind("heartbeats/*.json", p.heartbeat, lambda job: (Scope("heartbeats", (job,)),)),
     Kind("memory/*/failures.json", m.failures, lambda repo: (m.memory(repo, "failure"),)),
-    Kind("memory/*/decisions.json", m.decisions, lists=True),
+    Kind("memory/*/decisions.json", m.decisions),
     Kind("memory/*/patterns.json", m.patterns, lambda repo: (m.memory(repo, "pattern"),)),
     Kind("memory/*/metrics.json", m.baselines, lambda repo: (m.memory(repo, "baseline"),)),
     Kind("memory/*/architecture.json", m.architecture, lambda repo: (m.memory(repo, "architecture"),)),
-    Kind("memory/global.json", m.global_memory, lambda _: (m.memory(m.GLOBAL, "global_pattern"),), lists=True),
+    Kind("memory/global.json", m.global_memory, lambda _: (m.memory(m.GLOBAL, "global_pattern"),)),
     Kind("memory/patterns.json", m.bootstrap, lambda _: (m.memory(m.GLOBAL, "pattern"),)),
 )
 
@@ -66,56 +64,24 @@ def kind_of(path: str) -> Kind | None:
     return next((kind for kind in DOCUMENTS if kind.name_in(path) is not None), None)
 
 
-def parse_document(path: str, raw: bytes) -> Parsed:
-    """Parse a document. Raises DocumentError for bytes that are not JSON, ValueError for a path of no kind."""
+def parse_document(path: str, raw: bytes | None) -> Parsed:
+    """Parse a document; if its file is gone (None), no keyed entries are left of it, and its lists are not known.
+
+    Raises DocumentError for bytes that are not JSON, ValueError for a path of no kind.
+    """
     kind = kind_of(path)
+    name = (kind.name_in(path) if kind else None) or ""
+    if raw is None:
+        return Parsed(keyed=[Keyed(scope, {}) for scope in kind.keyed(name)] if kind else [])
     if kind is None:
         raise ValueError(f"{path} is not a known document")
+    parsed = Parsed()
     try:
-        return kind.parse(raw, kind.name_in(path) or "")
+        value = kind.read(raw)
+        if isinstance(value, kind.shape):
+            kind.parse(parsed, value, name)
+        else:
+            parsed.reject(f"the document is not {'a list' if kind.shape is list else 'an object'}", value)
     except (RecursionError, orjson.JSONEncodeError) as error:
         raise DocumentError("nested too deeply") from error
-
-
-def without_document(path: str) -> Parsed:
-    """Return the parts of a document whose file is gone: keyed scopes without entries, and no lists."""
-    kind = kind_of(path)
-    scopes = kind.keyed(kind.name_in(path) or "") if kind else ()
-    return Parsed(keyed=[Keyed(scope, {}) for scope in scopes])
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A keyed row as it is stored."""
-
-    id: int | str
-    row: Row
-    present: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What to write for the keyed entries of one scope; `same` counts those that need nothing."""
-
-    insert: tuple[tuple[Key, Row], ...]
-    update: tuple[tuple[int | str, Row], ...]
-    gone: tuple[int | str, ...]
-    same: int
-
-
-def changes(known: Mapping[Key, Known], found: Mapping[Key, Row], follow: Callable[[Row, Row], Row]) -> Changes:
-    """Return the changes that make the stored entries equal the found ones.
-
-    `follow` returns the row to store, given the known and the found row of an entry.
-    """
-    insert, update, same = [], [], 0
-    for key, row in found.items():
-        stored = known.get(key)
-        if stored is None:
-            insert.append((key, row))
-        elif (after := follow(stored.row, row)) != stored.row or not stored.present:
-            update.append((stored.id, after))
-        else:
-            same += 1
-    gone = [stored.id for key, stored in known.items() if stored.present and key not in found]
-    return Changes(tuple(insert), tuple(update), tuple(gone), same)
+    return parsed

@@ -46,13 +46,9 @@ def new_entries(known: Remembered, found: Hashes, cap: int, stored: Callable[[],
 
 
 def remember(known: Remembered, found: Hashes, cap: int) -> Remembered:
-    """Return what to remember once the new entries of the found list are stored."""
-    present = Counter(found)
-    left = []
-    for item in reversed(known.hashes):
-        present[item] -= 1
-        if present[item] < 0:
-            left.append(item)
+    """Return the hashes to remember once the new entries of the found list are stored."""
+    newest_first = known.hashes[::-1]
+    left = [newest_first[i] for i in surplus(Counter(found), newest_first)]
     room = (REMEMBERED_LISTS - 1) * max(cap or UNCAPPED, len(found))
     return Remembered((*reversed(left[:room]), *found), len(found))
 
@@ -64,21 +60,14 @@ def is_gap(known: Remembered, found: Hashes, new: Sequence[int]) -> bool:
 
 def overlap(known: Hashes, found: Hashes) -> int:
     """Return the largest n with known[-n:] == found[:n], in linear time."""
-    if not found:
-        return 0
-    borders = [0] * len(found)  # Knuth, Morris, Pratt: longest border of found[: i + 1]
-    length = 0
-    for i in range(1, len(found)):
-        while length and found[i] != found[length]:
+    text = (*found, None, *known[-len(found) :])  # None equals no hash
+    borders = [0] * len(text)  # Knuth, Morris, Pratt: longest border of text[: i + 1]
+    for i in range(1, len(text)):
+        length = borders[i - 1]
+        while length and text[i] != text[length]:
             length = borders[length - 1]
-        length += found[i] == found[length]
-        borders[i] = length
-    length = 0
-    for item in known[-len(found) :]:
-        while length and (length == len(found) or item != found[length]):
-            length = borders[length - 1]
-        length += item == found[length]
-    return length
+        borders[i] = length + (text[i] == text[length])
+    return borders[-1]
 
 
 def surplus(known: Counter[bytes], found: Hashes) -> tuple[int, ...]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipwrightd.decoding.values import compact, epoch_of
-from shipwrightd.documents.fields import Fields, Item, KeyedRow, ListRow, Object, Parsed, Row, Scope, Value, of_object
+from shipwrightd.documents.fields import Fields, Item, Object, Parsed, Row, Scope, Value
 
 if TYPE_CHECKING:
     from shipwrightd.decoding.values import Json
 
 
 GLOBAL = "global"
-KNOWN_ISSUES = "known_issues"
 DECISIONS_CAP = 100
 LEARNINGS_CAP = 50
 FREQUENCY, SEEN_COUNT, BASE, FIRST_SEEN, LAST_SEEN = 3, 4, 5, 6, 7  # indices in a keyed row
@@ -28,21 +27,19 @@ def memory(repo: str, entry_type: str) -> Scope:
     return Scope("memory_entries", (repo, entry_type))
 
 
-def plain_row(first_seen: Value, last_seen: Value, extra: Value) -> Row:
-    """Return a keyed row of an entry that is not a failure."""
-    return (None, None, None, None, None, None, first_seen, last_seen, extra)
+def plain_item(pattern: str, at: str | None, extra: Value, section: str = "") -> Item:
+    """Return the keyed row of an entry that is not a failure, first and last seen at the same time."""
+    row = (None, None, None, None, None, None, at, at, extra)
+    return Item(row, epoch_of(at), key=(section, pattern))
 
 
-@of_object
 def failures(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/failures.json."""
-    parsed.add_keyed(memory(repo, "failure"), "failures", parsed.list_in(document, "failures"), failure)
+    parsed.add_keyed_list(memory(repo, "failure"), "failures", parsed.list_in(document, "failures"), failure)
 
 
-def failure(value: Json, _position: int) -> Item:
+def failure(value: Object) -> Item | str:
     """Return a failure's keyed row as if it were seen for the first time."""
-    if not isinstance(value, dict):
-        return "entry is not an object"
     f = Fields(value)
     pattern, last_seen = f.text("pattern"), f.text("last_seen")
     if pattern is None:
@@ -50,7 +47,7 @@ def failure(value: Json, _position: int) -> Item:
     seen = f.number("seen_count")
     times = seen if isinstance(seen, int) else None
     head = (f.text("root_cause"), f.text("fix"), f.text("stage"), times, seen, 0)
-    return KeyedRow(("", pattern), (*head, last_seen, last_seen, f.extra()), epoch_of(last_seen))
+    return Item((*head, last_seen, last_seen, f.extra()), epoch_of(last_seen), key=("", pattern))
 
 
 def follow(known: Row, found: Row) -> Row:
@@ -62,11 +59,13 @@ def follow(known: Row, found: Row) -> Row:
     decreases (an older copy of the file may be put back).
     """
     row = list(found)
-    row[FIRST_SEEN] = known[FIRST_SEEN] if known[FIRST_SEEN] is not None else found[FIRST_SEEN]
+    row[FIRST_SEEN] = found[FIRST_SEEN] if known[FIRST_SEEN] is None else known[FIRST_SEEN]
     base, total = known[BASE], known[FREQUENCY]
     if isinstance(base, int):
         was, now = count(known), count(found)
-        if 0 < now <= was and is_later(known[LAST_SEEN], found[LAST_SEEN]):
+        before, after = known[LAST_SEEN], found[LAST_SEEN]
+        is_later = isinstance(before, str) and isinstance(after, str) and after > before
+        if 0 < now <= was and is_later:
             base += was
         row[BASE] = base
         row[FREQUENCY] = max(total, base + now) if isinstance(total, int) else base + now or None
@@ -79,109 +78,83 @@ def count(row: Row) -> int:
     return seen if isinstance(seen, int) else 0
 
 
-def is_later(known: Value, found: Value) -> bool:
-    """Return whether the second of two UTC texts is the later one."""
-    return isinstance(known, str) and isinstance(found, str) and found > known
-
-
-@of_object
 def decisions(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/decisions.json."""
-    values = parsed.list_in(document, "decisions")
-    parsed.add_list("decisions", memory(repo, "decision"), values, DECISIONS_CAP, to_row=decision)
+    parsed.add_list(document, "decisions", memory(repo, "decision"), DECISIONS_CAP, decision)
 
 
-def decision(value: Object) -> ListRow:
+def decision(value: Object) -> Item:
     """Return a decision's list row: its pattern is the summary."""
     f = Fields(value)
     at = f.text("recorded_at")
-    return ListRow((f.text("summary"), at, at, f.extra()), epoch_of(at))
+    return Item((f.text("summary"), at, at, f.extra()), epoch_of(at))
 
 
-@of_object
 def patterns(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/patterns.json: each section by its name, each known issue by its text."""
-    issues = parsed.list_in(document, KNOWN_ISSUES) or []
     captured = Fields(document).text("captured_at")
-    sections: list[Json] = [{key: item} for key, item in document.items() if key not in (KNOWN_ISSUES, "captured_at")]
-
-    def item(value: Json, _position: int) -> Item:
-        if isinstance(value, str):
-            return KeyedRow((KNOWN_ISSUES, value), plain_row(None, None, None))
-        if not isinstance(value, dict) or len(value) != 1:
-            return "known issue is not a text"
-        return section(value, captured)
-
-    parsed.add_keyed(memory(repo, "pattern"), "patterns", [*sections, *issues], item)
+    entries = sections(document, captured)
+    for issue in parsed.list_in(document, "known_issues") or []:
+        item = plain_item(issue, None, None, "known_issues") if isinstance(issue, str) else None
+        entries.append((issue, item or "known issue is not a text"))
+    parsed.add_keyed(memory(repo, "pattern"), "patterns", entries)
 
 
-def section(value: Object, at: str | None) -> KeyedRow:
-    """Return the keyed row of an object with one field; a value that is not an object is kept under "value"."""
-    key, inner = next(iter(value.items()))
-    extra = compact(inner if isinstance(inner, dict) else {"value": inner})
-    return KeyedRow(("", key), plain_row(at, at, extra), epoch_of(at))
+def sections(document: Object, at: str | None) -> list[tuple[Json, Item | str]]:
+    """Return each other field of a document and its item; a value that is not an object is kept under "value"."""
+    return [
+        ({key: inner}, plain_item(key, at, compact(inner if isinstance(inner, dict) else {"value": inner})))
+        for key, inner in document.items()
+        if key not in {"known_issues", "captured_at"}
+    ]
 
 
-@of_object
 def bootstrap(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse memory/patterns.json, beside the folders: one pattern "project" of all repositories."""
     f = Fields(document)
     at = f.text("detected_at")
-    item = KeyedRow(("", "project"), plain_row(at, at, f.extra()), epoch_of(at))
-    parsed.add_keyed(memory(GLOBAL, "pattern"), "patterns", [document], lambda *_: item)
+    parsed.add_keyed(memory(GLOBAL, "pattern"), "patterns", [(document, plain_item("project", at, f.extra()))])
 
 
-@of_object
 def baselines(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/metrics.json."""
     found = document.get("baselines")
-    if not isinstance(found, dict):
-        if found is not None:
-            parsed.reject("baselines is not an object", found)
-        return
-    at = Fields(document).text("last_updated")
-
-    def item(value: Json, _position: int) -> Item:
-        key, inner = next(iter(value.items())) if isinstance(value, dict) else ("", None)
-        row = plain_row(at, at, compact({"value": inner}))
-        return KeyedRow(("", key), row, epoch_of(at))
-
-    parsed.add_keyed(memory(repo, "baseline"), "baselines", [{key: number} for key, number in found.items()], item)
+    if isinstance(found, dict):
+        add_values(parsed, memory(repo, "baseline"), found, Fields(document).text("last_updated"))
+    elif found is not None:
+        parsed.reject("baselines is not an object", found)
 
 
-@of_object
 def architecture(parsed: Parsed, document: Object, repo: str) -> None:
     """Parse memory/<hash>/architecture.json, written by a model: each field is a section, whatever its value."""
-    sections: list[Json] = [{key: {"value": inner}} for key, inner in document.items()]
-
-    def item(value: Json, _position: int) -> Item:
-        return section(value, None) if isinstance(value, dict) else "section is not an object"
-
-    parsed.add_keyed(memory(repo, "architecture"), "architecture", sections, item)
+    add_values(parsed, memory(repo, "architecture"), document, None)
 
 
-@of_object
+def add_values(parsed: Parsed, scope: Scope, values: Object, at: str | None) -> None:
+    """Add each field as a keyed entry that keeps its value under "value"."""
+    parsed.add_keyed(
+        scope,
+        scope.values[1],
+        [(inner, plain_item(key, at, compact({"value": inner}))) for key, inner in values.items()],
+    )
+
+
 def global_memory(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse memory/global.json."""
-    values = parsed.list_in(document, "common_patterns")
-    parsed.add_keyed(memory(GLOBAL, "global_pattern"), "common_patterns", values, global_pattern)
-    values = parsed.list_in(document, "cross_repo_learnings")
-    parsed.add_list("cross_repo_learnings", memory(GLOBAL, "learning"), values, LEARNINGS_CAP, to_row=learning)
+    shared = parsed.list_in(document, "common_patterns")
+    parsed.add_keyed_list(memory(GLOBAL, "global_pattern"), "common_patterns", shared, global_pattern)
+    parsed.add_list(document, "cross_repo_learnings", memory(GLOBAL, "learning"), LEARNINGS_CAP, learning)
 
 
-def global_pattern(value: Json, _position: int) -> Item:
+def global_pattern(value: Object) -> Item | str:
     """Return a global pattern's keyed row."""
-    if not isinstance(value, dict):
-        return "entry is not an object"
     f = Fields(value)
     pattern, at = f.text("pattern"), f.text("promoted_at")
-    if pattern is None:
-        return "entry without a pattern"
-    return KeyedRow(("", pattern), plain_row(at, at, f.extra()), epoch_of(at))
+    return "entry without a pattern" if pattern is None else plain_item(pattern, at, f.extra())
 
 
-def learning(value: Object) -> ListRow:
+def learning(value: Object) -> Item:
     """Return a learning's list row: its pattern is the type."""
     f = Fields(value)
     at = f.text("captured_at")
-    return ListRow((f.text("type"), at, at, f.extra()), epoch_of(at))
+    return Item((f.text("type"), at, at, f.extra()), epoch_of(at))

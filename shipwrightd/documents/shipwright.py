@@ -1,6 +1,6 @@
 """Parsers of the documents beside memory/: bytes and the varying part of the path to rows. Pure.
 
-Rows are in the column order of `statements`.
+Rows are in the column order of the statements in `store`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from shipwrightd.decoding.values import INT64_MAX, entry_hash, epoch_of, parse_json, parse_sequence, seconds_of
-from shipwrightd.documents.fields import Fields, Item, KeyedRow, ListRow, Object, Parsed, Scope, of_object
+from shipwrightd.decoding.values import INT64_MAX, entry_hash, epoch_of, seconds_of
+from shipwrightd.documents.fields import Fields, Item, Object, Parsed, Scope
 from shipwrightd.documents.lists import surplus
 
 if TYPE_CHECKING:
@@ -23,99 +23,77 @@ NO_CAP = 0
 RECORDED = ("outcomes", "summary")  # fields that recording an outcome adds to every object of the file
 
 
-@of_object
 def costs(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse costs.json."""
-    entries = parsed.list_in(document, "entries")
-    parsed.add_list("entries", Scope("cost_entries"), entries, COSTS_CAP, to_row=cost)
+    parsed.add_list(document, "entries", Scope("cost_entries"), COSTS_CAP, cost)
 
 
-def cost(value: Object) -> ListRow:
+def cost(value: Object) -> Item:
     """Return input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra."""
     f = Fields(value)
     ts = f.text("ts")
     epoch = f.epoch("ts_epoch", ts)
     head = (f.number("input_tokens"), f.number("output_tokens"), f.text("model"), f.text("stage"))
-    return ListRow((*head, f.issue("issue"), f.number("cost_usd"), ts, epoch, f.extra()), epoch)
+    return Item((*head, f.issue("issue"), f.number("cost_usd"), ts, epoch, f.extra()), epoch)
 
 
-@of_object
 def budget(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse budget.json: one row of daily_budget_usd, enabled, extra."""
     f = Fields(document)
     row = (f.number("daily_budget_usd"), f.flag("enabled"), f.extra())
-    parsed.add_keyed(Scope("budgets"), "budget", [document], lambda *_: KeyedRow(("daily",), row))
+    parsed.add_keyed(Scope("budgets"), "budget", [(document, Item(row, key=("daily",)))])
 
 
-def cost_outcomes(raw: bytes, _name: str) -> Parsed:
+def cost_outcomes(parsed: Parsed, pieces: list[Object | str], _name: str) -> None:
     """Parse cost-outcomes.json, a sequence of objects.
 
     Recording an outcome adds it to every object, so the list of outcomes is that of
     the first object and the entries that later ones have beyond it. All other fields
     of an object are what a pipeline appended.
     """
-    parsed = Parsed()
-    found = parse_sequence(raw)
-    for fragment in found.fragments:
-        parsed.reject("neither an object nor part of one", fragment)
-    lists = [part for value in found.values if (part := parsed.list_in(value, "outcomes")) is not None]
+    values = [piece for piece in pieces if isinstance(piece, dict)]
+    for piece in pieces:
+        if isinstance(piece, str):
+            parsed.reject("neither an object nor part of one", piece)
+    lists = [part for value in values if (part := parsed.list_in(value, "outcomes")) is not None]
     if lists:
-        entries = merged(lists)
-        parsed.add_list("outcomes", Scope("cost_outcomes", ("outcome",)), entries, OUTCOMES_CAP, to_row=outcome)
-    appended = [{key: item for key, item in value.items() if key not in RECORDED} for value in found.values]
-    pipelines: list[Json] = [rest for rest in appended if rest]
-    parsed.add_list("pipelines", Scope("cost_outcomes", ("pipeline",)), pipelines, NO_CAP, to_row=pipeline_outcome)
-    return parsed
+        merged_list: Object = {"outcomes": merged(lists)}
+        parsed.add_list(merged_list, "outcomes", Scope("cost_outcomes", ("outcome",)), OUTCOMES_CAP, outcome)
+    appended = [{key: item for key, item in value.items() if key not in RECORDED} for value in values]
+    pipelines: Object = {"pipelines": [rest for rest in appended if rest]}
+    scope = Scope("cost_outcomes", ("pipeline",))
+    parsed.add_list(pipelines, "pipelines", scope, NO_CAP, lambda value: outcome(value, "cost"))
 
 
 def merged(lists: list[list[Json]]) -> list[Json]:
     """Return the first of the longest lists, followed by the entries that the others have beyond it."""
     longest = max(lists, key=len)
-    result = list(longest)
-    hashes = [entry_hash(item) for item in longest]
-    for other in lists:
-        if other is longest:
-            continue
-        theirs = [entry_hash(item) for item in other]
+    result: list[Json] = []
+    hashes: list[bytes] = []
+    for part in (longest, *(other for other in lists if other is not longest)):
+        theirs = [entry_hash(item) for item in part]
         beyond = surplus(Counter(hashes), theirs)
-        result += [other[i] for i in beyond]
+        result += [part[i] for i in beyond]
         hashes += [theirs[i] for i in beyond]
     return result
 
 
-def outcome(value: Object) -> ListRow:
+def outcome(value: Object, cost_key: str = "cost_usd") -> Item:
     """Return pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra."""
-    return _outcome(value, "cost_usd")
-
-
-def pipeline_outcome(value: Object) -> ListRow:
-    """Return the columns of `outcome` for an object that a pipeline appended."""
-    return _outcome(value, "cost")
-
-
-def _outcome(value: Object, cost_key: str) -> ListRow:
     f = Fields(value)
     ts = f.text("ts")
     epoch = f.epoch("ts_epoch", ts)
     head = (f.text("pipeline_id"), f.issue("issue"), f.number(cost_key), f.flag("success"))
-    return ListRow((*head, f.text("model"), f.bare_text("template"), ts, epoch, f.extra()), epoch)
+    return Item((*head, f.text("model"), f.bare_text("template"), ts, epoch, f.extra()), epoch)
 
 
-def registry(raw: bytes, _name: str) -> Parsed:
-    """Parse developer-registry.json."""
-    parsed = Parsed()
-    value = parse_json(raw)
-    if isinstance(value, list):
-        parsed.add_keyed(Scope("sessions"), "registry", value, developer)
-    else:
-        parsed.reject("the document is not a list", value)
-    return parsed
+def registry(parsed: Parsed, document: list[Json], _name: str) -> None:
+    """Parse developer-registry.json, a list."""
+    parsed.add_keyed_list(Scope("sessions"), "registry", document, developer)
 
 
-def developer(value: Json, _position: int) -> Item:
+def developer(value: Object) -> Item | str:
     """Return developer, machine, hostname, platform, last_heartbeat_ms, ..., queued, extra."""
-    if not isinstance(value, dict):
-        return "entry is not an object"
     f = Fields(value)
     name, machine = f.text("developer_id"), f.text("machine_name")
     if not name or not machine:
@@ -125,10 +103,9 @@ def developer(value: Json, _position: int) -> Item:
     daemon = (f.flag("daemon_running"), f.number("daemon_pid"), f.json("active_jobs"), f.json("queued"))
     row = (*head, *daemon, f.extra())
     seen = int(heartbeat // 1_000) if heartbeat and abs(heartbeat) <= INT64_MAX else None
-    return KeyedRow((f"{name}@{machine}",), row, seen)
+    return Item(row, seen, key=(f"{name}@{machine}",))
 
 
-@of_object
 def heartbeat(parsed: Parsed, document: Object, name: str) -> None:
     """Parse heartbeats/<job>.json: one row of pid, issue, stage, iteration, ..., updated_epoch, extra."""
     f = Fields(document)
@@ -136,68 +113,63 @@ def heartbeat(parsed: Parsed, document: Object, name: str) -> None:
     epoch = epoch_of(updated)
     head = (f.number("pid"), f.issue("issue"), f.text("stage"), f.number("iteration"))
     load = (f.number("memory_mb"), f.number("cpu_pct"), f.text("last_activity"))
-    item = KeyedRow((name,), (*head, *load, updated, epoch, f.extra()), epoch)
-    parsed.add_keyed(Scope("heartbeats", (name,)), "heartbeat", [document], lambda *_: item)
+    item = Item((*head, *load, updated, epoch, f.extra()), epoch)
+    parsed.add_keyed(Scope("heartbeats", (name,)), "heartbeat", [(document, item)])
 
 
-@of_object
 def daemon_state(parsed: Parsed, document: Object, _name: str) -> None:
     """Parse daemon-state.json: the daemon, its jobs, queue and titles, completed jobs and failures."""
-    rest = dict(document)
-    parsed.add_keyed(Scope("daemon_jobs"), "active_jobs", parsed.list_in(rest, "active_jobs"), job)
-    parsed.add_keyed(Scope("daemon_queue"), "queued", parsed.list_in(rest, "queued"), queued)
-    done, failed = parsed.list_in(rest, "completed"), parsed.list_in(rest, "failure_history")
-    parsed.add_list("completed", Scope("daemon_completed"), done, COMPLETED_CAP, to_row=completed)
-    parsed.add_list("failure_history", Scope("daemon_failures"), failed, FAILURE_HISTORY_CAP, to_row=daemon_failure)
-    if isinstance(titles := rest.get("titles"), dict):
-        parsed.add_keyed(Scope("daemon_titles"), "titles", [{key: text} for key, text in titles.items()], title)
-        del rest["titles"]
-    for name in ("active_jobs", "queued", "completed", "failure_history"):
-        rest.pop(name, None)
-    f = Fields(rest)
+    parsed.add_keyed_list(Scope("daemon_jobs"), "active_jobs", parsed.list_in(document, "active_jobs"), job)
+    if (items := parsed.list_in(document, "queued")) is not None:
+        parsed.add_keyed(Scope("daemon_queue"), "queued", [(item, queued(item, at)) for at, item in enumerate(items)])
+    parsed.add_list(document, "completed", Scope("daemon_completed"), COMPLETED_CAP, completed)
+    parsed.add_list(document, "failure_history", Scope("daemon_failures"), FAILURE_HISTORY_CAP, daemon_failure)
+    stored = {"active_jobs", "queued", "completed", "failure_history"}
+    if isinstance(titles := document.get("titles"), dict):
+        entries: list[tuple[Json, Item | str]] = [({key: text}, title(key, text)) for key, text in titles.items()]
+        parsed.add_keyed(Scope("daemon_titles"), "titles", entries)
+        stored.add("titles")
+    f = Fields({key: value for key, value in document.items() if key not in stored})
     row = (f.number("pid"), f.text("started_at"), f.text("last_poll"), f.json("config"), f.extra())
-    parsed.add_keyed(Scope("daemon_state"), "daemon", [document], lambda *_: KeyedRow(("daemon",), row))
+    parsed.add_keyed(Scope("daemon_state"), "daemon", [(document, Item(row, key=("daemon",)))])
 
 
-def job(value: Json, _position: int) -> Item:
+def job(value: Object) -> Item:
     """Return issue, repo, pid, worktree, title, goal, started_at, extra."""
-    if not isinstance(value, dict):
-        return "entry is not an object"
     f = Fields(value)
     issue, repo, started = f.issue("issue"), f.text("repo"), f.text("started_at")
     key = f"{repo or ''}#{'' if issue is None else issue}@{started or ''}"
     head = (issue, repo, f.number("pid"), f.text("worktree"), f.text("title"), f.text("goal"))
-    return KeyedRow((key,), (*head, started, f.extra()), epoch_of(started))
+    return Item((*head, started, f.extra()), epoch_of(started), key=(key,))
 
 
-def queued(value: Json, position: int) -> Item:
+def queued(value: Json, position: int) -> Item | str:
     """Return issue, repo, position, extra."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         return "item is neither text nor number"
     repo, colon, number = str(value).rpartition(":")
     issue = Fields({"issue": number}).issue("issue")
-    return KeyedRow((str(value),), (issue, repo if colon else None, position, None))
+    return Item((issue, repo if colon else None, position, None), key=(str(value),))
 
 
-def title(value: Json, _position: int) -> Item:
-    """Return title, extra of an object with one field: work item and title."""
-    key, text = next(iter(value.items())) if isinstance(value, dict) else ("", None)
-    return KeyedRow((key,), (text, None)) if isinstance(text, str) else "title is not a text"
+def title(work_item: str, text: Json) -> Item | str:
+    """Return title, extra of a work item."""
+    return Item((text, None), key=(work_item,)) if isinstance(text, str) else "title is not a text"
 
 
-def completed(value: Object) -> ListRow:
+def completed(value: Object) -> Item:
     """Return issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra."""
     f = Fields(value)
     at = f.text("completed_at")
     epoch = epoch_of(at)
     head = (f.issue("issue"), f.text("result"), f.number("exit_code"))
     duration = f.text("duration")
-    return ListRow((*head, duration, seconds_of(duration), at, epoch, f.extra()), epoch)
+    return Item((*head, duration, seconds_of(duration), at, epoch, f.extra()), epoch)
 
 
-def daemon_failure(value: Object) -> ListRow:
+def daemon_failure(value: Object) -> Item:
     """Return ts, ts_epoch, class, extra."""
     f = Fields(value)
     ts = f.text("ts")
     epoch = f.epoch("ts_epoch", ts)
-    return ListRow((ts, epoch, f.text("class"), f.extra()), epoch)
+    return Item((ts, epoch, f.text("class"), f.extra()), epoch)

@@ -15,15 +15,9 @@ MAX_BYTES = 8 << 20  # a thousand entries are 200 KiB; as rows it may take a hun
 FRESH_NS = 2_000_000_000  # two writes within a file system's clock tick (up to 2 s) look alike to stat
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """The part of a stat result that changes with the content, apart from writes within one clock tick."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
+# The parts of a stat result that change with the content, apart from writes within one clock tick:
+# device, inode, size, mtime_ns, ctime_ns.
+Signature = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +47,12 @@ class Torn:
     """The file changed while it was read; try again later."""
 
 
-Read = Document | Unchanged | Missing | Torn
-
-
 def signature_of(info: os.stat_result) -> Signature:
     """Return the signature of a stat result."""
-    return Signature(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
-def read_document(path: Path, known: Signature | None, *, now_ns: int) -> Read:
+def read_document(path: Path, known: Signature | None, *, now_ns: int) -> Document | Unchanged | Missing | Torn:
     """Return the document unless it has the known signature; an unchanged file costs one stat.
 
     Follows symlinks. `now_ns` is the wall clock. Raises OSError for a file that cannot be
@@ -100,22 +91,13 @@ def read_open(path: Path, fd: int, *, now_ns: int) -> Document | Torn:
     info = os.fstat(fd)
     _refuse(path, info)
     before = signature_of(info)
-    raw = _read_bytes(fd, before.size)
+    with os.fdopen(fd, "rb", closefd=False) as file:
+        raw = file.read(info.st_size + 1)  # one more shows that it grew
     try:
         still = signature_of(os.fstat(fd)) == before == signature_of(path.stat())
     except FileNotFoundError:
         return Torn()
-    if not still or len(raw) != before.size:
+    if not still or len(raw) != info.st_size:
         return Torn()
-    fresh = abs(now_ns - before.ctime_ns) < FRESH_NS
+    fresh = abs(now_ns - info.st_ctime_ns) < FRESH_NS
     return Document(raw, None if fresh else before)
-
-
-def _read_bytes(fd: int, size: int) -> bytes:
-    """Return the content of the file, at most one byte more than `size`."""
-    parts = []
-    left = size + 1  # one more shows that it grew
-    while left > 0 and (part := os.read(fd, left)):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)

@@ -1,7 +1,6 @@
 """Write what changed in a document, together with its checkpoint, and verify a document against the tables.
 
-Every function that writes expects the caller's transaction. `statements` has the
-SQL of each table, in the column order of its parser.
+Every function that writes expects the caller's transaction.
 """
 
 from __future__ import annotations
@@ -9,18 +8,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shipwrightd.decoding import Quarantined
 from shipwrightd.decoding.values import HASH_BYTES, DocumentError
-from shipwrightd.documents.fields import Bad, Entry, Keyed, List, Parsed, Scope
-from shipwrightd.documents.kinds import Known, changes, parse_document, without_document
+from shipwrightd.documents.fields import Bad, Keyed, List, Parsed
+from shipwrightd.documents.kinds import parse_document
 from shipwrightd.documents.lists import Remembered, is_gap, new_entries, remember
-from shipwrightd.documents.statements import CHECKPOINT, KEYED_TABLES, LIST_TABLES, MOVE_CHECKPOINT
+from shipwrightd.documents.memory import follow
 from shipwrightd.journals.store import add_gap, add_quarantine
-from shipwrightd.projections import project_costs
+from shipwrightd.projections.costs import add_entries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import apsw
 
     from shipwrightd.documents.fields import Key, Row
@@ -29,6 +30,150 @@ COSTS = "cost_entries"
 BAD = "!"  # the name under which the hashes of a document's bad elements are remembered
 RAW_BYTES = 64 << 10  # how much of a bad element is kept; `length` is its size
 DIGEST_BYTES = 16
+
+CHECKPOINT = "SELECT digest, entries FROM checkpoints WHERE source = ?"
+MOVE_CHECKPOINT = """
+INSERT INTO checkpoints
+(source, kind, digest, entries, records, quarantined, gaps, newest_epoch, committed_at)
+VALUES (?1, 'document', ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (source) DO UPDATE SET
+    digest       = excluded.digest,
+    entries      = excluded.entries,
+    records      = records + excluded.records,
+    quarantined  = quarantined + excluded.quarantined,
+    gaps         = gaps + excluded.gaps,
+    newest_epoch = max(coalesce(newest_epoch, excluded.newest_epoch),
+                       coalesce(excluded.newest_epoch, newest_epoch)),
+    committed_at = excluded.committed_at"""
+
+
+class ListTable(NamedTuple):
+    """The statements for an appended list: `insert` takes scope, columns; `load` returns the columns, in order."""
+
+    insert: str
+    load: str
+
+
+class KeyedTable(NamedTuple):
+    """The statements for keyed entries, in the column order of their parser.
+
+    `load` returns id, `keys` key columns, columns, present. `write` takes scope, key, columns, present,
+    and replaces a stored row unless there is an `update`, which takes columns, present, id.
+    `follow` returns the row to store, given the stored and the found row of an entry.
+    """
+
+    load: str
+    write: str
+    update: str | None = None
+    keys: int = 1
+    follow: Callable[[Row, Row], Row] = lambda _, found: found
+
+
+LIST_TABLES = {
+    "cost_entries": ListTable(
+        insert="""
+INSERT INTO cost_entries
+(input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra, origin)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'costs.json')""",
+        load="""
+SELECT input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra
+FROM cost_entries WHERE origin = 'costs.json' ORDER BY id""",
+    ),
+    "cost_outcomes": ListTable(
+        insert="""
+INSERT INTO cost_outcomes (kind, pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        load="""
+SELECT pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra
+FROM cost_outcomes WHERE kind = ? ORDER BY id""",
+    ),
+    "daemon_completed": ListTable(
+        insert="""
+INSERT INTO daemon_completed
+(issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        load="""
+SELECT issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra
+FROM daemon_completed ORDER BY id""",
+    ),
+    "daemon_failures": ListTable(
+        insert="INSERT INTO daemon_failures (ts, ts_epoch, class, extra) VALUES (?, ?, ?, ?)",
+        load="SELECT ts, ts_epoch, class, extra FROM daemon_failures ORDER BY id",
+    ),
+    "memory_entries": ListTable(
+        insert="""
+INSERT INTO memory_entries (repo_hash, entry_type, pattern, first_seen, last_seen, extra)
+VALUES (?, ?, ?, ?, ?, ?)""",
+        load="""
+SELECT pattern, first_seen, last_seen, extra
+FROM memory_entries WHERE repo_hash = ? AND entry_type = ? ORDER BY id""",
+    ),
+}
+
+KEYED_TABLES = {
+    "memory_entries": KeyedTable(
+        load="""
+SELECT id, section, pattern, root_cause, fix, stage, frequency, seen_count, frequency_base,
+    first_seen, last_seen, extra, present
+FROM memory_entries WHERE repo_hash = ? AND entry_type = ? ORDER BY id""",
+        write="""
+INSERT INTO memory_entries (repo_hash, entry_type, section, pattern, root_cause, fix, stage,
+    frequency, seen_count, frequency_base, first_seen, last_seen, extra, present)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        update="""
+UPDATE memory_entries
+SET root_cause = ?, fix = ?, stage = ?, frequency = ?, seen_count = ?, frequency_base = ?, first_seen = ?,
+    last_seen = ?, extra = ?, present = ?
+WHERE id = ?""",
+        keys=2,
+        follow=follow,
+    ),
+    "sessions": KeyedTable(
+        load="""
+SELECT id, id, developer, machine, hostname, platform, last_heartbeat_ms, daemon_running,
+    daemon_pid, active_jobs, queued, extra, present
+FROM sessions""",
+        write="""
+REPLACE INTO sessions (id, developer, machine, hostname, platform, last_heartbeat_ms,
+    daemon_running, daemon_pid, active_jobs, queued, extra, present)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+    ),
+    "budgets": KeyedTable(
+        load="SELECT id, id, daily_budget_usd, enabled, extra, present FROM budgets",
+        write="REPLACE INTO budgets (id, daily_budget_usd, enabled, extra, present) VALUES (?, ?, ?, ?, ?)",
+    ),
+    "daemon_state": KeyedTable(
+        load="SELECT id, id, pid, started_at, last_poll, config, extra, present FROM daemon_state",
+        write="""
+REPLACE INTO daemon_state (id, pid, started_at, last_poll, config, extra, present) VALUES (?, ?, ?, ?, ?, ?, ?)""",
+    ),
+    "daemon_jobs": KeyedTable(
+        load="""
+SELECT id, id, issue, repo, pid, worktree, title, goal, started_at, extra, present FROM daemon_jobs""",
+        write="""
+REPLACE INTO daemon_jobs (id, issue, repo, pid, worktree, title, goal, started_at, extra, present)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+    ),
+    "daemon_queue": KeyedTable(
+        load="SELECT id, id, issue, repo, position, extra, present FROM daemon_queue",
+        write="REPLACE INTO daemon_queue (id, issue, repo, position, extra, present) VALUES (?, ?, ?, ?, ?, ?)",
+    ),
+    "daemon_titles": KeyedTable(
+        load="SELECT id, id, title, extra, present FROM daemon_titles",
+        write="REPLACE INTO daemon_titles (id, title, extra, present) VALUES (?, ?, ?, ?)",
+    ),
+    "heartbeats": KeyedTable(
+        load="""
+SELECT id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at,
+    updated_epoch, extra, present
+FROM heartbeats WHERE id = ?""",
+        write="""
+REPLACE INTO heartbeats (id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at,
+    updated_epoch, extra, present)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        keys=0,
+    ),
+}
 
 
 @dataclass(slots=True)
@@ -71,15 +216,13 @@ def ingest_document(
     stored, packed = db.execute(CHECKPOINT, (path,)).fetchone() or (None, None)
     if digest == stored:
         return Outcome()
+    try:
+        parsed = parse_document(path, raw)
+    except DocumentError as error:
+        return Outcome(error=str(error))
     memory = unpack(packed)
     if raw is None:
-        parsed = without_document(path)
         memory = Memory({name: Remembered(known.hashes) for name, known in memory.lists.items()})
-    else:
-        try:
-            parsed = parse_document(path, raw)
-        except DocumentError as error:
-            return Outcome(error=str(error))
     writer = _Writer(db, path, now)
     memory = writer.write(parsed, memory)
     outcome = writer.outcome
@@ -98,7 +241,7 @@ class _Writer:
     outcome: Outcome = field(default_factory=Outcome)
 
     def write(self, parsed: Parsed, memory: Memory) -> Memory:
-        """Write the rows, quarantine and gaps of a document, and return what to remember of it."""
+        """Write the rows, quarantine and gaps of a document, and return its new memory."""
         lists = dict(memory.lists)
         rejected = [element for element in parsed.bad if element.hash not in memory.bad]
         for part in parsed.lists:
@@ -119,30 +262,29 @@ class _Writer:
             detail = {"known": known.present, "found": len(found)}
             add_gap(self.db, self.path, f"no overlap in {part.name}", detail, self.now)
             self.outcome.gaps += 1
-        bad = self._append(part, [part.entries[i] for i in new])
-        self.outcome.known += len(found) - len(new)
-        return remember(known, found, part.cap), bad
-
-    def _append(self, part: List, new: list[Entry]) -> list[Bad]:
-        """Insert the new entries of a list and return the bad ones among them."""
-        rows = [(*part.scope.values, *entry.row) for entry in new if not isinstance(entry.row, Bad)]
+        entries = [part.entries[i] for i in new]
+        rows = [(*part.scope.values, *entry.row) for entry in entries if not isinstance(entry.row, Bad)]
         self.db.executemany(LIST_TABLES[part.scope.table].insert, rows)
-        self.outcome.records += len(rows)
-        if rows and part.scope.table == COSTS:
+        if part.scope.table == COSTS:
             last = self.db.last_insert_rowid()
-            project_costs(self.db, last - len(rows) + 1, last)
-        return [entry.row for entry in new if isinstance(entry.row, Bad)]
+            add_entries(self.db, last - len(rows) + 1, last)
+        self.outcome.records += len(rows)
+        self.outcome.known += len(found) - len(new)
+        return remember(known, found, part.cap), [entry.row for entry in entries if isinstance(entry.row, Bad)]
 
     def _write_keyed(self, keyed: Keyed) -> None:
         """Make the stored rows of a scope equal to the document's entries."""
         table = KEYED_TABLES[keyed.scope.table]
-        plan = changes(load_keyed(self.db, keyed.scope), keyed.rows, table.follow)
-        self.db.executemany(table.insert, [(*keyed.scope.values, *key, *row) for key, row in plan.insert])
-        self.db.executemany(table.update, [(*row, number) for number, row in plan.update])
-        self.db.executemany(table.gone, [(number,) for number in plan.gone])
-        self.outcome.records += len(plan.insert)
-        self.outcome.changed += len(plan.update) + len(plan.gone)
-        self.outcome.known += plan.same
+        plan = changes(self.db, keyed)
+        new = [change for change in plan if change.id is None]
+        if table.update:
+            updates = [(*c.row, c.present, c.id) for c in plan if c.id is not None]
+            self.db.executemany(table.update, updates)
+        writes = new if table.update else plan
+        self.db.executemany(table.write, [(*keyed.scope.values, *c.key, *c.row, c.present) for c in writes])
+        self.outcome.records += len(new)
+        self.outcome.changed += len(plan) - len(new)
+        self.outcome.known += len(keyed.rows) - sum(change.present for change in plan)
 
 
 def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:
@@ -153,18 +295,32 @@ def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:
     return Counter({content: stored[row] for content, row in rows.items()})
 
 
-def load_keyed(db: apsw.Connection, scope: Scope) -> dict[Key, Known]:
-    """Return the stored rows of a scope by key; of several with one key the newest."""
-    table = KEYED_TABLES[scope.table]
-    rows = {}
-    for row in db.execute(table.load, scope.values):
-        key, columns = row[1 : 1 + table.keys], row[1 + table.keys : -1]
-        rows[tuple(key)] = Known(row[0], tuple(columns), present=bool(row[-1]))
-    return rows
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A keyed row to write, its id (None for a new one), and whether the document has the entry."""
+
+    id: int | str | None
+    key: Key
+    row: Row
+    present: bool = True
+
+
+def changes(db: apsw.Connection, keyed: Keyed) -> list[Change]:
+    """Return the changes that make the stored rows of a scope equal to the document's entries."""
+    table = KEYED_TABLES[keyed.scope.table]
+    end = 1 + table.keys
+    stored = {row[1:end]: row for row in db.execute(table.load, keyed.scope.values)}  # of equal keys the newest
+    plan = []
+    for key, found in keyed.rows.items():
+        if (row := stored.pop(key, None)) is None:
+            plan.append(Change(None, key, found))
+        elif (after := table.follow(row[end:-1], found)) != row[end:-1] or not row[-1]:
+            plan.append(Change(row[0], key, after))
+    return plan + [Change(row[0], key, row[end:-1], present=False) for key, row in stored.items() if row[-1]]
 
 
 def pack(memory: Memory) -> bytes | None:
-    """Return what to remember as bytes: for each list a line such as "entries 5 of 7", then its 7 hashes."""
+    """Return a memory as bytes: for each list a line such as "entries 5 of 7", then its 7 hashes."""
     parts = {name: (known.present, known.hashes) for name, known in memory.lists.items()}
     if memory.bad:
         parts[BAD] = (0, tuple(sorted(memory.bad)))
@@ -176,7 +332,7 @@ def pack(memory: Memory) -> bytes | None:
 
 
 def unpack(packed: bytes | None) -> Memory:
-    """Return what `pack` was given; also reads what earlier releases remembered, the list as last seen."""
+    """Return the memory that `pack` wrote; also reads the format of earlier releases, the list as last seen."""
     lists: dict[str, Remembered] = {}
     bad: frozenset[bytes] = frozenset()
     rest = packed or b""
@@ -202,14 +358,14 @@ def verify_document(db: apsw.Connection, path: str, raw: bytes | None) -> list[s
     stored in full; rows among its own that are not in it must be entries that left it.
     """
     try:
-        parsed = without_document(path) if raw is None else parse_document(path, raw)
+        parsed = parse_document(path, raw)
     except DocumentError as error:
         return [f"{path}: {error}"]
     _, packed = db.execute(CHECKPOINT, (path,)).fetchone() or (None, None)
     memory = unpack(packed)
-    found = [line for part in parsed.lists for line in verify_list(db, part, memory)]
-    found += [line for keyed in parsed.keyed for line in verify_keyed(db, keyed)]
-    return [f"{path}: {line}" for line in found]
+    differences = [text for part in parsed.lists for text in verify_list(db, part, memory)]
+    differences += [text for keyed in parsed.keyed for text in verify_keyed(db, keyed)]
+    return [f"{path}: {text}" for text in differences]
 
 
 def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
@@ -231,20 +387,21 @@ def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
             others.append(row)
     known = memory.lists.get(part.name, Remembered())
     gone = (Counter(known.hashes) - Counter(entry.hash for entry in part.entries)).total()
-    says = (
-        (sum(row in unmatched for row in others), "entries are in the database more often than in the document"),
-        (len(others) - gone, "rows of the database are not entries of the document and were none before"),
-    )
-    return [f"{part.name}: {number} {text}" for number, text in says if number > 0]
+    differences = {
+        "entries are in the database more often than in the document": sum(row in unmatched for row in others),
+        "rows of the database are not entries of the document and were none before": len(others) - gone,
+    }
+    return [f"{part.name}: {number} {text}" for text, number in differences.items() if number > 0]
 
 
 def verify_keyed(db: apsw.Connection, keyed: Keyed) -> list[str]:
     """Return the differences between keyed entries and the rows that are present."""
-    plan = changes(load_keyed(db, keyed.scope), keyed.rows, KEYED_TABLES[keyed.scope.table].follow)
+    plan = changes(db, keyed)
     where = " ".join((keyed.scope.table, *keyed.scope.values))
-    says = (
-        (len(plan.insert), "missing from the database"),
-        (len(plan.update), "differ from the database"),
-        (len(plan.gone), "are in the database only"),
-    )
-    return [f"{where}: {number} entries {text}" for number, text in says if number]
+    new, gone = sum(change.id is None for change in plan), sum(not change.present for change in plan)
+    differences = {
+        "missing from the database": new,
+        "differ from the database": len(plan) - new - gone,
+        "are in the database only": gone,
+    }
+    return [f"{where}: {number} entries {text}" for text, number in differences.items() if number]

@@ -96,15 +96,6 @@ def project_batch(db: apsw.Connection, batch: Batch) -> None:
     runs.age(db, batch.newest_epoch)
 
 
-def project_costs(db: apsw.Connection, first_cost_id: int, last_cost_id: int) -> None:
-    """Project the entries `first_cost_id` to `last_cost_id` of costs.json, which were just stored.
-
-    Expects the caller's transaction.
-    """
-    if last_cost_id >= first_cost_id:
-        costs.add_entries(db, first_cost_id, last_cost_id)
-
-
 def rebuild(db: apsw.Connection) -> None:
     """Derive all projections again from events and the entries of costs.json.
 
@@ -113,8 +104,8 @@ def rebuild(db: apsw.Connection) -> None:
     Expects the caller's transaction.
     """
     kept = runs.kept_range(db)
-    runs.clear(db)
-    metrics.clear(db)
+    db.execute(runs.CLEAR)
+    db.execute(metrics.CLEAR)
     costs.clear(db, kept)
     metrics.add_entries(db, [id_ for (id_,) in db.execute(ENTRIES)])
     first, last = db.execute(FIRST_EVENT).get, db.execute(LAST_EVENT).get

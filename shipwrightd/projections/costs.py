@@ -1,4 +1,4 @@
-"""Money: pairs each cost.record with its twin in costs.json, or stores it as an entry of its own; sums up runs.
+"""Pair each cost.record with its twin in costs.json, or store it as an entry of its own, and sum up runs.
 
 Pairs do not depend on the order of arrival: events and entries each have an
 order, and each takes the first free partner that fits. (The first event and
@@ -8,13 +8,11 @@ pair whatever arrives in between; the same then holds for the rest.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from shipwrightd.projections import metrics
-from shipwrightd.projections.fold import Completion, completion_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -22,10 +20,10 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.projections.fold import Fold
-    from shipwrightd.projections.payload import Issue
     from shipwrightd.projections.runs import KeptRange
 
-LINK_EVENTS = 1_000  # a pipeline's cost.record follows its pipeline.completed within this many events
+# An entry taken from an event, the entry of costs.json for the same money, and the event: their ids.
+Twins = tuple[int, int, int]
 
 LAST_ENTRY = "SELECT coalesce(max(id), 0) FROM cost_entries"
 WAITING = "SELECT entries_waiting FROM projection_state"
@@ -66,18 +64,17 @@ ORDER BY c.id, f.event_id"""
 DROP_TWIN = "DELETE FROM cost_entries WHERE id = ?"
 SET_EVENT = "UPDATE cost_entries SET event_id = ? WHERE id = ?"
 
-# Costs of whole pipelines without an issue.
-UNLINKED = """
-SELECT id, event_id, input_tokens, output_tokens FROM cost_entries
+# A whole pipeline's cost.record has no issue: it follows the pipeline.completed with as many tokens.
+SET_ISSUES = """
+UPDATE cost_entries AS c SET issue = (
+    SELECT e.issue FROM events AS e
+    WHERE e.id BETWEEN c.event_id - 1000 AND c.event_id - 1 AND +e.type = 'pipeline.completed'
+        AND (+e.origin = 'events.jsonl' OR +e.origin GLOB 'import/*')
+        AND CASE WHEN json_valid(e.extra) THEN CAST(e.extra ->> '$.input_tokens' AS INTEGER) = c.input_tokens
+            AND CAST(e.extra ->> '$.output_tokens' AS INTEGER) = c.output_tokens END
+    ORDER BY e.id DESC LIMIT 1)
 WHERE id BETWEEN ? AND ? AND issue IS NULL AND stage = 'pipeline' AND origin = 'events.jsonl'
-    AND input_tokens + output_tokens > 0
-ORDER BY id"""
-COMPLETED_BEFORE = """
-SELECT id, issue, extra FROM events
-WHERE type = 'pipeline.completed' AND id BETWEEN ? AND ?
-    AND (+origin = 'events.jsonl' OR +origin GLOB 'import/*')
-ORDER BY id"""
-SET_ISSUE = "UPDATE cost_entries SET issue = ? WHERE id = ?"
+    AND input_tokens + output_tokens > 0"""
 
 # The run that each entry ? (JSON) belongs to: the newest of its issue that started no later.
 RUNS_OF_ENTRIES = """
@@ -114,15 +111,6 @@ UPDATE projection_state SET entries_waiting = (
     SELECT count(*) FROM cost_entries WHERE origin = 'costs.json' AND event_id IS NULL)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Twins:
-    """An entry taken from an event, the entry of costs.json for the same money, and the event."""
-
-    taken: int  # id of the entry taken from the event
-    entry: int
-    event: int
-
-
 def add_events(db: apsw.Connection, first_id: int, last_id: int, fold: Fold) -> None:
     """Store the cost.records among new events unless costs.json has their twins; then sum up the runs concerned."""
     touched = _runs(db, RUNS_OF_OPENED, [run.id for run in fold.opened])
@@ -134,63 +122,48 @@ def add_events(db: apsw.Connection, first_id: int, last_id: int, fold: Fold) -> 
         twins = pair_up(db.execute(ENTRIES_FOR_EVENTS, (new[0], new[-1])))
         _join(db, twins)
     if len(new) > len(twins):
-        _link(db, new, first_id, fold.completions)
+        db.execute(SET_ISSUES, (new[0], new[-1]))
         metrics.add_entries(db, new)
         touched |= _runs(db, RUNS_OF_ENTRIES, new)
     sum_runs(db, touched)
 
 
 def add_entries(db: apsw.Connection, first_id: int, last_id: int) -> None:
-    """Replace entries taken from events by their new twins in costs.json; then sum up the runs concerned."""
+    """Project the entries `first_id` to `last_id` of costs.json, which were just stored.
+
+    They replace their twins that were taken from events. Expects the caller's transaction.
+    """
     new = range(first_id, last_id + 1)
+    if not new:
+        return
     db.execute(ADD_WAITING, (len(new),))
     twins = pair_up(db.execute(EVENTS_FOR_ENTRIES, (first_id, last_id)))
-    taken = [twin.taken for twin in twins]
+    taken = [id_ for id_, _, _ in twins]
     touched = _runs(db, RUNS_OF_ENTRIES, taken)
-    metrics.subtract_entries(db, taken)
+    metrics.add_entries(db, taken, -1)
     _join(db, twins)
     metrics.add_entries(db, new)
     sum_runs(db, touched | _runs(db, RUNS_OF_ENTRIES, new))
 
 
-def pair_up(candidates: Iterable[tuple[int, int, int]]) -> list[Twins]:
+def pair_up(candidates: Iterable[Twins]) -> list[Twins]:
     """Return the pairs: each takes its first free partner. `candidates` are in the order in which they choose."""
     taken: set[int] = set()
     entries: set[int] = set()
-    twins = []
-    for event_entry, entry, event in candidates:
-        if event_entry not in taken and entry not in entries:
-            taken.add(event_entry)
-            entries.add(entry)
-            twins.append(Twins(event_entry, entry, event))
-    return twins
+    pairs = []
+    for twins in candidates:
+        if twins[0] not in taken and twins[1] not in entries:
+            taken.add(twins[0])
+            entries.add(twins[1])
+            pairs.append(twins)
+    return pairs
 
 
-def _join(db: apsw.Connection, twins: list[Twins]) -> None:
-    db.executemany(DROP_TWIN, [(twin.taken,) for twin in twins])
-    db.executemany(SET_EVENT, [(twin.event, twin.entry) for twin in twins])
-    if twins:
-        db.execute(ADD_WAITING, (-len(twins),))
-
-
-def _link(db: apsw.Connection, new: range, first_id: int, completions: list[Completion]) -> None:
-    """Set the issue of entries that are the cost of whole pipelines."""
-    unlinked: list[Any] = db.execute(UNLINKED, (new[0], new[-1])).fetchall()
-    if not unlinked:
-        return
-    before = db.execute(COMPLETED_BEFORE, (first_id - LINK_EVENTS, first_id - 1))
-    ends = iter([*(completion_of(*row) for row in before), *completions])  # by id
-    known: dict[tuple[int | None, int | None], Completion] = {}
-    end = next(ends, None)
-    links: list[tuple[Issue, int]] = []
-    for id_, event, tokens_in, tokens_out in unlinked:
-        while end is not None and end.id < event:
-            known[end.input_tokens, end.output_tokens] = end
-            end = next(ends, None)
-        match = known.get((tokens_in, tokens_out))
-        if match is not None and match.issue is not None and event - match.id <= LINK_EVENTS:
-            links.append((match.issue, id_))
-    db.executemany(SET_ISSUE, links)
+def _join(db: apsw.Connection, pairs: list[Twins]) -> None:
+    db.executemany(DROP_TWIN, [(taken,) for taken, _, _ in pairs])
+    db.executemany(SET_EVENT, [(event, entry) for _, entry, event in pairs])
+    if pairs:
+        db.execute(ADD_WAITING, (-len(pairs),))
 
 
 def _runs(db: apsw.Connection, statement: str, ids: Collection[int]) -> set[int]:

@@ -1,50 +1,36 @@
-"""Folds events, in the order of the journal, into runs and attempts at stages. Pure.
+"""Fold events, in the order of the journal, into runs and attempts at stages. Pure.
 
 One event changes at most its run, that run's attempt at a stage, and the run
 before it. All state is in Run and Attempt, whose fields are columns, so a fold
 can stop after any event and continue from the tables.
 
 An event belongs to the newest run of its issue. Runs without an issue may
-overlap, and their events do not name their run: see `unassigned`.
+overlap, and their events do not name their run: the choice among them is a
+guess, right whenever only one run is open, and the same each time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from shipwrightd.projections import unassigned
-from shipwrightd.projections.payload import (
-    BEGUN,
-    COMPLETED,
-    FAILED,
-    FAILURE,
-    KILL,
-    LEFT_OUT,
-    OPEN,
-    OVER,
-    OWN,
-    PAYLOAD,
-    REAPED,
-    RUNNING,
-    SKIPPED,
-    STAGE,
-    STARTED,
-    SUCCESS,
-    Issue,
-    Payload,
-    fields_of,
-    integer,
-    number,
-    payload_of,
-    stage_of,
-    text,
-)  # fmt: skip
+from shipwrightd.projections.payload import Issue, Payload, fields_of, integer, number, payload_of, stage_of, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from shipwrightd.projections.runs import StoredRuns
+
+# Values of columns of pipeline_runs and pipeline_stages.
+STARTED, OPEN, COMPLETED, REAPED = "started", "open", "completed", "reaped"  # phases of a run
+OVER = frozenset((COMPLETED, REAPED))
+BEGUN, PAYLOAD, OWN, SKIPPED = 1, 2, 3, 4  # slots of an attempt
+STAGE, FAILURE, KILL = "stage", "failure", "kill"  # last sign of a run
+RUNNING, SUCCESS, FAILED, LEFT_OUT = "running", "success", "failed", "skipped"  # status of an attempt
 
 OWN_SPAWN_S = 60  # a daemon.spawn so soon after a start is written late and means that start
+MAX_UNASSIGNED = 32  # of the runs without an issue only the newest are considered
+SILENT_S = 86_400  # a run without an issue counts as ended after so long without an event
 
 # type, id, issue, stage, ts_epoch, duration_s, extra, ts, result, model
 Event = tuple[str, int, Issue, Any, int | None, Any, str | None, Any, Any, Any]
@@ -122,46 +108,16 @@ class Run:
     stages: dict[str, Attempt] | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A pipeline.completed; the cost.record that follows it gets its issue from it."""
-
-    id: int
-    issue: Issue
-    input_tokens: int | None
-    output_tokens: int | None
-
-
-def completion_of(id_: int, issue: Issue, extra: str | None) -> Completion:
-    """Return the token counts of a pipeline.completed."""
-    fields = fields_of(extra)
-    return Completion(id_, issue, integer(fields.get("input_tokens")), integer(fields.get("output_tokens")))
-
-
-class Past(Protocol):
-    """The runs and attempts that earlier batches stored."""
-
-    def latest(self, issue: Issue) -> Run | None:
-        """Return the newest run of an issue."""
-
-    def unassigned(self, limit: int) -> list[Run]:
-        """Return the newest runs without an issue, oldest first."""
-
-    def stages(self, run_id: int) -> dict[str, Attempt]:
-        """Return the last attempt at each stage of a run."""
-
-
 class Fold:
     """Folds events one by one; `runs`, `opened` and `attempts` hold what they changed."""
 
-    def __init__(self, past: Past) -> None:
+    def __init__(self, past: StoredRuns) -> None:
         self._past = past
         self._latest: dict[Issue, Run | None] = {}
         self._unassigned: list[Run] | None = None
         self.runs: dict[int, Run] = {}  # opened or read, to be written
         self.opened: list[Run] = []
         self.attempts: dict[int, Attempt] = {}  # opened or changed
-        self.completions: list[Completion] = []
         self._handlers: dict[str, Callable[[Event], None]] = {
             "pipeline.started": self._pipeline_started,
             "pipeline.completed": self._pipeline_completed,
@@ -194,7 +150,7 @@ class Fold:
             self._duplicate_start(event, payload)
             return
         before = self._newest(issue)
-        run = self._open(id_, issue, epoch, before)
+        run = self._open(id_, issue, epoch)
         fields = fields_of(extra)
         run.template = text(fields.get("template")) or text(fields.get("pipeline"))
         run.model = text(model)
@@ -211,7 +167,7 @@ class Fold:
         """Fold the second event of a start; it opens the run if the first was never seen."""
         id_, epoch, ts = event[1], event[4], event[7]
         if payload.issue is None:
-            run = self._take_up(unassigned.for_duplicate_start(self._open_unassigned(epoch), payload.template))
+            run = self._load(for_duplicate_start(self._open_unassigned(epoch), payload.template))
         else:
             run = self._newest(payload.issue)
             if run is not None and (run.doubles_due == 0 or run.phase in OVER):
@@ -220,13 +176,14 @@ class Fold:
             run.doubles_due -= 1
             self._touch(run, id_, epoch)
             return
-        run = self._open(id_, payload.issue, epoch, self._newest(payload.issue))
+        run = self._open(id_, payload.issue, epoch)
         run.template = payload.template
         run.goal = payload.goal
         run.start_seen = 1
         run.started_ts = text(ts)
 
-    def _open(self, id_: int, issue: Issue, epoch: int | None, before: Run | None) -> Run:
+    def _open(self, id_: int, issue: Issue, epoch: int | None) -> Run:
+        before = self._newest(issue)
         run = Run(id_, issue, started_epoch=epoch, last_event_id=id_, last_epoch=epoch, stages={})
         self.runs[id_] = run
         self.opened.append(run)
@@ -243,7 +200,7 @@ class Fold:
         began = epoch
         if epoch is not None and before_s is not None and 0 < before_s <= epoch:
             began = epoch - round(before_s)
-        run = self._open(id_, issue, began, self._newest(issue))
+        run = self._open(id_, issue, began)
         run.last_epoch = epoch
         return run
 
@@ -253,11 +210,12 @@ class Fold:
         try:
             return self._latest[issue]
         except KeyError:
-            run = self._latest[issue] = self._take_up(self._past.latest(issue))
+            run = next(iter(self._past.newest(issue)), None)
+            self._latest[issue] = self._load(run)
             return run
 
-    def _take_up(self, run: Run | None) -> Run | None:
-        """Mark a stored run as changed, so that it is written."""
+    def _load(self, run: Run | None) -> Run | None:
+        """Mark a stored run as changed: it is written again."""
         if run is not None:
             run.aged = 0  # decided again for every run that is written
             self.runs[run.id] = run
@@ -278,7 +236,7 @@ class Fold:
         if issue is not None:
             run = self._newest(issue)
         else:
-            run = self._take_up(unassigned.for_completion(self._open_unassigned(epoch), template, epoch, seconds))
+            run = self._load(for_completion(self._open_unassigned(epoch), template, epoch, seconds))
         if run is None or run.phase in OVER:
             run = self._open_unseen(id_, issue, epoch, seconds)
         else:
@@ -300,13 +258,12 @@ class Fold:
         run.self_heal_count = number(fields.get("self_heal_count"))
         run.input_tokens = integer(fields.get("input_tokens"))
         run.output_tokens = integer(fields.get("output_tokens"))
-        self.completions.append(Completion(id_, issue, run.input_tokens, run.output_tokens))
         run.reported_cost_usd = number(fields.get("total_cost"))
 
     def _budget_paused(self, event: Event) -> None:
         _, id_, issue, stage, epoch = event[:5]
         open_run = None if issue is not None else next(iter(self._open_unassigned(epoch)), None)
-        run = self._newest(issue) or self._take_up(open_run)
+        run = self._newest(issue) or self._load(open_run)
         if run is not None and run.phase not in OVER:
             run.paused_stage = text(stage)
             self._touch(run, id_, epoch)
@@ -398,9 +355,7 @@ class Fold:
         if run is None or (slot == BEGUN and run.phase in OVER):
             run = self._open_unseen(id_, issue, epoch, duration)
         else:
-            run.last_event_id = id_
-            if epoch is not None and (run.last_epoch is None or epoch > run.last_epoch):
-                run.last_epoch = epoch
+            self._touch(run, id_, epoch)
         if run.phase == STARTED:
             run.phase = OPEN
         if status != FAILED:
@@ -411,9 +366,7 @@ class Fold:
             run.last_failed_stage = stage
         if not stage:
             return run, None
-        stages = run.stages
-        if stages is None:
-            stages = self._stages(run)
+        stages = self._stages(run)
         attempt = stages.get(stage)
         if attempt is None or attempt.slot >= slot or (attempt.slot > BEGUN and attempt.status != status):
             ordinal = 1 if attempt is None else attempt.attempt + 1
@@ -431,18 +384,23 @@ class Fold:
 
     def _unassigned_runs(self) -> list[Run]:
         if self._unassigned is None:
-            self._unassigned = self._past.unassigned(unassigned.MAX_RUNS)
+            self._unassigned = self._past.newest(None, MAX_UNASSIGNED)
         return self._unassigned
 
     def _open_unassigned(self, epoch: int | None) -> list[Run]:
         """Return the runs without an issue that have not ended, newest first."""
-        return unassigned.open_at(self._unassigned_runs(), epoch)
+        return [
+            run
+            for run in reversed(self._unassigned_runs()[-MAX_UNASSIGNED:])
+            if run.phase != COMPLETED
+            and (epoch is None or run.last_epoch is None or epoch - run.last_epoch <= SILENT_S)
+        ]
 
     def _unassigned_stage(self, stage: str | None, slot: int, status: str, epoch: int | None) -> Run | None:
         candidates = self._open_unassigned(epoch)
         for run in candidates:
             self._stages(run)
-        return self._take_up(unassigned.for_stage(candidates, stage, slot, status))
+        return self._load(for_stage(candidates, stage, slot, status))
 
     def _stages(self, run: Run) -> dict[str, Attempt]:
         if run.stages is None:
@@ -456,3 +414,39 @@ def _end(attempt: Attempt, epoch: int | None, duration: float | None) -> None:
         attempt.duration_s = duration
         if attempt.started_epoch is None and epoch is not None and 0 <= duration <= epoch:
             attempt.started_epoch = epoch - round(duration)
+
+
+# -- the run without an issue that an event belongs to
+
+
+def for_duplicate_start(candidates: Sequence[Run], template: str | None) -> Run | None:
+    """Return the newest run whose second start event is still to come."""
+    return next((run for run in candidates if run.doubles_due and run.template == template), None)
+
+
+def for_completion(
+    candidates: Sequence[Run], template: str | None, epoch: int | None, seconds: float | None
+) -> Run | None:
+    """Return the run of that template that began nearest to the start that the completion implies."""
+    fitting = [run for run in candidates if template is None or run.template is None or run.template == template]
+    if epoch is None or seconds is None:
+        return fitting[0] if fitting else None
+    began = epoch - seconds
+    return min(
+        fitting,
+        key=lambda run: float("inf") if run.started_epoch is None else abs(run.started_epoch - began),
+        default=None,
+    )
+
+
+def for_stage(candidates: Sequence[Run], stage: str | None, slot: int, status: str) -> Run | None:
+    """Return the newest run whose stage awaits this event, else one between two stages, else the newest."""
+    for run in candidates:
+        attempt = (run.stages or {}).get(stage or "")
+        if attempt is None or slot not in {PAYLOAD, OWN}:
+            continue
+        reported = attempt.slot == PAYLOAD and slot == OWN and attempt.status == status
+        if attempt.slot == BEGUN or reported:
+            return run
+    between = (run for run in candidates if all(a.status != RUNNING for a in (run.stages or {}).values()))
+    return next(between, candidates[0] if candidates else None)

@@ -1,7 +1,8 @@
-"""Outcomes of runs and metrics of days and weeks: each run and entry is added, and subtracted before it changes.
+"""Keep the outcomes of runs and the metrics of days and weeks.
 
-The migration that creates the table defines each metric. All sums are
-integers, so their order makes no difference.
+Each run and entry is added, and subtracted before it changes. The migration
+that creates the table defines each metric. All sums are integers, so their
+order makes no difference.
 """
 
 from __future__ import annotations
@@ -128,23 +129,12 @@ def subtract_runs(db: apsw.Connection, ids: Collection[int]) -> None:
         db.execute(DROP_OUTCOMES, (orjson.dumps(list(ids)).decode(),))
 
 
-def add_entries(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Add cost entries."""
-    _count(db, ADD_ENTRIES, ids, 1)
+def add_entries(db: apsw.Connection, ids: Collection[int], times: int = 1) -> None:
+    """Add cost entries; -1 times subtracts them, before they are deleted."""
+    if ids:
+        _count(db, ADD_ENTRIES, ids, times)
 
 
-def subtract_entries(db: apsw.Connection, ids: Collection[int]) -> None:
-    """Undo add_entries. Call it before the entries are deleted."""
-    _count(db, ADD_ENTRIES, ids, -1)
-
-
-def _count(db: apsw.Connection, statement: str, ids: Collection[int], sign: int) -> None:
-    if not ids:
-        return
-    rows = db.execute(statement, (orjson.dumps(list(ids)).decode(), sign)).fetchall()
+def _count(db: apsw.Connection, statement: str, ids: Collection[int], times: int) -> None:
+    rows = db.execute(statement, (orjson.dumps(list(ids)).decode(), times)).fetchall()
     db.executemany(DROP, [(rowid,) for rowid, samples in rows if samples == 0])
-
-
-def clear(db: apsw.Connection) -> None:
-    """Delete all outcomes and metrics."""
-    db.execute(CLEAR)

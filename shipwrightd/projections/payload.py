@@ -1,4 +1,4 @@
-"""Reads the fields of an event that have no column of their own. Pure.
+"""Read the fields of an event that have no column of their own. Pure.
 
 A payload is JSON inside a string, and Shipwright does not escape the goal of a
 run in it. Where that breaks the JSON, the values of the known keys are cut out.
@@ -15,13 +15,6 @@ import orjson
 from shipwrightd.decoding import values
 
 Issue = int | str | None
-
-# Values of columns of pipeline_runs and pipeline_stages.
-STARTED, OPEN, COMPLETED, REAPED = "started", "open", "completed", "reaped"  # phases of a run
-OVER = frozenset((COMPLETED, REAPED))
-BEGUN, PAYLOAD, OWN, SKIPPED = 1, 2, 3, 4  # slots of an attempt
-STAGE, FAILURE, KILL = "stage", "failure", "kill"  # last sign of a run
-RUNNING, SUCCESS, FAILED, LEFT_OUT = "running", "success", "failed", "skipped"  # status of an attempt
 
 # The usual fields of a stage event with a payload: nothing in the values is escaped.
 STAGE_FIELDS: Final = re.compile(
@@ -47,12 +40,10 @@ def payload_of(extra: str | None) -> Payload | None:
     """Return the payload in the fields `extra` of an event, None if there is none."""
     if extra is None or '"payload":' not in extra:
         return None
-    raw = fields_of(extra).get("payload")
-    if isinstance(raw, dict):
-        fields = raw
-    elif isinstance(raw, str):
-        fields = _read(raw)
-    else:
+    fields = fields_of(extra).get("payload")
+    if isinstance(fields, str):
+        fields = fields_of(fields) or _cut_out(fields)
+    if not isinstance(fields, dict):
         return None
     return Payload(
         issue_of(fields.get("issue")),
@@ -76,28 +67,19 @@ def stage_of(extra: str | None) -> tuple[Issue, str | None, float | None] | None
     return int(issue) or None, stage, seconds_of(timing)
 
 
-def _read(raw: str) -> dict[str, Any]:
-    try:
-        value = orjson.loads(raw)
-    except ValueError:
-        return {key: found for key in ("issue", "stage", "timing", "pipeline", "goal") if (found := _between(raw, key))}
-    return value if isinstance(value, dict) else {}
-
-
-def _between(raw: str, key: str) -> str | None:
-    """Return the value of a key, up to the next quote; the goal is last and reaches to the end."""
-    _, found, rest = raw.partition(f'"{key}":"')
-    if not found:
-        return None
-    return rest.removesuffix('"}') if key == "goal" else rest.partition('"')[0]
+def _cut_out(raw: str) -> dict[str, str]:
+    """Return the values of the known keys, each up to the next quote; the goal is last and reaches to the end."""
+    found = {}
+    for key in ("issue", "stage", "timing", "pipeline", "goal"):
+        _, _, rest = raw.partition(f'"{key}":"')
+        found[key] = rest.removesuffix('"}') if key == "goal" else rest.partition('"')[0]
+    return {key: value for key, value in found.items() if value}
 
 
 def fields_of(extra: str | None) -> dict[str, Any]:
     """Return the fields of an event that have no column, none if they cannot be parsed."""
-    if extra is None:
-        return NOTHING
     try:
-        value = orjson.loads(extra)
+        value = orjson.loads(extra) if extra else NOTHING
     except ValueError:  # a number that orjson does not read
         return NOTHING
     return value if isinstance(value, dict) else NOTHING
@@ -121,21 +103,16 @@ def seconds_of(timing: str | None) -> float | None:
 
 def text(value: object) -> str | None:
     """Return a value as the text of a column."""
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
+    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def number(value: object) -> float | None:
     """Return a value as a number that SQLite can store, None if it is not one."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if not isinstance(value, int | float) or not abs(value) <= values.INT64_MAX:
+    try:
+        value = float(value) if isinstance(value, str) else value
+    except ValueError:
         return None
-    return value
+    return value if isinstance(value, int | float) and abs(value) <= values.INT64_MAX else None
 
 
 def integer(value: object) -> int | None:

@@ -1,4 +1,4 @@
-"""Reads and writes runs and stages: the stored state from which the fold continues."""
+"""Read and write runs and stages: the stored state from which the fold continues."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from shipwrightd.projections.fold import Attempt, Run
-from shipwrightd.projections.payload import FAILURE, SUCCESS
+from shipwrightd.projections.fold import FAILURE, SUCCESS, Attempt, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import apsw
 
@@ -118,25 +117,17 @@ class StoredRuns:
         self.outcomes: dict[int, Outcome | None] = {}  # of each run that was read
         self.attempts: set[int] = set()  # ids of those that were read
 
-    def latest(self, issue: Issue) -> Run | None:
-        """Return the newest run of an issue."""
-        row = self._db.execute(NEWEST_RUNS, (issue, 1)).fetchone()
-        return self._run(row) if row else None
-
-    def unassigned(self, limit: int) -> list[Run]:
-        """Return the newest runs without an issue, oldest first."""
-        return [self._run(row) for row in self._db.execute(NEWEST_RUNS, (None, limit)).fetchall()][::-1]
+    def newest(self, issue: Issue, limit: int = 1) -> list[Run]:
+        """Return the newest runs of an issue, or of those without one, oldest first."""
+        runs = [Run(*row) for row in self._db.execute(NEWEST_RUNS, (issue, limit))][::-1]
+        self.outcomes.update((run.id, outcome_of(run)) for run in runs)
+        return runs
 
     def stages(self, run_id: int) -> dict[str, Attempt]:
         """Return the last attempt at each stage of a run."""
         last = {row[2]: Attempt(*row) for row in self._db.execute(ATTEMPTS, (run_id,))}
         self.attempts.update(attempt.id for attempt in last.values())
         return last
-
-    def _run(self, row: Iterable[object]) -> Run:
-        run = Run(*row)  # type: ignore[arg-type]
-        self.outcomes[run.id] = outcome_of(run)
-        return run
 
 
 def write(db: apsw.Connection, fold: Fold, stored: StoredRuns) -> None:
@@ -152,29 +143,22 @@ def outcome_of(run: Run) -> Outcome | None:
 
     Equals the generated columns status, ended_epoch and duration_s.
     """
-    result = run.result if run.result is not None else run.reap_result
+    result = run.reap_result if run.result is None else run.result
     if result is None and run.last_sign != FAILURE:
         return None
+    ended = run.reap_epoch
     if run.completed_epoch is not None:
-        return result == SUCCESS, run.completed_epoch, run.reported_duration_s
-    if result != SUCCESS and run.last_sign == FAILURE and run.failed_epoch is not None:
-        return False, run.failed_epoch, run.reported_duration_s
-    return result == SUCCESS, run.reap_epoch, run.reported_duration_s
+        ended = run.completed_epoch
+    elif result != SUCCESS and run.last_sign == FAILURE and run.failed_epoch is not None:
+        ended = run.failed_epoch
+    return result == SUCCESS, ended, run.reported_duration_s
 
 
 def changed_outcomes(fold: Fold, stored: StoredRuns) -> tuple[list[int], list[int]]:
     """Return the runs to subtract from the metrics as they were, and those to add as they are now."""
-    subtract = []
-    add = []
-    for id_, run in fold.runs.items():
-        before = stored.outcomes.get(id_)
-        after = outcome_of(run)
-        if before != after:
-            if before is not None:
-                subtract.append(id_)
-            if after is not None:
-                add.append(id_)
-    return subtract, add
+    after = {id_: outcome_of(run) for id_, run in fold.runs.items()}
+    changed = [id_ for id_, outcome in after.items() if outcome != stored.outcomes.get(id_)]
+    return [id_ for id_ in changed if stored.outcomes.get(id_)], [id_ for id_ in changed if after[id_]]
 
 
 def age(db: apsw.Connection, newest_epoch: int | None) -> None:
@@ -182,11 +166,6 @@ def age(db: apsw.Connection, newest_epoch: int | None) -> None:
     if newest_epoch is not None:
         db.execute(MOVE_WATERMARK, (newest_epoch,))
     db.execute(AGE_RUNS)
-
-
-def clear(db: apsw.Connection) -> None:
-    """Delete all runs and stages, and reset event time."""
-    db.execute(CLEAR)
 
 
 def kept_range(db: apsw.Connection) -> KeptRange | None:

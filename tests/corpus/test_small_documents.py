@@ -158,7 +158,7 @@ def test_a_queue_item_of_another_repository_has_its_number_and_repository(db: ap
 
 
 def test_outcomes_repeated_in_each_value_are_stored_once(db: apsw.Connection, real_home: Path) -> None:
-    values: list[Any] = list(parse_sequence((real_home / "cost-outcomes.json").read_bytes()).values)
+    values: list[Any] = list(parse_sequence((real_home / "cost-outcomes.json").read_bytes()))
     longest = max((value.get("outcomes", []) for value in values), key=len)
     stored = db.execute("SELECT pipeline_id, success FROM cost_outcomes WHERE kind = 'outcome' ORDER BY id").fetchall()
     assert stored == [(outcome["pipeline_id"], outcome["success"]) for outcome in longest]

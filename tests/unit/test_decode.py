@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shipwrightd.decoding import EVENT_COLUMNS, EventRow
-from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, Rejected, _decode_good, decode_lines
+from shipwrightd.decoding import EVENT_COLUMNS, EventRow, Rejected
+from shipwrightd.decoding.events import JOURNAL, TEAM, Decoded, Origin, _decode_good, decode_lines
 
 HEAD = b'{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"t"'
 

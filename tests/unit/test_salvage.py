@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shipwrightd.decoding import EVENT_COLUMNS
-from shipwrightd.decoding.events import JOURNAL, Decoded, Rejected, decode_lines
+from shipwrightd.decoding import EVENT_COLUMNS, Rejected
+from shipwrightd.decoding.events import JOURNAL, Decoded, decode_lines
 
 START = '{"ts":"2026-01-20T10:00:00Z","ts_epoch":1768903200,"type":"t"'
 GOOD = (START + ',"issue":7}').encode()
