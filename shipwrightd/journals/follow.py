@@ -159,21 +159,27 @@ class Journal:
             self._lose_place(file)
             return None
         try:
-            if chunk is None or (not file.position.offset and self._waits(db, file)):
-                if chunk is not None:
-                    file.rollback()
-                else:
-                    file.quiet = info.st_size, info.st_mtime_ns
-                    self._check_end(db, file)
+            if chunk is None:
+                file.quiet = info.st_size, info.st_mtime_ns
+                self._check_end(db, file)
+                return None
+            if not file.position.offset and self._waits(db, file):
+                self._leave(file)
                 return None
             with transaction(db):
                 polled = self._store(db, file, chunk, now)
                 stored = time.monotonic()
         except BaseException:
-            file.rollback()
+            self._leave(file)
             raise
         file.settling.restart()
         return replace(polled, commit_s=time.monotonic() - stored)
+
+    def _leave(self, file: File) -> None:
+        """Undo a batch; what was compared before a first line was read may be stored from another file by then."""
+        file.rollback()
+        if not file.position.offset:
+            file.placed = False
 
     def _check_end(self, db: apsw.Connection, file: File) -> None:
         """After a file was compared and read, ask the database for its last records."""
@@ -322,13 +328,15 @@ class Journal:
         wait_s = min(
             (self.settle_s for file in self._files if file.placed and file.named and file.undecided), default=None
         )
+        blocked = False
         for file in list(self._files):
-            if not file.placed:
-                polled = self._place(db, file, now)
-                if polled.more:
-                    return polled
-                if polled.wait_s is not None:
-                    return Polled(wait_s=polled.wait_s)  # newer ones come after it
+            if file.placed or (blocked and (file.named or file.generation is None)):
+                continue
+            polled = self._place(db, file, now)
+            if polled.more:
+                return polled
+            if polled.wait_s is not None and not blocked:  # newer ones come after it, but for one that lost its name
+                blocked, wait_s = True, polled.wait_s
         return Polled(wait_s=wait_s)
 
     def _place(self, db: apsw.Connection, file: File, now: Now) -> Polled:
@@ -363,8 +371,10 @@ class Journal:
         newest = next((row for row in read if row.state == "current"), next(iter(read), None))
         newest = next((row for row in read if row.id == file.generation), newest)  # of this file itself, if any
         others = [other for other in self._files if other is not file and other.named and other.placed]
-        if newest is None or any(row.id == file.generation and not row.place.offset for row in remembered):
-            return newest is not None
+        if newest is None:
+            return False
+        if any(row.id == file.generation and not row.place.offset for row in remembered):
+            return any(row.id < (file.generation or 0) for row in read)
         if any(other.generation == newest.id for other in others):
             return True
         end = store.line_hashes(db, newest.id)[-SURE_LINES:]

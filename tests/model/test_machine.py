@@ -109,8 +109,9 @@ class JournalMachine(RuleBasedStateMachine):
             there.add(self.world.written)
         lost = set(range(1, self.world.written + 1)) - there - self.lost
         self.lost |= lost
-        # With nothing left beside it of what was read, an equal line may be the one that was read.
-        self.alike_cut |= bool(self.stored) and not self.stored & standing and self._count(ALIKE_ROWS) > 0
+        if self.stored and not self.stored & standing:
+            self.replaced = True  # nothing that was read is left, so that a gap is told
+            self.alike_cut |= self._count(ALIKE_ROWS) > 0  # and an equal line may be one that was read
         self.stored = stored
         if self.before and not self.before & standing:
             self.replaced = True
