@@ -205,12 +205,9 @@ class Records:
         inside = done and self._at.before and not self._at.before.endswith(b"\n")
         begun = begun_before(self.fd, self._at) if inside else b""
         hashes = line_hashes([begun + done[0], *done[1:]] if begun else done)
-        return self._chunk(done, decoded, rejected, hashes)
-
-    def _chunk(self, lines: list[bytes], decoded: Decoded, rejected: list[Quarantined], hashes: bytes) -> Chunk:
-        size = sum(map(len, lines)) + len(lines)
-        self._at = Position(self._at.offset + size, last_bytes(self._at.before, lines) if lines else self._at.before)
-        return Chunk(lines, decoded.rows, decoded.salvaged, rejected, hashes, size, self._at)
+        size = sum(map(len, done)) + len(done)
+        self._at = Position(self._at.offset + size, last_bytes(self._at.before, done) if done else self._at.before)
+        return Chunk(done, decoded.rows, decoded.salvaged, rejected, hashes, size, self._at)
 
     def _take_giant(self, giant: Giant) -> Chunk:
         rejected = [Quarantined(self._at.offset, giant.length, TOO_LONG, giant.head)]

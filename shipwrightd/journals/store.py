@@ -224,12 +224,6 @@ def last_event_id(db: apsw.Connection) -> int:
     return found or 0
 
 
-def last_id(db: apsw.Connection) -> int:
-    """Return the largest id that an event has, or had when it was lost."""
-    found: int = db.execute(LAST_ID).get
-    return found
-
-
 def add_events(db: apsw.Connection, rows: Sequence[EventRow], first_id: int | None = None) -> None:
     """Insert event rows in order, the first one under an id if that is given, larger than all others."""
     if rows and first_id is not None:
@@ -347,7 +341,7 @@ class BatchWriter:
         self._db = db
         self._source = source
         self._now = now
-        self._next_id = last_id(db) + 1
+        self._next_id: int = db.execute(LAST_ID).get + 1
         self._batch = Batch(self._next_id, self._next_id - 1)
         self.counts = Counts()
 
