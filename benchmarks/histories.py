@@ -109,7 +109,7 @@ class Follower:
         from versions import Contents, Stored  # noqa: PLC0415 - shared with the tests, found only now
         from world import Daemon, World  # noqa: PLC0415
 
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self.mode = mode
         self.world: World = World(folder)
         self.stored = Stored(self.world.db_path)
