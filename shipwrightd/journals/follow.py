@@ -267,9 +267,8 @@ class Journal:
                 file.close()
             raise refused[self._paths[-1]]
         self.refused = {path.name: error.strerror or str(error) for path, error in refused.items()}
-        self._files += fresh
         self._seen = [_stat(path) for path in self._paths]
-        self._arrange()
+        self._arrange(fresh)
         if self._seen != seen or any(error.errno not in LASTING for error in refused.values()):
             self._seen = None  # renamed meanwhile, or refused for a moment
         return bool(fresh)
@@ -287,17 +286,18 @@ class Journal:
                 file.written_over = False
                 return
 
-    def _arrange(self) -> None:
-        """Sort the files by their paths; those that left the journal's path come just before it."""
+    def _arrange(self, fresh: list[File]) -> None:
+        """Sort the files by their paths; those that lost their name stay before what came after them."""
         order = {entry[:2]: float(at) for at, entry in enumerate(self._seen or ()) if entry}
-        last = len(self._paths) - 1
-        for file in self._files:
+        for file in (*fresh, *self._files):
             file.named = file.identity in order
-            if file.named:
-                file.rank = order[file.identity]
-            elif file.rank == last:
-                file.rank -= 0.5
-        self._files.sort(key=lambda file: file.rank)
+            file.rank = order.get(file.identity, file.rank)
+        next_rank = len(self._paths) - 1.0
+        for file in reversed(self._files):
+            if not file.named:
+                file.rank = min(file.rank, math.ceil(next_rank) - 0.5)
+            next_rank = min(next_rank, file.rank)
+        self._files = sorted((*self._files, *fresh), key=lambda file: file.rank)
 
     def _retire(self, db: apsw.Connection, now: Now) -> None:
         """Give up on writers of files that left the path: keep half a line at the end, once, and close the nameless."""
@@ -366,13 +366,17 @@ class Journal:
         return replace(polled, switched="continued" if known.sure else "new")
 
     def _is_intact(self, db: apsw.Connection, file: File, remembered: list[Generation]) -> bool:
-        """Tell whether another file at a path ends with the newest stored line, or did when this one was empty."""
+        """Tell whether a file that is at a path, or fell off the rename chain, ends with the newest stored line.
+
+        Another one, that is; of a file that was empty when it was read first, whether there was such a one then.
+        """
         read = [row for row in remembered if row.place.offset]
         newest = next((row for row in read if row.state == "current"), next(iter(read), None))
         newest = next((row for row in read if row.id == file.generation), newest)  # of this file itself, if any
-        others = [other for other in self._files if other is not file and other.named and other.placed]
         if newest is None:
             return False
+        left = len(self._paths) - 1.5  # the rank of what left the journal's path, unlike the end of a rename chain
+        others = [o for o in self._files if o is not file and o.placed and (o.named or o.rank < left)]
         if any(row.id == file.generation and not row.place.offset for row in remembered):
             return any(row.id < (file.generation or 0) for row in read)
         if any(other.generation == newest.id for other in others):

@@ -13,7 +13,7 @@ from array import array
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from shipwrightd.decoding import row_hash
@@ -22,6 +22,7 @@ from shipwrightd.journals import store
 from shipwrightd.journals.lines import (
     ANCHOR_BYTES,
     HASH_BYTES,
+    MAX_LINE_BYTES,
     START,
     ChangedError,
     Giant,
@@ -35,10 +36,11 @@ from shipwrightd.journals.lines import (
     scan,
 )
 from shipwrightd.journals.match import NEW, SURE_LINES, Match, match
-from shipwrightd.journals.records import records, singly
+from shipwrightd.journals.records import decode_all, records, singly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     import apsw
 
@@ -65,6 +67,7 @@ class Known:
     inside: bool = False  # it ends with a known line that others follow in a remembered file
     ends: bool = False  # it holds the last line that was read of the newest file
     rearranged: bool = False  # lines were removed or moved other than by a trim
+    torn: dict[int, int] = field(default_factory=dict)  # bytes of a line that are one that was read, without newline
 
     def unknown(self) -> set[int]:
         """Return the hashes of the lines that are not known."""
@@ -117,6 +120,7 @@ def reconcile(
         sizes.extend(block.sizes)
     known = Known(fd, bytearray(b"\1" * file.lines).ljust(len(hashes), b"\0"), hashes, sure=bool(file.lines))
     trimmed, inner = _ask_remembered(db, remembered, known, sizes, intact=intact)
+    _find_torn(db, remembered, known, sizes)
     if (known.sure or not intact) and not all(known.lines):
         begin = known.last + 1 if trimmed else 0
         _ask_database(db, source, known, begin, position_at(fd, sum(islice(sizes, begin))))
@@ -129,9 +133,8 @@ def reconcile(
         return known
     if not known.count:
         return known
-    known.position = position_behind(
-        fd, end, hashes[known.last], lambda: _followers(db, remembered, hashes[known.last])
-    )
+    last = hashes[known.last]
+    known.position = position_behind(fd, end, last, lambda: _followers(db, remembered, {last})[last])
     return known
 
 
@@ -291,11 +294,15 @@ def groups_of(
         compared = known.hashes[first : first + chunk.count].tobytes()
         if not chunk.hashes.startswith(compared):
             raise ChangedError
+        offset = chunk.end.offset - chunk.size
         for group in singly(chunk, source.origin):
             if first + group.count > len(known.hashes):
                 return
-            yield first, group
+            torn = known.torn.get(first)
+            lines = group.lines
+            yield first, decode_all([lines[0][torn:], *lines[1:]], source.origin, offset + torn) if torn else group
             first += group.count
+            offset += group.size
 
 
 def _reconcile_large(db: apsw.Connection, fd: int, remembered: Sequence[Generation]) -> Known:
@@ -354,13 +361,29 @@ def missing_at_end(db: apsw.Connection, source: JournalSource, file: Records) ->
     return total, sum(count for count in wanted.values() if count > 0)
 
 
-def _followers(db: apsw.Connection, remembered: Sequence[Generation], line: int) -> set[int]:
-    """Return the hashes of the lines that follow a line in the remembered files."""
-    followers: set[int] = set()
+def _followers(db: apsw.Connection, remembered: Sequence[Generation], lines: set[int]) -> dict[int, set[int]]:
+    """Return for lines the hashes of those that follow them in the remembered files."""
+    followers: dict[int, set[int]] = defaultdict(set)
     for generation in remembered:
-        history = store.line_hashes(db, generation.id)
-        followers.update(after for before, after in pairwise(history) if before == line)
+        for before, after in pairwise(store.line_hashes(db, generation.id)):
+            if before in lines:
+                followers[before].add(after)
     return followers
+
+
+def _find_torn(db: apsw.Connection, remembered: Sequence[Generation], known: Known, sizes: Sequence[int]) -> None:
+    """Find the unknown lines behind a known one that begin with the line that was read there."""
+    begins = [at for at in range(1, len(known.lines)) if known.lines[at - 1] and not known.lines[at]]
+    if not begins:
+        return
+    followers = _followers(db, remembered, {known.hashes[at - 1] for at in begins})
+    starts = list(accumulate(sizes, initial=0))
+    for at in begins:
+        wanted = followers.get(known.hashes[at - 1])
+        if wanted and sizes[at] <= MAX_LINE_BYTES:
+            line = read_at(known.fd, sizes[at] - 1, starts[at])
+            if torn := _torn(line, _seams(line), wanted):
+                known.torn[at] = torn
 
 
 def position_behind(fd: int, offset: int, last: int, followers: Callable[[], set[int]]) -> Position:
@@ -374,29 +397,28 @@ def position_behind(fd: int, offset: int, last: int, followers: Callable[[], set
     complete = head or offset <= ANCHOR_BYTES
     if complete and line_hashes([text]) != array("Q", [last]).tobytes():
         raise ChangedError
-    torn = _torn(fd, position, followers)
-    return Position(offset + len(torn), (position.before + torn)[-ANCHOR_BYTES:])
-
-
-def _torn(fd: int, position: Position, followers: Callable[[], set[int]]) -> bytes:
-    """Return the beginning of the next line that was a line: cut before its newline, what follows is glued to it.
-
-    Between two texts of which neither is a record no seam is looked for.
-    """
     reader = Reader(fd, position)
     lines = reader.read()
     if isinstance(lines, Giant):
-        return b""
+        return position
     line = lines[0] if lines else reader.unfinished()
-    ends = [seam.start() for seam in SEAM.finditer(line) if 0 < seam.start() < len(line)]
-    if not lines and line:
-        ends.append(len(line))
-    known = followers() if ends else set()
+    ends = _seams(line) if lines else [*_seams(line), len(line)]
+    torn = _torn(line, ends, followers()) if line and ends else 0
+    return Position(offset + torn, (position.before + line[:torn])[-ANCHOR_BYTES:])
+
+
+def _seams(line: bytes) -> list[int]:
+    """Return where a record may end in a line or begin; between two texts of which neither is one, none is seen."""
+    return [seam.start() for seam in SEAM.finditer(line) if 0 < seam.start() < len(line)]
+
+
+def _torn(line: bytes, ends: Sequence[int], followers: AbstractSet[int]) -> int:
+    """Return how many bytes of a line are one that was read: cut before its newline, what follows is glued to it."""
     hasher = blake2b(digest_size=HASH_BYTES)
     start = 0
     for end in ends:
         hasher.update(line[start:end])
         start = end
-        if array("Q", hasher.digest())[0] in known:
-            return line[:end]
-    return b""
+        if array("Q", hasher.digest())[0] in followers:
+            return end
+    return 0
