@@ -410,9 +410,9 @@ class Journal:
             self._store_unknown(batch, file, known)
             number = self._remember(db, file, known, "current" if at_path else "rotated")
             if (at_path or gap) and here is not None and here.id != number:
-                others = (other for other in self._files if other is not file and other.named)
-                kept = any(other.generation == here.id for other in others)
-                store.set_state(db, here.id, "rotated" if kept else "replaced")
+                store.set_state(db, here.id, "rotated")
+            named = [other.generation for other in self._files if other.named and other is not file]
+            store.replace_others(db, self.source.name, [*named, number] if file.named else named)
             batch.finish(number if at_path else None, rearranged=at_path and known.rearranged)
         if heir is not None:
             heir.skip_leftover()

@@ -61,6 +61,9 @@ MOVE_GENERATION = """
 UPDATE generations SET offset = ?, anchor = ?, anchor_bytes = ?, lines = ?, settled = ? WHERE id = ?"""
 STORED_LINES = "SELECT lines FROM generations WHERE id = ?"
 SET_STATE = "UPDATE generations SET state = ? WHERE id = ?"
+REPLACE_OTHERS = """
+UPDATE generations SET state = 'replaced'
+WHERE source = ? AND state = 'rotated' AND id NOT IN (SELECT value FROM json_each(?) WHERE value IS NOT NULL)"""
 PRUNE_GENERATIONS = """
 DELETE FROM generations WHERE id IN (
     SELECT id FROM (
@@ -270,6 +273,11 @@ def move_generation(db: apsw.Connection, number: int, position: Position, lines:
 def set_state(db: apsw.Connection, number: int, state: str) -> None:
     """Record whether a file is the current one, has a rotated name, or was replaced."""
     db.execute(SET_STATE, (state, number))
+
+
+def replace_others(db: apsw.Connection, source: str, named: Sequence[int | None]) -> None:
+    """Record that all but these rotated files lost their name: their inode numbers may be given to other files."""
+    db.execute(REPLACE_OTHERS, (source, orjson.dumps(named).decode()))
 
 
 def move_checkpoint(db: apsw.Connection, source: str, generation: int | None, counts: Counts, now: str) -> None:

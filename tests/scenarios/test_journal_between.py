@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +62,42 @@ def test_an_unread_file_that_is_copied_and_emptied_right_before_it_is_read_is_re
     follower.settle()
     follower.close()
     assert sorted(world.stored()) == list(range(1, 36))
+
+
+@pytest.mark.parametrize("rotations", [1, 2, 3])
+def test_files_that_fall_off_the_chain_while_they_wait_are_read_in_order(world: World, rotations: int) -> None:
+    for _ in range(3):
+        world.append(5)
+        world.rotate()
+    with closing(Follower(world)) as follower:
+        follower.poll()  # opens them
+        for _ in range(rotations):
+            world.rotate()
+            follower.poll()
+        world.append(5)
+        follower.settle()
+    assert world.stored() == list(range(1, 21))
+    assert world.query("SELECT count(*) FROM gaps") == [(0,)]
+
+
+def test_an_inode_number_that_comes_back_with_the_same_first_lines_is_compared(
+    world: World, follower: Follower
+) -> None:
+    world.append(3)
+    again = world.home.parent / "again.jsonl"
+    again.hardlink_to(world.events)  # keeps the number
+    follower.poll()  # opens it; it has no name any more when it is read
+    world.replace(world.events.read_bytes() + b"".join(world.lines(20)))
+    follower.settle()
+    lines = world.events.read_bytes().splitlines(keepends=True)
+    world.written += 1
+    again.write_bytes(b"".join([*lines[:5], line(world.written, edited=True), *lines[6:]]))
+    again.rename(world.events)
+    follower.restart()
+    follower.settle()
+    world.append(3)
+    follower.settle()
+    assert world.stored() == list(range(1, 28))
 
 
 def test_a_blank_line_is_no_sign_that_a_sibling_was_read(world: World) -> None:

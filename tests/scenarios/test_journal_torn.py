@@ -118,6 +118,24 @@ def test_another_line_that_is_not_finished_yet_is_read_when_it_is(world: World, 
     assert world.stored() == [*range(1, 21), 99]
 
 
+def test_a_torn_line_is_known_before_a_line_that_comes_again(world: World, follower: Follower) -> None:
+    alike = line(99, type="test.alike")
+    world.append(15)
+    with world.events.open("ab") as file:
+        file.write(alike)
+    world.append(3)
+    follower.settle()
+    tear(world, 15)
+    world.append(30)
+    with world.events.open("ab") as file:
+        file.write(alike)
+    world.append(1)
+    follower.restart()
+    follower.settle()
+    assert doubles(seq for seq in world.stored() if seq != 99) == []
+    assert set(world.stored()) == {*range(1, 50), 99}
+
+
 def test_a_torn_journal_that_was_edited_on_the_way_goes_on_behind_the_line(world: World, follower: Follower) -> None:
     world.append(40)
     follower.settle()
