@@ -19,9 +19,18 @@ from typing import TYPE_CHECKING
 from shipwrightd.database import durable, transaction
 from shipwrightd.decoding import Quarantined
 from shipwrightd.journals import store
-from shipwrightd.journals.lines import START, ChangedError, Place, anchor_hash, open_files, read_at, resume_at
+from shipwrightd.journals.lines import (
+    START,
+    ChangedError,
+    Place,
+    anchor_hash,
+    open_files,
+    read_at,
+    resume_at,
+    same_file,
+)
 from shipwrightd.journals.match import SURE_LINES, contains
-from shipwrightd.journals.reconcile import groups_of, missing_at_end, reconcile
+from shipwrightd.journals.reconcile import groups_of, missing_at_end, newest_of, reconcile
 from shipwrightd.journals.records import Records, decode_all
 from shipwrightd.journals.settle import Clocks, Settling
 
@@ -67,7 +76,8 @@ class File(Records):
         self.generation: int | None = None
         self.placed = False  # it is known how far it is stored
         self.settled = False  # what it grows by is new, without being compared
-        self.named = True  # it is at one of the journal's paths
+        self.opened = 0  # in which of the journal's rounds of discovery
+        self.left = math.inf  # in which of them it was no longer at one of the journal's paths
         self.rank = 0.0  # order of the paths, oldest first
         self.inside = False  # it ends with a known line that others follow in a remembered file
         self.written_over = False  # its inode was read before, with other content
@@ -77,6 +87,11 @@ class File(Records):
         self.retire_at = math.inf  # monotonic seconds
         self.settling = Settling(clocks)
         self.quiet: tuple[int, int] | None = None  # size and mtime when there was nothing to read
+
+    @property
+    def named(self) -> bool:
+        """Tell whether it is at one of the journal's paths."""
+        return self.left == math.inf
 
 
 class Journal:
@@ -92,6 +107,7 @@ class Journal:
         self._paths = source.files(home)
         self._files: list[File] = []  # oldest first
         self._seen: list[tuple[int, ...]] | None = None  # what was at the paths when they were opened
+        self._round = 0  # of discovery
         self._clocks = Clocks()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
 
@@ -289,14 +305,16 @@ class Journal:
     def _arrange(self, fresh: list[File]) -> None:
         """Sort the files by their paths; those that lost their name stay before what came after them."""
         order = {entry[:2]: float(at) for at, entry in enumerate(self._seen or ()) if entry}
-        for file in (*fresh, *self._files):
-            file.named = file.identity in order
-            file.rank = order.get(file.identity, file.rank)
+        self._round += 1
         next_rank = len(self._paths) - 1.0
         for file in reversed(self._files):
-            if not file.named:
-                file.rank = min(file.rank, math.ceil(next_rank) - 0.5)
+            if file.identity in order:
+                file.rank, file.left = order[file.identity], math.inf
+            else:
+                file.rank, file.left = min(file.rank, math.ceil(next_rank) - 0.5), min(file.left, self._round)
             next_rank = min(next_rank, file.rank)
+        for file in fresh:
+            file.rank, file.opened = order.get(file.identity, 0.0), self._round
         self._files = sorted((*self._files, *fresh), key=lambda file: file.rank)
 
     def _retire(self, db: apsw.Connection, now: Now) -> None:
@@ -354,7 +372,8 @@ class Journal:
                     return Polled(wait_s=None if whole else self.settle_s / 4)
                 if not whole and file.written_over:
                     return Polled(wait_s=self.settle_s / 4)
-            gap = was_read and not intact and not known.sure and not store.ends_with_gap(db, self.source.name)
+            lost = was_read and not intact and not known.sure and not store.ends_with_gap(db, self.source.name)
+            gap = lost and not self._is_left(db, file, remembered)
             self._adopt(db, file, known, now, gap=gap)
         except ChangedError:  # cut while it was compared
             return Polled(wait_s=self.settle_s / 4)
@@ -366,23 +385,26 @@ class Journal:
         return replace(polled, switched="continued" if known.sure else "new")
 
     def _is_intact(self, db: apsw.Connection, file: File, remembered: list[Generation]) -> bool:
-        """Tell whether a file that is at a path, or fell off the rename chain, ends with the newest stored line.
+        """Tell whether another file ends with the newest stored line and was at a path when this one was opened.
 
-        Another one, that is; of a file that was empty when it was read first, whether there was such a one then.
+        Of a file that was empty when it was read first, tell whether there was such a one then.
         """
         read = [row for row in remembered if row.place.offset]
-        newest = next((row for row in read if row.state == "current"), next(iter(read), None))
-        newest = next((row for row in read if row.id == file.generation), newest)  # of this file itself, if any
+        newest = next((row for row in read if row.id == file.generation), newest_of(read))  # rather of this file itself
         if newest is None:
             return False
-        left = len(self._paths) - 1.5  # the rank of what left the journal's path, unlike the end of a rename chain
-        others = [o for o in self._files if o is not file and o.placed and (o.named or o.rank < left)]
+        others = [other for other in self._files if other is not file and other.placed and other.left > file.opened]
         if any(row.id == file.generation and not row.place.offset for row in remembered):
             return any(row.id < (file.generation or 0) for row in read)
         if any(other.generation == newest.id for other in others):
             return True
         end = store.line_hashes(db, newest.id)[-SURE_LINES:]
         return any(contains(store.line_hashes(db, other.generation), end) for other in others if other.generation)
+
+    def _is_left(self, db: apsw.Connection, file: File, remembered: list[Generation]) -> bool:
+        """Tell whether another file that is still to be placed holds lines that were read."""
+        others = (other for other in self._files if other is not file and not other.placed)
+        return any(reconcile(db, self.source, other, remembered, intact=False).sure for other in others)
 
     def _is_whole(self, file: File, info: os.stat_result, now: Now) -> bool:
         """Tell whether a file is all that it is meant to be.
@@ -404,16 +426,18 @@ class Journal:
                 self._rescue(batch, heir, heir.leftover(), known)
             self._rescue(batch, file, file.torn_off, known)
             here = store.current_generation(db, self.source.name)
+            cut = here is not None and same_file(file.fd, here.place)
+            newest = file.rank > len(self._paths) - 2 or cut or known.ends
             if gap:
                 offset = here.place.offset if here else 0
                 batch.gap("no_overlap", {"old_offset": offset, "new_size": os.fstat(file.fd).st_size})
             self._store_unknown(batch, file, known)
-            number = self._remember(db, file, known, "current" if at_path else "rotated")
-            if (at_path or gap) and here is not None and here.id != number:
+            number = self._remember(db, file, known, "current" if newest else "rotated")
+            if here is not None and here.id != number and (newest or gap):
                 store.set_state(db, here.id, "rotated")
             named = [other.generation for other in self._files if other.named and other is not file]
             store.replace_others(db, self.source.name, [*named, number] if file.named else named)
-            batch.finish(number if at_path else None, rearranged=at_path and known.rearranged)
+            batch.finish(number if newest else None, rearranged=at_path and known.rearranged)
         if heir is not None:
             heir.skip_leftover()
         file.generation = number

@@ -62,7 +62,8 @@ def match(history: Sequence[int], found: Sequence[int]) -> Match:
     pairs.extend(
         places[at] if at != NEW else NEW for at in _pair_all([history[at] for at in places], found[run.length :])
     )
-    sure = run.length >= SURE_LINES or ended or _is_proven(history, found, pairs)
+    whole = 1 < run.length == len(found)
+    sure = run.length >= SURE_LINES or ended or whole or _is_proven(history, found, pairs)
     return Match(pairs, run, ended, sure)
 
 

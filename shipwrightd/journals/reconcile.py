@@ -138,6 +138,11 @@ def reconcile(
     return known
 
 
+def newest_of(read: Sequence[Generation]) -> Generation | None:
+    """Return the file that has the newest line, of those of which lines were read, the last remembered one first."""
+    return next((row for row in read if row.state == "current"), next(iter(read), None))
+
+
 def _ask_remembered(
     db: apsw.Connection, remembered: Sequence[Generation], known: Known, sizes: array[int], *, intact: bool
 ) -> tuple[bool, set[int]]:
@@ -150,10 +155,9 @@ def _ask_remembered(
     inner: set[int] = set()
     left = known.unknown()
     repeated = {line for line, times in Counter(known.hashes).items() if times > 1}
-    newest = True
+    newest = newest_of([row for row in remembered if row.place.offset])
     for generation in remembered:
         history = store.line_hashes(db, generation.id)
-        is_newest, newest = newest and bool(history), newest and not history
         if left.isdisjoint(history):
             continue
         found = match(history, known.hashes)
@@ -167,7 +171,7 @@ def _ask_remembered(
         top = max(found.pairs)
         if top + 1 < len(history):
             inner.add(found.last)
-        known.ends |= is_newest and top == len(history) - 1
+        known.ends |= generation is newest and top == len(history) - 1
         left = known.unknown()
         if not left:
             break
@@ -196,7 +200,7 @@ def _is_sure(found: Match, hashes: Sequence[int], sizes: Sequence[int], *, intac
         return False
     alike = len({hashes[line] for line in paired}) == 1
     if intact:
-        return found.proven and not alike and len(paired) >= min(SURE_LINES, len(hashes))
+        return found.proven and not alike and (found.ended or len(paired) >= min(SURE_LINES, len(hashes)))
     begins = found.pairs[0] != NEW
     lost_its_end = written_over and begins and not alike
     return found.proven or lost_its_end or (begins and sum(sizes[line] for line in paired) >= SURE_BYTES)

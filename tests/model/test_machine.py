@@ -53,7 +53,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.raced = 0
         self.out_of_reach: set[int] = set()  # lines that a race took out of the file, or that never were whole
         self.alike = 0  # lines written that are all the same
-        self.alike_cut = False  # a trim took some of them before a look could see them
+        self.alike_cut = False  # some went before a look could see them, or cannot be told from earlier ones
         self.lost: set[int] = set()  # lines that went before a look could see them
         self.proven = False  # some of them with all that was read before
         self.stored: set[int] = set()  # at the last look
@@ -77,6 +77,10 @@ class JournalMachine(RuleBasedStateMachine):
         assert doubles(stored) == []
         assert set(self.world.in_files()) <= set(stored)
         assert self._is_in_order(stored)
+        assert (
+            max(path.read_bytes().splitlines(keepends=True).count(ALIKE) for path in self.world.home.glob("events*"))
+            <= alike
+        )
         assert alike <= self.alike
         if not self.lost and not self.out_of_reach and not self.alike_cut:
             assert alike == self.alike
@@ -208,7 +212,10 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def rotate(self) -> None:
+        oldest = self.world.home / "events.jsonl.3"
+        falls_off = oldest.exists() and oldest.stat().st_size > 0
         self.world.rotate()
+        self.replaced |= falls_off and not set(self.world.stored()) & self._standing()
 
     @rule()
     @precondition(lambda self: self.world.events.exists() and not self.half)
@@ -239,6 +246,7 @@ class JournalMachine(RuleBasedStateMachine):
         if read and at < read[-1] - LEAST:
             self.world.written += 1  # longer than what it replaces: else only a full comparison could tell
             lines[at] = line(self.world.written, edited=True)
+            self.alike_cut = True
             self.world.replace(b"".join(lines))
 
     @rule()
@@ -246,7 +254,7 @@ class JournalMachine(RuleBasedStateMachine):
     def delete_and_recreate(self) -> None:
         self.world.events.unlink()
         self.world.append(2)
-        self.replaced = True
+        self.replaced = self.alike_cut = True
 
     @rule()
     @precondition(lambda self: self.follower is not None)
@@ -349,7 +357,7 @@ class JournalMachine(RuleBasedStateMachine):
         if self.raced:
             return
         self.world.copy_and_truncate()
-        self.replaced = True  # when the copy is pushed out, too, before it was read to its end
+        self.replaced = self.alike_cut = True  # when the copy is pushed out, too, before it was read to its end
 
     @rule(by_s=st.sampled_from([-90_000, -1, 1, 90_000]))
     @precondition(lambda self: self.world.events.exists())
