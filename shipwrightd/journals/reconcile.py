@@ -200,7 +200,7 @@ def _is_sure(found: Match, hashes: Sequence[int], sizes: Sequence[int], *, intac
         return False
     alike = len({hashes[line] for line in paired}) == 1
     if intact:
-        return found.proven and not alike and (found.ended or len(paired) >= min(SURE_LINES, len(hashes)))
+        return found.proven and not alike
     begins = found.pairs[0] != NEW
     lost_its_end = written_over and begins and not alike
     return found.proven or lost_its_end or (begins and sum(sizes[line] for line in paired) >= SURE_BYTES)
