@@ -1,15 +1,13 @@
 """The result of `status` as metrics. Each name is explained in docs/monitoring.md.
 
-Sources of one kind count as one, so that the number of series does not grow
-with repositories and jobs, and no label holds what a user wrote. Loads
-prometheus-client, which takes longer than the rest of `status`: import this
-module only for that format.
+Sources of one kind count as one, so that the number of series does not grow with repositories and jobs, and no label
+holds what a user wrote. Import this only for that format: prometheus-client takes longer than the rest of `status`.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -60,32 +58,20 @@ def gauge(
 
 counter = partial(gauge, kind=CounterMetricFamily)
 
-# Metrics of sources: name, help, the value of one source. Those of one kind are added up; of times, the largest.
-SOURCES: tuple[tuple[str, str, Callable[[Source], float | None]], ...] = (
-    ("records_total", "Records stored since the database was created", lambda s: s.records),
-    ("salvaged_total", "Records read from lines that were not strict JSON", lambda s: s.salvaged),
-    (
-        "quarantined_total",
-        "Pieces that could not be decoded, including those recovered later",
-        lambda s: s.quarantined_ever,
-    ),
-    ("gaps_total", "Times that content was lost before it could be read", lambda s: s.gaps),
-    ("quarantine_pieces", "Pieces in quarantine now", lambda s: s.quarantined),
-    ("size_bytes", "Size of the file", lambda s: s.size_bytes),
-    ("lag_bytes", "Bytes in the file that are not in the database", lambda s: s.behind_bytes),
-    ("lag_seconds", "Age of the oldest unread byte", lambda s: s.lag_s),
-    ("unfinished_bytes", "Size of an unfinished last line, which is not counted as lag", lambda s: s.unfinished_bytes),
-    ("errors", "Files with an error", lambda s: s.error is not None),
-    (
-        "newest_record_timestamp_seconds",
-        "Timestamp of the newest record, in seconds since 1970",
-        lambda s: seconds_of(s.newest_at),
-    ),
-    (
-        "last_commit_timestamp_seconds",
-        "Time of the last commit, in seconds since 1970",
-        lambda s: seconds_of(s.committed_at),
-    ),
+# Metrics of sources: name, help, field of a source. Those of one kind are added up; of times, the largest.
+SOURCES = (
+    ("records_total", "Records stored since the database was created", "records"),
+    ("salvaged_total", "Records read from lines that were not strict JSON", "salvaged"),
+    ("quarantined_total", "Pieces that could not be decoded, including those recovered later", "quarantined_ever"),
+    ("gaps_total", "Times that content was lost before it could be read", "gaps"),
+    ("quarantine_pieces", "Pieces in quarantine now", "quarantined"),
+    ("size_bytes", "Size of the file", "size_bytes"),
+    ("lag_bytes", "Bytes in the file that are not in the database", "behind_bytes"),
+    ("lag_seconds", "Age of the oldest unread byte", "lag_s"),
+    ("unfinished_bytes", "Size of an unfinished last line, which is not counted as lag", "unfinished_bytes"),
+    ("errors", "Files with an error", "error"),
+    ("newest_record_timestamp_seconds", "Timestamp of the newest record, in seconds since 1970", "newest_at"),
+    ("last_commit_timestamp_seconds", "Time of the last commit, in seconds since 1970", "committed_at"),
 )
 
 
@@ -119,11 +105,16 @@ def build_info() -> Metric:
 
 def _of_sources(sources: Iterable[Source]) -> Iterable[Metric]:
     """Yield the metrics of sources, one value for each kind of source that has any."""
-    kinds: dict[str, list[Source]] = {}
-    for source in sources:
-        kinds.setdefault(family(source.source), []).append(source)
-    for name, text, value in SOURCES:
+    for name, text, field in SOURCES:
         join = max if name.endswith("_seconds") else sum
-        known = {kind: [v for source in like if (v := value(source)) is not None] for kind, like in kinds.items()}
-        joined = {kind: join(values) for kind, values in known.items() if values}
+        values: dict[str, list[float]] = {}
+        for source in sources:
+            value = getattr(source, field)
+            if field == "error":
+                value = value is not None
+            elif field.endswith("_at"):
+                value = seconds_of(value)
+            if value is not None:
+                values.setdefault(family(source.source), []).append(value)
+        joined = {kind: join(each) for kind, each in values.items()}
         yield (counter if name.endswith("_total") else gauge)(f"source_{name}", text, joined)
