@@ -16,14 +16,15 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 import structlog
 
 from shipwrightd.errors import ConfigError, PathError
+from shipwrightd.monitoring import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,15 +45,6 @@ REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/1\.\d\r?\n")
 HEAD_END = re.compile(rb"\n\r?\n")
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """The answer to a request."""
-
-    status: int
-    body: str
-    content_type: str = "text/plain; charset=utf-8"
 
 
 def bind(address: str) -> socket.socket:
@@ -81,14 +73,11 @@ def is_loopback(host: str) -> bool:
 
 def names_this_machine(host: str) -> bool:
     """Tell whether a Host header is absent, an IP address or localhost."""
-    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-    if name.lower() in {"", "localhost"}:
-        return True
     try:
-        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        name = urlsplit(f"//{host}").hostname or "localhost"
+        return name == "localhost" or bool(ipaddress.ip_address(name))
     except ValueError:
         return False
-    return True
 
 
 class Server(ThreadingHTTPServer):

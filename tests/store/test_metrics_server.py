@@ -12,8 +12,8 @@ from scrape import exchange, get
 from structlog.testing import capture_logs
 
 from shipwrightd.errors import ConfigError, PathError
-from shipwrightd.monitoring import http
-from shipwrightd.monitoring.http import CONNECTIONS, REQUEST_BYTES, Response, Server, bind, is_loopback
+from shipwrightd.monitoring import Response, http
+from shipwrightd.monitoring.http import CONNECTIONS, REQUEST_BYTES, Server, bind, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
