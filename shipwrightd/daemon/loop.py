@@ -47,7 +47,7 @@ DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 DEGRADED_RESCAN_S = 0.5
 BUSY_STEP_S = 0.02
 DAEMON = ""  # the source of the daemon's own errors in source_errors
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 log = structlog.get_logger()
 
@@ -56,6 +56,15 @@ class StoppedError(Exception):
     """A signal asked to end during a recovery; the next start begins it again."""
 
 
+# Matches exactly the relative paths of sources.
+SOURCE = re.compile(
+    "|".join(
+        [
+            *(re.escape(name) for source in JOURNALS for name in (source.name, *source.siblings)),
+            *(re.escape(spec.pattern).replace(r"\*", r"[^/.][^/]*") for spec in DOCUMENTS),
+        ]
+    )
+)
 WAITS = (
     apsw.BusyError,
     apsw.ProtocolError,  # as busy, but while the log is opened
@@ -73,24 +82,20 @@ class Flags:
 
     def __init__(self) -> None:
         self.wake = threading.Event()
-        self.stopping = False
-        self.reloading = False
+        self.stopping = self.reloading = False
 
-    def stop(self, *_: object) -> None:
-        """Ask for the end; a batch in progress is committed or rolled back first."""
-        self.stopping = True
-        self.wake.set()
-
-    def reload(self, *_: object) -> None:
-        """Ask for the settings to be read again."""
-        self.reloading = True
+    def request(self, number: int, _frame: object) -> None:
+        """Ask to read the settings again, or for the end: a batch in progress is committed or rolled back first."""
+        if number == signal.SIGHUP:
+            self.reloading = True
+        else:
+            self.stopping = True
         self.wake.set()
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Handle the signals while the block runs."""
-        handlers = dict.fromkeys(STOP_SIGNALS, self.stop) | {signal.SIGHUP: self.reload}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        before = {number: signal.signal(number, self.request) for number in SIGNALS}
         try:
             yield
         finally:
@@ -102,10 +107,9 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     """Follow the home until a signal ends it. Raises what open_database raises, before following."""
     tune_gc()
     flags = Flags()
+    options = RecoveryOptions(alive=partial(_notify_recovering, flags, Listeners(listeners)))
     with flags.installed():
-        listener = Listeners(listeners)
         try:
-            options = RecoveryOptions(alive=partial(_notify_recovering, flags, listener))
             db, lock = open_database(config.db, config.home, "run", options)
         except StoppedError:
             log.info("recovery_put_off")
@@ -119,9 +123,10 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
                     break
                 except DAMAGE as error:
                     close_without_checkpoint(db)
-                    confirmed = time.monotonic() - damaged_at < CONFIRMED_WITHIN_S
-                    damaged_at = time.monotonic()
-                    if (recovered := _recover(config, str(error) if confirmed else None, flags, listener)) is None:
+                    now = time.monotonic()
+                    options.damage = str(error) if now - damaged_at < CONFIRMED_WITHIN_S else None
+                    damaged_at = now
+                    if (recovered := _recover(config, options, flags, listener)) is None:
                         break
                     db = recovered
         finally:
@@ -131,16 +136,15 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
             lock.release()
 
 
-def _recover(config: Config, damage: str | None, flags: Flags, listener: Listener) -> apsw.Connection | None:
+def _recover(config: Config, options: RecoveryOptions, flags: Flags, listener: Listener) -> apsw.Connection | None:
     """Return the recovered database, waiting for what recovery needs; None if a signal asks to stop.
 
-    Without `damage`, only if a check finds some: SQLite also reports damage if the medium fails to read a page.
+    Without damage in `options` only if a check finds some: SQLite also reports damage if a page cannot be read.
     """
     retries = Retries()
-    alive = partial(_notify_recovering, flags, listener)
     while not flags.stopping:
         try:
-            return open_or_recover(config.db, config.home, RecoveryOptions(damage, alive=alive))
+            return open_or_recover(config.db, config.home, options)
         except StoppedError:
             log.info("recovery_put_off")
         except (PathError, LockedError, MissingError) as error:
@@ -187,8 +191,7 @@ class WaitingNote(Listener):
         if not isinstance(event, PassReport) or event.waiting == self._waiting:
             return
         self._waiting = event.waiting
-        with contextlib.suppress(OSError):
-            self._lock.note({"waiting": event.waiting, "waiting_since": clock.now().text} if event.waiting else {})
+        self._lock.note({"waiting": event.waiting, "waiting_since": clock.now().text} if event.waiting else {})
 
 
 class Loop:
@@ -360,13 +363,3 @@ class Loop:
             self._next_scan = 0.0
             log.info("settings_reloaded")
         self._listener.notify(SettingsApplied(self._settings, reloaded=True))
-
-
-def _source_pattern() -> re.Pattern[str]:
-    """Return a pattern that matches exactly the relative paths of sources."""
-    names = [re.escape(name) for source in JOURNALS for name in (source.name, *source.siblings)]
-    names += [re.escape(spec.pattern).replace(r"\*", r"[^/.][^/]*") for spec in DOCUMENTS]
-    return re.compile("|".join(names))
-
-
-SOURCE = _source_pattern()

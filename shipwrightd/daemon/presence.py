@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shipwrightd.database import identity
-from shipwrightd.errors import MissingError, PathError, ReplacedError
+from shipwrightd.errors import MissingError, ReplacedError, path_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,8 @@ class Presence:
         self._path = database
         self._home = home
         self._lock = lock
-        self._file = _identity(database)
-        self._folder = _identity(database.parent)
+        with path_errors(f"cannot examine the database {database}", hint="check owner and mode of its folder"):
+            self._file, self._folder = identity(database), identity(database.parent)
         self._gone_since: float | None = None
         self._first_home = self._last_home = folder_at(home)
 
@@ -68,15 +68,6 @@ class Presence:
             message = f"the database {self._path} was removed"
             raise MissingError(message, hint="start again to create a new one from the files")
         raise GoneError("the database is not in its place" + (": its folder was moved or unmounted" if away else ""))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of the file at a path. Raises PathError if they cannot be read."""
-    try:
-        return identity(path)
-    except OSError as error:
-        message = f"cannot examine the database {path}: {error.strerror}"
-        raise PathError(message, hint="check owner and mode of its folder") from error
 
 
 def folder_at(path: Path) -> tuple[int, int] | None:

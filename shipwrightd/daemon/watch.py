@@ -185,22 +185,19 @@ class Watch(FileSystemEventHandler):
         self._bell.set()
 
     def _reconcile(self, present: dict[str, tuple[int, int]], now: float) -> bool:
-        """Watch exactly the folders that are present; return whether any was added."""
-        if self._observer is not None and self._is_dead_or_blind(self._observer, now):
+        """Watch exactly the folders that are present; return whether any was added.
+
+        Restarts watchdog if its thread ended or it began to lose events.
+        """
+        blind = self._blindness.is_blind(now)
+        renew = blind and not self._renewed
+        self._renewed = blind
+        if self._observer is not None and (renew or not self._observer.is_alive()):
             self.stop()
             self._back_off.failed(now)
         self._drop_stale(present)
         missing = [path for path in present if path not in self._watched]
-        if not missing or not self._back_off.ready(now):
-            return False
-        return self._add(missing, present, now)
-
-    def _is_dead_or_blind(self, observer: BaseObserver, now: float) -> bool:
-        """Return whether watchdog must be restarted: its thread ended, or it began to lose events."""
-        blind = self._blindness.is_blind(now)
-        renew = blind and not self._renewed
-        self._renewed = blind
-        return renew or not observer.is_alive()
+        return bool(missing) and self._back_off.ready(now) and self._add(missing, present, now)
 
     def _drop_stale(self, present: dict[str, tuple[int, int]]) -> None:
         """Stop watching folders that are gone or were replaced, or whose thread has ended."""
