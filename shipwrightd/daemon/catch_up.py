@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    Progress = Callable[[int, int, int], object]  # gets bytes read, all bytes, and records stored
+
 SETTLE_S = 2.0
 ANNOUNCED_WITHIN_S = 1.0
 WAIT_LIMIT_S = 30.0  # how long a backfill waits for a file that is being rewritten
@@ -91,9 +93,8 @@ class CatchUp:
     def poll(self, hints: set[str] | None = None, *, stop: Callable[[], bool] = bool) -> Pass:
         """Store what is new in the hinted sources, or in all of them without hints.
 
-        Documents come first: a cost entry has an issue, its event has none. Raises apsw errors of
-        the database itself (full, locked, read-only); an error of one source is recorded, and the
-        others are still read.
+        Documents come first: a cost entry has an issue, its event has none. Raises apsw errors of the database itself
+        (full, locked, read-only); an error of one source is recorded, and the others are still read.
         """
         self._waits = []
         self._records = 0
@@ -156,7 +157,7 @@ class CatchUp:
             if polled.size:
                 log.debug("batch_stored", source=name, records=polled.records, bytes=polled.size)
                 took_s = time.monotonic() - began
-                self.on_batch(Batch(name, polled.records, polled.quarantined, polled.size, took_s, polled.commit_s))
+                self.on_batch(Batch(name, polled.records, polled.size, took_s, polled.commit_s))
             if polled.wait_s is not None:
                 self._waits.append(polled.wait_s)
         if not more:  # an open file can be read where its folder cannot, so only now nothing is in the way
@@ -187,15 +188,9 @@ def tune_gc() -> None:
 
 
 def backfill(
-    home: Path,
-    path: Path,
-    progress: Callable[[int, int, int], None] | None = None,
-    options: RecoveryOptions | None = None,
+    home: Path, path: Path, progress: Progress | None = None, options: RecoveryOptions | None = None
 ) -> Backfilled:
-    """Store all that the files hold, once; a second call finds nothing new.
-
-    `progress` gets the bytes read, all bytes, and the records stored, batch by batch.
-    """
+    """Store all that the files hold, once; a second call finds nothing new."""
     options = options or RecoveryOptions()
     db, lock = open_database(path, home, "backfill", options)
     tune_gc()
@@ -212,7 +207,7 @@ def backfill(
         lock.release()
 
 
-def _backfill(db: apsw.Connection, home: Path, progress: Callable[[int, int, int], None] | None) -> Backfilled:
+def _backfill(db: apsw.Connection, home: Path, progress: Progress | None) -> Backfilled:
     before = _totals(db)
     total = 0
     for file in (path for source in JOURNALS for path in source.files(home)):

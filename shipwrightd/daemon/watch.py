@@ -25,7 +25,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from shipwrightd.daemon.presence import folder_at
+from shipwrightd.database import identity
 from shipwrightd.database.mounts import network_type, read_mounts
 
 if TYPE_CHECKING:
@@ -248,19 +248,24 @@ class Watch(FileSystemEventHandler):
 
     def _reasons(self, present: dict[str, tuple[int, int]], now: float) -> list[str]:
         """Return why events are unreliable, one line for each cause."""
-        reasons = {
-            self._trouble.get(path, "watching is about to be started again"): None
-            for path in present
-            if path not in self._watched
-        }
-        reasons |= {
-            f"writers on other machines go unnoticed: the file system is {watched.network}": None
+        unwatched = [path for path in present if path not in self._watched]
+        reasons = [self._trouble.get(path, "watching is about to be started again") for path in unwatched]
+        reasons += [
+            f"writers on other machines go unnoticed: the file system is {watched.network}"
             for watched in self._watched.values()
             if watched.network
-        }
+        ]
         if self._watched and self._blindness.is_blind(now):
-            reasons[f"events are being lost, last one for {self._blind_path}"] = None
-        return list(reasons)
+            reasons.append(f"events are being lost, last one for {self._blind_path}")
+        return list(dict.fromkeys(reasons))
+
+
+def folder_at(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of the folder at a path, None if it is missing or cannot be read."""
+    try:
+        return identity(path)
+    except OSError:
+        return None
 
 
 def _present(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:

@@ -1,8 +1,7 @@
 """The HTTP server for `/metrics` and `/healthz`; its clients cannot slow down the daemon.
 
-The server of the standard library with bounds: GET and HEAD only, one request
-a connection, 8 KiB a request, 16 connections with a thread each, five seconds
-a connection. When all are taken, the oldest is closed for the next.
+The server of the standard library with bounds: GET and HEAD only, one request a connection, 8 KiB a request, 16
+connections with a thread each, five seconds a connection. When all are taken, the oldest is closed for the next.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Endpoint(Listener):
 
         status = self._read_status()
         stored = [prometheus.build_info()] if status is None else prometheus.metrics(status)
-        readable = prometheus.gauge("database_readable", "0 while the database cannot be read", status is not None)
+        readable = prometheus.metric("database_readable", "0 while the database cannot be read", status is not None)
         with self._lock:
             counted = self._counted(None if status is None else sum(source.behind_bytes for source in status.sources))
         text = prometheus.exposition([*stored, readable, *counted, *PROCESS_COLLECTOR.collect()])
@@ -185,7 +185,7 @@ class Endpoint(Listener):
 
     def _counted(self, lag_bytes: float | None) -> list[Metric]:
         """Return what was counted; `lag_bytes` is what is left to read, None if unknown."""
-        from shipwrightd.status.prometheus import counter, gauge
+        from shipwrightd.status.prometheus import metric
 
         read, done = sum(self._read.values()), self._caught_up_s is not None
         catchup_s = self._caught_up_s if done else time.monotonic() - self._began
@@ -193,19 +193,21 @@ class Endpoint(Listener):
         waiting = self._last.waiting is not None
         passes = "Passes over the sources named by events (hint), and over all sources (scan)"
         return [
-            counter("source_read_bytes_total", "Bytes of journals stored since the start", self._read),
+            metric("source_read_bytes_total", "Bytes of journals stored since the start", self._read),
             self._records.metric("batch_records", "Records stored by one transaction"),
             self._bytes.metric("batch_size_bytes", "Bytes of a journal stored by one transaction"),
             self._seconds.metric("batch_duration_seconds", "Time to read, decode, store and commit one transaction"),
             self._commits.metric("commit_duration_seconds", "Time of the commit alone"),
-            counter("passes_total", passes, self._passes, label="reason"),
+            metric("passes_total", passes, self._passes, label="reason"),
             self._pass_seconds.metric("pass_duration_seconds", "Time of one pass"),
-            counter("watch_starts_total", "How often file watching was started", self._last.watch_starts),
-            counter("source_failures_total", "Errors of sources that began", self._failed),
-            counter("database_waits_total", "How often the daemon had to wait for the database", self._waits),
-            gauge("database_waiting", "1 while the daemon waits for the database", waiting),
-            counter("reloads_total", "How often settings were reloaded", self._reloads),
-            gauge("first_catchup_done", "1 when everything that existed at the start is stored", done),
-            gauge("first_catchup_duration_seconds", "How long the first catch-up took, or has taken so far", catchup_s),
-            gauge("first_catchup_progress_ratio", "Share of bytes read so far", progress),
+            metric("watch_starts_total", "How often file watching was started", self._last.watch_starts),
+            metric("source_failures_total", "Errors of sources that began", self._failed),
+            metric("database_waits_total", "How often the daemon had to wait for the database", self._waits),
+            metric("database_waiting", "1 while the daemon waits for the database", waiting),
+            metric("reloads_total", "How often settings were reloaded", self._reloads),
+            metric("first_catchup_done", "1 when everything that existed at the start is stored", done),
+            metric(
+                "first_catchup_duration_seconds", "How long the first catch-up took, or has taken so far", catchup_s
+            ),
+            metric("first_catchup_progress_ratio", "Share of bytes read so far", progress),
         ]

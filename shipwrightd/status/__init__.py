@@ -152,8 +152,7 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouc
     content = _read_database(db, int(now), untouched=untouched)
     daemon = _daemon(db, content.errors, now)
     existing = [name for name in declared if os.path.exists(home / name)]  # noqa: PTH110 - False instead of an error
-    failing = [name for name in content.errors if name]
-    names = dict.fromkeys((*content.rows, *existing, *failing))
+    names = dict.fromkeys((*content.rows, *existing, *filter(None, content.errors)))
     sources = [_source(home, name, content, now) for name in names]
     state = "stopped" if content.database.exists else "no database"
     if daemon.alive:
@@ -182,12 +181,15 @@ def _read_database(path: Path, now: int, *, untouched: bool) -> _Content:
             migrate.pending(db, migrate.known())
             wal = size_at(path.with_name(path.name + "-wal"))
             mode = db.execute("PRAGMA journal_mode").get
+            last_hour = None
+            with contextlib.suppress(apsw.SQLError):  # no such index: the first load is running
+                last_hour = dict(db.execute(LAST_HOUR, (now,)))
             return _Content(
                 database=Database(str(path), True, size_at(path) + wal, version, mode, wal),  # noqa: FBT003
                 rows={row["source"]: row for row in rows_of(db, CHECKPOINTS)},
                 quarantined=dict(db.execute(QUARANTINED)),
                 errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
-                last_hour=_last_hour(db, now),
+                last_hour=last_hour,
                 recoveries=recoveries(db, path),
             )
     except apsw.Error as error:
@@ -208,13 +210,6 @@ def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
     return [Recovery(**row | {"set_aside": str(path.with_name(row["set_aside"]))}) for row in rows_of(db, RECOVERIES)]
 
 
-def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
-    try:
-        return dict(db.execute(LAST_HOUR, (now,)))
-    except apsw.SQLError:  # no such index: the first load is running
-        return None
-
-
 def size_at(path: Path) -> int:
     """Return the size of a file in bytes, 0 if it cannot be read."""
     with contextlib.suppress(OSError):
@@ -227,17 +222,14 @@ def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
     lock = lock_path(db)
     if not lock_is_held(lock):
         return Daemon(alive=False)
-    holder = read_holder(lock)
-    pid, error = holder.get("pid"), errors.get("", ("", ""))[0]
-    keys = ("started_at", "version", "waiting", "waiting_since")
-    texts = {key: text if isinstance(text := holder.get(key), str) else None for key in keys}
+    holder: dict[str, Any] = read_holder(lock)
+    error = errors.get("", ("", ""))[0]
     return Daemon(
         alive=True,
-        command=str(holder.get("command", "run")),
-        pid=pid if isinstance(pid, int) else None,
-        running_s=_age(seconds_of(texts["started_at"]), now),
+        command=holder.get("command", "run"),
+        running_s=_age(seconds_of(holder.get("started_at")), now),
         watching_degraded=error.removeprefix(WATCHING) if error.startswith(WATCHING) else None,
-        **texts,
+        **{key: holder.get(key) for key in ("pid", "started_at", "version", "waiting", "waiting_since")},
     )
 
 

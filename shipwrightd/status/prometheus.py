@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
@@ -39,24 +38,20 @@ def exposition(metrics: Iterable[Metric]) -> str:
     return generate_latest(_Known(metric for metric in metrics if metric.samples)).decode()
 
 
-def gauge(
-    name: str,
-    text: str,
-    value: float | Mapping[str, float] | None,
-    label: str = "source",
-    kind: type[CounterMetricFamily | GaugeMetricFamily] = GaugeMetricFamily,
-) -> Metric:
-    """Return a gauge; a mapping has one value for each of the label, None is unknown. The name gets our prefix."""
-    metric = kind(PREFIX + name, text, labels=[label] if isinstance(value, Mapping) else [])
+def metric(name: str, text: str, value: float | Mapping[str, float] | None, label: str = "source") -> Metric:
+    """Return a counter if the name ends in _total, else a gauge. The name gets our prefix.
+
+    A mapping has one value for each of the label; None is unknown.
+    """
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    made = kind(PREFIX + name, text, labels=[label] if isinstance(value, Mapping) else [])
     if isinstance(value, Mapping):
         for each, of_label in sorted(value.items()):
-            metric.add_metric([visible(each)], of_label)
+            made.add_metric([visible(each)], of_label)
     elif value is not None:
-        metric.add_metric([], int(value) if isinstance(value, bool) else value)
-    return metric
+        made.add_metric([], float(value))
+    return made
 
-
-counter = partial(gauge, kind=CounterMetricFamily)
 
 # Metrics of sources: name, help, field of a source. Those of one kind are added up; of times, the largest.
 SOURCES = (
@@ -83,24 +78,26 @@ def metrics(status: Status) -> list[Metric]:
     version = database.schema_version
     return [
         build_info(),
-        gauge("up", "1 while a daemon follows the files", following),
-        gauge(
+        metric("up", "1 while a daemon follows the files", following),
+        metric(
             "daemon_start_time_seconds", "When the daemon started, in seconds since 1970", seconds_of(daemon.started_at)
         ),
-        gauge("watching_degraded", "1 while file-system events are unreliable and changes are noticed later", degraded),
-        gauge("problems", "Number of problems for which status --check fails", len(status.problems)),
-        gauge("database_size_bytes", "Size of the database file with its WAL", database.size_bytes),
-        gauge("database_wal_size_bytes", "Size of the write-ahead log", database.wal_bytes),
-        gauge("database_schema_version", "Schema version of the database, 0 before it exists", version),
+        metric(
+            "watching_degraded", "1 while file-system events are unreliable and changes are noticed later", degraded
+        ),
+        metric("problems", "Number of problems for which status --check fails", len(status.problems)),
+        metric("database_size_bytes", "Size of the database file with its WAL", database.size_bytes),
+        metric("database_wal_size_bytes", "Size of the write-ahead log", database.wal_bytes),
+        metric("database_schema_version", "Schema version of the database, 0 before it exists", version),
         *_of_sources(status.sources),
     ]
 
 
 def build_info() -> Metric:
     """Return the version of shipwrightd as a metric."""
-    metric = GaugeMetricFamily(f"{PREFIX}build_info", "Version of shipwrightd, always 1", labels=["version", "python"])
-    metric.add_metric([__version__, platform.python_version()], 1)
-    return metric
+    info = GaugeMetricFamily(f"{PREFIX}build_info", "Version of shipwrightd, always 1", labels=["version", "python"])
+    info.add_metric([__version__, platform.python_version()], 1)
+    return info
 
 
 def _of_sources(sources: Iterable[Source]) -> Iterable[Metric]:
@@ -117,4 +114,4 @@ def _of_sources(sources: Iterable[Source]) -> Iterable[Metric]:
             if value is not None:
                 values.setdefault(family(source.source), []).append(value)
         joined = {kind: join(each) for kind, each in values.items()}
-        yield (counter if name.endswith("_total") else gauge)(f"source_{name}", text, joined)
+        yield metric(f"source_{name}", text, joined)

@@ -61,13 +61,8 @@ def _facts(status: Status) -> list[tuple[str, str]]:
 
 def _daemon(status: Status) -> str:
     daemon = status.daemon
-    if not daemon.alive:
-        return status.state
-    known = {
-        "pid": daemon.pid,
-        "for": None if daemon.running_s is None else age_of(max(1.0, daemon.running_s)),
-        "version": daemon.version,
-    }
+    running = None if daemon.running_s is None else age_of(max(1.0, daemon.running_s))
+    known = {"pid": daemon.pid, "for": running, "version": daemon.version}
     details = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
     return f"{status.state} ({details})" if details else status.state
 
