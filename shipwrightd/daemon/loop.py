@@ -274,7 +274,6 @@ class Loop:
         self._catch_up.on_batch = listener.notify
         log.info("daemon_started", version=__version__, home=str(self._home))
         listener.notify(SettingsApplied(self._settings))
-        self._watch.start(self._folders())
         try:
             self._pass(woken=False)
             if not self._flags.stopping:

@@ -119,22 +119,24 @@ class Watch(FileSystemEventHandler):
         self._renewed = False
         self.starts = 0  # how often watchdog was started
 
-    def start(self, folders: Sequence[Path]) -> None:
-        """Watch these real folders; call it before the first pass, so that no change is missed.
-
-        `check` handles folders that are missing or cannot be watched.
-        """
-        self._reconcile(_present(folders), time.monotonic())
-
     def check(self, folders: Sequence[Path]) -> list[str]:
-        """Watch exactly these folders and restart dead threads; return why watching is degraded, if it is.
+        """Watch exactly these real folders, as far as they exist; return why watching is degraded, if it is.
 
-        A newly watched folder wakes the loop: earlier changes in it caused no event.
+        Restarts watchdog if its thread ended or it began to lose events. Read all sources afterwards: earlier changes
+        in a newly watched folder caused no event.
         """
         now = time.monotonic()
         present = _present(folders)
-        if self._reconcile(present, now):
-            self._note_all()
+        blind = self._blindness.is_blind(now)
+        renew = blind and not self._renewed
+        self._renewed = blind
+        if self._observer is not None and (renew or not self._observer.is_alive()):
+            self.stop()
+            self._back_off.failed(now)
+        self._drop_stale(present)
+        missing = [path for path in present if path not in self._watched]
+        if missing and self._back_off.ready(now):
+            self._add(missing, present, now)
         return self._reasons(present, now)
 
     def changed(self) -> set[str] | None:
@@ -167,7 +169,9 @@ class Watch(FileSystemEventHandler):
                 if path:
                     self._note(os.fsdecode(path))
         except Exception:  # noqa: BLE001 - an odd event is a reason to scan
-            self._note_all()
+            with self._lock:
+                self._scan_all = True
+            self._bell.set()
 
     def _note(self, path: str) -> None:
         if not self._is_source(path):
@@ -178,26 +182,6 @@ class Watch(FileSystemEventHandler):
             elif path not in self._changed:
                 self._scan_all = True
         self._bell.set()
-
-    def _note_all(self) -> None:
-        with self._lock:
-            self._scan_all = True
-        self._bell.set()
-
-    def _reconcile(self, present: dict[str, tuple[int, int]], now: float) -> bool:
-        """Watch exactly the folders that are present; return whether any was added.
-
-        Restarts watchdog if its thread ended or it began to lose events.
-        """
-        blind = self._blindness.is_blind(now)
-        renew = blind and not self._renewed
-        self._renewed = blind
-        if self._observer is not None and (renew or not self._observer.is_alive()):
-            self.stop()
-            self._back_off.failed(now)
-        self._drop_stale(present)
-        missing = [path for path in present if path not in self._watched]
-        return bool(missing) and self._back_off.ready(now) and self._add(missing, present, now)
 
     def _drop_stale(self, present: dict[str, tuple[int, int]]) -> None:
         """Stop watching folders that are gone or were replaced, or whose thread has ended."""
@@ -215,10 +199,9 @@ class Watch(FileSystemEventHandler):
                 self.stop()
                 return
 
-    def _add(self, missing: list[str], present: dict[str, tuple[int, int]], now: float) -> bool:
-        """Watch these folders as far as the system allows; return whether any is watched."""
+    def _add(self, missing: list[str], present: dict[str, tuple[int, int]], now: float) -> None:
+        """Watch these folders as far as the system allows."""
         self._trouble.clear()
-        added = False
         mounts = read_mounts()
         for path in missing:
             try:
@@ -233,10 +216,8 @@ class Watch(FileSystemEventHandler):
                     break  # the others would meet the same limit
                 continue
             self._watched[path] = _Watched(handle, present[path], network_type(mounts, path))
-            added = True
         if self._trouble:
             self._back_off.failed(now)
-        return added
 
     def _running(self) -> BaseObserver:
         if self._observer is None:
@@ -270,4 +251,4 @@ def folder_at(path: Path) -> tuple[int, int] | None:
 
 def _present(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:
     """Return the folders that exist, and which each one is."""
-    return {str(folder): identity for folder in folders if (identity := folder_at(folder)) is not None}
+    return {str(folder): found for folder in folders if (found := folder_at(folder)) is not None}

@@ -65,11 +65,6 @@ def bind(address: str) -> socket.socket:
         raise PathError(message, hint="choose another port, or stop the program that uses it") from error
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether an address belongs to this machine's loopback interface."""
-    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-
-
 def names_this_machine(host: str) -> bool:
     """Tell whether a Host header is absent, an IP address or localhost."""
     try:
@@ -98,7 +93,7 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = host, port
         listening.settimeout(0)
         self.paths = paths
-        self.local = is_loopback(host)
+        self.local = ipaddress.ip_address(host).is_loopback
         self._open: dict[Request, float] = {}  # each with its deadline, the oldest first
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self.serve_forever, args=(POLL_S,), name="metrics", daemon=True)

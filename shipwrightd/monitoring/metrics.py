@@ -191,6 +191,7 @@ class Endpoint(Listener):
         catchup_s = self._caught_up_s if done else time.monotonic() - self._began
         progress = 1.0 if done else None if lag_bytes is None else read / max(1.0, read + lag_bytes)
         waiting = self._last.waiting is not None
+        took = "How long the first catch-up took, or has taken so far"
         passes = "Passes over the sources named by events (hint), and over all sources (scan)"
         return [
             metric("source_read_bytes_total", "Bytes of journals stored since the start", self._read),
@@ -206,8 +207,6 @@ class Endpoint(Listener):
             metric("database_waiting", "1 while the daemon waits for the database", waiting),
             metric("reloads_total", "How often settings were reloaded", self._reloads),
             metric("first_catchup_done", "1 when everything that existed at the start is stored", done),
-            metric(
-                "first_catchup_duration_seconds", "How long the first catch-up took, or has taken so far", catchup_s
-            ),
+            metric("first_catchup_duration_seconds", took, catchup_s),
             metric("first_catchup_progress_ratio", "Share of bytes read so far", progress),
         ]
