@@ -15,14 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watchdog.events import (
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog import events
 from watchdog.observers import Observer
 
 from shipwrightd.database import identity
@@ -34,9 +27,9 @@ if TYPE_CHECKING:
 
     from watchdog.observers.api import BaseObserver, ObservedWatch
 
-# Without opening, reading and closing, which our own scans cause, and without
-# closing after a write, which would wake the loop twice for every append.
-EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileDeletedEvent]
+# Without opening, reading and closing, which our own scans cause, and without closing after a write, which would wake
+# the loop twice for every append.
+EVENTS = [events.FileCreatedEvent, events.FileModifiedEvent, events.FileMovedEvent, events.FileDeletedEvent]
 MAX_CHANGED = 1_000  # paths kept between two passes; above it a scan costs less
 STOP_WITHIN_S = 0.4
 BLIND_AFTER = 3  # growths that no event announced ...
@@ -97,7 +90,7 @@ class _Watched:
     network: str
 
 
-class Watch(FileSystemEventHandler):
+class Watch(events.FileSystemEventHandler):
     """Wakes the loop when a source may have changed, and reports when events are unreliable.
 
     All methods belong to one thread; only `dispatch` runs in watchdog's.
@@ -162,7 +155,7 @@ class Watch(FileSystemEventHandler):
         with contextlib.suppress(RuntimeError):  # its thread may never have started
             observer.join(STOP_WITHIN_S)
 
-    def dispatch(self, event: FileSystemEvent) -> None:
+    def dispatch(self, event: events.FileSystemEvent) -> None:
         """Note the path of an event, and for a move both; an exception here would end watchdog's thread."""
         try:
             for path in (event.src_path, event.dest_path):

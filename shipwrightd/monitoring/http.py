@@ -75,17 +75,12 @@ def names_this_machine(host: str) -> bool:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a few paths from its own threads until `stop`."""
+    """Serves a few paths at a listening socket, from its own threads, until `stop`."""
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, listening: socket.socket, paths: Mapping[str, Callable[[], Response]]) -> None:
-        """Start serving on a listening socket.
-
-        On the loopback, a request that names another host is refused: a web page can give its own name our
-        address, and would read the response in a browser on this machine.
-        """
         host, port = listening.getsockname()[:2]
         super().__init__((host, port), _Handler, bind_and_activate=False)
         self.socket.close()  # made by the base class, which binds in its own way
@@ -187,6 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self) -> None:
         if self.command not in {"GET", "HEAD"}:
             self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+        # On the loopback, as a web page may give its own name our address, to read the response in a browser here.
         elif self.server.local and not names_this_machine(self.headers.get("Host", "").strip()):
             self._send(Response(HTTPStatus.FORBIDDEN, "use this machine's address or localhost\n"))
         elif respond := self.server.paths.get(self.path.partition("?")[0]):
