@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import threading
 import time
@@ -48,19 +49,18 @@ class Blindness:
 
     def __init__(self) -> None:
         self._missed: deque[float] = deque(maxlen=BLIND_AFTER)
-        self._blind = False
+        self._until = -math.inf
 
     def missed(self, now: float) -> None:
         """Count a growth that a scan found and no event had announced."""
         self._missed.append(now)
-        if len(self._missed) == BLIND_AFTER and now - self._missed[0] <= BLIND_WITHIN_S:
-            self._blind = True
+        often = len(self._missed) == BLIND_AFTER and now - self._missed[0] <= BLIND_WITHIN_S
+        if often or self.is_blind(now):
+            self._until = now + BLIND_WITHIN_S
 
     def is_blind(self, now: float) -> bool:
         """Return whether events are being lost; ends after a time without a miss."""
-        if self._blind and now - self._missed[-1] > BLIND_WITHIN_S:
-            self._blind = False
-        return self._blind
+        return now <= self._until
 
 
 class BackOff:
