@@ -11,7 +11,6 @@ import re
 import signal
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
@@ -158,13 +157,17 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     tune_gc()
     flags = Flags()
     listener = Listeners(listeners)
-    options = RecoveryOptions(alive=partial(_notify_recovering, flags, listener))
-    with flags.installed():
-        try:
-            db, lock = open_database(config.db, config.home, "run", options)
-        except StoppedError:
+
+    def alive() -> None:
+        """Report that a recovery runs, which calls this now and then, or stop it."""
+        if flags.stopping:
             log.info("recovery_put_off")
-            return
+            raise StoppedError
+        listener.notify(Phase.RECOVERING)
+
+    options = RecoveryOptions(alive=alive)
+    with flags.installed(), contextlib.suppress(StoppedError):
+        db, lock = open_database(config.db, config.home, "run", options)
         damaged_at = -CONFIRMED_WITHIN_S
         try:
             while True:
@@ -176,9 +179,7 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
                     now = time.monotonic()
                     options.damage = str(error) if now - damaged_at < CONFIRMED_WITHIN_S else None
                     damaged_at = now
-                    if (recovered := _recover(config, lock, options, flags, listener)) is None:
-                        break
-                    db = recovered
+                    db = _recover(config, lock, options, flags, listener)
                     lock.note({})
         finally:
             listener.notify(Phase.STOPPING)
@@ -189,8 +190,8 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
 
 def _recover(
     config: Config, lock: WriterLock, options: RecoveryOptions, flags: Flags, listener: Listener
-) -> apsw.Connection | None:
-    """Return the recovered database, waiting for what recovery needs; None if a signal asks to stop.
+) -> apsw.Connection:
+    """Return the recovered database, waiting for what recovery needs. Raises StoppedError if a signal asks to stop.
 
     Without damage in `options` only if a check finds some: SQLite also reports damage if a page cannot be read.
     """
@@ -198,21 +199,12 @@ def _recover(
     while not flags.stopping:
         try:
             return open_or_recover(config.db, config.home, options)
-        except StoppedError:
-            log.info("recovery_put_off")
         except (PathError, LockedError, MissingError) as error:
             wait_s = waiting.failed("recovery_waiting", str(error), error.message)
             listener.notify(PassReport(0, waiting=error.message))
             flags.wake.clear()
             flags.wake.wait(wait_s)
-    return None
-
-
-def _notify_recovering(flags: Flags, listener: Listener) -> None:
-    """Notify the listener that a recovery runs; raise StoppedError to stop it. A recovery calls this now and then."""
-    if flags.stopping:
-        raise StoppedError
-    listener.notify(Phase.RECOVERING)
+    raise StoppedError
 
 
 class Waiting:
