@@ -40,7 +40,7 @@ def served(home: Path) -> list[tuple[str, str, str, str]]:
         status, daemon=replace(status.daemon, alive=True, command="run", started_at="2026-01-01T00:00:00Z")
     )
     endpoint = Endpoint(lambda: status)
-    endpoint.notify(Batch("events.jsonl", 1, 0, 1, 0.0))
+    endpoint.notify(Batch("events.jsonl", 1, 1, 0.0))
     endpoint.notify(PassReport(0, errors={"events.jsonl": ""}))
     of_status = rows(prometheus.exposition(prometheus.metrics(status)), "both")
     return [*of_status, *rows(endpoint.serve_metrics().body, "run")[len(of_status) :]]

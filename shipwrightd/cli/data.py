@@ -219,7 +219,7 @@ def quarantine_show(
     from shipwrightd.status import quarantine as stored
     from shipwrightd.status import text
 
-    piece = stored.piece(existing_database(config.locate(home, db).db, current=True), number)
+    (piece,) = stored.pieces(existing_database(config.locate(home, db).db, current=True), number)
     if raw:
         sys.stdout.flush()
         sys.stdout.buffer.write(piece.raw)
@@ -246,7 +246,7 @@ def quarantine_retry(
     from shipwrightd.status import quarantine as stored
 
     if number is not None:
-        stored.piece(path, number)  # MissingError when there is none
+        stored.pieces(path, number)  # MissingError when there is none
     with damage_named(path):
         recovered, kept = repair.retry_quarantine(path, None if number is None else [number])
     print(f"{recovered} recovered, {kept} still in quarantine")

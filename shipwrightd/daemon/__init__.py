@@ -1,7 +1,6 @@
 """The events of the run loop, for a supervisor, metrics and an operator's hook.
 
-The loop calls `notify` in its own thread, between transactions, and waits for
-each call: a listener does little and raises nothing.
+The loop calls `notify` in its own thread, between transactions, and waits: a listener does little and raises nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +42,6 @@ class Batch:
 
     source: str
     records: int
-    quarantined: int
     size_bytes: int
     seconds: float  # to read, decode, store and commit
     commit_s: float = 0.0  # of these, for the commit alone

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    Progress = Callable[[int, int, int], object]  # gets bytes read, all bytes, and records stored
+
 SETTLE_S = 2.0
 ANNOUNCED_WITHIN_S = 1.0
 WAIT_LIMIT_S = 30.0  # how long a backfill waits for a file that is being rewritten
+COUNTS = ("records", "salvaged", "quarantined", "gaps")
 TOTALS = "SELECT source, records, salvaged, quarantined, gaps FROM checkpoints"
 
 log = structlog.get_logger()
@@ -71,6 +74,7 @@ class CatchUp:
         self._home = home
         self.on_batch: Callable[[Batch], object] = bool  # called with each batch of a journal
         self._waits: list[float] = []  # of the current pass
+        self._records = 0  # of the current pass
         self.errors: dict[str, str] = {}  # by source
         self.journals = [Journal(source, home, settle_s=settle_s) for source in JOURNALS]
         self.documents = Documents(home)
@@ -89,26 +93,24 @@ class CatchUp:
     def poll(self, hints: set[str] | None = None, *, stop: Callable[[], bool] = bool) -> Pass:
         """Store what is new in the hinted sources, or in all of them without hints.
 
-        Documents come first: a cost entry has an issue, its event has none. Raises apsw errors of
-        the database itself (full, locked, read-only); an error of one source is recorded, and the
-        others are still read.
+        Documents come first: a cost entry has an issue, its event has none. Raises apsw errors of the database itself
+        (full, locked, read-only); an error of one source is recorded, and the others are still read.
         """
         self._waits = []
-        records = 0
+        self._records = 0
         late: list[str] = []
-        names = self.documents.names(self._db) if hints is None else sorted(self.documents.known & hints)
-        for name in names:
-            with self._timed(name):
-                records += self._document(name)
+        for name in self.documents.names(self._db) if hints is None else sorted(self.documents.known & hints):
+            with self._reading(name):
+                self._document(name)
         for journal in self.journals:
             if hints is not None and not hints.intersection(journal.names):
                 continue
-            with self._timed(journal.source.name):
-                stored = self._journal(journal, stop)
-            records += stored
-            if stored and journal.age_s() > ANNOUNCED_WITHIN_S:
+            before = self._records
+            with self._reading(journal.source.name):
+                self._journal(journal, stop)
+            if self._records > before and journal.age_s() > ANNOUNCED_WITHIN_S:
                 late.append(str(self._home / journal.source.name))
-        return Pass(records, min(self._waits, default=None), tuple(late))
+        return Pass(self._records, min(self._waits, default=None), tuple(late))
 
     def poll_until_settled(self) -> None:
         """Store all that the files hold, waiting for files that are being rewritten; then close the files."""
@@ -120,37 +122,34 @@ class CatchUp:
             self.close()
 
     @contextlib.contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
+    def _reading(self, name: str) -> Iterator[None]:
+        """Measure how long the block takes, and store that the source cannot be read if it raises OSError."""
         started = time.monotonic()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
-
-    def _document(self, name: str) -> int:
         try:
-            stored = self.documents.poll(self._db, name, clock.now())
+            yield
         except OSError as error:
             self._note(name, f"cannot read {name}: {error.strerror}")
-            return 0
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+    def _document(self, name: str) -> None:
+        stored = self.documents.poll(self._db, name, clock.now())
+        self._records += stored.records
         if stored.wait_s is not None:
             self._waits.append(stored.wait_s)
         else:
             self._note(name, stored.error)
         if stored.records:
             log.info("document_stored", source=name, records=stored.records)
-        return stored.records
 
-    def _journal(self, journal: Journal, stop: Callable[[], bool]) -> int:
+    def _journal(self, journal: Journal, stop: Callable[[], bool]) -> None:
         name = journal.source.name
-        records = 0
         journal.stop = stop
-        while not stop():
+        more = True
+        while more and not stop():
             began = time.monotonic()
-            try:
-                polled = journal.poll(self._db, clock.now())
-            except OSError as error:
-                self._note(name, f"cannot read {name}: {error.strerror}")
-                break
-            records += polled.records
+            polled = journal.poll(self._db, clock.now())
+            self._records += polled.records
+            more = polled.more
             if polled.switched:
                 log.info("file_switched", source=name, how=polled.switched)
             if polled.quarantined:
@@ -158,16 +157,14 @@ class CatchUp:
             if polled.size:
                 log.debug("batch_stored", source=name, records=polled.records, bytes=polled.size)
                 took_s = time.monotonic() - began
-                self.on_batch(Batch(name, polled.records, polled.quarantined, polled.size, took_s, polled.commit_s))
+                self.on_batch(Batch(name, polled.records, polled.size, took_s, polled.commit_s))
             if polled.wait_s is not None:
                 self._waits.append(polled.wait_s)
-            if not polled.more:  # an open file can be read where its folder cannot, so only now nothing is in the way
-                self._note(name, journal.problem)
-                for other in journal.source.siblings:
-                    reason = journal.refused.get(other)
-                    self._note(other, reason and f"cannot read {other}: {reason}")
-                break
-        return records
+        if not more:  # an open file can be read where its folder cannot, so only now nothing is in the way
+            self._note(name, journal.problem)
+            for other in journal.source.siblings:
+                reason = journal.refused.get(other)
+                self._note(other, reason and f"cannot read {other}: {reason}")
 
     def _note(self, name: str, error: str | None) -> None:
         """Store the error of a source, or that it is gone, if that changed."""
@@ -184,26 +181,16 @@ class CatchUp:
 
 
 def tune_gc() -> None:
-    """Set up the interpreter for long batches of rows.
-
-    Rows have no reference cycles, so the garbage collector finds nothing among them and costs a tenth
-    of decoding. Threads switch more often than every 5 ms.
-    """
-    gc.freeze()
+    """Set up the interpreter for long batches of rows, and threads to switch more often than every 5 ms."""
+    gc.freeze()  # rows have no reference cycles: collecting them finds nothing and costs a tenth of decoding
     gc.set_threshold(100_000, 50, 100)
     sys.setswitchinterval(0.0005)
 
 
 def backfill(
-    home: Path,
-    path: Path,
-    progress: Callable[[int, int, int], None] | None = None,
-    options: RecoveryOptions | None = None,
+    home: Path, path: Path, progress: Progress | None = None, options: RecoveryOptions | None = None
 ) -> Backfilled:
-    """Store all that the files hold, once; a second call finds nothing new.
-
-    `progress` gets the bytes read, all bytes, and the records stored, batch by batch.
-    """
+    """Store all that the files hold, once; a second call finds nothing new."""
     options = options or RecoveryOptions()
     db, lock = open_database(path, home, "backfill", options)
     tune_gc()
@@ -220,7 +207,7 @@ def backfill(
         lock.release()
 
 
-def _backfill(db: apsw.Connection, home: Path, progress: Callable[[int, int, int], None] | None) -> Backfilled:
+def _backfill(db: apsw.Connection, home: Path, progress: Progress | None) -> Backfilled:
     before = _totals(db)
     total = 0
     for file in (path for source in JOURNALS for path in source.files(home)):
@@ -239,14 +226,13 @@ def _backfill(db: apsw.Connection, home: Path, progress: Callable[[int, int, int
     catch_up.on_batch = on_batch
     catch_up.poll_until_settled()
     summaries = []
-    for name, after in sorted(_totals(db).items()):
-        known = before.get(name, (0, 0, 0, 0))
-        new, salvaged, quarantined, gaps = (now - then for now, then in zip(after, known, strict=True))
-        seconds = catch_up.seconds.get(name, 0.0)
-        summaries.append(SourceSummary(name, new, known[0], salvaged, quarantined, gaps, seconds))
+    for name, now in sorted(_totals(db).items()):
+        then = before.get(name, dict.fromkeys(now, 0))
+        added = {count: now[count] - then[count] for count in now}
+        summaries.append(SourceSummary(name, known=then["records"], seconds=catch_up.seconds.get(name, 0.0), **added))
     return Backfilled(summaries, sorted(catch_up.errors.values()))
 
 
-def _totals(db: apsw.Connection) -> dict[str, tuple[int, int, int, int]]:
-    """Return records, salvaged, quarantined and gaps of each source so far."""
-    return {source: (r, s, q, g) for source, r, s, q, g in db.execute(TOTALS)}
+def _totals(db: apsw.Connection) -> dict[str, dict[str, int]]:
+    """Return the counts of each source so far."""
+    return {source: dict(zip(COUNTS, counts, strict=True)) for source, *counts in db.execute(TOTALS)}

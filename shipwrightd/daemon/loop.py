@@ -1,7 +1,6 @@
 """The run loop: catch up, wait for a file-system event, catch up again; signals end it or reload settings.
 
-The main thread owns the writing connection. Signal handlers and the watching
-thread only set flags and wake it.
+The main thread owns the writing connection. Signal handlers and the watching thread only set flags and wake it.
 """
 
 from __future__ import annotations
@@ -12,21 +11,19 @@ import re
 import signal
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
 import structlog
 
 from shipwrightd import __version__, clock
-from shipwrightd.daemon import Event, Listener, Listeners, PassReport, Phase, SettingsApplied
+from shipwrightd.daemon import Listener, Listeners, PassReport, Phase, SettingsApplied
 from shipwrightd.daemon.catch_up import CatchUp, tune_gc
-from shipwrightd.daemon.presence import GoneError, Presence
-from shipwrightd.daemon.watch import Watch
-from shipwrightd.database import BUSY_TIMEOUT_MS, DAMAGE, close_without_checkpoint, shrink_caches, transaction
+from shipwrightd.daemon.watch import Watch, folder_at
+from shipwrightd.database import BUSY_TIMEOUT_MS, DAMAGE, close_without_checkpoint, identity, shrink_caches, transaction
 from shipwrightd.database.wal import Log
 from shipwrightd.documents.kinds import DOCUMENTS
-from shipwrightd.errors import LockedError, MissingError, PathError, ShipwrightdError
+from shipwrightd.errors import LockedError, MissingError, PathError, ReplacedError, ShipwrightdError, path_errors
 from shipwrightd.journals import JOURNALS, store
 from shipwrightd.recovery import open_database
 from shipwrightd.recovery.rebuild import RecoveryOptions, open_or_recover
@@ -46,8 +43,9 @@ CONFIRMED_WITHIN_S = 60.0  # damage met twice within this time is real
 DATABASE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 DEGRADED_RESCAN_S = 0.5
 BUSY_STEP_S = 0.02
+GONE_S = 1.0  # a database that is missing for longer was removed
 DAEMON = ""  # the source of the daemon's own errors in source_errors
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 log = structlog.get_logger()
 
@@ -56,6 +54,19 @@ class StoppedError(Exception):
     """A signal asked to end during a recovery; the next start begins it again."""
 
 
+class GoneError(Exception):
+    """There is no file at the database's path."""
+
+
+# Matches exactly the relative paths of sources.
+SOURCE = re.compile(
+    "|".join(
+        [
+            *(re.escape(name) for source in JOURNALS for name in (source.name, *source.siblings)),
+            *(re.escape(spec.pattern).replace(r"\*", r"[^/.][^/]*") for spec in DOCUMENTS),
+        ]
+    )
+)
 WAITS = (
     apsw.BusyError,
     apsw.ProtocolError,  # as busy, but while the log is opened
@@ -68,29 +79,72 @@ WAITS = (
 )
 
 
+class Presence:
+    """Checks the path of the open database and the home against what was there at the start."""
+
+    def __init__(self, database: Path, home: Path, lock: WriterLock) -> None:
+        self._path = database
+        self._home = home
+        self._lock = lock
+        with path_errors(f"cannot examine the database {database}", hint="check owner and mode of its folder"):
+            self._file, self._folder = identity(database), identity(database.parent)
+        self._gone_since: float | None = None
+        self._first_home = self._last_home = folder_at(home)
+
+    def check_home(self) -> None:
+        """Log when the home disappears, is replaced by another folder, or is back."""
+        folder = folder_at(self._home)
+        if folder == self._last_home:
+            return
+        self._last_home = folder
+        if folder is not None and folder == self._first_home:
+            log.info("home_is_back", home=str(self._home))
+        else:
+            log.warning("home_missing" if folder is None else "home_is_another_folder", home=str(self._home))
+
+    def check_database(self, now: float) -> None:
+        """Raise unless the open database is still at its path, so that nothing is stored in a file that is lost.
+
+        Raises ReplacedError if another file is there, MissingError if the database was deleted, and
+        GoneError while it, its folder or its home may still come back.
+        """
+        try:
+            found = identity(self._path)
+            away = found is None and identity(self._path.parent) != self._folder and not self._lock.is_removed()
+        except OSError:  # unknown; SQLite has it open
+            return
+        if found == self._file:
+            self._gone_since = None
+            return
+        if found is not None:
+            message = f"another file has taken the place of the database {self._path}"
+            raise ReplacedError(message, hint="start again to use that file")
+        self._gone_since = self._gone_since or now
+        if self._home.is_dir() and not away and now - self._gone_since > GONE_S:
+            message = f"the database {self._path} was removed"
+            raise MissingError(message, hint="start again to create a new one from the files")
+        raise GoneError("the database is not in its place" + (": its folder was moved or unmounted" if away else ""))
+
+
 class Flags:
     """The requests of signals; each wakes the loop."""
 
     def __init__(self) -> None:
         self.wake = threading.Event()
-        self.stopping = False
-        self.reloading = False
+        self.stopping = self.reloading = False
 
-    def stop(self, *_: object) -> None:
-        """Ask for the end; a batch in progress is committed or rolled back first."""
-        self.stopping = True
-        self.wake.set()
-
-    def reload(self, *_: object) -> None:
-        """Ask for the settings to be read again."""
-        self.reloading = True
+    def request(self, number: int, _frame: object) -> None:
+        """Ask to read the settings again, or for the end: a batch in progress is committed or rolled back first."""
+        if number == signal.SIGHUP:
+            self.reloading = True
+        else:
+            self.stopping = True
         self.wake.set()
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Handle the signals while the block runs."""
-        handlers = dict.fromkeys(STOP_SIGNALS, self.stop) | {signal.SIGHUP: self.reload}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        before = {number: signal.signal(number, self.request) for number in SIGNALS}
         try:
             yield
         finally:
@@ -102,15 +156,18 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
     """Follow the home until a signal ends it. Raises what open_database raises, before following."""
     tune_gc()
     flags = Flags()
-    with flags.installed():
-        listener = Listeners(listeners)
-        try:
-            options = RecoveryOptions(alive=partial(_notify_recovering, flags, listener))
-            db, lock = open_database(config.db, config.home, "run", options)
-        except StoppedError:
+    listener = Listeners(listeners)
+
+    def alive() -> None:
+        """Report that a recovery runs, which calls this now and then, or stop it."""
+        if flags.stopping:
             log.info("recovery_put_off")
-            return
-        listener = Listeners((*listeners, WaitingNote(lock)))
+            raise StoppedError
+        listener.notify(Phase.RECOVERING)
+
+    options = RecoveryOptions(alive=alive)
+    with flags.installed(), contextlib.suppress(StoppedError):
+        db, lock = open_database(config.db, config.home, "run", options)
         damaged_at = -CONFIRMED_WITHIN_S
         try:
             while True:
@@ -119,11 +176,11 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
                     break
                 except DAMAGE as error:
                     close_without_checkpoint(db)
-                    confirmed = time.monotonic() - damaged_at < CONFIRMED_WITHIN_S
-                    damaged_at = time.monotonic()
-                    if (recovered := _recover(config, str(error) if confirmed else None, flags, listener)) is None:
-                        break
-                    db = recovered
+                    now = time.monotonic()
+                    options.damage = str(error) if now - damaged_at < CONFIRMED_WITHIN_S else None
+                    damaged_at = now
+                    db = _recover(config, lock, options, flags, listener)
+                    lock.note({})
         finally:
             listener.notify(Phase.STOPPING)
             with contextlib.suppress(apsw.Error):
@@ -131,64 +188,52 @@ def run(config: Config, settings: Settings, reload: Callable[[], Settings], list
             lock.release()
 
 
-def _recover(config: Config, damage: str | None, flags: Flags, listener: Listener) -> apsw.Connection | None:
-    """Return the recovered database, waiting for what recovery needs; None if a signal asks to stop.
+def _recover(
+    config: Config, lock: WriterLock, options: RecoveryOptions, flags: Flags, listener: Listener
+) -> apsw.Connection:
+    """Return the recovered database, waiting for what recovery needs. Raises StoppedError if a signal asks to stop.
 
-    Without `damage`, only if a check finds some: SQLite also reports damage if the medium fails to read a page.
+    Without damage in `options` only if a check finds some: SQLite also reports damage if a page cannot be read.
     """
-    retries = Retries()
-    alive = partial(_notify_recovering, flags, listener)
+    waiting = Waiting(lock)
     while not flags.stopping:
         try:
-            return open_or_recover(config.db, config.home, RecoveryOptions(damage, alive=alive))
-        except StoppedError:
-            log.info("recovery_put_off")
+            return open_or_recover(config.db, config.home, options)
         except (PathError, LockedError, MissingError) as error:
-            wait_s = retries.failed("recovery_waiting", str(error))
+            wait_s = waiting.failed("recovery_waiting", str(error), error.message)
             listener.notify(PassReport(0, waiting=error.message))
             flags.wake.clear()
             flags.wake.wait(wait_s)
-    return None
+    raise StoppedError
 
 
-def _notify_recovering(flags: Flags, listener: Listener) -> None:
-    """Notify the listener that a recovery runs; raise StoppedError to stop it. A recovery calls this now and then."""
-    if flags.stopping:
-        raise StoppedError
-    listener.notify(Phase.RECOVERING)
-
-
-class Retries:
-    """Counts failed attempts to use the database."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._logged: set[str] = set()
-
-    def failed(self, event: str, error: str) -> float:
-        """Count a failure and return how many seconds to wait. Logs each reason as a warning once, then as debug."""
-        wait_s = DATABASE_RETRY_S[min(self.count, len(DATABASE_RETRY_S) - 1)]
-        self.count += 1
-        write = log.debug if error in self._logged else log.warning
-        self._logged.add(error)
-        write(event, error=error, retry_s=wait_s)
-        return wait_s
-
-
-class WaitingNote(Listener):
-    """Notes in the lock file why the database cannot be written, because the database cannot hold it then."""
+class Waiting:
+    """Counts failed attempts to use the database, and keeps the reason in the lock file, where `status` finds it."""
 
     def __init__(self, lock: WriterLock) -> None:
         self._lock = lock
-        self._waiting: str | None = None
+        self._logged: set[str] = set()
+        self.failures = 0
+        self.reason: str | None = None
 
-    def notify(self, event: Event) -> None:
-        """Write the note when it changes."""
-        if not isinstance(event, PassReport) or event.waiting == self._waiting:
-            return
-        self._waiting = event.waiting
-        with contextlib.suppress(OSError):
-            self._lock.note({"waiting": event.waiting, "waiting_since": clock.now().text} if event.waiting else {})
+    def failed(self, event: str, error: str, reason: str) -> float:
+        """Count a failure and return how many seconds to wait. Logs each error as a warning once, then as debug."""
+        wait_s = DATABASE_RETRY_S[min(self.failures, len(DATABASE_RETRY_S) - 1)]
+        self.failures += 1
+        write = log.debug if error in self._logged else log.warning
+        self._logged.add(error)
+        write(event, error=error, retry_s=wait_s)
+        if reason != self.reason:
+            self.reason = reason
+            self._lock.note({"waiting": reason, "waiting_since": clock.now().text})
+        return wait_s
+
+    def ended(self) -> None:
+        """Log that the database can be written again, if it could not."""
+        if self.failures:
+            log.info("database_recovered", failures=self.failures)
+            self._lock.note({})
+            self._logged, self.failures, self.reason = set(), 0, None
 
 
 class Loop:
@@ -199,7 +244,6 @@ class Loop:
         self._presence = Presence(config.db, config.home, lock)
         self._home = home = config.home
         self._settings = settings
-        self._wake = flags.wake
         self._flags = flags
         self._listener = Listener()
         self._catch_up = CatchUp(db, home, settle_s=settings.settle_s)
@@ -207,8 +251,7 @@ class Loop:
         self._watch = Watch(flags.wake, self._is_source)
         db.set_busy_handler(self._keep_trying)
         self._trouble: list[str] = []
-        self._retries = Retries()
-        self._waiting = ""
+        self._waiting = Waiting(lock)
         self._stored = 0
         self._pause_s = COALESCE_S
         self._passed_at = 0.0  # end of the last pass, monotonic seconds
@@ -223,7 +266,6 @@ class Loop:
         self._catch_up.on_batch = listener.notify
         log.info("daemon_started", version=__version__, home=str(self._home))
         listener.notify(SettingsApplied(self._settings))
-        self._watch.start(self._folders())
         try:
             self._pass(woken=False)
             if not self._flags.stopping:
@@ -231,8 +273,8 @@ class Loop:
             log.info("daemon_following", records=self._stored, seconds=round(time.monotonic() - started, 3))
             listener.notify(Phase.FOLLOWING)
             while not self._flags.stopping:
-                woken = self._wake.wait(min(max(0.0, self._next_scan - time.monotonic()), listener.pulse_s))
-                self._wake.clear()
+                woken = self._flags.wake.wait(min(max(0.0, self._next_scan - time.monotonic()), listener.pulse_s))
+                self._flags.wake.clear()
                 if self._flags.reloading:
                     self._reload(reload)
                 self._pass(woken=woken)
@@ -246,28 +288,24 @@ class Loop:
     def _pass(self, *, woken: bool) -> None:
         """Read the sources that events named, or all when a scan is due, and report."""
         began = time.monotonic()
-        waiting = self._poll(woken=woken)
-        self._listener.notify(
-            PassReport(
-                self._stored,
-                behind_bytes={each.source.name: each.behind_bytes() for each in self._catch_up.journals},
-                errors=dict(self._catch_up.errors),
-                trouble=tuple(self._trouble),
-                waiting=waiting,
-                hinted=self._hinted,
-                seconds=time.monotonic() - began,
-                watch_starts=self._watch.starts,
-            )
+        self._poll(woken=woken)
+        report = PassReport(
+            self._stored,
+            behind_bytes={each.source.name: each.behind_bytes() for each in self._catch_up.journals},
+            errors=dict(self._catch_up.errors),
+            trouble=tuple(self._trouble),
+            waiting=self._waiting.reason,
+            hinted=self._hinted,
+            seconds=time.monotonic() - began,
+            watch_starts=self._watch.starts,
         )
+        self._listener.notify(report)
 
-    def _poll(self, *, woken: bool) -> str | None:
-        """Return why the database cannot be written, None if it can."""
+    def _poll(self, *, woken: bool) -> None:
         started = time.monotonic()
-        if started < self._next_scan:
-            if self._retries.count:
-                return self._waiting  # trying more often frees neither space nor a lock
-            if not woken:
-                return None  # only a listener's pulse
+        # Trying more often frees neither space nor a lock, and without an event this is only a listener's pulse.
+        if started < self._next_scan and (self._waiting.reason or not woken):
+            return
         try:
             hints = self._hints() if woken and started < self._next_scan else None
             self._hinted = hints is not None
@@ -278,18 +316,14 @@ class Loop:
             passed = self._catch_up.poll(hints, stop=lambda: self._flags.stopping)
             self._log.keep_short(time.monotonic())
         except WAITS as error:
-            self._waiting = str(error)
-            self._next_scan = time.monotonic() + self._retries.failed("database_waiting", self._waiting)
-            return self._waiting
+            self._next_scan = time.monotonic() + self._waiting.failed("database_waiting", str(error), str(error))
+            return
         self._stored += passed.records
         now = time.monotonic()
         self._pause_s = BUSY_COALESCE_S if passed.records > BUSY_RATE * (now - self._passed_at) else COALESCE_S
         self._passed_at = now
-        if self._retries.count:
-            log.info("database_recovered", failures=self._retries.count)
-            self._retries = Retries()
+        self._waiting.ended()
         self._plan_next(passed, full=hints is None, started=started)
-        return None
 
     def _plan_next(self, passed: Pass, *, full: bool, started: float) -> None:
         rescan_s = min(self._settings.rescan_s, DEGRADED_RESCAN_S) if self._trouble else self._settings.rescan_s
@@ -360,13 +394,3 @@ class Loop:
             self._next_scan = 0.0
             log.info("settings_reloaded")
         self._listener.notify(SettingsApplied(self._settings, reloaded=True))
-
-
-def _source_pattern() -> re.Pattern[str]:
-    """Return a pattern that matches exactly the relative paths of sources."""
-    names = [re.escape(name) for source in JOURNALS for name in (source.name, *source.siblings)]
-    names += [re.escape(spec.pattern).replace(r"\*", r"[^/.][^/]*") for spec in DOCUMENTS]
-    return re.compile("|".join(names))
-
-
-SOURCE = _source_pattern()

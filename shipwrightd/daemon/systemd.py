@@ -47,13 +47,12 @@ class Supervisor(Listener):
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._clock = clock
         self._ready_owed = False
-        self._ping_s = watchdog_s / PINGS if watchdog_s else math.inf
+        self.pulse_s = watchdog_s / PINGS if watchdog_s else math.inf
         self._ping_due = 0.0 if watchdog_s else math.inf
         self._status = ""
         self._status_due = self._extend_due = 0.0
         self._records = self._bytes = 0
         self._catching_up = True
-        self.pulse_s = self._ping_s
 
     def notify(self, event: Event) -> None:
         """Send what the supervisor must know, and otherwise the status, if it is due."""
@@ -93,17 +92,15 @@ class Supervisor(Listener):
     def _send_due(self, status: str) -> None:
         """Send what is due, in one message."""
         now = self._clock()
-        is_due = {
-            READY: self._ready_owed,
-            "WATCHDOG=1": now >= self._ping_due,
-            f"STATUS={status}": status != self._status and now >= self._status_due,
-        }
-        _, ping, changed = is_due.values()
-        if not any(is_due.values()) or not self._send("\n".join(line for line, due in is_due.items() if due)):
+        ping = now >= self._ping_due
+        changed = status != self._status and now >= self._status_due
+        lines = ((READY, self._ready_owed), ("WATCHDOG=1", ping), (f"STATUS={status}", changed))
+        due = [line for line, is_due in lines if is_due]
+        if not due or not self._send("\n".join(due)):
             return
         self._ready_owed = False
         if ping:
-            self._ping_due = now + self._ping_s
+            self._ping_due = now + self.pulse_s
         if changed:
             self._status, self._status_due = status, now + STATUS_EVERY_S
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import threading
 import time
@@ -15,17 +16,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watchdog.events import (
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog import events
 from watchdog.observers import Observer
 
-from shipwrightd.daemon.presence import folder_at
+from shipwrightd.database import identity
 from shipwrightd.database.mounts import network_type, read_mounts
 
 if TYPE_CHECKING:
@@ -34,9 +28,9 @@ if TYPE_CHECKING:
 
     from watchdog.observers.api import BaseObserver, ObservedWatch
 
-# Without opening, reading and closing, which our own scans cause, and without
-# closing after a write, which would wake the loop twice for every append.
-EVENTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileDeletedEvent]
+# Without opening, reading and closing, which our own scans cause, and without closing after a write, which would wake
+# the loop twice for every append.
+EVENTS = [events.FileCreatedEvent, events.FileModifiedEvent, events.FileMovedEvent, events.FileDeletedEvent]
 MAX_CHANGED = 1_000  # paths kept between two passes; above it a scan costs less
 STOP_WITHIN_S = 0.4
 BLIND_AFTER = 3  # growths that no event announced ...
@@ -55,19 +49,18 @@ class Blindness:
 
     def __init__(self) -> None:
         self._missed: deque[float] = deque(maxlen=BLIND_AFTER)
-        self._blind = False
+        self._until = -math.inf
 
     def missed(self, now: float) -> None:
         """Count a growth that a scan found and no event had announced."""
         self._missed.append(now)
-        if len(self._missed) == BLIND_AFTER and now - self._missed[0] <= BLIND_WITHIN_S:
-            self._blind = True
+        often = len(self._missed) == BLIND_AFTER and now - self._missed[0] <= BLIND_WITHIN_S
+        if often or self.is_blind(now):
+            self._until = now + BLIND_WITHIN_S
 
     def is_blind(self, now: float) -> bool:
         """Return whether events are being lost; ends after a time without a miss."""
-        if self._blind and now - self._missed[-1] > BLIND_WITHIN_S:
-            self._blind = False
-        return self._blind
+        return now <= self._until
 
 
 class BackOff:
@@ -97,7 +90,7 @@ class _Watched:
     network: str
 
 
-class Watch(FileSystemEventHandler):
+class Watch(events.FileSystemEventHandler):
     """Wakes the loop when a source may have changed, and reports when events are unreliable.
 
     All methods belong to one thread; only `dispatch` runs in watchdog's.
@@ -119,22 +112,24 @@ class Watch(FileSystemEventHandler):
         self._renewed = False
         self.starts = 0  # how often watchdog was started
 
-    def start(self, folders: Sequence[Path]) -> None:
-        """Watch these real folders; call it before the first pass, so that no change is missed.
-
-        `check` handles folders that are missing or cannot be watched.
-        """
-        self._reconcile(_present(folders), time.monotonic())
-
     def check(self, folders: Sequence[Path]) -> list[str]:
-        """Watch exactly these folders and restart dead threads; return why watching is degraded, if it is.
+        """Watch exactly these real folders, as far as they exist; return why watching is degraded, if it is.
 
-        A newly watched folder wakes the loop: earlier changes in it caused no event.
+        Restarts watchdog if its thread ended or it began to lose events. Read all sources afterwards: earlier changes
+        in a newly watched folder caused no event.
         """
         now = time.monotonic()
         present = _present(folders)
-        if self._reconcile(present, now):
-            self._note_all()
+        blind = self._blindness.is_blind(now)
+        renew = blind and not self._renewed
+        self._renewed = blind
+        if self._observer is not None and (renew or not self._observer.is_alive()):
+            self.stop()
+            self._back_off.failed(now)
+        self._drop_stale(present)
+        missing = [path for path in present if path not in self._watched]
+        if missing and self._back_off.ready(now):
+            self._add(missing, present, now)
         return self._reasons(present, now)
 
     def changed(self) -> set[str] | None:
@@ -160,14 +155,16 @@ class Watch(FileSystemEventHandler):
         with contextlib.suppress(RuntimeError):  # its thread may never have started
             observer.join(STOP_WITHIN_S)
 
-    def dispatch(self, event: FileSystemEvent) -> None:
+    def dispatch(self, event: events.FileSystemEvent) -> None:
         """Note the path of an event, and for a move both; an exception here would end watchdog's thread."""
         try:
             for path in (event.src_path, event.dest_path):
                 if path:
                     self._note(os.fsdecode(path))
         except Exception:  # noqa: BLE001 - an odd event is a reason to scan
-            self._note_all()
+            with self._lock:
+                self._scan_all = True
+            self._bell.set()
 
     def _note(self, path: str) -> None:
         if not self._is_source(path):
@@ -178,29 +175,6 @@ class Watch(FileSystemEventHandler):
             elif path not in self._changed:
                 self._scan_all = True
         self._bell.set()
-
-    def _note_all(self) -> None:
-        with self._lock:
-            self._scan_all = True
-        self._bell.set()
-
-    def _reconcile(self, present: dict[str, tuple[int, int]], now: float) -> bool:
-        """Watch exactly the folders that are present; return whether any was added."""
-        if self._observer is not None and self._is_dead_or_blind(self._observer, now):
-            self.stop()
-            self._back_off.failed(now)
-        self._drop_stale(present)
-        missing = [path for path in present if path not in self._watched]
-        if not missing or not self._back_off.ready(now):
-            return False
-        return self._add(missing, present, now)
-
-    def _is_dead_or_blind(self, observer: BaseObserver, now: float) -> bool:
-        """Return whether watchdog must be restarted: its thread ended, or it began to lose events."""
-        blind = self._blindness.is_blind(now)
-        renew = blind and not self._renewed
-        self._renewed = blind
-        return renew or not observer.is_alive()
 
     def _drop_stale(self, present: dict[str, tuple[int, int]]) -> None:
         """Stop watching folders that are gone or were replaced, or whose thread has ended."""
@@ -218,10 +192,9 @@ class Watch(FileSystemEventHandler):
                 self.stop()
                 return
 
-    def _add(self, missing: list[str], present: dict[str, tuple[int, int]], now: float) -> bool:
-        """Watch these folders as far as the system allows; return whether any is watched."""
+    def _add(self, missing: list[str], present: dict[str, tuple[int, int]], now: float) -> None:
+        """Watch these folders as far as the system allows."""
         self._trouble.clear()
-        added = False
         mounts = read_mounts()
         for path in missing:
             try:
@@ -236,10 +209,8 @@ class Watch(FileSystemEventHandler):
                     break  # the others would meet the same limit
                 continue
             self._watched[path] = _Watched(handle, present[path], network_type(mounts, path))
-            added = True
         if self._trouble:
             self._back_off.failed(now)
-        return added
 
     def _running(self) -> BaseObserver:
         if self._observer is None:
@@ -251,21 +222,26 @@ class Watch(FileSystemEventHandler):
 
     def _reasons(self, present: dict[str, tuple[int, int]], now: float) -> list[str]:
         """Return why events are unreliable, one line for each cause."""
-        reasons = {
-            self._trouble.get(path, "watching is about to be started again"): None
-            for path in present
-            if path not in self._watched
-        }
-        reasons |= {
-            f"writers on other machines go unnoticed: the file system is {watched.network}": None
+        unwatched = [path for path in present if path not in self._watched]
+        reasons = [self._trouble.get(path, "watching is about to be started again") for path in unwatched]
+        reasons += [
+            f"writers on other machines go unnoticed: the file system is {watched.network}"
             for watched in self._watched.values()
             if watched.network
-        }
+        ]
         if self._watched and self._blindness.is_blind(now):
-            reasons[f"events are being lost, last one for {self._blind_path}"] = None
-        return list(reasons)
+            reasons.append(f"events are being lost, last one for {self._blind_path}")
+        return list(dict.fromkeys(reasons))
+
+
+def folder_at(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of the folder at a path, None if it is missing or cannot be read."""
+    try:
+        return identity(path)
+    except OSError:
+        return None
 
 
 def _present(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:
     """Return the folders that exist, and which each one is."""
-    return {str(folder): identity for folder in folders if (identity := folder_at(folder)) is not None}
+    return {str(folder): found for folder in folders if (found := folder_at(folder)) is not None}

@@ -1,15 +1,14 @@
 """Reports persistent errors to an operator's command or URL. The payload is documented in docs/monitoring.md.
 
-It holds fixed texts, times and kinds of sources: no data, no error text and
-no path below the home. Programs run in threads, one for the command and one
-for the URL, each with a time-out: neither ingestion nor the other waits for it.
+It holds fixed texts, times and kinds of sources: no data, no error text and no path below the home. Programs run in
+threads, one for the command and one for the URL, each with a time-out: neither ingestion nor the other waits for it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import json
+import math
 import os
 import queue
 import shutil
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from shipwrightd import __version__
+from shipwrightd.clock import utc
 from shipwrightd.config import Settings
 from shipwrightd.daemon import Event, Listener, PassReport, Phase, SettingsApplied
 from shipwrightd.text import family, visible
@@ -51,11 +51,9 @@ PAYLOAD_VERSION = 1
 STOP_WITHIN_S = 0.3
 TIMEOUT_S = 10.0
 PENDING = 32  # jobs in the queue; further ones are dropped
-URL_ATTEMPTS = 3
-BETWEEN_ATTEMPTS_S = (1.0, 5.0)
+BETWEEN_ATTEMPTS_S = (1.0, 5.0)  # at a URL
 REFUSED = 2  # exit code of post.py: do not try again
 POST = (sys.executable, "-I", str(Path(__file__).with_name("post.py")))
-OURS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID")  # from our supervisor
 
 log = structlog.get_logger()
 
@@ -87,39 +85,37 @@ def open_troubles(report: PassReport) -> set[Trouble]:
     return found
 
 
-@dataclass(slots=True)
-class _Course:
-    """The history of one trouble; times are monotonic seconds."""
-
-    began: float | None = None
-    ended: float | None = None
-    raised: bool = False
-    raised_at: float = float("-inf")
-
-
 class Alarms:
-    """Raises each trouble once when it has lasted for a while, and resolves it once when it has been gone as long."""
+    """Raises each trouble once when it has lasted for a while, and resolves it once when it has been gone as long.
+
+    All times are monotonic seconds.
+    """
 
     def __init__(self) -> None:
-        self._courses: dict[Trouble, _Course] = {}
+        self._began: dict[Trouble, float] = {}
+        self._ended: dict[Trouble, float] = {}  # of those that began
+        self._raised: set[Trouble] = set()
+        self._raised_at: dict[Trouble, float] = {}
 
     def step(self, troubles: AbstractSet[Trouble], *, now: float, after_s: float) -> list[Notice]:
         """Return the notices due at `now`, given the troubles that are present."""
         notices = []
-        for trouble in sorted(self._courses.keys() | troubles):
-            course = self._courses.setdefault(trouble, _Course())
+        for trouble in sorted(self._began.keys() | troubles):
+            began = self._began.setdefault(trouble, now)
             if trouble in troubles:
-                course.began, course.ended = now if course.began is None else course.began, None
-                if not course.raised and now >= max(course.began + after_s, course.raised_at + QUIET_S):
-                    course.raised, course.raised_at = True, now
-                    notices.append(Notice(RAISED, trouble, now - course.began))
-            elif course.began is not None:
-                course.ended = now if course.ended is None else course.ended
-                if course.raised and now >= course.ended + after_s:
-                    notices.append(Notice(RESOLVED, trouble, course.ended - course.began))
-                    course.raised = False
-                if not course.raised:
-                    course.began = None
+                self._ended.pop(trouble, None)
+                quiet_until = self._raised_at.get(trouble, -math.inf) + QUIET_S
+                if trouble not in self._raised and now >= max(began + after_s, quiet_until):
+                    self._raised.add(trouble)
+                    self._raised_at[trouble] = now
+                    notices.append(Notice(RAISED, trouble, now - began))
+                continue
+            ended = self._ended.setdefault(trouble, now)
+            if trouble in self._raised and now >= ended + after_s:
+                self._raised.discard(trouble)
+                notices.append(Notice(RESOLVED, trouble, ended - began))
+            if trouble not in self._raised:
+                del self._began[trouble], self._ended[trouble]
         return notices
 
 
@@ -136,9 +132,9 @@ class Job:
 class Worker:
     """Runs jobs of one kind in a thread, one after the other, each with a time-out."""
 
-    def __init__(self, how: str, attempts: int) -> None:
+    def __init__(self, how: str, pauses_s: Sequence[float]) -> None:
         self._how = how  # for the log: command | url; the program of the latter prints an HTTP status
-        self._attempts = attempts
+        self._pauses_s = pauses_s  # before each further attempt
         self._jobs: queue.Queue[Job | None] = queue.Queue(PENDING)
         self._thread: threading.Thread | None = None
         self._running: subprocess.Popen[bytes] | None = None
@@ -159,11 +155,11 @@ class Worker:
         with contextlib.suppress(queue.Full):
             self._jobs.put_nowait(None)
 
-    def stop(self, within_s: float) -> None:
-        """Wait this long for the thread to end, then kill the running program and drop the other jobs."""
+    def stop(self, end: float) -> None:
+        """Wait for the thread until `end` (monotonic), then kill the running program and drop the other jobs."""
         if self._thread is None:
             return
-        self._thread.join(within_s)
+        self._thread.join(max(0.0, end - time.monotonic()))
         if self._thread.is_alive():
             self._stopped.set()
             if self._running is not None:
@@ -172,10 +168,10 @@ class Worker:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            for attempt in range(1, self._attempts + 1):
-                if self._stopped.is_set() or self._try(job, attempt) or attempt == self._attempts:
+            for attempt, pause_s in enumerate((*self._pauses_s, 0.0), 1):
+                if self._stopped.is_set() or self._try(job, attempt):
                     break
-                self._stopped.wait(BETWEEN_ATTEMPTS_S[min(attempt, len(BETWEEN_ATTEMPTS_S)) - 1])
+                self._stopped.wait(pause_s)
 
     def _try(self, job: Job, attempt: int) -> bool:
         """Run the job once and log the result; return whether it need not be tried again."""
@@ -229,7 +225,7 @@ class Hook(Listener):
         self._paths = {"SHIPWRIGHTD_HOME": str(config.home), "SHIPWRIGHTD_DB": str(config.db)}
         self._alarms = Alarms()
         self._settings = Settings()
-        self._command, self._url = Worker("command", 1), Worker("url", URL_ATTEMPTS)
+        self._command, self._url = Worker("command", ()), Worker("url", BETWEEN_ATTEMPTS_S)
 
     def notify(self, event: Event) -> None:
         """Report troubles that have lasted long enough, and those that are over."""
@@ -243,15 +239,15 @@ class Hook(Listener):
                 for notice in self._alarms.step(open_troubles(event), now=time.monotonic(), after_s=after_s):
                     self._report(payload(notice, time.time()))
             case Phase.STOPPING:
-                self._command.finish()
-                self._url.finish()
                 end = time.monotonic() + STOP_WITHIN_S
                 for worker in (self._command, self._url):
-                    worker.stop(max(0.0, end - time.monotonic()))
+                    worker.finish()
+                for worker in (self._command, self._url):
+                    worker.stop(end)
 
     def _report(self, content: dict[str, object]) -> None:
         body = json.dumps(content).encode()
-        inherited = inheritable(os.environ)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHIPWRIGHTD_")}
         about = {"alarm": str(content["event"]), "state": str(content["state"]), "source": str(content["source"] or "")}
         log.info("alarm_reported", **about)
         command, url = self._settings.hook_command, self._settings.hook_url
@@ -279,15 +275,8 @@ def payload(notice: Notice, now: float) -> dict[str, object]:
         "source": source or None,
         "text": TEXTS[state, notice.event] + (f": {source}" if source else ""),
         "stood_s": round(notice.stood_s, 1),
-        "at": dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "at": utc(now),
         "host": visible(socket.gethostname()),
         "pid": os.getpid(),
         "release": __version__,
-    }
-
-
-def inheritable(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables another program may have: without our settings and those of our supervisor."""
-    return {
-        name: value for name, value in environment.items() if name not in OURS and not name.startswith("SHIPWRIGHTD_")
     }

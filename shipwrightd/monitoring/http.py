@@ -1,8 +1,7 @@
 """The HTTP server for `/metrics` and `/healthz`; its clients cannot slow down the daemon.
 
-The server of the standard library with bounds: GET and HEAD only, one request
-a connection, 8 KiB a request, 16 connections with a thread each, five seconds
-a connection. When all are taken, the oldest is closed for the next.
+The server of the standard library with bounds: GET and HEAD only, one request a connection, 8 KiB a request, 16
+connections with a thread each, five seconds a connection. When all are taken, the oldest is closed for the next.
 """
 
 from __future__ import annotations
@@ -16,14 +15,15 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 import structlog
 
 from shipwrightd.errors import ConfigError, PathError
+from shipwrightd.monitoring import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,15 +46,6 @@ HEAD_END = re.compile(rb"\n\r?\n")
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """The answer to a request."""
-
-    status: int
-    body: str
-    content_type: str = "text/plain; charset=utf-8"
-
-
 def bind(address: str) -> socket.socket:
     """Return a socket that listens at HOST:PORT, an IPv6 host in brackets.
 
@@ -74,35 +65,22 @@ def bind(address: str) -> socket.socket:
         raise PathError(message, hint="choose another port, or stop the program that uses it") from error
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether an address belongs to this machine's loopback interface."""
-    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-
-
 def names_this_machine(host: str) -> bool:
     """Tell whether a Host header is absent, an IP address or localhost."""
-    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-    if name.lower() in {"", "localhost"}:
-        return True
     try:
-        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        name = urlsplit(f"//{host}").hostname or "localhost"
+        return name == "localhost" or bool(ipaddress.ip_address(name))
     except ValueError:
         return False
-    return True
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a few paths from its own threads until `stop`."""
+    """Serves a few paths at a listening socket, from its own threads, until `stop`."""
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, listening: socket.socket, paths: Mapping[str, Callable[[], Response]]) -> None:
-        """Start serving on a listening socket.
-
-        On the loopback, a request that names another host is refused: a web page can give its own name our
-        address, and would read the response in a browser on this machine.
-        """
         host, port = listening.getsockname()[:2]
         super().__init__((host, port), _Handler, bind_and_activate=False)
         self.socket.close()  # made by the base class, which binds in its own way
@@ -110,7 +88,7 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = host, port
         listening.settimeout(0)
         self.paths = paths
-        self.local = is_loopback(host)
+        self.local = ipaddress.ip_address(host).is_loopback
         self._open: dict[Request, float] = {}  # each with its deadline, the oldest first
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self.serve_forever, args=(POLL_S,), name="metrics", daemon=True)
@@ -204,6 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self) -> None:
         if self.command not in {"GET", "HEAD"}:
             self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+        # On the loopback, as a web page may give its own name our address, to read the response in a browser here.
         elif self.server.local and not names_this_machine(self.headers.get("Host", "").strip()):
             self._send(Response(HTTPStatus.FORBIDDEN, "use this machine's address or localhost\n"))
         elif respond := self.server.paths.get(self.path.partition("?")[0]):

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from shipwrightd.database import ALL_BITS, explained, identity, migrate, open_re
 from shipwrightd.database.lock import lock_is_held, lock_path, read_holder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 DOCUMENT_BYTES = 4 << 20  # a larger document is compared by its modification time alone
@@ -30,14 +30,12 @@ PEEK_BYTES = 1 << 20  # of unread bytes, to find the end of the first line
 FRESH_S = 10.0  # a daemon stores younger bytes in a moment
 JOURNAL = "events.jsonl"
 LAG_ALLOWED_S = 60.0
+COUNTS = ("records", "salvaged", "gaps", "quarantined_ever")  # columns of CHECKPOINTS, fields of Source
 WATCHING = "watching is degraded: "  # prefix of an error of source '' that only delays noticing changes
 
-FILE_OF = """
-SELECT g.device, g.inode, g.offset FROM checkpoints AS c LEFT JOIN generations AS g ON g.id = c.generation
-WHERE c.source = ?"""
 CHECKPOINTS = """
 SELECT c.source, c.kind, g.device, g.inode, g.offset, c.digest, c.committed_at,
-       c.records, c.salvaged, c.gaps, c.newest_epoch, c.quarantined
+       c.records, c.salvaged, c.gaps, c.newest_epoch, c.quarantined AS quarantined_ever
 FROM checkpoints AS c LEFT JOIN generations AS g ON g.id = c.generation
 ORDER BY c.kind DESC, c.source"""
 RECOVERIES_SINCE = 9  # schema version
@@ -154,8 +152,7 @@ def collect(home: Path, db: Path, declared: Sequence[str], now: float, *, untouc
     content = _read_database(db, int(now), untouched=untouched)
     daemon = _daemon(db, content.errors, now)
     existing = [name for name in declared if os.path.exists(home / name)]  # noqa: PTH110 - False instead of an error
-    failing = [name for name in content.errors if name]
-    names = dict.fromkeys((*content.rows, *existing, *failing))
+    names = dict.fromkeys((*content.rows, *existing, *filter(None, content.errors)))
     sources = [_source(home, name, content, now) for name in names]
     state = "stopped" if content.database.exists else "no database"
     if daemon.alive:
@@ -184,12 +181,15 @@ def _read_database(path: Path, now: int, *, untouched: bool) -> _Content:
             migrate.pending(db, migrate.known())
             wal = size_at(path.with_name(path.name + "-wal"))
             mode = db.execute("PRAGMA journal_mode").get
+            last_hour = None
+            with contextlib.suppress(apsw.SQLError):  # no such index: the first load is running
+                last_hour = dict(db.execute(LAST_HOUR, (now,)))
             return _Content(
                 database=Database(str(path), True, size_at(path) + wal, version, mode, wal),  # noqa: FBT003
                 rows={row["source"]: row for row in rows_of(db, CHECKPOINTS)},
                 quarantined=dict(db.execute(QUARANTINED)),
                 errors={source: (error, since) for source, error, since in db.execute(ERRORS)},
-                last_hour=_last_hour(db, now),
+                last_hour=last_hour,
                 recoveries=recoveries(db, path),
             )
     except apsw.Error as error:
@@ -210,13 +210,6 @@ def recoveries(db: apsw.Connection, path: Path) -> list[Recovery]:
     return [Recovery(**row | {"set_aside": str(path.with_name(row["set_aside"]))}) for row in rows_of(db, RECOVERIES)]
 
 
-def _last_hour(db: apsw.Connection, now: int) -> dict[str, int] | None:
-    try:
-        return dict(db.execute(LAST_HOUR, (now,)))
-    except apsw.SQLError:  # no such index: the first load is running
-        return None
-
-
 def size_at(path: Path) -> int:
     """Return the size of a file in bytes, 0 if it cannot be read."""
     with contextlib.suppress(OSError):
@@ -229,17 +222,14 @@ def _daemon(db: Path, errors: dict[str, tuple[str, str]], now: float) -> Daemon:
     lock = lock_path(db)
     if not lock_is_held(lock):
         return Daemon(alive=False)
-    holder = read_holder(lock)
-    pid, error = holder.get("pid"), errors.get("", ("", ""))[0]
-    keys = ("started_at", "version", "waiting", "waiting_since")
-    texts = {key: text if isinstance(text := holder.get(key), str) else None for key in keys}
+    holder: dict[str, Any] = read_holder(lock)
+    error = errors.get("", ("", ""))[0]
     return Daemon(
         alive=True,
-        command=str(holder.get("command", "run")),
-        pid=pid if isinstance(pid, int) else None,
-        running_s=_age(seconds_of(texts["started_at"]), now),
+        command=holder.get("command", "run"),
+        running_s=_age(seconds_of(holder.get("started_at")), now),
         watching_degraded=error.removeprefix(WATCHING) if error.startswith(WATCHING) else None,
-        **texts,
+        **{key: holder.get(key) for key in ("pid", "started_at", "version", "waiting", "waiting_since")},
     )
 
 
@@ -249,42 +239,29 @@ def _age(then: float | None, now: float) -> float | None:
 
 def _source(home: Path, name: str, content: _Content, now: float) -> Source:
     row = content.rows.get(name, {})
-    checkpoint = Checkpoint(
-        kind=row.get("kind", ""),
-        file_id=None if row.get("device") is None else (row["device"] & ALL_BITS, row["inode"] & ALL_BITS),
-        offset=row.get("offset") or 0,
-        digest=row.get("digest"),
-        committed=seconds_of(row.get("committed_at")),
-    )
+    kind = row.get("kind")
     error, since = content.errors.get(name, (None, None))
     readable = True
     try:
-        lag = measure(home / name, checkpoint, now)
+        lag = measure(home / name, row, now)
     except OSError as trouble:
         lag, readable = Lag(present=True), False
         error = error or f"cannot be read: {trouble.strerror or trouble}"
-    events = checkpoint.kind == "journal" and content.last_hour is not None
+    counted = kind == "journal" and content.last_hour is not None
     return Source(
         source=name,
-        kind=checkpoint.kind or None,
-        present=lag.present,
+        kind=kind,
         readable=readable,
-        size_bytes=lag.size,
-        behind_bytes=lag.behind,
-        unfinished_bytes=lag.unfinished,
-        lag_s=round(lag.seconds, 3),
-        records=row.get("records", 0),
-        records_last_hour=(content.last_hour or {}).get(name, 0) if events else None,
+        **asdict(lag),
+        quarantined=content.quarantined.get(name, 0),
+        **{count: row.get(count, 0) for count in COUNTS},
+        records_last_hour=(content.last_hour or {}).get(name, 0) if counted else None,
         newest_at=utc(row.get("newest_epoch")),
         newest_age_s=_age(row.get("newest_epoch"), now),
         committed_at=row.get("committed_at"),
-        committed_age_s=_age(checkpoint.committed, now),
-        salvaged=row.get("salvaged", 0),
-        quarantined=content.quarantined.get(name, 0),
-        gaps=row.get("gaps", 0),
+        committed_age_s=_age(seconds_of(row.get("committed_at")), now),
         error=error,
         error_since=since,
-        quarantined_ever=row.get("quarantined", 0),
     )
 
 
@@ -326,36 +303,24 @@ def _problems(home: Path, daemon: Daemon, content: _Content, sources: list[Sourc
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The part of a source's checkpoint that its file can be compared with."""
-
-    kind: str = ""
-    file_id: tuple[int, int] | None = None  # device and inode of the journal's current file
-    offset: int = 0
-    digest: bytes | None = None
-    committed: float | None = None  # seconds
-
-
-@dataclass(frozen=True, slots=True)
 class Lag:
     """What a file holds that the database does not."""
 
     present: bool
-    size: int = 0
-    behind: int = 0  # bytes; of a replaced journal an upper bound, of a changed document all
-    unfinished: int = 0  # bytes of a last line without its end, which waits and is no lag
-    seconds: float = 0.0  # how long ago the oldest unread byte was written
+    size_bytes: int = 0
+    behind_bytes: int = 0  # of a replaced journal an upper bound, of a changed document all
+    unfinished_bytes: int = 0  # of a last line without its end, which waits and is no lag
+    lag_s: float = 0.0  # how long ago the oldest unread byte was written
 
 
 def unread_bytes(db: apsw.Connection, home: Path, now: float) -> int:
     """Return how many bytes of events.jsonl have been unread for longer than storing takes; 0 if it cannot be read."""
-    row = db.execute(FILE_OF, (JOURNAL,)).fetchone()
-    checkpoint = Checkpoint("journal") if row is None else Checkpoint("journal", (row[0], row[1]), row[2] or 0)
+    row = next((row for row in rows_of(db, CHECKPOINTS) if row["source"] == JOURNAL), {})
     try:
-        lag = measure(home / JOURNAL, checkpoint, now)
+        lag = measure(home / JOURNAL, row | {"committed_at": None}, now)  # only the file's own time counts here
     except OSError:
         return 0
-    return lag.behind if lag.seconds > FRESH_S else 0
+    return lag.behind_bytes if lag.lag_s > FRESH_S else 0
 
 
 @contextlib.contextmanager
@@ -373,40 +338,37 @@ def regular_file(path: Path) -> Iterator[tuple[int, os.stat_result] | None]:
         os.close(fd)
 
 
-def measure(path: Path, checkpoint: Checkpoint, now: float) -> Lag:
-    """Compare a file with its checkpoint. Raises OSError if the file exists and cannot be read."""
+def measure(path: Path, row: Mapping[str, Any], now: float) -> Lag:
+    """Compare a file with its row of CHECKPOINTS, empty if none. Raises OSError if the file cannot be read."""
     with regular_file(path) as file:
         if file is None:
             return Lag(present=False)
-        is_document = checkpoint.kind == "document" or (not checkpoint.kind and path.suffix != ".jsonl")
-        return (_document if is_document else _journal)(*file, checkpoint, now)
+        kind = row.get("kind") or ("journal" if path.suffix == ".jsonl" else "document")
+        return (_document if kind == "document" else _journal)(*file, row, now)
 
 
-def _document(fd: int, file: os.stat_result, checkpoint: Checkpoint, now: float) -> Lag:
+def _document(fd: int, file: os.stat_result, row: Mapping[str, Any], now: float) -> Lag:
     size = file.st_size
-    current = Lag(present=True, size=size)
+    committed, digest = seconds_of(row.get("committed_at")), row.get("digest")
     # A commit in the future means that the clock was set back: then the times prove nothing.
-    if checkpoint.committed is not None and int(file.st_mtime) <= checkpoint.committed <= now:
-        return current
-    if checkpoint.digest and size <= DOCUMENT_BYTES:
-        content = os.pread(fd, DOCUMENT_BYTES, 0)
-        if blake2b(content, digest_size=len(checkpoint.digest)).digest() == checkpoint.digest:
-            return current
-    return Lag(present=True, size=size, behind=size, seconds=max(0.0, now - file.st_mtime))
+    same = committed is not None and int(file.st_mtime) <= committed <= now
+    if not same and digest and size <= DOCUMENT_BYTES:
+        same = blake2b(os.pread(fd, DOCUMENT_BYTES, 0), digest_size=len(digest)).digest() == digest
+    return Lag(True, size) if same else Lag(True, size, size, lag_s=round(max(0.0, now - file.st_mtime), 3))  # noqa: FBT003
 
 
-def _journal(fd: int, file: os.stat_result, checkpoint: Checkpoint, now: float) -> Lag:
-    size = file.st_size
-    same = checkpoint.file_id == (file.st_dev, file.st_ino) and checkpoint.offset <= size
-    start = checkpoint.offset if same else 0
-    if start == size:
-        return Lag(present=True, size=size)
+def _journal(fd: int, file: os.stat_result, row: Mapping[str, Any], now: float) -> Lag:
+    size, start = file.st_size, row.get("offset") or 0
+    known = None if row.get("device") is None else (row["device"] & ALL_BITS, row["inode"] & ALL_BITS)
+    if known != (file.st_dev, file.st_ino) or start > size:
+        start = 0
+    unread = size - start
     peek = os.pread(fd, PEEK_BYTES, start)
     first, end, _ = peek.partition(b"\n")
-    if not end and len(peek) == size - start:
-        return Lag(present=True, size=size, unfinished=size - start)
-    seconds = unread_for(now, file.st_mtime, checkpoint.committed, written_at(first))
-    return Lag(present=True, size=size, behind=size - start, seconds=seconds)
+    if not end and len(peek) == unread:
+        return Lag(present=True, size_bytes=size, unfinished_bytes=unread)
+    seconds = unread_for(now, file.st_mtime, seconds_of(row.get("committed_at")), written_at(first))
+    return Lag(present=True, size_bytes=size, behind_bytes=unread, lag_s=round(seconds, 3))
 
 
 def unread_for(now: float, modified: float, committed: float | None, written: float | None) -> float:

@@ -1,16 +1,13 @@
 """The result of `status` as metrics. Each name is explained in docs/monitoring.md.
 
-Sources of one kind count as one, so that the number of series does not grow
-with repositories and jobs, and no label holds what a user wrote. Loads
-prometheus-client, which takes longer than the rest of `status`: import this
-module only for that format.
+Sources of one kind count as one, so that the number of series does not grow with repositories and jobs, and no label
+holds what a user wrote. Import this only for that format: prometheus-client takes longer than the rest of `status`.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
@@ -41,51 +38,35 @@ def exposition(metrics: Iterable[Metric]) -> str:
     return generate_latest(_Known(metric for metric in metrics if metric.samples)).decode()
 
 
-def gauge(
-    name: str,
-    text: str,
-    value: float | Mapping[str, float] | None,
-    label: str = "source",
-    kind: type[CounterMetricFamily | GaugeMetricFamily] = GaugeMetricFamily,
-) -> Metric:
-    """Return a gauge; a mapping has one value for each of the label, None is unknown. The name gets our prefix."""
-    metric = kind(PREFIX + name, text, labels=[label] if isinstance(value, Mapping) else [])
+def metric(name: str, text: str, value: float | Mapping[str, float] | None, label: str = "source") -> Metric:
+    """Return a counter if the name ends in _total, else a gauge. The name gets our prefix.
+
+    A mapping has one value for each of the label; None is unknown.
+    """
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    made = kind(PREFIX + name, text, labels=[label] if isinstance(value, Mapping) else [])
     if isinstance(value, Mapping):
         for each, of_label in sorted(value.items()):
-            metric.add_metric([visible(each)], of_label)
+            made.add_metric([visible(each)], of_label)
     elif value is not None:
-        metric.add_metric([], int(value) if isinstance(value, bool) else value)
-    return metric
+        made.add_metric([], float(value))
+    return made
 
 
-counter = partial(gauge, kind=CounterMetricFamily)
-
-# Metrics of sources: name, help, the value of one source. Those of one kind are added up; of times, the largest.
-SOURCES: tuple[tuple[str, str, Callable[[Source], float | None]], ...] = (
-    ("records_total", "Records stored since the database was created", lambda s: s.records),
-    ("salvaged_total", "Records read from lines that were not strict JSON", lambda s: s.salvaged),
-    (
-        "quarantined_total",
-        "Pieces that could not be decoded, including those recovered later",
-        lambda s: s.quarantined_ever,
-    ),
-    ("gaps_total", "Times that content was lost before it could be read", lambda s: s.gaps),
-    ("quarantine_pieces", "Pieces in quarantine now", lambda s: s.quarantined),
-    ("size_bytes", "Size of the file", lambda s: s.size_bytes),
-    ("lag_bytes", "Bytes in the file that are not in the database", lambda s: s.behind_bytes),
-    ("lag_seconds", "Age of the oldest unread byte", lambda s: s.lag_s),
-    ("unfinished_bytes", "Size of an unfinished last line, which is not counted as lag", lambda s: s.unfinished_bytes),
-    ("errors", "Files with an error", lambda s: s.error is not None),
-    (
-        "newest_record_timestamp_seconds",
-        "Timestamp of the newest record, in seconds since 1970",
-        lambda s: seconds_of(s.newest_at),
-    ),
-    (
-        "last_commit_timestamp_seconds",
-        "Time of the last commit, in seconds since 1970",
-        lambda s: seconds_of(s.committed_at),
-    ),
+# Metrics of sources: name, help, field of a source. Those of one kind are added up; of times, the largest.
+SOURCES = (
+    ("records_total", "Records stored since the database was created", "records"),
+    ("salvaged_total", "Records read from lines that were not strict JSON", "salvaged"),
+    ("quarantined_total", "Pieces that could not be decoded, including those recovered later", "quarantined_ever"),
+    ("gaps_total", "Times that content was lost before it could be read", "gaps"),
+    ("quarantine_pieces", "Pieces in quarantine now", "quarantined"),
+    ("size_bytes", "Size of the file", "size_bytes"),
+    ("lag_bytes", "Bytes in the file that are not in the database", "behind_bytes"),
+    ("lag_seconds", "Age of the oldest unread byte", "lag_s"),
+    ("unfinished_bytes", "Size of an unfinished last line, which is not counted as lag", "unfinished_bytes"),
+    ("errors", "Files with an error", "error"),
+    ("newest_record_timestamp_seconds", "Timestamp of the newest record, in seconds since 1970", "newest_at"),
+    ("last_commit_timestamp_seconds", "Time of the last commit, in seconds since 1970", "committed_at"),
 )
 
 
@@ -97,33 +78,40 @@ def metrics(status: Status) -> list[Metric]:
     version = database.schema_version
     return [
         build_info(),
-        gauge("up", "1 while a daemon follows the files", following),
-        gauge(
+        metric("up", "1 while a daemon follows the files", following),
+        metric(
             "daemon_start_time_seconds", "When the daemon started, in seconds since 1970", seconds_of(daemon.started_at)
         ),
-        gauge("watching_degraded", "1 while file-system events are unreliable and changes are noticed later", degraded),
-        gauge("problems", "Number of problems for which status --check fails", len(status.problems)),
-        gauge("database_size_bytes", "Size of the database file with its WAL", database.size_bytes),
-        gauge("database_wal_size_bytes", "Size of the write-ahead log", database.wal_bytes),
-        gauge("database_schema_version", "Schema version of the database, 0 before it exists", version),
+        metric(
+            "watching_degraded", "1 while file-system events are unreliable and changes are noticed later", degraded
+        ),
+        metric("problems", "Number of problems for which status --check fails", len(status.problems)),
+        metric("database_size_bytes", "Size of the database file with its WAL", database.size_bytes),
+        metric("database_wal_size_bytes", "Size of the write-ahead log", database.wal_bytes),
+        metric("database_schema_version", "Schema version of the database, 0 before it exists", version),
         *_of_sources(status.sources),
     ]
 
 
 def build_info() -> Metric:
     """Return the version of shipwrightd as a metric."""
-    metric = GaugeMetricFamily(f"{PREFIX}build_info", "Version of shipwrightd, always 1", labels=["version", "python"])
-    metric.add_metric([__version__, platform.python_version()], 1)
-    return metric
+    info = GaugeMetricFamily(f"{PREFIX}build_info", "Version of shipwrightd, always 1", labels=["version", "python"])
+    info.add_metric([__version__, platform.python_version()], 1)
+    return info
 
 
 def _of_sources(sources: Iterable[Source]) -> Iterable[Metric]:
     """Yield the metrics of sources, one value for each kind of source that has any."""
-    kinds: dict[str, list[Source]] = {}
-    for source in sources:
-        kinds.setdefault(family(source.source), []).append(source)
-    for name, text, value in SOURCES:
+    for name, text, field in SOURCES:
         join = max if name.endswith("_seconds") else sum
-        known = {kind: [v for source in like if (v := value(source)) is not None] for kind, like in kinds.items()}
-        joined = {kind: join(values) for kind, values in known.items() if values}
-        yield (counter if name.endswith("_total") else gauge)(f"source_{name}", text, joined)
+        values: dict[str, list[float]] = {}
+        for source in sources:
+            value = getattr(source, field)
+            if field == "error":
+                value = value is not None
+            elif field.endswith("_at"):
+                value = seconds_of(value)
+            if value is not None:
+                values.setdefault(family(source.source), []).append(value)
+        joined = {kind: join(each) for kind, each in values.items()}
+        yield metric(f"source_{name}", text, joined)

@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREVIEW_BYTES = 120
-LIST = """
-SELECT id, source, generation, offset, length, reason, seen_at, state, substr(raw, 1, ?)
-FROM quarantine ORDER BY id"""
-SHOW = """
-SELECT id, source, generation, offset, length, reason, seen_at, state, raw
-FROM quarantine WHERE id = ?"""
+PIECES = """
+SELECT id, source, generation, offset, length, reason, seen_at, state, iif(?1, raw, substr(raw, 1, ?2))
+FROM quarantine WHERE ?1 IS NULL OR id = ?1 ORDER BY id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +46,16 @@ class Piece:
         return {**fields, "text": self.text, "raw_base64": base64.b64encode(self.raw).decode()}
 
 
-def pieces(db_path: Path) -> list[Piece]:
-    """Return all pieces, recovered ones too, oldest first, each with the beginning of its bytes."""
-    return _query(db_path, LIST, PREVIEW_BYTES)
+def pieces(db_path: Path, number: int | None = None) -> list[Piece]:
+    """Return all pieces, recovered ones too, oldest first, each with the beginning of its bytes; or one, in full.
 
-
-def piece(db_path: Path, number: int) -> Piece:
-    """Return one piece with all its bytes. Raises MissingError if there is none with that number."""
-    rows = _query(db_path, SHOW, number)
-    if not rows:
-        raise MissingError(f"no piece {number} in quarantine", hint="`shipwrightd quarantine list` lists all pieces")
-    return rows[0]
-
-
-def _query(db_path: Path, sql: str, value: int) -> list[Piece]:
+    Raises MissingError if there is none with that number.
+    """
     try:
         with contextlib.closing(open_reader(db_path)) as db:
-            return [Piece(*row) for row in db.execute(sql, (value,))]
+            found = [Piece(*row) for row in db.execute(PIECES, (number, PREVIEW_BYTES))]
     except apsw.Error as error:
         raise explained(db_path, error) from error
+    if number is not None and not found:
+        raise MissingError(f"no piece {number} in quarantine", hint="`shipwrightd quarantine list` lists all pieces")
+    return found

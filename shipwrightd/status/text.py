@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from shipwrightd.table import Column, cut, table, wrapped
@@ -61,13 +61,8 @@ def _facts(status: Status) -> list[tuple[str, str]]:
 
 def _daemon(status: Status) -> str:
     daemon = status.daemon
-    if not daemon.alive:
-        return status.state
-    known = {
-        "pid": daemon.pid,
-        "for": None if daemon.running_s is None else age_of(max(1.0, daemon.running_s)),
-        "version": daemon.version,
-    }
+    running = None if daemon.running_s is None else age_of(max(1.0, daemon.running_s))
+    known = {"pid": daemon.pid, "for": running, "version": daemon.version}
     details = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
     return f"{status.state} ({details})" if details else status.state
 
@@ -122,49 +117,30 @@ def _sums(members: Sequence[Any], *fields: str) -> dict[str, Any]:
     return {field: sum(getattr(member, field) for member in members) for field in fields}
 
 
-def _combined(name: str, members: Sequence[Source]) -> Source:
-    """Return the sums of several sources, and the youngest of each age."""
-
-    def youngest(ages: Iterable[float | None]) -> float | None:
-        return min((age for age in ages if age is not None), default=None)
-
-    return replace(
-        members[0],
-        source=name,
-        present=any(member.present for member in members),
-        readable=all(member.readable for member in members),
-        newest_age_s=youngest(member.newest_age_s for member in members),
-        committed_age_s=youngest(member.committed_age_s for member in members),
-        **_sums(members, "behind_bytes", "records", "salvaged", "quarantined", "gaps"),
-    )
-
-
 def _sources(sources: Sequence[Source], width: int) -> str:
-    rows = [
-        (
-            source.source,
-            _behind(source),
-            f"{source.records:,}",
-            "-" if source.records_last_hour is None else f"{source.records_last_hour:,}",
-            age_of(source.newest_age_s),
-            age_of(source.committed_age_s),
-            f"{source.salvaged:,}",
-            f"{source.quarantined:,}",
-            f"{source.gaps:,}",
+    rows = []
+    for name, members in _families(sources).items():
+        last_hour = members[0].records_last_hour
+        sums = _sums(members, "records", "salvaged", "quarantined", "gaps")
+        records, *counts = (f"{count:,}" for count in sums.values())
+        ages = (
+            min((age for member in members if (age := getattr(member, field)) is not None), default=None)
+            for field in ("newest_age_s", "committed_age_s")
         )
-        for source in (_combined(name, members) for name, members in _families(sources).items())
-    ]
+        hour = "-" if last_hour is None else f"{last_hour:,}"
+        rows.append((name, _behind(members), records, hour, *map(age_of, ages), *counts))
     return table(SOURCES, rows, width)
 
 
-def _behind(source: Source) -> str:
-    if not source.readable:
+def _behind(members: Sequence[Source]) -> str:
+    if not all(member.readable for member in members):
         return "unreadable"
-    if not source.present:
+    if not any(member.present for member in members):
         return "no file"
-    if source.kind == "document":
-        return "changed" if source.behind_bytes else "-"
-    return size_of(source.behind_bytes) if source.behind_bytes else "-"
+    behind = sum(member.behind_bytes for member in members)
+    if not behind:
+        return "-"
+    return "changed" if members[0].kind == "document" else size_of(behind)
 
 
 PIECES = (

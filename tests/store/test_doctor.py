@@ -392,7 +392,7 @@ def test_shipwright_is_named_with_its_version_and_when_it_wrote(world: World, tm
 def test_watches_of_this_user_are_counted(world: World) -> None:
     before = machine.watches_used(os.geteuid())
     watch = Watch(threading.Event(), lambda _: True)
-    watch.start([world.home])
+    watch.check([world.home])
     assert machine.watches_used(os.geteuid()) > before
     watch.stop()
 

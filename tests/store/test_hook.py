@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from shipwrightd.config import Config, Settings
 from shipwrightd.daemon import PassReport, Phase, SettingsApplied
 from shipwrightd.monitoring import hook as hooks
-from shipwrightd.monitoring.hook import RAISED, Hook, Notice, Trouble, inheritable, payload
+from shipwrightd.monitoring.hook import RAISED, Hook, Notice, Trouble, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,6 @@ def test_a_command_has_the_payload_in_its_environment_and_no_setting_of_ours(
     make: Callable[..., Told], kept: Path, home: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHIPWRIGHTD_HOOK_URL", "https://example.org/secret")
-    monkeypatch.setenv("NOTIFY_SOCKET", "@x")
     told = make(hook_command=("sh", "-c", KEEP, str(kept)))
     told.hook.notify(PassReport(0, errors={"memory/secret/failures.json": "secret"}))
     eventually(lambda: told.logged("hook_done"))
@@ -99,7 +98,6 @@ def test_a_command_has_the_payload_in_its_environment_and_no_setting_of_ours(
     assert (ours["EVENT"], ours["STATE"], ours["SOURCE"]) == ("raised", "source_error", "memory/*/failures.json")
     assert (ours["HOME"], ours["DB"]) == (str(home), str(home / "x.db"))
     assert "HOOK_URL" not in ours
-    assert "NOTIFY_SOCKET" not in found
     assert "PATH" in found
 
 
@@ -232,7 +230,7 @@ def receive() -> Iterator[Callable[..., Receiver]]:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "BETWEEN_ATTEMPTS_S", (0.01,))
+    monkeypatch.setattr(hooks, "BETWEEN_ATTEMPTS_S", (0.01, 0.01))
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -396,12 +394,6 @@ def test_the_payload_has_no_control_characters_and_nothing_of_the_data() -> None
     assert found["source"] == "x\\x1b[2J\\n\\u2028.json"
     assert found["text"] == "a source cannot be read: x\\x1b[2J\\n\\u2028.json"
     assert (found["stood_s"], found["at"]) == (12.3, "2026-09-21T14:13:20Z")
-
-
-def test_what_another_program_inherits_holds_nothing_that_is_for_us() -> None:
-    environment = {"PATH": "/bin", "SHIPWRIGHTD_DB": "x", "WATCHDOG_USEC": "1", "NOTIFY_SOCKET": "x", "LANG": "C"}
-
-    assert inheritable(environment) == {"PATH": "/bin", "LANG": "C"}
 
 
 def test_nobody_is_notified_and_nothing_is_started_without_a_hook(make: Callable[..., Told]) -> None:

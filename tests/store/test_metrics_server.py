@@ -12,8 +12,8 @@ from scrape import exchange, get
 from structlog.testing import capture_logs
 
 from shipwrightd.errors import ConfigError, PathError
-from shipwrightd.monitoring import http
-from shipwrightd.monitoring.http import CONNECTIONS, REQUEST_BYTES, Response, Server, bind, is_loopback
+from shipwrightd.monitoring import Response, http
+from shipwrightd.monitoring.http import CONNECTIONS, REQUEST_BYTES, Server, bind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,11 +194,6 @@ def test_a_port_in_use_is_a_path_error() -> None:
 def test_an_address_of_another_machine_is_a_config_error(address: str) -> None:
     with pytest.raises(ConfigError, match="metrics: "):
         bind(address)
-
-
-def test_loopback_addresses_are_recognized() -> None:
-    assert [is_loopback(host) for host in ("127.0.0.1", "127.8.8.8", "::1")] == [True] * 3
-    assert [is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.1", "fe80::1%eth0")] == [False] * 4  # noqa: S104
 
 
 # -- requests

@@ -17,7 +17,7 @@ from shipwrightd.database import open_writer
 from shipwrightd.database.lock import WriterLock, lock_path
 from shipwrightd.monitoring.metrics import Histogram
 from shipwrightd.status import collect
-from shipwrightd.status.prometheus import counter, exposition, gauge, metrics
+from shipwrightd.status.prometheus import exposition, metric, metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,24 +145,24 @@ def test_promtool_has_nothing_to_say(home: Path, database: Path) -> None:
 
 
 def test_a_label_comes_through_with_controls_written_out() -> None:
-    scraped = Scraped(exposition([gauge("x", "text", {NASTY: 1.5})]))
+    scraped = Scraped(exposition([metric("x", "text", {NASTY: 1.5})]))
 
     assert list(scraped.labels()) == ['a"b\\c\\nd\\x1b[2J\\u2028\\xff é']
 
 
 def test_help_stays_on_its_line() -> None:
-    scraped = Scraped(exposition([gauge("x", "one\ntwo \\ three", 1)]))
+    scraped = Scraped(exposition([metric("x", "one\ntwo \\ three", 1)]))
 
     assert scraped.help == {"shipwrightd_x": "one\ntwo \\ three"}
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 0.1, 1e-9, 123456789012.5, 2**53, 1e300, float("inf"), float("-inf")])
 def test_a_number_comes_through_exactly(value: float) -> None:
-    assert Scraped(exposition([gauge("x", "text", value)])).value("shipwrightd_x") == value
+    assert Scraped(exposition([metric("x", "text", value)])).value("shipwrightd_x") == value
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    assert exposition([gauge("x", "text", None), counter("y_total", "text", {}), gauge("z", "text", {})]) == ""
+    assert exposition([metric("x", "text", None), metric("y_total", "text", {}), metric("z", "text", {})]) == ""
 
 
 def test_a_histogram_counts_up_to_each_bound_with_the_bound() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BATCH = Batch("events.jsonl", 10, 0, 2_048, 0.1)
+BATCH = Batch("events.jsonl", 10, 2_048, 0.1)
 
 
 class Clock:
