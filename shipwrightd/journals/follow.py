@@ -303,18 +303,25 @@ class Journal:
                 return
 
     def _arrange(self, fresh: list[File]) -> None:
-        """Sort the files by their paths; those that lost their name stay before what came after them."""
+        """Sort the files by their paths; those that lost their name stay before what came after them.
+
+        A new file at a rotated name may be a copy of what came before, or have been at the journal's path since:
+        when they were last written to tells. Only the order of reading depends on that.
+        """
         order = {entry[:2]: float(at) for at, entry in enumerate(self._seen or ()) if entry}
         self._round += 1
+        for file in fresh:
+            file.rank, file.opened = order.get(file.identity, 0.0), self._round
         next_rank = len(self._paths) - 1.0
         for file in reversed(self._files):
             if file.identity in order:
                 file.rank, file.left = order[file.identity], math.inf
-            else:
-                file.rank, file.left = min(file.rank, math.ceil(next_rank) - 0.5), min(file.left, self._round)
+            elif file.named:
+                written_ns = os.fstat(file.fd).st_mtime_ns
+                later = (other.rank for other in fresh if os.fstat(other.fd).st_mtime_ns > written_ns)
+                next_rank = min((next_rank, *later))
+                file.rank, file.left = min(file.rank, math.ceil(next_rank) - 0.5), self._round
             next_rank = min(next_rank, file.rank)
-        for file in fresh:
-            file.rank, file.opened = order.get(file.identity, 0.0), self._round
         self._files = sorted((*self._files, *fresh), key=lambda file: file.rank)
 
     def _retire(self, db: apsw.Connection, now: Now) -> None:
@@ -362,9 +369,7 @@ class Journal:
         intact = self._is_intact(db, file, remembered)
         info = os.fstat(file.fd)
         try:
-            if not file.is_unchanged():
-                self._lose_place(file)
-            known = reconcile(db, self.source, file, remembered, intact=intact)
+            known = self._reconcile(db, file, remembered, intact=intact)
             whole = self._is_whole(file, info, now)
             was_read = any(row.place.offset for row in remembered)
             if was_read and not intact and not known.sure:
@@ -404,7 +409,12 @@ class Journal:
     def _is_left(self, db: apsw.Connection, file: File, remembered: list[Generation]) -> bool:
         """Tell whether another file that is still to be placed holds lines that were read."""
         others = (other for other in self._files if other is not file and not other.placed)
-        return any(reconcile(db, self.source, other, remembered, intact=False).sure for other in others)
+        return any(self._reconcile(db, other, remembered, intact=False).sure for other in others)
+
+    def _reconcile(self, db: apsw.Connection, file: File, remembered: list[Generation], *, intact: bool) -> Known:
+        if not file.is_unchanged():
+            self._lose_place(file)
+        return reconcile(db, self.source, file, remembered, intact=intact)
 
     def _is_whole(self, file: File, info: os.stat_result, now: Now) -> bool:
         """Tell whether a file is all that it is meant to be.

@@ -118,6 +118,8 @@ def reconcile(
     for block in scan(fd):
         hashes.extend(block.hashes)
         sizes.extend(block.sizes)
+    if len(hashes) < file.lines or not file.is_unchanged():
+        raise ChangedError
     known = Known(fd, bytearray(b"\1" * file.lines).ljust(len(hashes), b"\0"), hashes, sure=bool(file.lines))
     trimmed, inner = _ask_remembered(db, remembered, known, sizes, intact=intact)
     _find_torn(db, remembered, known, sizes)
