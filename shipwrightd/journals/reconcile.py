@@ -378,8 +378,8 @@ def _followers(db: apsw.Connection, remembered: Sequence[Generation], lines: set
 
 
 def _find_torn(db: apsw.Connection, remembered: Sequence[Generation], known: Known, sizes: Sequence[int]) -> None:
-    """Find the unknown lines behind a known one that begin with the line that was read there."""
-    begins = [at for at in range(1, len(known.lines)) if known.lines[at - 1] and not known.lines[at]]
+    """Find the unknown lines that begin with the line that was read behind the one before them."""
+    begins = [at for at in range(1, len(known.lines)) if not known.lines[at]]
     if not begins:
         return
     followers = _followers(db, remembered, {known.hashes[at - 1] for at in begins})
