@@ -14,7 +14,7 @@ from shipwrightd.database import APPLICATION_ID, refuse_foreign
 from shipwrightd.decoding import EVENT_COLUMNS
 from shipwrightd.errors import DamagedError, DatabaseError
 from shipwrightd.recovery import store, swap
-from shipwrightd.recovery.pages import HIGHEST, LEAF_TABLE, LOWEST, BrokenError, Pages
+from shipwrightd.recovery.pages import HIGHEST, LOWEST, BrokenError, Pages
 from shipwrightd.recovery.tables import MARKS
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _is_ours(path: Path) -> bool:
                 page = pages.page(number)
                 if number == 1 and int.from_bytes(page[68:72]) == APPLICATION_ID:
                     return True
-                rows = pages.leaf(page, number, LOWEST, HIGHEST, []) if page[0] == LEAF_TABLE else []
+                rows = pages.page_records(page, number, LOWEST, HIGHEST, [])
                 if any(len(values) == EVENT_VALUES and MARKS["events"](values) for _, values in rows):
                     return True
     return False

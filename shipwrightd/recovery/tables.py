@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,20 +16,10 @@ import orjson
 from shipwrightd.database import migrate
 from shipwrightd.errors import DatabaseError
 from shipwrightd.recovery import store
-from shipwrightd.recovery.pages import (
-    HIGHEST,
-    INTERIOR_INDEX,
-    INTERIOR_TABLE,
-    LEAF_INDEX,
-    LEAF_TABLE,
-    LOWEST,
-    BrokenError,
-    Reading,
-    cell_places,
-)
+from shipwrightd.recovery.pages import HIGHEST, LOWEST, BrokenError, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     import apsw
 
@@ -152,8 +142,8 @@ class Salvage:
 
     def _refuse_newer(self, roots: dict[str, int]) -> None:
         """Raise DatabaseError if a newer release wrote this database, as far as that is readable."""
-        leaves = self._pages.rows(roots["schema_version"], Reading()) if "schema_version" in roots else ()
-        newest, known = max((rowid for leaf in leaves for rowid, _ in leaf), default=0), migrate.known()[-1].version
+        applied = self._pages.records(roots["schema_version"], Reading()) if "schema_version" in roots else ()
+        newest, known = max((rowid or 0 for rowid, _ in applied), default=0), migrate.known()[-1].version
         if newest > known:
             message = f"the database is damaged and at schema version {newest}, this release knows {known}"
             raise DatabaseError(message, hint="install the newer shipwrightd")
@@ -162,20 +152,15 @@ class Salvage:
         """Return the root page of each table, and whether the whole schema was readable."""
         reading = Reading()
         found = {}
-        for leaf in self._pages.rows(1, reading):
-            for _, values in leaf:
-                if len(values) == 5 and values[0] == "table" and isinstance(values[3], int):  # noqa: PLR2004
-                    found[str(values[1])] = values[3]
+        for _, values in self._pages.records(1, reading):
+            if len(values) == 5 and values[0] == "table" and isinstance(values[3], int):  # noqa: PLR2004
+                found[str(values[1])] = values[3]
         self._seen |= reading.seen
         return found, bool(found) and not reading.holes
 
     def _copy(self, shape: Shape, root: int, reading: Reading) -> int:
         """Copy the records of a tree that are rows and return how many; any other leaves a hole."""
-        records: Iterator[tuple[int | None, Record]]
-        if shape.rowid_at < 0:
-            records = ((None, values) for values in self._pages.entries(root, reading))
-        else:
-            records = chain.from_iterable(self._pages.rows(root, reading))
+        records = self._pages.records(root, reading)
         kept = 0
         while batch := list(islice(records, BATCH_ROWS)):
             rows = []
@@ -210,7 +195,8 @@ class Salvage:
             with suppress(BrokenError):
                 self._stray(self._pages.page(number), wanted)
         for page in self._pages.shadowed():
-            self._stray(page, {table: holes for table, holes in wanted.items() if table == "events"})
+            with suppress(BrokenError):
+                self._stray(page, {table: holes for table, holes in wanted.items() if table == "events"})
 
     def _pointed_to(self) -> set[int]:
         found: set[int] = set()
@@ -218,21 +204,13 @@ class Salvage:
             if not number % BATCH_PAGES:
                 self._alive()
             with suppress(BrokenError):
-                page = self._pages.page(number)
-                if page[0] in {INTERIOR_TABLE, INTERIOR_INDEX}:
-                    found.update(int.from_bytes(page[at : at + 4]) for at in cell_places(page, number))
-                    found.add(int.from_bytes(page[8:12]))
+                children = self._pages.children(self._pages.page(number), number, LOWEST, HIGHEST)
+                found.update(child for child, _, _ in children)
         return found
 
     def _stray(self, page: bytes, wanted: dict[str, list[tuple[int, int]]]) -> None:
         """Store the rows of a page that are missing."""
-        records: list[tuple[int | None, Record]] = []
-        with suppress(BrokenError):
-            if page[0] == LEAF_TABLE:
-                records += self._pages.leaf(page, 2, LOWEST, HIGHEST, [])
-            elif page[0] in {LEAF_INDEX, INTERIOR_INDEX}:
-                records += [(None, values) for values in self._pages.index_records(page, 2, [])]
-        for rowid, values in records:
+        for rowid, values in self._pages.page_records(page, 2, LOWEST, HIGHEST, []):
             for table, holes in wanted.items():
                 if rowid is not None and not any(after < rowid <= to for after, to in holes):
                     continue
