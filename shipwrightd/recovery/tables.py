@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import orjson
-
 from shipwrightd.database import migrate
 from shipwrightd.errors import DatabaseError
 from shipwrightd.recovery import store
@@ -178,12 +176,7 @@ class Salvage:
         """Return the record as a row, None if it cannot be one: SQL that reads invalid JSON would fail every time."""
         row = shape.row(rowid, values)
         text = row[shape.json_at] if row is not None and shape.json_at >= 0 else None
-        if text is not None:
-            try:
-                orjson.loads(str(text))
-            except orjson.JSONDecodeError:
-                return row if self._db.execute(IS_JSON, (text,)).get else None
-        return row
+        return row if text is None or self._db.execute(IS_JSON, (text,)).get else None
 
     def _strays(self, wanted: dict[str, list[tuple[int, int]]]) -> None:
         """Search all pages that no tree leads to, first those that another page points to."""
