@@ -29,7 +29,16 @@ from shipwrightd.documents.store import ingest_document
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.journals import JOURNALS
 from shipwrightd.journals import store as journal_store
-from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Place, anchor_hash, open_files, resume_at
+from shipwrightd.journals.lines import (
+    HASH_BYTES,
+    START,
+    ChangedError,
+    Place,
+    anchor_hash,
+    hidden_by,
+    open_files,
+    resume_at,
+)
 from shipwrightd.journals.reconcile import reconcile
 from shipwrightd.journals.records import Records
 from shipwrightd.journals.store import WINDOW_LINES, Generation
@@ -198,13 +207,15 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvage, alive: Callabl
             message = f"the database is damaged, and {home / source.name} is needed to restore it"
             raise MissingError(message, hint="restore it; if it is gone for good, create an empty file of that name")
     highest = db.execute(store.HIGHEST_ID).get
-    refilled = dropped = 0
-    for source in JOURNALS:
-        restore = JournalRestore(db, source, alive, intact=intact)
+    restores = [JournalRestore(db, source, alive, intact=intact) for source in JOURNALS]
+    garbled = set[int]()
+    db.execute(store.DROP_INCOMPLETE_HASHES)
+    for restore in restores:
         restore.run(home)
-        refilled += restore.appended
-        dropped += restore.dropped
-    lost = max(0, missing - (refilled - dropped))
+        garbled |= restore.garbled
+    db.executemany(store.DROP_EVENT, [(number,) for number in garbled])
+    refilled = sum(restore.counts.records for restore in restores)
+    lost = max(0, missing - (refilled - len(garbled)))
     now = clock.now().text
     if lost:
         store.add_gap(db, (sources or JOURNALS)[0].name, highest, {"rows": lost}, now)
@@ -257,6 +268,19 @@ class File:
             yield chunk
 
 
+@contextlib.contextmanager
+def open_journal(source: JournalSource, home: Path) -> Iterator[dict[Path, int]]:
+    """Open all files of a journal, the oldest first. Raises OSError if one cannot be read that may hold lines."""
+    with contextlib.ExitStack() as stack:
+        paths = source.files(home)
+        opened, refused = open_files(paths)
+        for fd in opened.values():
+            stack.callback(os.close, fd)
+        if error := refused.get(paths[-1]) or hidden_by(refused):
+            raise error
+        yield opened
+
+
 class JournalRestore:
     """Appends what the files of one journal hold more often than the database. Expects the caller's transaction.
 
@@ -272,39 +296,29 @@ class JournalRestore:
         self._intact = intact
         self._alive = alive
         self._now = clock.now().text
-        self._next_id = db.execute(store.HIGHEST_ID).get + 1
         self._pruned = journal_store.pruned_before(db)
         self._compared = 0  # rows of the files
-        self.appended = 0
-        self.dropped = 0  # garbled rows
+        self.counts = journal_store.Counts()  # what was appended
+        self.garbled: set[int] = set()  # ids of events between neighbors that another record is between in a file
 
     def run(self, home: Path) -> None:
         """Compare and append. Raises OSError, ChangedError."""
+        self._next_id = self._db.execute(store.HIGHEST_ID).get + 1
         had_events = self._db.execute(store.HAS_EVENTS, (self._source.name,)).get
-        with contextlib.ExitStack() as stack:
-            paths = self._source.files(home)
-            opened, refused = open_files(paths)
-            for fd in opened.values():
-                stack.callback(os.close, fd)
-            for error in refused.values():
-                if error.errno != errno.EEXIST:  # two names of one file
-                    raise error
-            files = self._files(opened, paths[-1])
+        with open_journal(self._source, home) as opened:
+            files = self._files(opened, home / self._source.name)
             self._db.execute(store.STAGE_STORED, (self._source.name,))
             for file in files:
                 if file.stop:
                     self._compare(file)
                 self._write_checkpoint(file)
-        if had_events and not self._intact and self._compared == self.appended > 0:
+        if had_events and not self._intact and self._compared == self.counts.records > 0:
             journal_store.add_gap(self._db, self._source.name, "no_overlap", {}, self._now)
 
     def _files(self, opened: dict[Path, int], current: Path) -> list[File]:
         """Return the files in order, each with the byte up to which it was stored."""
         origin = self._source.origin
-        self._db.execute(store.DROP_ORPHANS)
         remembered = journal_store.generations(self._db, self._source.name)
-        for row in remembered:
-            store.has_complete_hashes(self._db, row.id, row.lines)
         files = [
             File(fd, origin, _checkpoint_of(fd, remembered), current=path == current) for path, fd in opened.items()
         ]
@@ -317,58 +331,56 @@ class JournalRestore:
         return files
 
     def _compare(self, file: File) -> None:
-        self._db.execute(store.CLEAR_HELD)
-        self._db.executemany(store.ADD_HELD, enumerate(self._hashes(file)))
-        self._db.execute(store.FIND_MISSING)
-        count = self._db.changes()
-        if file.known is not None:
-            self._db.execute(store.DROP_GARBLED, (self._source.name,))
-            self.dropped += self._db.changes()
-        first = 0
-        for chunk in file.chunks() if count else ():
-            items: list[EventRow | Quarantined] = [*chunk.rows, *chunk.rejected]
-            found = self._db.execute(store.MISSING, (first, first + len(items)))
-            missing: list[tuple[int, int]] = list(found)
-            if any(_hash_of(items[at]) != number for at, number in missing):
-                raise ChangedError
-            self._append([items[at] for at, _ in missing], file.known)
-            first += len(items)
-            count -= len(missing)
-        if count:
-            raise ChangedError
-        self._db.execute(store.COUNT_MISSING)
-
-    def _hashes(self, file: File) -> Iterator[int | None]:
-        """Yield the hash of each record of a file, None for those that prune removed and that must not return."""
+        """Append the records of a file that the database lacks."""
+        suspects: list[int] = []
+        ids = [0, 0]  # of the rows of the last two records
+        lacked = False
         for chunk in file.chunks():
+            items: list[EventRow | Quarantined] = [*chunk.rows, *chunk.rejected]
+            missing = []
+            for item in items:
+                was_lacked, lacked, number = lacked, False, 0
+                if not self._is_pruned(item):
+                    lacked, number = self._db.execute(store.COUNT_RECORD, (_hash_of(item),)).get
+                if lacked:
+                    missing.append(item)
+                if was_lacked and ids[0] and number == ids[0] + 2:
+                    suspects.append(number - 1)
+                ids = [ids[1], number]
             self._compared += len(chunk.rows)
-            for row in chunk.rows:
-                is_pruned = row[1] is not None and row[1] < self._pruned.get(row[9], row[1])
-                yield None if is_pruned else row_hash(row)
-            for piece in chunk.rejected:
-                yield _hash_of(piece)
+            self._append(missing, file.known)
             self._alive()
+        if file.known is not None:
+            self.garbled |= {number for number in suspects if self._db.execute(store.IS_GARBLED, (number,)).get}
+        self._db.execute(store.END_FILE)
+
+    def _is_pruned(self, item: EventRow | Quarantined) -> bool:
+        """Return whether prune removed a record, which must not return."""
+        if isinstance(item, Quarantined) or item[1] is None:
+            return False
+        return item[1] < self._pruned.get(item[9], item[1])
 
     def _append(self, items: list[EventRow | Quarantined], known: Generation | None) -> None:
         rows = [item for item in items if isinstance(item, tuple)]
         pieces = [item for item in items if isinstance(item, Quarantined)]
         journal_store.add_events(self._db, rows, self._next_id)
-        number = known.id if known else None
-        journal_store.add_quarantine(self._db, self._source.name, number, pieces, self._now)
+        journal_store.add_quarantine(self._db, self._source.name, known.id if known else None, pieces, self._now)
         self._next_id += len(rows)
-        self.appended += len(rows)
-        self._alive()
+        self.counts.records += len(rows)
+        self.counts.salvaged += sum(row[10] for row in rows)
+        self.counts.quarantined += len(pieces)
 
     def _write_checkpoint(self, file: File) -> None:
         """Make reading resume at the end of the compared part."""
         db, known, name = self._db, file.known, self._source.name
+        if known is not None and file.hashes:
+            journal_store.drop_line_hashes(db, known.id)
         if self._intact:
-            if known is not None and not store.has_complete_hashes(db, known.id, known.lines):
+            if known is not None:
                 self._add_hashes(known.id, known.lines, file.hashes)
             return
         if known is not None:  # checkpoints are numbered in the order of the files
             db.execute(store.FORGET_GENERATION, (known.id,))
-            db.execute(store.DROP_ORPHANS)
         row = file.checkpoint()
         number = journal_store.add_generation(db, name, row)
         self._add_hashes(number, row.lines, file.hashes)
