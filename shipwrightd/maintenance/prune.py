@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +21,11 @@ from shipwrightd.database import open_reader, transaction
 from shipwrightd.decoding import row_hash
 from shipwrightd.errors import MissingError, PathError, path_errors
 from shipwrightd.journals import JOURNALS
-from shipwrightd.journals.lines import ChangedError, hidden_by, open_files
+from shipwrightd.journals.lines import ChangedError
 from shipwrightd.journals.records import records
 from shipwrightd.journals.store import current_generation
 from shipwrightd.recovery import writer
+from shipwrightd.recovery.rebuild import open_journal
 from shipwrightd.recovery.store import create_row_hash
 
 if TYPE_CHECKING:
@@ -203,13 +204,7 @@ def _add_files(db: apsw.Connection, home: Path, before_epoch: int) -> None:
 
 def _add_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:
     for _ in range(ATTEMPTS):
-        with ExitStack() as opened, suppress(ChangedError):
-            paths = source.files(home)
-            files, refused = open_files(paths)
-            for fd in files.values():
-                opened.callback(os.close, fd)
-            if error := refused.get(paths[-1]) or hidden_by(refused):
-                raise error
+        with suppress(ChangedError), open_journal(source, home) as files:
             here = current_generation(db, source.name)
             if not files and here is not None and here.place.offset:
                 raise MissingError(

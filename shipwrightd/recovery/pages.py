@@ -98,7 +98,7 @@ class Pages:
         free: set[int] = set()
         damage = None
         trunk = 0
-        try:
+        with suppress(BrokenError):
             trunk, count = struct.unpack_from(">II", self.page(1), 32)
             for _ in range(most):
                 if not trunk:
@@ -115,8 +115,6 @@ class Pages:
                 trunk = int.from_bytes(page[:4])
             else:
                 return free, damage
-        except BrokenError:
-            pass
         return free, damage or f"the list of free pages is damaged at page {trunk}"
 
     # -- trees

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from shipwrightd.database import migrate
@@ -29,9 +30,7 @@ BATCH_ROWS = 5_000
 BATCH_PAGES = 1_000
 ORIGINS = ("events.jsonl", "team-events.jsonl/", "import/")
 STATES = frozenset({"current", "rotated", "replaced"})
-TYPES = frozenset(
-    {"failure", "decision", "pattern", "baseline", "architecture", "learning", "global_pattern"}
-)  # of memory
+MEMORY = frozenset({"failure", "decision", "pattern", "baseline", "architecture", "learning", "global_pattern"})
 
 # A test of a record whose columns have the types of a table: is it a row of that table?
 MARKS: dict[str, Callable[[Record], bool]] = {
@@ -42,7 +41,7 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "quarantine": lambda row: row[8] in {"kept", "recovered"},
     "cost_entries": lambda row: row[9] in {"costs.json", "events.jsonl"},
     "cost_outcomes": lambda row: row[1] in {"outcome", "pipeline"},
-    "memory_entries": lambda row: row[2] in TYPES,
+    "memory_entries": lambda row: row[2] in MEMORY,
     "budgets": lambda row: row[0] == "daily",
     "daemon_state": lambda row: row[0] == "daemon",
     "kept_range": lambda row: row[0] == 1,
@@ -50,9 +49,9 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "kept_stages": lambda row: '"run_id"' in str(row[1]),
     "pipeline_stages": lambda row: row[4] in {"running", "success", "failed", "skipped"},
 }
-ADDED: dict[str, Record] = {"generations": (1,)}  # defaults of columns that a migration added; older records lack them
 STRICT = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
-LOOSE = {"INTEGER": (int, float, str), "REAL": (int, float, str), "TEXT": (str,), "BLOB": (bytes,)}
+NUMBER = (int, float, str, NoneType)
+LOOSE = {"INTEGER": NUMBER, "REAL": NUMBER, "TEXT": (str, NoneType), "BLOB": (bytes, NoneType)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +59,21 @@ class Shape:
     """The columns of a table, as its records hold them."""
 
     table: str
-    types: tuple[str, ...]
-    needed: tuple[bool, ...]
+    types: tuple[tuple[type, ...], ...]  # of each column
     rowid_at: int  # index of the column that is the rowid; -1 for none
     width: int  # number of stored columns; generated ones come after them
     json_at: int  # index of the column extra or facts; -1 for none
 
     def row(self, rowid: int | None, values: Record) -> Record | None:
         """Return the record as a row, None when it cannot be one of this table."""
-        lacking = len(self.types) - len(values)
-        added = ADDED.get(self.table, ())
-        if 0 < lacking <= len(added):
-            values = (*values, *added[-lacking:])
+        if self.table == "generations" and len(values) == len(self.types) - 1:
+            values = (*values, 1)  # before a migration added `settled`
         if len(values) != len(self.types) or (rowid is None) != (self.rowid_at < 0):
             return None
-        if self.rowid_at >= 0:
+        if rowid is not None:
             values = (*values[: self.rowid_at], rowid, *values[self.rowid_at + 1 :])
-        for value, kind, needed in zip(values, self.types, self.needed, strict=True):
-            if value is None:
-                if needed:
-                    return None
-            elif not isinstance(value, STRICT[kind] if needed else LOOSE[kind]):
-                return None
-        mark = MARKS.get(self.table)
-        return values[: self.width] if mark is None or mark(values) else None
+        is_row = all(map(isinstance, values, self.types)) and MARKS.get(self.table, bool)(values)
+        return values[: self.width] if is_row else None
 
 
 def shapes(db: apsw.Connection) -> dict[str, Shape]:
@@ -95,10 +85,9 @@ def shapes(db: apsw.Connection) -> dict[str, Shape]:
         keys = [i for i, column in enumerate(columns) if column[3]]
         by_rowid = len(keys) == 1 and columns[keys[0]][1] == "INTEGER"
         json_at = next((names.index(name) for name in ("extra", "facts") if name in names), -1)
-        types = tuple(kind for _, kind, *_ in columns)
-        needed = tuple(bool(needed or key) for _, _, needed, key, _ in columns)
+        types = tuple(STRICT[kind] if needed or key else LOOSE[kind] for _, kind, needed, key, _ in columns)
         width = sum(hidden == 0 for *_, hidden in columns)
-        found[table] = Shape(table, types, needed, keys[0] if by_rowid else -1, width, json_at)
+        found[table] = Shape(table, types, keys[0] if by_rowid else -1, width, json_at)
     return found
 
 
@@ -127,11 +116,9 @@ class Salvage:
         wanted: dict[str, list[tuple[int, int]]] = {}
         for table, shape in self._shapes.items():
             reading = Reading()
-            kept = self._copy(shape, roots[table], reading) if table in roots else 0
-            holes = reading.holes if table in roots else unknown
+            self.kept[table] = self._copy(shape, roots[table], reading) if table in roots else 0
             self._seen |= reading.seen
-            self.kept[table] = kept
-            if holes:
+            if holes := reading.holes if table in roots else unknown:
                 wanted[table] = holes
                 self.unread[table] = len(holes)
         if wanted:
