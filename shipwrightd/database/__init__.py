@@ -90,7 +90,7 @@ def open_writer(path: Path) -> apsw.Connection:
     fresh = not path.exists() or path.stat().st_size == 0
     try:
         if fresh:
-            _make_private(path)
+            os.close(ownership.open_private(path))  # SQLite would apply the umask
         db = apsw.Connection(str(path), statementcachesize=STATEMENTS)
     except (apsw.Error, OSError) as error:
         message = f"cannot open the database {path}: {error}"
@@ -149,15 +149,6 @@ def fsync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _make_private(path: Path) -> None:
-    """Create an empty file for the owner only, or keep the existing one; SQLite would apply the umask."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, ownership.FILE_MODE)
-    try:
-        os.fchmod(fd, ownership.FILE_MODE)
     finally:
         os.close(fd)
 

@@ -89,6 +89,13 @@ def _is_private_group(uid: int, gid: int) -> bool:
     return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
 
 
+def open_private(path: Path) -> int:
+    """Open a file, or create it, for its owner only whatever the umask; never blocks on a pipe. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
+    os.fchmod(fd, FILE_MODE)
+    return fd
+
+
 def check_file(path: Path) -> bool:
     """Return whether the file exists, and make it private to its owner. Never opens it.
 

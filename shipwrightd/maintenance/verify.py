@@ -152,7 +152,8 @@ def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, pat
             opened.callback(os.close, fd)
         if error := refused.get(paths[-1]) or hidden_by(refused):
             yield f"cannot read {Path(error.filename).name}: {error.strerror}"
-        known, last_id = _checkpoints(db, source)
+        with db:  # nothing is stored between the two
+            known, last_id = store.generations(db, source.name), store.last_event_id(db)
         stored = [Stored(fd, _stored_up_to(fd, known)) for fd in files.values()]
         wrong, lost = _compare_counts(db, source, stored, last_id)
         deadline = time.monotonic() + patience_s
@@ -226,15 +227,6 @@ def _texts(source: JournalSource, files: list[Stored], wrong: dict[int, str], lo
                 if hash(piece.raw) in lost:
                     lost.remove(hash(piece.raw))
                     yield f"not in quarantine: {piece.raw[:SHOWN]!r}"
-
-
-def _checkpoints(db: apsw.Connection, source: JournalSource) -> tuple[list[Generation], int]:
-    """Return the files that are remembered and the last event stored by then."""
-    while True:
-        last_id = store.last_event_id(db)
-        known = store.generations(db, source.name)
-        if store.last_event_id(db) == last_id:  # so nothing was stored between the two
-            return known, last_id
 
 
 def _stored_up_to(fd: int, known: Iterable[Generation]) -> int:

@@ -263,12 +263,8 @@ def record(payload: bytes) -> Record:
                 values.append(int.from_bytes(raw, signed=True) if kind else None)
             else:
                 values.append(REAL.unpack(raw)[0] if kind == REAL_TYPE else kind - ZERO_TYPE)
-    except UnicodeDecodeError as error:
-        raise BrokenError("text that is not UTF-8") from error
-    except struct.error as error:
-        raise BrokenError("a number beyond its record") from error
-    except KeyError as error:
-        raise BrokenError("an unknown serial type") from error
+    except (UnicodeDecodeError, struct.error, KeyError) as error:  # the latter for an unknown type
+        raise BrokenError("a value that cannot be read") from error
     if at != end or body != len(payload):
         raise BrokenError("a header of another record")
     return tuple(values)

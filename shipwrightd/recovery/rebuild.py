@@ -115,11 +115,8 @@ def _open(path: Path, *, thorough: bool = False) -> apsw.Connection:
     try:
         migrate.migrate(db)
         check_database(db, path, thorough=thorough)
-    except DAMAGE:
-        database.close_without_checkpoint(db)
-        raise
     except BaseException:
-        db.close()
+        database.close_without_checkpoint(db)
         raise
     return db
 
@@ -336,33 +333,28 @@ class JournalRestore:
         ids = [0, 0]  # of the rows of the last two records
         lacked = False
         for chunk in file.chunks():
+            rows: list[EventRow] = []
+            pieces: list[Quarantined] = []
             items: list[EventRow | Quarantined] = [*chunk.rows, *chunk.rejected]
-            missing = []
             for item in items:
                 was_lacked, lacked, number = lacked, False, 0
-                if not self._is_pruned(item):
-                    lacked, number = self._db.execute(store.COUNT_RECORD, (_hash_of(item),)).get
-                if lacked:
-                    missing.append(item)
+                if isinstance(item, Quarantined):
+                    lacked, number = self._db.execute(store.COUNT_RECORD, (hash(item.raw),)).get
+                    pieces += [item] if lacked else []
+                elif item[1] is None or item[1] >= self._pruned.get(item[9], item[1]):  # else it must not return
+                    lacked, number = self._db.execute(store.COUNT_RECORD, (row_hash(item),)).get
+                    rows += [item] if lacked else []
                 if was_lacked and ids[0] and number == ids[0] + 2:
                     suspects.append(number - 1)
                 ids = [ids[1], number]
             self._compared += len(chunk.rows)
-            self._append(missing, file.known)
+            self._append(rows, pieces, file.known)
             self._alive()
         if file.known is not None:
             self.garbled |= {number for number in suspects if self._db.execute(store.IS_GARBLED, (number,)).get}
         self._db.execute(store.END_FILE)
 
-    def _is_pruned(self, item: EventRow | Quarantined) -> bool:
-        """Return whether prune removed a record, which must not return."""
-        if isinstance(item, Quarantined) or item[1] is None:
-            return False
-        return item[1] < self._pruned.get(item[9], item[1])
-
-    def _append(self, items: list[EventRow | Quarantined], known: Generation | None) -> None:
-        rows = [item for item in items if isinstance(item, tuple)]
-        pieces = [item for item in items if isinstance(item, Quarantined)]
+    def _append(self, rows: list[EventRow], pieces: list[Quarantined], known: Generation | None) -> None:
         journal_store.add_events(self._db, rows, self._next_id)
         journal_store.add_quarantine(self._db, self._source.name, known.id if known else None, pieces, self._now)
         self._next_id += len(rows)
@@ -375,31 +367,20 @@ class JournalRestore:
         db, known, name = self._db, file.known, self._source.name
         if known is not None and file.hashes:
             journal_store.drop_line_hashes(db, known.id)
-        if self._intact:
-            if known is not None:
-                self._add_hashes(known.id, known.lines, file.hashes)
-            return
-        if known is not None:  # checkpoints are numbered in the order of the files
-            db.execute(store.FORGET_GENERATION, (known.id,))
-        row = file.checkpoint()
-        number = journal_store.add_generation(db, name, row)
-        self._add_hashes(number, row.lines, file.hashes)
-        db.execute(store.SET_CURRENT, (name, number, self._now))
-        db.execute(store.REPLACED, (name, number))
-
-    def _add_hashes(self, number: int, lines: int, hashes: bytes) -> None:
-        first = max(0, lines - len(hashes) // HASH_BYTES)
-        journal_store.add_line_hashes(self._db, number, first, hashes)
+        number, lines = (known.id, known.lines) if known is not None else (0, 0)
+        if not self._intact:
+            row = file.checkpoint()
+            db.execute(store.FORGET_GENERATION, (number,))  # checkpoints are numbered in the order of the files
+            number, lines = journal_store.add_generation(db, name, row), row.lines
+            db.execute(store.SET_CURRENT, (name, number, self._now))
+            db.execute(store.REPLACED, (name, number))
+        if number:
+            journal_store.add_line_hashes(db, number, max(0, lines - len(file.hashes) // HASH_BYTES), file.hashes)
 
 
 def _checkpoint_of(fd: int, remembered: list[Generation]) -> Generation | None:
     """Return the checkpoint whose anchor the file matches, of several the one with the highest offset."""
-    rows = (row for row in remembered if resume_at(fd, row.place))
-    return max(rows, key=lambda row: row.place.offset, default=None)
-
-
-def _hash_of(item: EventRow | Quarantined) -> int:
-    return hash(item.raw) if isinstance(item, Quarantined) else row_hash(item)
+    return max((row for row in remembered if resume_at(fd, row.place)), key=lambda row: row.place.offset, default=None)
 
 
 # -- documents, and what is derived

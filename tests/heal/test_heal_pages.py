@@ -303,7 +303,7 @@ def test_long_row_whose_pages_end_early_is_a_hole(file: File) -> None:
     ],
 )
 def test_bytes_that_are_no_record_are_refused(payload: bytes) -> None:
-    with pytest.raises(BrokenError, match=r"header|record|number|type|text"):
+    with pytest.raises(BrokenError, match=r"header|record|number|value"):
         record(payload)
 
 
