@@ -27,6 +27,7 @@ from shipwrightd.journals.store import current_generation
 from shipwrightd.recovery import writer
 from shipwrightd.recovery.rebuild import open_journal
 from shipwrightd.recovery.store import create_row_hash
+from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -177,7 +178,7 @@ def need_space(path: Path, size: int) -> None:
     for folder, needed in ((log, size * 2 if together else size), (copy, size)):
         free = shutil.disk_usage(folder).free
         if free < needed + SPARE_BYTES:
-            what = f"pruning needs {_mib(needed + SPARE_BYTES)} free in {folder}, only {_mib(free)} are"
+            what = f"pruning needs {size_of(needed + SPARE_BYTES)} free in {folder}, only {size_of(free)} are"
             raise PathError(what, hint="free space, or name another folder for temporary files in SQLITE_TMPDIR")
 
 
@@ -186,10 +187,6 @@ def _temporary() -> Path:
     named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp")  # noqa: S108 - SQLite's
     usable = (folder for folder in named if folder and os.access(folder, os.W_OK | os.X_OK))
     return Path(next(usable, tempfile.gettempdir()))
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):,.0f} MiB"
 
 
 def _add_files(db: apsw.Connection, home: Path, before_epoch: int) -> None:

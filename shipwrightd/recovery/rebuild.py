@@ -8,7 +8,6 @@ See docs/decisions/0015-recovery-compares-content.md.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import errno
 import os
 import sys
@@ -176,7 +175,7 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
             db.execute(store.SMALL_CACHE)
             _refuse_endless(db, path)
             kept = sum(count for table, count in salvaged.kept.items() if table not in store.DERIVED)
-            refilled, lost = _complete(db, home, salvaged, alive)
+            refilled, lost = _complete(db, home, salvaged)
             recovery = Recovery(reason, swap.name_aside(path, began), kept, refilled, lost)
             detail = orjson.dumps({"kept": salvaged.kept, "unreadable": salvaged.unread}).decode()
             values = (reason, recovery.set_aside, kept, refilled, lost, detail)
@@ -187,14 +186,13 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
 
 
 def _refuse_endless(db: apsw.Connection, path: Path) -> None:
-    hour_ago = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
-    times: int = db.execute(store.RECENT, (hour_ago.strftime("%Y-%m-%dT%H:%M:%SZ"),)).get
+    times: int = db.execute(store.RECENT).get
     if times >= MOST_AN_HOUR:
         message = f"the database {path} was damaged again, after {times} recoveries within an hour"
         raise DatabaseError(message, hint=SUSPECT)
 
 
-def _complete(db: apsw.Connection, home: Path, salvaged: Salvage, alive: Callable[[], object]) -> tuple[int, int]:
+def _complete(db: apsw.Connection, home: Path, salvaged: Salvage) -> tuple[int, int]:
     """Restore from the files and derive the rest; return how many events were restored and may be lost."""
     intact = salvaged.is_whole(store.CHECKPOINTS)
     missing = store.count_lost(db, salvaged.holes)
@@ -204,7 +202,7 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvage, alive: Callabl
             message = f"the database is damaged, and {home / source.name} is needed to restore it"
             raise MissingError(message, hint="restore it; if it is gone for good, create an empty file of that name")
     highest = db.execute(store.HIGHEST_ID).get
-    restores = [JournalRestore(db, source, alive, intact=intact) for source in JOURNALS]
+    restores = [JournalRestore(db, source, intact=intact) for source in JOURNALS]
     garbled = set[int]()
     db.execute(store.DROP_INCOMPLETE_HASHES)
     for restore in restores:
@@ -285,13 +283,10 @@ class JournalRestore:
     Otherwise files without a checkpoint are compared to their ends and get one there.
     """
 
-    def __init__(
-        self, db: apsw.Connection, source: JournalSource, alive: Callable[[], object], *, intact: bool
-    ) -> None:
+    def __init__(self, db: apsw.Connection, source: JournalSource, *, intact: bool) -> None:
         self._db = db
         self._source = source
         self._intact = intact
-        self._alive = alive
         self._now = clock.now().text
         self._pruned = journal_store.pruned_before(db)
         self._compared = 0  # rows of the files
@@ -349,7 +344,6 @@ class JournalRestore:
                 ids = [ids[1], number]
             self._compared += len(chunk.rows)
             self._append(rows, pieces, file.known)
-            self._alive()
         if file.known is not None:
             self.garbled |= {number for number in suspects if self._db.execute(store.IS_GARBLED, (number,)).get}
         self._db.execute(store.END_FILE)

@@ -168,7 +168,7 @@ DELETE FROM quarantine WHERE id > ?1 AND EXISTS (
 ADD_RECOVERY = """
 INSERT INTO recoveries (detected_at, finished_at, reason, set_aside, kept, refilled, lost, detail)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-RECENT = "SELECT count(*) FROM recoveries WHERE finished_at >= ?"
+RECENT = "SELECT count(*) FROM recoveries WHERE finished_at >= strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-1 hour')"
 
 
 def restore(db: apsw.Connection, table: str, rows: Iterable[Sequence[object]]) -> int:
