@@ -58,10 +58,7 @@ CREATE TEMP TABLE rejected (seq INTEGER PRIMARY KEY, offset INTEGER, length INTE
 CREATE TEMP TABLE stored (hash INTEGER PRIMARY KEY, times INTEGER);
 CREATE TEMP TABLE new (seq INTEGER PRIMARY KEY)"""
 
-ADD_INCOMING = """
-INSERT INTO temp.incoming (hash, at_epoch, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model,
-    origin, salvaged, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_INCOMING = "INSERT INTO temp.incoming VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_REJECTED = "INSERT INTO temp.rejected (offset, length, reason, raw) VALUES (?, ?, ?, ?)"
 
 # How often each row is stored already, of those whose time and origin occur in the file.
@@ -99,7 +96,7 @@ LOWEST_ID = """
 SELECT min(id) FROM (
     SELECT 1 AS id UNION ALL SELECT min(id) FROM events UNION ALL SELECT first_id FROM kept_range)"""
 INSERT_NEW = """
-INSERT INTO events (id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+INSERT INTO events
 SELECT ?1 + row_number() OVER (ORDER BY n.seq) - 1, i.ts, i.ts_epoch, i.type, i.issue, i.stage, i.result,
     i.duration_s, i.cost_usd, i.model, i.origin, i.salvaged, i.extra
 FROM temp.new AS n CROSS JOIN temp.incoming AS i ON i.seq = n.seq

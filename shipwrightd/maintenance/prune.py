@@ -136,10 +136,7 @@ def add_held(db: apsw.Connection, rows: Iterable[EventRow], before_epoch: int) -
 
 
 def delete(db: apsw.Connection, before_epoch: int) -> list[Old]:
-    """Delete the events before that time, except those that stay; return how many go and stay.
-
-    Expects the caller's transaction.
-    """
+    """Delete the events before that time in the caller's transaction; return how many go and how many stay."""
     origins = _find_old(db, before_epoch)
     if any(old.going for old in origins):
         db.execute(NOTE_PRUNED, (before_epoch, clock.now().text))

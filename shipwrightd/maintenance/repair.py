@@ -52,10 +52,7 @@ def repair(home: Path, path: Path) -> tuple[int, int]:
 
 
 def rebuild(path: Path) -> dict[str, int]:
-    """Derive runs, stages and metrics again in one transaction; return the number of rows of each table.
-
-    Raises LockedError while a daemon runs.
-    """
+    """Derive runs, stages and metrics again; return their numbers of rows. Raises LockedError while a daemon runs."""
     with writer(path, None, "maintenance") as db:
         with transaction(db):
             projections.rebuild(db)
@@ -65,8 +62,7 @@ def rebuild(path: Path) -> dict[str, int]:
 def retry_quarantine(path: Path, ids: list[int] | None) -> tuple[int, int]:
     """Decode quarantined bytes of journals again, all or those in `ids`; return (recovered, still in quarantine).
 
-    Bytes that now decode are stored as new events and marked as recovered, but
-    not deleted. Raises LockedError while a daemon runs.
+    Bytes that now decode become new events, and stay, marked as recovered. Raises LockedError while a daemon runs.
     """
     recovered = still = 0
     with writer(path, None, "maintenance") as db, transaction(db):

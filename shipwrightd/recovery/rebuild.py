@@ -89,10 +89,7 @@ class RecoveryOptions:
 
 
 def open_or_recover(path: Path, home: Path, options: RecoveryOptions) -> apsw.Connection:
-    """Open the migrated database for writing, rebuilt if it is damaged. Expects the writer lock.
-
-    Raises what open_writer, migrate and recover raise.
-    """
+    """Open the migrated database, rebuilt if it is damaged. Expects the writer lock. Raises as open_writer, recover."""
     swap.finish(path)
     reason = options.damage or file_damage(path) or free_list_damage(path)
     if reason is None:
