@@ -193,7 +193,7 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvage) -> tuple[int, 
     """Restore from the files and derive the rest; return how many events were restored and may be lost."""
     intact = salvaged.is_whole(store.CHECKPOINTS)
     missing = store.count_lost(db, salvaged.holes)
-    sources = [source for source in JOURNALS if _was_read(db, source)]
+    sources = [source for source in JOURNALS if db.execute(store.WAS_READ, (source.name,)).get]
     for source in sources if salvaged.holes or not intact else ():
         if not any(file.exists() for file in source.files(home)):
             message = f"the database is damaged, and {home / source.name} is needed to restore it"
@@ -215,12 +215,6 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvage) -> tuple[int, 
     last = max(highest, journal_store.last_event_id(db))
     _derive(db, salvaged, last if (lost or refilled) and (intact or not refilled) else None)
     return refilled, lost + lost_entries
-
-
-def _was_read(db: apsw.Connection, source: JournalSource) -> bool:
-    return db.execute(store.HAS_EVENTS, (source.name,)).get or any(
-        row.lines for row in journal_store.generations(db, source.name)
-    )
 
 
 # -- journals
@@ -413,5 +407,5 @@ def _derive(db: apsw.Connection, salvaged: Salvage, last_event: int | None) -> N
     """
     incomplete = last_event is not None or not salvaged.is_whole(KEPT) or db.execute(store.HAS_UNKEPT).get
     if incomplete and salvaged.is_whole(PROJECTED):
-        projected_runs.keep(db, db.execute(store.MAX_ID).get if last_event is None else last_event)
+        projected_runs.keep(db, journal_store.last_event_id(db) if last_event is None else last_event)
     projections.rebuild(db)

@@ -110,6 +110,9 @@ ON CONFLICT (source) DO UPDATE SET
     quarantined = max(quarantined, excluded.quarantined)"""
 HAS_EVENTS = """
 SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0)"""
+WAS_READ = """
+SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0)
+    OR EXISTS (SELECT 1 FROM generations WHERE source = ?1 AND lines > 0)"""
 
 # -- losses
 
@@ -127,7 +130,6 @@ SELECT max(
     coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT last_id FROM kept_range), 0),
     coalesce((SELECT max(id) FROM pipeline_runs), 0), coalesce((SELECT max(id) FROM pipeline_stages), 0),
     coalesce((SELECT sum(records) FROM checkpoints WHERE kind = 'journal'), 0))"""
-MAX_ID = "SELECT coalesce(max(id), 0) FROM events"
 # Runs or stages whose first event is gone and that are not kept, as in a database that an earlier release pruned.
 HAS_UNKEPT = """
 SELECT EXISTS (

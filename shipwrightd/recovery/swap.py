@@ -87,12 +87,10 @@ def finish(path: Path) -> None:
 def _set_aside_by(new: Path) -> str | None:
     """Return the name for the damaged database that a new one holds, None if the new one is damaged itself."""
     uri, flags = f"{new.absolute().as_uri()}?immutable=1", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    try:
-        with contextlib.closing(apsw.Connection(uri, flags=flags)) as db:
-            name: str | None = db.execute(SET_ASIDE).get
-    except (*DAMAGE, apsw.SQLError):
-        return None
-    return name
+    with contextlib.suppress(*DAMAGE, apsw.SQLError), contextlib.closing(apsw.Connection(uri, flags=flags)) as db:
+        name: str | None = db.execute(SET_ASIDE).get
+        return name
+    return None
 
 
 def _give_up(path: Path) -> None:
