@@ -39,7 +39,7 @@ def repair(home: Path, path: Path) -> tuple[int, int]:
         create_staging(db)
         with transaction(db):
             for source in JOURNALS:
-                restore = JournalRestore(db, source, intact=True)
+                restore = JournalRestore(db, source, intact=True, skip_torn=True)
                 with path_errors(f"cannot read {source.name}", hint="fix that first"):
                     restore.run(home)
                 last = store.last_event_id(db)

@@ -39,7 +39,7 @@ from shipwrightd.journals.lines import (
     resume_at,
 )
 from shipwrightd.journals.reconcile import reconcile
-from shipwrightd.journals.records import Records
+from shipwrightd.journals.records import TOO_LONG, Records
 from shipwrightd.journals.store import WINDOW_LINES, Generation
 from shipwrightd.projections import runs as projected_runs
 from shipwrightd.recovery import store, swap
@@ -272,12 +272,14 @@ class JournalRestore:
 
     `intact`: all checkpoints were readable, so each file is compared up to the offset where reading resumes.
     Otherwise files without a checkpoint are compared to their ends and get one there.
+    `skip_torn`: bytes at the beginning of a file may be the rest of a record that a trim cut.
     """
 
-    def __init__(self, db: apsw.Connection, source: JournalSource, *, intact: bool) -> None:
+    def __init__(self, db: apsw.Connection, source: JournalSource, *, intact: bool, skip_torn: bool = False) -> None:
         self._db = db
         self._source = source
         self._intact = intact
+        self._skip_torn = skip_torn
         self._now = clock.now().text
         self._pruned = journal_store.pruned_before(db)
         self._compared = 0  # rows of the files
@@ -318,13 +320,16 @@ class JournalRestore:
         suspects: list[int] = []
         ids = [0, 0]  # of the rows of the last two records
         lacked = False
+        torn = 0 if self._skip_torn else -1
         for chunk in file.chunks():
             rows: list[EventRow] = []
             pieces: list[Quarantined] = []
             items: list[EventRow | Quarantined] = [*chunk.rows, *chunk.rejected]
             for item in items:
                 was_lacked, lacked, number = lacked, False, 0
-                if isinstance(item, Quarantined):
+                if isinstance(item, Quarantined) and item.offset == torn and item.reason != TOO_LONG:
+                    torn += item.length + 1
+                elif isinstance(item, Quarantined):
                     lacked, number = self._db.execute(store.COUNT_RECORD, (hash(item.raw),)).get
                     pieces += [item] if lacked else []
                 elif item[1] is None or item[1] >= self._pruned.get(item[9], item[1]):  # else it must not return
