@@ -90,7 +90,7 @@ def open_writer(path: Path) -> apsw.Connection:
     fresh = not path.exists() or path.stat().st_size == 0
     try:
         if fresh:
-            _make_private(path)
+            os.close(ownership.open_private(path))  # SQLite would apply the umask
         db = apsw.Connection(str(path), statementcachesize=STATEMENTS)
     except (apsw.Error, OSError) as error:
         message = f"cannot open the database {path}: {error}"
@@ -153,15 +153,6 @@ def fsync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _make_private(path: Path) -> None:
-    """Create an empty file for the owner only, or keep the existing one; SQLite would apply the umask."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, ownership.FILE_MODE)
-    try:
-        os.fchmod(fd, ownership.FILE_MODE)
-    finally:
-        os.close(fd)
-
-
 def _distrust(db: apsw.Connection) -> None:
     """Distrust the schema: triggers and views that someone else stored can call no function with side effects."""
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
@@ -217,16 +208,11 @@ def open_reader(path: Path, *, untouched: bool = False) -> apsw.Connection:
         raise MissingError(f"no database at {path}", hint="run `shipwrightd backfill` to create it")
     if lock_path(path) not in HELD:
         refuse_foreign(path)
-    immutable = f"{path.absolute().as_uri()}?immutable=1"
+    wal, shm = (path.with_name(path.name + end).exists() for end in ("-wal", "-shm"))
+    is_unused = untouched and not lock_is_held(lock_path(path))
+    is_complete = not wal and (is_unused or not (shm or os.access(path.parent, os.W_OK)))  # nor can SQLite create them
     try:
-        if untouched and not lock_is_held(lock_path(path)) and not path.with_name(path.name + "-wal").exists():
-            return _reader(immutable)
-        try:
-            return _reader(str(path))
-        except (apsw.CantOpenError, apsw.ReadOnlyError):
-            if not _is_immutable(path):
-                raise
-            return _reader(immutable)
+        return _reader(f"{path.absolute().as_uri()}?immutable=1" if is_complete else str(path))
     except apsw.Error as error:
         raise explained(path, error) from error
 
@@ -240,12 +226,6 @@ def _reader(name: str) -> apsw.Connection:
     db.execute("PRAGMA query_only = ON")
     db.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - opens WAL and shared memory now
     return db
-
-
-def _is_immutable(path: Path) -> bool:
-    """Return whether the database is complete in one file, in a folder where SQLite can create no other."""
-    beside = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
-    return not os.access(path.parent, os.W_OK) and not any(file.exists() for file in beside)
 
 
 def explained(path: Path, error: apsw.Error) -> ShipwrightdError:

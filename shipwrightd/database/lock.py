@@ -35,10 +35,8 @@ class WriterLock:
     def acquire(self, holder: dict[str, object]) -> None:
         """Take the lock. Raises LockedError naming the holder, PathError if the file cannot be created."""
         ownership.check_file(self.path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with path_errors(f"cannot open the lock {self.path}", hint="check who owns the folder and its mode"):
-            fd = os.open(self.path, flags, ownership.FILE_MODE)
-        os.fchmod(fd, ownership.FILE_MODE)  # the umask may have removed bits of the owner
+            fd = ownership.open_private(self.path)
         try:
             _lock_patiently(fd)
         except BlockingIOError as error:

@@ -58,8 +58,8 @@ def version(db: apsw.Connection) -> int:
     """Return the schema version of the database, 0 for an empty one."""
     if not db.execute(HAS_VERSIONS).get:
         return 0
-    found: int | None = db.execute("SELECT max(version) FROM schema_version").get
-    return found or 0
+    found: int = db.execute("SELECT coalesce(max(version), 0) FROM schema_version").get
+    return found
 
 
 def pending(db: apsw.Connection, migrations: list[Migration]) -> list[Migration]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -24,18 +25,11 @@ def network_type(mountinfo: str, folder: str) -> str:
         fields = before.split()
         if len(fields) < 5 or not after:  # noqa: PLR2004 - the mount point is the fifth field
             continue
-        point = _unescape(fields[4])
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])  # the kernel escapes blanks
         inside = folder == point or folder.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # of two at one place the later one covers the first
             best, kind = point, after.split()[0]
     return kind if kind in NETWORK_TYPES else ""
-
-
-def _unescape(field: str) -> str:
-    """Undo the octal escapes with which the kernel writes blanks in mount points."""
-    for code in ("\\040", "\\011", "\\012"):
-        field = field.replace(code, chr(int(code[1:], 8)))
-    return field.replace("\\134", "\\")
 
 
 def read_mounts() -> str:

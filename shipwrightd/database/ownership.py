@@ -9,12 +9,8 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shipwrightd.errors import PathError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ROOT = 0
 OTHERS_WRITE = 0o002
@@ -57,7 +53,7 @@ def make_folder(folder: Path) -> None:
                 part.chmod(FOLDER_MODE)  # the umask removed bits of the owner
 
 
-def check_folder(folder: Path, *, own: Sequence[str]) -> None:
+def check_folder(folder: Path, *, own: tuple[str, ...]) -> None:
     """Make the folder private if it holds only our files. Raises PathError if others can create files there.
 
     `own` are the prefixes of the names of our files.
@@ -67,16 +63,12 @@ def check_folder(folder: Path, *, own: Sequence[str]) -> None:
     if info.st_uid not in (ROOT, me):
         message = f"the folder {folder} belongs to {user_name(info.st_uid)}"
         raise PathError(message, hint=f"run as that user, or {ELSEWHERE}")
-    if info.st_uid == me and info.st_mode & OTHERS and _holds_only(folder, own):
+    if info.st_uid == me and info.st_mode & OTHERS and all(entry.name.startswith(own) for entry in folder.iterdir()):
         folder.chmod(FOLDER_MODE)
         info = folder.stat()
     if others_can_write(info):
         message = f"other users can write to the folder {folder} and replace the database"
         raise PathError(message, hint=f"remove that permission with `chmod go-w`, or {ELSEWHERE}")
-
-
-def _holds_only(folder: Path, own: Sequence[str]) -> bool:
-    return all(entry.name.startswith(tuple(own)) for entry in folder.iterdir())
 
 
 def others_can_write(info: os.stat_result) -> bool:
@@ -95,6 +87,13 @@ def _is_private_group(uid: int, gid: int) -> bool:
     except KeyError:
         return False
     return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def open_private(path: Path) -> int:
+    """Open a file, or create it, for its owner only whatever the umask; never blocks on a pipe. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
+    os.fchmod(fd, FILE_MODE)
+    return fd
 
 
 def check_file(path: Path) -> bool:

@@ -13,21 +13,21 @@ import sys
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 
 from shipwrightd import clock, projections
 from shipwrightd.daemon.catch_up import CatchUp
 from shipwrightd.database import transaction
-from shipwrightd.decoding import EVENT_COLUMNS
+from shipwrightd.decoding import row_hash
 from shipwrightd.decoding.events import JOURNAL, Origin
 from shipwrightd.errors import MissingError, PathError
 from shipwrightd.journals import JOURNALS
 from shipwrightd.journals.lines import ChangedError
 from shipwrightd.journals.records import decode_all, records, singly
 from shipwrightd.recovery import writer
+from shipwrightd.recovery.store import create_row_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,22 +46,19 @@ FIRST_BYTES = 64  # enough to recognize a JSON array
 GIVE_UP_AFTER = 10_000  # records: if none of these is an event, the file is refused
 MIN_EVENT_SHARE = 10  # refused also if fewer than one record in so many is an event
 
-# On disk, so that ten million rows need no more memory than ten. The column types change values just as those of
-# `events` do, so that equal rows are equal here too, except for `salvaged`, which is no content.
+# On disk, so that ten million rows need no more memory than ten.
 CREATE_STAGING = """
 PRAGMA temp_store = FILE;
 CREATE TEMP TABLE incoming (
-    seq INTEGER PRIMARY KEY, at_epoch INTEGER,  -- its time, else that of the row before it
+    seq INTEGER PRIMARY KEY, hash INTEGER,
+    at_epoch INTEGER,  -- its time, else that of the row before it
     ts TEXT, ts_epoch INTEGER, type TEXT, issue INTEGER, stage TEXT, result TEXT, duration_s REAL, cost_usd REAL,
     model TEXT, origin TEXT, salvaged INTEGER, extra TEXT);
 CREATE TEMP TABLE rejected (seq INTEGER PRIMARY KEY, offset INTEGER, length INTEGER, reason TEXT, raw BLOB);
-CREATE TEMP TABLE stored (hash BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID;
+CREATE TEMP TABLE stored (hash INTEGER PRIMARY KEY, times INTEGER);
 CREATE TEMP TABLE new (seq INTEGER PRIMARY KEY)"""
 
-ADD_INCOMING = """
-INSERT INTO temp.incoming (at_epoch, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin,
-    salvaged, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_INCOMING = "INSERT INTO temp.incoming VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_REJECTED = "INSERT INTO temp.rejected (offset, length, reason, raw) VALUES (?, ?, ?, ?)"
 
 # How often each row is stored already, of those whose time and origin occur in the file.
@@ -69,7 +66,8 @@ COUNT_STORED = """
 DELETE FROM temp.stored;
 INSERT INTO temp.stored (hash, times)
 WITH hashed AS MATERIALIZED (  -- or each hash would be computed twice
-    SELECT row_digest(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
+    SELECT row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+        AS hash
     FROM events
     WHERE (ts_epoch BETWEEN (SELECT min(ts_epoch) FROM temp.incoming) AND (SELECT max(ts_epoch) FROM temp.incoming)
             OR ts_epoch IS NULL)
@@ -79,13 +77,10 @@ SELECT hash, count(*) FROM hashed GROUP BY hash"""
 FIND_NEW = """
 DELETE FROM temp.new;
 INSERT INTO temp.new (seq)
-WITH hashed AS MATERIALIZED (
-    SELECT seq, row_digest(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra) AS hash
-    FROM temp.incoming)
 SELECT t.seq
 FROM (SELECT seq, hash, row_number() OVER (PARTITION BY hash ORDER BY seq) AS nth,
           count(*) OVER (PARTITION BY hash) AS times
-      FROM hashed) AS t
+      FROM temp.incoming) AS t
     LEFT JOIN temp.stored AS s ON s.hash = t.hash
 WHERE t.nth <= t.times - coalesce(s.times, 0)
 ORDER BY t.seq"""
@@ -101,7 +96,7 @@ LOWEST_ID = """
 SELECT min(id) FROM (
     SELECT 1 AS id UNION ALL SELECT min(id) FROM events UNION ALL SELECT first_id FROM kept_range)"""
 INSERT_NEW = """
-INSERT INTO events (id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+INSERT INTO events
 SELECT ?1 + row_number() OVER (ORDER BY n.seq) - 1, i.ts, i.ts_epoch, i.type, i.issue, i.stage, i.result,
     i.duration_s, i.cost_usd, i.model, i.origin, i.salvaged, i.extra
 FROM temp.new AS n CROSS JOIN temp.incoming AS i ON i.seq = n.seq
@@ -124,22 +119,6 @@ class Imported:
     left_out: int  # older than what prune deleted
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
-    """The number of staged rows that are new, how many of these are salvaged, and how many were left out."""
-
-    rows: int
-    salvaged: int
-    left_out: int
-
-
-class ExportSuffix(NamedTuple):
-    """The fields that an export adds to an event."""
-
-    origin: str | None
-    salvaged: int
-
-
 def import_events(home: Path, path: Path, file: Path | None, machine: str | None) -> Imported:
     """Store the events of a file, or of standard input, that the database lacks.
 
@@ -159,21 +138,17 @@ def _import(db: apsw.Connection, home: Path, file: _File) -> Imported:
         raise PathError("that file changed while it was read", hint="import a copy of it") from error
     _catch_up(db, home)
     with transaction(db):
-        added = store_new(db)
+        new, salvaged, left_out = store_new(db)
         db.execute(QUARANTINE_REJECTED, (IMPORTED + (file.machine or JOURNAL.label), clock.now().text))
         kept = db.changes()
-    known = file.rows + file.rejected - added.rows - added.left_out - kept
-    return Imported(file.lines, added.rows, known, added.salvaged, kept, added.left_out)
+    known = file.rows + file.rejected - new - left_out - kept
+    return Imported(file.lines, new, known, salvaged, kept, left_out)
 
 
 def create_staging(db: apsw.Connection) -> None:
     """Create the temporary tables. Must not be called in a transaction."""
-    db.create_scalar_function("row_digest", _row_digest, len(EVENT_COLUMNS) - 1, deterministic=True)
+    create_row_hash(db)
     db.execute(CREATE_STAGING)
-
-
-def _row_digest(*values: object) -> bytes:
-    return blake2b(repr(values).encode(), digest_size=16).digest()
 
 
 def stage_rows(db: apsw.Connection, rows: Iterable[EventRow], at_epoch: int | None) -> int | None:
@@ -181,13 +156,13 @@ def stage_rows(db: apsw.Connection, rows: Iterable[EventRow], at_epoch: int | No
     timed = []
     for row in rows:
         at_epoch = at_epoch if row[1] is None else row[1]
-        timed.append((at_epoch, *row))
+        timed.append((row_hash(row), at_epoch, *row))
     db.executemany(ADD_INCOMING, timed)
     return at_epoch
 
 
-def store_new(db: apsw.Connection) -> Added:
-    """Store the staged rows that the database lacks, and rebuild.
+def store_new(db: apsw.Connection) -> tuple[int, int, int]:
+    """Store the staged rows that the database lacks, and rebuild; return how many, those salvaged, those left out.
 
     Each row ends up stored as often as the file or the database has it, whichever is more.
     Expects the caller's transaction.
@@ -197,11 +172,10 @@ def store_new(db: apsw.Connection) -> Added:
     db.execute(LEAVE_OUT_PRUNED)
     left_out = db.changes()
     rows, salvaged = db.execute(COUNT_NEW).get
-    added = Added(rows, salvaged, left_out)
-    if added.rows:
-        db.execute(INSERT_NEW, (db.execute(LOWEST_ID).get - added.rows,))
+    if rows:
+        db.execute(INSERT_NEW, (db.execute(LOWEST_ID).get - rows,))
         projections.rebuild(db)
-    return added
+    return rows, salvaged, left_out
 
 
 def _catch_up(db: apsw.Connection, home: Path) -> None:
@@ -253,14 +227,13 @@ def _without_suffix(group: Chunk, origin: Origin) -> Chunk:
     suffix = export_suffix(group.lines[0]) if group.count == 1 else None
     if suffix is None:
         return group
-    bare = decode_all(
-        [group.lines[0].rpartition(SUFFIX)[0] + b"}"], Origin(suffix.origin) if suffix.origin else origin, 0
-    )
-    return replace(bare, rows=[(*row[:10], 1, row[11]) for row in bare.rows]) if suffix.salvaged else bare
+    named, salvaged = suffix
+    bare = decode_all([group.lines[0].rpartition(SUFFIX)[0] + b"}"], Origin(named) if named else origin, 0)
+    return replace(bare, rows=[(*row[:10], 1, row[11]) for row in bare.rows]) if salvaged else bare
 
 
-def export_suffix(line: bytes) -> ExportSuffix | None:
-    """Return what an export added at the end of a line, None for a plain event."""
+def export_suffix(line: bytes) -> tuple[str | None, bool] | None:
+    """Return origin and `salvaged` as an export added them at the end of a line, None for a plain event."""
     at = line.rfind(SUFFIX)
     if at < 0:
         return None
@@ -274,7 +247,7 @@ def export_suffix(line: bytes) -> ExportSuffix | None:
     origin, salvaged = fields.get("origin"), fields.get("salvaged", 0)
     if origin is not None and not (isinstance(origin, str) and origin.startswith(ORIGINS)):
         return None
-    return ExportSuffix(origin, 1 if salvaged == 1 else 0)
+    return origin, salvaged == 1
 
 
 @contextmanager

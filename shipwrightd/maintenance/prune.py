@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +21,13 @@ from shipwrightd.database import open_reader, transaction
 from shipwrightd.decoding import row_hash
 from shipwrightd.errors import MissingError, PathError, path_errors
 from shipwrightd.journals import JOURNALS
-from shipwrightd.journals.lines import ChangedError, hidden_by, open_files
+from shipwrightd.journals.lines import ChangedError
 from shipwrightd.journals.records import records
 from shipwrightd.journals.store import current_generation
 from shipwrightd.recovery import writer
+from shipwrightd.recovery.rebuild import open_journal
 from shipwrightd.recovery.store import create_row_hash
+from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,10 +136,7 @@ def add_held(db: apsw.Connection, rows: Iterable[EventRow], before_epoch: int) -
 
 
 def delete(db: apsw.Connection, before_epoch: int) -> list[Old]:
-    """Delete the events before that time, except those that stay; return how many go and stay.
-
-    Expects the caller's transaction.
-    """
+    """Delete the events before that time in the caller's transaction; return how many go and how many stay."""
     origins = _find_old(db, before_epoch)
     if any(old.going for old in origins):
         db.execute(NOTE_PRUNED, (before_epoch, clock.now().text))
@@ -176,7 +175,7 @@ def need_space(path: Path, size: int) -> None:
     for folder, needed in ((log, size * 2 if together else size), (copy, size)):
         free = shutil.disk_usage(folder).free
         if free < needed + SPARE_BYTES:
-            what = f"pruning needs {_mib(needed + SPARE_BYTES)} free in {folder}, only {_mib(free)} are"
+            what = f"pruning needs {size_of(needed + SPARE_BYTES)} free in {folder}, only {size_of(free)} are"
             raise PathError(what, hint="free space, or name another folder for temporary files in SQLITE_TMPDIR")
 
 
@@ -185,10 +184,6 @@ def _temporary() -> Path:
     named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp")  # noqa: S108 - SQLite's
     usable = (folder for folder in named if folder and os.access(folder, os.W_OK | os.X_OK))
     return Path(next(usable, tempfile.gettempdir()))
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):,.0f} MiB"
 
 
 def _add_files(db: apsw.Connection, home: Path, before_epoch: int) -> None:
@@ -203,13 +198,7 @@ def _add_files(db: apsw.Connection, home: Path, before_epoch: int) -> None:
 
 def _add_journal(db: apsw.Connection, home: Path, source: JournalSource, before_epoch: int) -> None:
     for _ in range(ATTEMPTS):
-        with ExitStack() as opened, suppress(ChangedError):
-            paths = source.files(home)
-            files, refused = open_files(paths)
-            for fd in files.values():
-                opened.callback(os.close, fd)
-            if error := refused.get(paths[-1]) or hidden_by(refused):
-                raise error
+        with suppress(ChangedError), open_journal(source, home) as files:
             here = current_generation(db, source.name)
             if not files and here is not None and here.place.offset:
                 raise MissingError(

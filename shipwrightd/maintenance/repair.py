@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from shipwrightd import clock, projections
 from shipwrightd.daemon.catch_up import CatchUp
 from shipwrightd.database import transaction
-from shipwrightd.decoding import row_hash
 from shipwrightd.decoding.events import decode_lines
+from shipwrightd.errors import path_errors
 from shipwrightd.journals import JOURNALS, store
-from shipwrightd.journals.lines import open_files
-from shipwrightd.maintenance.verify import Stored, compare, stored_chunks, stored_up_to
 from shipwrightd.recovery import writer
+from shipwrightd.recovery.rebuild import JournalRestore
+from shipwrightd.recovery.store import create_staging
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import apsw
-
-    from shipwrightd.journals import JournalSource
-
 
 COUNTS = {
     "pipeline_runs": "SELECT count(*) FROM pipeline_runs",
@@ -35,46 +30,29 @@ def repair(home: Path, path: Path) -> tuple[int, int]:
     """Store what the files hold and the database lacks; return records and pieces in quarantine that were added.
 
     Reads new lines first, as backfill does. Rows that the database has too often stay. Raises LockedError while a
-    daemon runs, MissingError, DatabaseError, and ChangedError when a file is written over meanwhile.
+    daemon runs, MissingError, DatabaseError, PathError for a file that cannot be read, and ChangedError when a file is
+    written over meanwhile.
     """
     records = pieces = 0
     with writer(path, home, "verify --repair") as db:
         CatchUp(db, home).poll_until_settled()
-        for source in JOURNALS:
-            counts = _repair_journal(db, home, source)
-            records, pieces = records + counts.records, pieces + counts.quarantined
+        create_staging(db)
+        with transaction(db):
+            for source in JOURNALS:
+                restore = JournalRestore(db, source, intact=True, skip_torn=True)
+                with path_errors(f"cannot read {source.name}", hint="fix that first"):
+                    restore.run(home)
+                last = store.last_event_id(db)
+                store.drop_imported_twins(db, last - restore.counts.records + 1, last)
+                store.move_checkpoint(db, source.name, None, restore.counts, clock.now().text)
+                records, pieces = records + restore.counts.records, pieces + restore.counts.quarantined
+            if records:
+                projections.rebuild(db)
     return records, pieces
 
 
-def _repair_journal(db: apsw.Connection, home: Path, source: JournalSource) -> store.Counts:
-    with ExitStack() as opened:
-        files, _ = open_files(source.files(home))
-        for fd in files.values():
-            opened.callback(os.close, fd)
-        remembered = store.generations(db, source.name)
-        stored = [Stored(fd, stored_up_to(fd, remembered)) for fd in files.values()]
-        lacking = compare(db, source, stored, store.last_event_id(db))
-        with transaction(db):
-            batch = store.BatchWriter(db, source, clock.now())
-            for file in stored if lacking.missing or lacking.pieces else ():
-                for chunk, rejected in stored_chunks(source, file):
-                    for row in chunk.rows:
-                        if lacking.missing.get(number := row_hash(row), 0) > 0:
-                            lacking.missing[number] -= 1
-                            batch.add_rows([row], row[10])
-                    for piece in rejected:
-                        if hash(piece.raw) in lacking.pieces:
-                            lacking.pieces.remove(hash(piece.raw))
-                            batch.quarantine(None, [piece])
-            batch.finish()
-            return batch.counts
-
-
 def rebuild(path: Path) -> dict[str, int]:
-    """Derive runs, stages and metrics again in one transaction; return the number of rows of each table.
-
-    Raises LockedError while a daemon runs.
-    """
+    """Derive runs, stages and metrics again; return their numbers of rows. Raises LockedError while a daemon runs."""
     with writer(path, None, "maintenance") as db:
         with transaction(db):
             projections.rebuild(db)
@@ -84,8 +62,7 @@ def rebuild(path: Path) -> dict[str, int]:
 def retry_quarantine(path: Path, ids: list[int] | None) -> tuple[int, int]:
     """Decode quarantined bytes of journals again, all or those in `ids`; return (recovered, still in quarantine).
 
-    Bytes that now decode are stored as new events and marked as recovered, but
-    not deleted. Raises LockedError while a daemon runs.
+    Bytes that now decode become new events, and stay, marked as recovered. Raises LockedError while a daemon runs.
     """
     recovered = still = 0
     with writer(path, None, "maintenance") as db, transaction(db):

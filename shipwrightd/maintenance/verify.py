@@ -3,8 +3,7 @@
 A row that no file holds is no difference: keeping more than the files is what the database is for. A record must be in
 the database as often as in the one file that holds it most; of what was stored since lines were last removed from the
 journal or moved in it, no more often than in all files together. Bytes that cannot be a record must be in quarantine.
-Memory is constant: hashes of rows go to a temporary table and are counted
-there.
+Memory is constant: hashes of rows go to a temporary table and are counted there.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,16 +41,18 @@ ROWS = """
 SELECT id, ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, extra
 FROM events
 WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id BETWEEN 1 AND ?2
-    AND (ts_epoch BETWEEN ?3 AND ?4 OR ts_epoch IS NULL)"""
+    AND (ts_epoch BETWEEN (SELECT min(ts_epoch) FROM temp.seen) AND (SELECT max(ts_epoch) FROM temp.seen)
+        OR ts_epoch IS NULL)"""
 MAKE_TABLES = """
 CREATE TABLE temp.seen (
     hash INTEGER NOT NULL,
     file INTEGER NOT NULL,  -- number of the file, -1 for the database
-    at   INTEGER NOT NULL   -- position in the file, events.id in the database
+    at   INTEGER NOT NULL,  -- position in the file, events.id in the database
+    ts_epoch INTEGER        -- in a file
 );
 CREATE TABLE temp.pieces (hash INTEGER NOT NULL, file INTEGER NOT NULL);
 CREATE TABLE temp.covered (first INTEGER NOT NULL, last INTEGER NOT NULL)  -- events.id"""
-ADD_SEEN = "INSERT INTO temp.seen VALUES (?, ?, ?)"
+ADD_SEEN = "INSERT INTO temp.seen VALUES (?, ?, ?, ?)"
 ADD_PIECE = "INSERT INTO temp.pieces VALUES (?, ?)"
 # What was stored between the first and the last record of a file that are like no other must be in that file; of the
 # newest file, all that was stored since. Elsewhere a copy may stand for a line that was trimmed.
@@ -92,15 +93,6 @@ class Difference:
 
     source: str
     text: str
-
-
-@dataclass(slots=True)
-class Disagreement:
-    """In what the files of one journal and the database disagree."""
-
-    missing: dict[int, int] = field(default_factory=dict)  # copies that the database lacks, by row hash
-    surplus: dict[int, int] = field(default_factory=dict)  # copies that it has too many, by row hash
-    pieces: set[int] = field(default_factory=set)  # hashes of bytes that are not in quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +152,10 @@ def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, pat
             opened.callback(os.close, fd)
         if error := refused.get(paths[-1]) or hidden_by(refused):
             yield f"cannot read {Path(error.filename).name}: {error.strerror}"
-        known, last_id = _checkpoints(db, source)
-        stored = [Stored(fd, stored_up_to(fd, known)) for fd in files.values()]
-        disagreement = compare(db, source, stored, last_id)
+        with db:  # nothing is stored between the two
+            known, last_id = store.generations(db, source.name), store.last_event_id(db)
+        stored = [Stored(fd, _stored_up_to(fd, known)) for fd in files.values()]
+        wrong, lost = _compare_counts(db, source, stored, last_id)
         deadline = time.monotonic() + patience_s
         unread_lines = 0
         for file in stored:
@@ -171,55 +164,45 @@ def _compare_journal(db: apsw.Connection, home: Path, source: JournalSource, pat
                 unread_lines += lines
         if unread_lines:
             yield f"{unread_lines} complete lines are not stored yet"
-        yield from _texts(source, stored, disagreement)
+        yield from _texts(source, stored, wrong, lost)
 
 
-def compare(db: apsw.Connection, source: JournalSource, files: list[Stored], last_id: int) -> Disagreement:
+def _compare_counts(
+    db: apsw.Connection, source: JournalSource, files: list[Stored], last_id: int
+) -> tuple[dict[int, str], set[int]]:
     """Count the records of the stored parts of a journal's files and of the database, up to an event's id.
 
-    Raises ChangedError when a file is cut or written over meanwhile.
+    Return what is wrong by row hash, and the hashes of bytes that are not in quarantine. Raises ChangedError when a
+    file is cut or written over meanwhile.
     """
     db.execute(MAKE_TABLES)
     try:
-        first, last = 1, 0
-        for number, file in enumerate(files):
-            span = _lay_out(db, source, number, file)
-            if span is not None:
-                first, last = span if first > last else (min(first, span[0]), max(last, span[1]))
         with db:
-            rows = db.execute(ROWS, (source.name, last_id, first, last))
-            db.executemany(ADD_SEEN, ((hash(row[1:]), -1, row[0]) for row in rows))
+            for number, file in enumerate(files):
+                _add_file(db, source, number, file)
+            rows = db.execute(ROWS, (source.name, last_id))
+            db.executemany(ADD_SEEN, ((hash(row[1:]), -1, row[0], None) for row in rows))
             db.executemany(ADD_PIECE, ((hash(raw), -1) for raw in store.quarantined(db, source.name)))
             db.execute(COVER, (len(files) - 1,))
-        found = Disagreement()
-        for row, least, most, times, covered in db.execute(COUNTED, (store.rearranged_after(db, source.name),)):
-            if least > times:
-                found.missing[row] = least - times
-            else:
-                found.surplus[row] = covered - most
-        found.pieces = {piece for (piece,) in db.execute(LOST_PIECES)}
-        return found
+        wrong = {
+            number: f"{least - times} times too few" if least > times else f"{covered - most} times too often"
+            for number, least, most, times, covered in db.execute(COUNTED, (store.rearranged_after(db, source.name),))
+        }
+        return wrong, {piece for (piece,) in db.execute(LOST_PIECES)}
     finally:
         db.execute(DROP)
 
 
-def _lay_out(db: apsw.Connection, source: JournalSource, number: int, file: Stored) -> tuple[int, int] | None:
-    """Write the hashes of a file's rows and rejected bytes to the temporary tables; return the times they span."""
-    span: tuple[int, int] | None = None
+def _add_file(db: apsw.Connection, source: JournalSource, number: int, file: Stored) -> None:
+    """Write the hashes of a file's rows and rejected bytes to the temporary tables."""
     at = 0
-    for chunk, rejected in stored_chunks(source, file):
-        epochs = [row[1] for row in chunk.rows if row[1] is not None]
-        if epochs:
-            low, high = min(epochs), max(epochs)
-            span = (low, high) if span is None else (min(low, span[0]), max(high, span[1]))
-        with db:
-            db.executemany(ADD_SEEN, ((row_hash(row), number, at + i) for i, row in enumerate(chunk.rows)))
-            db.executemany(ADD_PIECE, ((hash(piece.raw), number) for piece in rejected))
+    for chunk, rejected in _stored_chunks(source, file):
+        db.executemany(ADD_SEEN, ((row_hash(row), number, at + i, row[1]) for i, row in enumerate(chunk.rows)))
+        db.executemany(ADD_PIECE, ((hash(piece.raw), number) for piece in rejected))
         at += len(chunk.rows)
-    return span
 
 
-def stored_chunks(source: JournalSource, file: Stored) -> Iterator[tuple[Chunk, list[Quarantined]]]:
+def _stored_chunks(source: JournalSource, file: Stored) -> Iterator[tuple[Chunk, list[Quarantined]]]:
     """Yield the chunks of the stored part of a file, and what of each must be in quarantine.
 
     A trim can cut a record of several lines. What is left of it at the beginning was read as part of it.
@@ -233,33 +216,20 @@ def stored_chunks(source: JournalSource, file: Stored) -> Iterator[tuple[Chunk, 
         yield chunk, rejected
 
 
-def _texts(source: JournalSource, files: list[Stored], found: Disagreement) -> Iterator[str]:
+def _texts(source: JournalSource, files: list[Stored], wrong: dict[int, str], lost: set[int]) -> Iterator[str]:
     """Describe the differences, reading the files again for what the records say."""
-    missing, surplus, pieces = dict(found.missing), dict(found.surplus), set(found.pieces)
-    for file in files if missing or surplus or pieces else ():
-        for chunk, rejected in stored_chunks(source, file):
+    for file in files if wrong or lost else ():
+        for chunk, rejected in _stored_chunks(source, file):
             for row in chunk.rows:
-                number = row_hash(row)
-                if number in missing:
-                    yield f"{missing.pop(number)} times too few in the database: {_short(row)}"
-                elif number in surplus:
-                    yield f"{surplus.pop(number)} times too often in the database: {_short(row)}"
+                if text := wrong.pop(row_hash(row), None):
+                    yield f"{text} in the database: {_short(row)}"
             for piece in rejected:
-                if hash(piece.raw) in pieces:
-                    pieces.remove(hash(piece.raw))
+                if hash(piece.raw) in lost:
+                    lost.remove(hash(piece.raw))
                     yield f"not in quarantine: {piece.raw[:SHOWN]!r}"
 
 
-def _checkpoints(db: apsw.Connection, source: JournalSource) -> tuple[list[Generation], int]:
-    """Return the files that are remembered and the last event stored by then."""
-    while True:
-        last_id = store.last_event_id(db)
-        known = store.generations(db, source.name)
-        if store.last_event_id(db) == last_id:  # so nothing was stored between the two
-            return known, last_id
-
-
-def stored_up_to(fd: int, known: Iterable[Generation]) -> int:
+def _stored_up_to(fd: int, known: Iterable[Generation]) -> int:
     """Return how far a file is stored, in bytes."""
     return max((row.place.offset for row in known if resume_at(fd, row.place)), default=0)
 
@@ -275,7 +245,7 @@ def _unread(file: Stored, source: JournalSource) -> tuple[int, int]:
 
 def _comes(db: apsw.Connection, source: JournalSource, fd: int, end: int, deadline: float) -> bool:
     """Tell whether a file is stored up to `end` before the deadline."""
-    while stored_up_to(fd, store.generations(db, source.name)) < end:
+    while _stored_up_to(fd, store.generations(db, source.name)) < end:
         if time.monotonic() >= deadline:
             return False
         time.sleep(PAUSE_S)

@@ -14,7 +14,7 @@ from shipwrightd.database import APPLICATION_ID, refuse_foreign
 from shipwrightd.decoding import EVENT_COLUMNS
 from shipwrightd.errors import DamagedError, DatabaseError
 from shipwrightd.recovery import store, swap
-from shipwrightd.recovery.pages import HIGHEST, LEAF_TABLE, LOWEST, BrokenError, Pages
+from shipwrightd.recovery.pages import HIGHEST, LOWEST, BrokenError, Pages
 from shipwrightd.recovery.tables import MARKS
 
 if TYPE_CHECKING:
@@ -25,24 +25,22 @@ TRUNKS = 100  # checked pages of the list of free pages; each lists 2,000
 SEARCHED = 2_000  # pages searched for one of ours if the file has no header
 EVENT_VALUES = 1 + len(EVENT_COLUMNS)
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
-ENDS = (
-    "SELECT * FROM checkpoints",
-    "SELECT * FROM generations",
-    "SELECT generation, first, length(hashes) FROM line_hashes",
-    "SELECT * FROM kept_range",
-    "SELECT * FROM projection_state",
-    "SELECT * FROM events ORDER BY id DESC LIMIT 100",
-    "SELECT * FROM events ORDER BY id LIMIT 10",
-    "SELECT max(ts_epoch) FROM events",  # with min() in one query SQLite would walk the whole index
-    "SELECT min(ts_epoch) FROM events",
-    "SELECT max(type) FROM events",
-    "SELECT max(issue) FROM events",
-    "SELECT * FROM cost_entries ORDER BY id DESC LIMIT 20",
-    "SELECT * FROM pipeline_runs ORDER BY id DESC LIMIT 20",
-    "SELECT * FROM pipeline_stages ORDER BY id DESC LIMIT 20",
-    "SELECT * FROM run_outcomes ORDER BY ended_epoch DESC LIMIT 5",
-    "SELECT * FROM memory_entries ORDER BY id DESC LIMIT 20",
-)
+# With max() and min() in one query SQLite would walk the whole index.
+ENDS = """
+SELECT * FROM checkpoints;
+SELECT * FROM generations;
+SELECT generation, first, length(hashes) FROM line_hashes;
+SELECT * FROM kept_range;
+SELECT * FROM projection_state;
+SELECT * FROM events ORDER BY id DESC LIMIT 100;
+SELECT * FROM events ORDER BY id LIMIT 10;
+SELECT max(ts_epoch) FROM events; SELECT min(ts_epoch) FROM events;
+SELECT max(type) FROM events; SELECT max(issue) FROM events;
+SELECT * FROM cost_entries ORDER BY id DESC LIMIT 20;
+SELECT * FROM pipeline_runs ORDER BY id DESC LIMIT 20;
+SELECT * FROM pipeline_stages ORDER BY id DESC LIMIT 20;
+SELECT * FROM run_outcomes ORDER BY ended_epoch DESC LIMIT 5;
+SELECT * FROM memory_entries ORDER BY id DESC LIMIT 20"""
 
 
 def file_damage(path: Path) -> str | None:
@@ -87,7 +85,7 @@ def _is_ours(path: Path) -> bool:
                 page = pages.page(number)
                 if number == 1 and int.from_bytes(page[68:72]) == APPLICATION_ID:
                     return True
-                rows = pages.leaf(page, number, LOWEST, HIGHEST, []) if page[0] == LEAF_TABLE else []
+                rows = pages.page_records(page, number, LOWEST, HIGHEST, [])
                 if any(len(values) == EVENT_VALUES and MARKS["events"](values) for _, values in rows):
                     return True
     return False
@@ -102,8 +100,7 @@ def check_database(db: apsw.Connection, path: Path, *, thorough: bool = False) -
         missing = set(store.RESTORE) - {name for (name,) in db.execute(TABLES)}
         if missing:
             raise apsw.CorruptError(f"tables are missing: {', '.join(sorted(missing))}")
-        for sql in ENDS:
-            db.execute(sql).fetchall()
+        db.execute(ENDS).fetchall()
         if thorough or path.stat().st_size <= CHECKED_BYTES:
             result: str = db.execute("PRAGMA integrity_check(1)").get
             if result != "ok":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from bisect import bisect_left
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ class Pages:
         free: set[int] = set()
         damage = None
         trunk = 0
-        try:
+        with suppress(BrokenError):
             trunk, count = struct.unpack_from(">II", self.page(1), 32)
             for _ in range(most):
                 if not trunk:
@@ -114,104 +115,75 @@ class Pages:
                 trunk = int.from_bytes(page[:4])
             else:
                 return free, damage
-        except BrokenError:
-            pass
         return free, damage or f"the list of free pages is damaged at page {trunk}"
 
     # -- trees
 
-    def rows(self, root: int, reading: Reading) -> Iterator[list[tuple[int, Record]]]:
-        """Yield the rows of a table, leaf by leaf in the order of their rowids."""
+    def records(self, root: int, reading: Reading) -> Iterator[tuple[int | None, Record]]:
+        """Yield the intact records of a tree with their rowids, if it has them, in the order of these."""
         stack = [(root, LOWEST, HIGHEST, 0)]
+        has_rowids = 0
         while stack:
             number, low, high, depth = stack.pop()
-            try:
-                kind, page = self._node(number, reading, depth)
-                if kind == LEAF_TABLE:
-                    yield self.leaf(page, number, low, high, reading.holes)
-                elif kind == INTERIOR_TABLE:
-                    children = self._children(page, number, low, high)
-                    stack.extend((child, after, to, depth + 1) for child, after, to in reversed(children))
-                else:
-                    reading.holes.append((low, high))
-            except BrokenError:
+            children, page = None, b""
+            with suppress(BrokenError):
+                if number not in reading.seen and depth <= DEEPEST:
+                    page = self.page(number)
+                    reading.seen.add(number)
+                    children = self.children(page, number, low, high)
+                    has_rowids = has_rowids if depth else page[_at(number)] & 1
+            if children is None or page[_at(number)] & 1 != has_rowids:
                 reading.holes.append((low, high))
-
-    def entries(self, root: int, reading: Reading) -> Iterator[Record]:
-        """Yield the records of a tree without rowids, each level before those below it."""
-        stack = [(root, 0)]
-        while stack:
-            number, depth = stack.pop()
-            try:
-                kind, page = self._node(number, reading, depth)
-                cells = cell_places(page, number)
-            except BrokenError:
-                kind, cells = 0, ()
-            if kind not in {LEAF_INDEX, INTERIOR_INDEX}:
-                reading.holes.append((LOWEST, HIGHEST))
                 continue
-            if kind == INTERIOR_INDEX:
-                stack.append((int.from_bytes(page[_at(number) + 8 : _at(number) + 12]), depth + 1))
-                stack.extend((int.from_bytes(page[at : at + 4]), depth + 1) for at in cells)
-            yield from self.index_records(page, number, reading.holes)
+            stack.extend((child, after, to, depth + 1) for child, after, to in reversed(children))
+            yield from self.page_records(page, number, low, high, reading.holes)
 
-    def _node(self, number: int, reading: Reading, depth: int) -> tuple[int, bytes]:
-        if number in reading.seen or depth > DEEPEST:
-            raise BrokenError("a tree that contains itself")
-        page = self.page(number)
-        reading.seen.add(number)
-        return page[_at(number)], page
-
-    def _children(self, page: bytes, number: int, low: int, high: int) -> list[tuple[int, int, int]]:
+    def children(self, page: bytes, number: int, low: int, high: int) -> list[tuple[int, int, int]]:
+        """Return the pages below a page with their ranges of rowids, (after, up to]. Raises BrokenError."""
+        cells, last = cell_places(page, number), _at(number) + 8
+        kind = page[_at(number)]
+        if kind in {LEAF_INDEX, LEAF_TABLE}:
+            return []
+        if kind == INTERIOR_INDEX:
+            return [(int.from_bytes(page[at : at + 4]), low, high) for at in (*cells, last)]
         found = []
-        after = low
-        for at in cell_places(page, number):
+        for at in cells:
             key = varint(page, at + 4)[0]
-            if not after <= key <= high:
+            if not low <= key <= high:
                 raise BrokenError("keys out of order")
-            found.append((int.from_bytes(page[at : at + 4]), after, key))
-            after = key
-        found.append((int.from_bytes(page[_at(number) + 8 : _at(number) + 12]), after, high))
-        return found
+            found.append((int.from_bytes(page[at : at + 4]), low, key))
+            low = key
+        return [*found, (int.from_bytes(page[last : last + 4]), low, high)]
 
-    def leaf(
+    def page_records(
         self, page: bytes, number: int, low: int, high: int, holes: list[tuple[int, int]]
-    ) -> list[tuple[int, Record]]:
-        """Return the intact rows of one leaf, and add the ranges around broken ones to the holes."""
-        found: list[tuple[int, Record]] = []
-        broken: list[int] = []  # for each broken row the intact ones before it
-        for at in cell_places(page, number):
-            try:
-                length, at_id = varint(page, at)
-                rowid, start = varint(page, at_id)
-                values = record(self._payload(page, start, length, table=True))
-            except BrokenError:
-                broken.append(len(found))
+    ) -> list[tuple[int | None, Record]]:
+        """Return the intact records of one page, and add the ranges around broken ones to the holes."""
+        found: list[Record] = []
+        ids: list[int] = []
+        broken: list[int] = []  # for each broken record the intact ones before it
+        kind = page[_at(number)]
+        for at in cell_places(page, number) if kind != INTERIOR_TABLE else ():
+            rowid = low  # of no record in this page
+            with suppress(BrokenError):
+                length, start = varint(page, at + 4 if kind == INTERIOR_INDEX else at)
+                key, start = varint(page, start) if kind == LEAF_TABLE else (high, start)
+                values = record(self._payload(page, start, length, table=kind == LEAF_TABLE))
+                rowid = key
+            if low < rowid <= high:
+                found.append(values)
+                ids.append(rowid)
             else:
-                if low < rowid <= high:
-                    found.append((rowid, values))
-                else:
-                    broken.append(len(found))
-        kept = increasing([rowid for rowid, _ in found])
-        if len(kept) < len(found):
-            whole = set(kept)
-            broken += [i for i in range(len(found)) if i not in whole]
-        ids = [low, *(found[i][0] for i in kept), high + 1]
-        ranges = ((ids[at], ids[at + 1] - 1) for at in (bisect_left(kept, i) for i in broken))
+                broken.append(len(found))
+        if kind != LEAF_TABLE:
+            holes += [(low, high)] * len(broken)
+            return [(None, values) for values in found]
+        kept = increasing(ids)
+        broken += sorted(set(range(len(ids))) - set(kept))
+        ends = [low, *(ids[i] for i in kept), high + 1]
+        ranges = ((ends[at], ends[at + 1] - 1) for at in (bisect_left(kept, i) for i in broken))
         holes += [(after, to) for after, to in ranges if after < to]
-        return [found[i] for i in kept]
-
-    def index_records(self, page: bytes, number: int, holes: list[tuple[int, int]]) -> list[Record]:
-        """Return the intact records of one page of a tree without rowids."""
-        found = []
-        skip = 4 if page[_at(number)] == INTERIOR_INDEX else 0
-        for at in cell_places(page, number):
-            try:
-                length, start = varint(page, at + skip)
-                found.append(record(self._payload(page, start, length, table=False)))
-            except BrokenError:
-                holes.append((LOWEST, HIGHEST))
-        return found
+        return [(ids[i], found[i]) for i in kept]
 
     def _payload(self, page: bytes, start: int, length: int, *, table: bool) -> bytes:
         most = self.size - 35 if table else (self.size - 12) * 64 // 255 - 23
@@ -291,12 +263,8 @@ def record(payload: bytes) -> Record:
                 values.append(int.from_bytes(raw, signed=True) if kind else None)
             else:
                 values.append(REAL.unpack(raw)[0] if kind == REAL_TYPE else kind - ZERO_TYPE)
-    except UnicodeDecodeError as error:
-        raise BrokenError("text that is not UTF-8") from error
-    except struct.error as error:
-        raise BrokenError("a number beyond its record") from error
-    except KeyError as error:
-        raise BrokenError("an unknown serial type") from error
+    except (UnicodeDecodeError, struct.error, KeyError) as error:  # the latter for an unknown type
+        raise BrokenError("a value that cannot be read") from error
     if at != end or body != len(payload):
         raise BrokenError("a header of another record")
     return tuple(values)

@@ -8,7 +8,6 @@ See docs/decisions/0015-recovery-compares-content.md.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import errno
 import os
 import sys
@@ -29,9 +28,18 @@ from shipwrightd.documents.store import ingest_document
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.journals import JOURNALS
 from shipwrightd.journals import store as journal_store
-from shipwrightd.journals.lines import HASH_BYTES, START, ChangedError, Place, anchor_hash, open_files, resume_at
+from shipwrightd.journals.lines import (
+    HASH_BYTES,
+    START,
+    ChangedError,
+    Place,
+    anchor_hash,
+    hidden_by,
+    open_files,
+    resume_at,
+)
 from shipwrightd.journals.reconcile import reconcile
-from shipwrightd.journals.records import Records
+from shipwrightd.journals.records import TOO_LONG, Records
 from shipwrightd.journals.store import WINDOW_LINES, Generation
 from shipwrightd.projections import runs as projected_runs
 from shipwrightd.recovery import store, swap
@@ -81,10 +89,7 @@ class RecoveryOptions:
 
 
 def open_or_recover(path: Path, home: Path, options: RecoveryOptions) -> apsw.Connection:
-    """Open the migrated database for writing, rebuilt if it is damaged. Expects the writer lock.
-
-    Raises what open_writer, migrate and recover raise.
-    """
+    """Open the migrated database, rebuilt if it is damaged. Expects the writer lock. Raises as open_writer, recover."""
     swap.finish(path)
     reason = options.damage or file_damage(path) or free_list_damage(path)
     if reason is None:
@@ -106,11 +111,8 @@ def _open(path: Path, *, thorough: bool = False) -> apsw.Connection:
     try:
         migrate.migrate(db)
         check_database(db, path, thorough=thorough)
-    except DAMAGE:
-        database.close_without_checkpoint(db)
-        raise
     except BaseException:
-        db.close()
+        database.close_without_checkpoint(db)
         raise
     return db
 
@@ -170,7 +172,7 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
             db.execute(store.SMALL_CACHE)
             _refuse_endless(db, path)
             kept = sum(count for table, count in salvaged.kept.items() if table not in store.DERIVED)
-            refilled, lost = _complete(db, home, salvaged, alive)
+            refilled, lost = _complete(db, home, salvaged)
             recovery = Recovery(reason, swap.name_aside(path, began), kept, refilled, lost)
             detail = orjson.dumps({"kept": salvaged.kept, "unreadable": salvaged.unread}).decode()
             values = (reason, recovery.set_aside, kept, refilled, lost, detail)
@@ -181,30 +183,31 @@ def build(path: Path, home: Path, reason: str, began: str, alive: Callable[[], o
 
 
 def _refuse_endless(db: apsw.Connection, path: Path) -> None:
-    hour_ago = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
-    times: int = db.execute(store.RECENT, (hour_ago.strftime("%Y-%m-%dT%H:%M:%SZ"),)).get
+    times: int = db.execute(store.RECENT).get
     if times >= MOST_AN_HOUR:
         message = f"the database {path} was damaged again, after {times} recoveries within an hour"
         raise DatabaseError(message, hint=SUSPECT)
 
 
-def _complete(db: apsw.Connection, home: Path, salvaged: Salvage, alive: Callable[[], object]) -> tuple[int, int]:
+def _complete(db: apsw.Connection, home: Path, salvaged: Salvage) -> tuple[int, int]:
     """Restore from the files and derive the rest; return how many events were restored and may be lost."""
     intact = salvaged.is_whole(store.CHECKPOINTS)
     missing = store.count_lost(db, salvaged.holes)
-    sources = [source for source in JOURNALS if _was_read(db, source)]
+    sources = [source for source in JOURNALS if db.execute(store.WAS_READ, (source.name,)).get]
     for source in sources if salvaged.holes or not intact else ():
         if not any(file.exists() for file in source.files(home)):
             message = f"the database is damaged, and {home / source.name} is needed to restore it"
             raise MissingError(message, hint="restore it; if it is gone for good, create an empty file of that name")
     highest = db.execute(store.HIGHEST_ID).get
-    refilled = dropped = 0
-    for source in JOURNALS:
-        restore = JournalRestore(db, source, alive, intact=intact)
+    restores = [JournalRestore(db, source, intact=intact) for source in JOURNALS]
+    garbled = set[int]()
+    db.execute(store.DROP_INCOMPLETE_HASHES)
+    for restore in restores:
         restore.run(home)
-        refilled += restore.appended
-        dropped += restore.dropped
-    lost = max(0, missing - (refilled - dropped))
+        garbled |= restore.garbled
+    db.executemany(store.DROP_EVENT, [(number,) for number in garbled])
+    refilled = sum(restore.counts.records for restore in restores)
+    lost = max(0, missing - (refilled - len(garbled)))
     now = clock.now().text
     if lost:
         store.add_gap(db, (sources or JOURNALS)[0].name, highest, {"rows": lost}, now)
@@ -212,12 +215,6 @@ def _complete(db: apsw.Connection, home: Path, salvaged: Salvage, alive: Callabl
     last = max(highest, journal_store.last_event_id(db))
     _derive(db, salvaged, last if (lost or refilled) and (intact or not refilled) else None)
     return refilled, lost + lost_entries
-
-
-def _was_read(db: apsw.Connection, source: JournalSource) -> bool:
-    return db.execute(store.HAS_EVENTS, (source.name,)).get or any(
-        row.lines for row in journal_store.generations(db, source.name)
-    )
 
 
 # -- journals
@@ -257,54 +254,56 @@ class File:
             yield chunk
 
 
+@contextlib.contextmanager
+def open_journal(source: JournalSource, home: Path) -> Iterator[dict[Path, int]]:
+    """Open all files of a journal, the oldest first. Raises OSError if one cannot be read that may hold lines."""
+    with contextlib.ExitStack() as stack:
+        paths = source.files(home)
+        opened, refused = open_files(paths)
+        for fd in opened.values():
+            stack.callback(os.close, fd)
+        if error := refused.get(paths[-1]) or hidden_by(refused):
+            raise error
+        yield opened
+
+
 class JournalRestore:
     """Appends what the files of one journal hold more often than the database. Expects the caller's transaction.
 
     `intact`: all checkpoints were readable, so each file is compared up to the offset where reading resumes.
     Otherwise files without a checkpoint are compared to their ends and get one there.
+    `skip_torn`: bytes at the beginning of a file may be the rest of a record that a trim cut.
     """
 
-    def __init__(
-        self, db: apsw.Connection, source: JournalSource, alive: Callable[[], object], *, intact: bool
-    ) -> None:
+    def __init__(self, db: apsw.Connection, source: JournalSource, *, intact: bool, skip_torn: bool = False) -> None:
         self._db = db
         self._source = source
         self._intact = intact
-        self._alive = alive
+        self._skip_torn = skip_torn
         self._now = clock.now().text
-        self._next_id = db.execute(store.HIGHEST_ID).get + 1
         self._pruned = journal_store.pruned_before(db)
         self._compared = 0  # rows of the files
-        self.appended = 0
-        self.dropped = 0  # garbled rows
+        self.counts = journal_store.Counts()  # what was appended
+        self.garbled: set[int] = set()  # ids of events between neighbors that another record is between in a file
 
     def run(self, home: Path) -> None:
         """Compare and append. Raises OSError, ChangedError."""
+        self._next_id = self._db.execute(store.HIGHEST_ID).get + 1
         had_events = self._db.execute(store.HAS_EVENTS, (self._source.name,)).get
-        with contextlib.ExitStack() as stack:
-            paths = self._source.files(home)
-            opened, refused = open_files(paths)
-            for fd in opened.values():
-                stack.callback(os.close, fd)
-            for error in refused.values():
-                if error.errno != errno.EEXIST:  # two names of one file
-                    raise error
-            files = self._files(opened, paths[-1])
+        with open_journal(self._source, home) as opened:
+            files = self._files(opened, home / self._source.name)
             self._db.execute(store.STAGE_STORED, (self._source.name,))
             for file in files:
                 if file.stop:
                     self._compare(file)
                 self._write_checkpoint(file)
-        if had_events and not self._intact and self._compared == self.appended > 0:
+        if had_events and not self._intact and self._compared == self.counts.records > 0:
             journal_store.add_gap(self._db, self._source.name, "no_overlap", {}, self._now)
 
     def _files(self, opened: dict[Path, int], current: Path) -> list[File]:
         """Return the files in order, each with the byte up to which it was stored."""
         origin = self._source.origin
-        self._db.execute(store.DROP_ORPHANS)
         remembered = journal_store.generations(self._db, self._source.name)
-        for row in remembered:
-            store.has_complete_hashes(self._db, row.id, row.lines)
         files = [
             File(fd, origin, _checkpoint_of(fd, remembered), current=path == current) for path, fd in opened.items()
         ]
@@ -317,77 +316,61 @@ class JournalRestore:
         return files
 
     def _compare(self, file: File) -> None:
-        self._db.execute(store.CLEAR_HELD)
-        self._db.executemany(store.ADD_HELD, enumerate(self._hashes(file)))
-        self._db.execute(store.FIND_MISSING)
-        count = self._db.changes()
-        if file.known is not None:
-            self._db.execute(store.DROP_GARBLED, (self._source.name,))
-            self.dropped += self._db.changes()
-        first = 0
-        for chunk in file.chunks() if count else ():
-            items: list[EventRow | Quarantined] = [*chunk.rows, *chunk.rejected]
-            found = self._db.execute(store.MISSING, (first, first + len(items)))
-            missing: list[tuple[int, int]] = list(found)
-            if any(_hash_of(items[at]) != number for at, number in missing):
-                raise ChangedError
-            self._append([items[at] for at, _ in missing], file.known)
-            first += len(items)
-            count -= len(missing)
-        if count:
-            raise ChangedError
-        self._db.execute(store.COUNT_MISSING)
-
-    def _hashes(self, file: File) -> Iterator[int | None]:
-        """Yield the hash of each record of a file, None for those that prune removed and that must not return."""
+        """Append the records of a file that the database lacks."""
+        suspects: list[int] = []
+        ids = [0, 0]  # of the rows of the last two records
+        lacked = False
+        torn = 0 if self._skip_torn else -1
         for chunk in file.chunks():
+            rows: list[EventRow] = []
+            pieces: list[Quarantined] = []
+            items: list[EventRow | Quarantined] = [*chunk.rows, *chunk.rejected]
+            for item in items:
+                was_lacked, lacked, number = lacked, False, 0
+                if isinstance(item, Quarantined) and item.offset == torn and item.reason != TOO_LONG:
+                    torn += item.length + 1
+                elif isinstance(item, Quarantined):
+                    lacked, number = self._db.execute(store.COUNT_RECORD, (hash(item.raw),)).get
+                    pieces += [item] if lacked else []
+                elif item[1] is None or item[1] >= self._pruned.get(item[9], item[1]):  # else it must not return
+                    lacked, number = self._db.execute(store.COUNT_RECORD, (row_hash(item),)).get
+                    rows += [item] if lacked else []
+                if was_lacked and ids[0] and number == ids[0] + 2:
+                    suspects.append(number - 1)
+                ids = [ids[1], number]
             self._compared += len(chunk.rows)
-            for row in chunk.rows:
-                is_pruned = row[1] is not None and row[1] < self._pruned.get(row[9], row[1])
-                yield None if is_pruned else row_hash(row)
-            for piece in chunk.rejected:
-                yield _hash_of(piece)
-            self._alive()
+            self._append(rows, pieces, file.known)
+        if file.known is not None:
+            self.garbled |= {number for number in suspects if self._db.execute(store.IS_GARBLED, (number,)).get}
+        self._db.execute(store.END_FILE)
 
-    def _append(self, items: list[EventRow | Quarantined], known: Generation | None) -> None:
-        rows = [item for item in items if isinstance(item, tuple)]
-        pieces = [item for item in items if isinstance(item, Quarantined)]
+    def _append(self, rows: list[EventRow], pieces: list[Quarantined], known: Generation | None) -> None:
         journal_store.add_events(self._db, rows, self._next_id)
-        number = known.id if known else None
-        journal_store.add_quarantine(self._db, self._source.name, number, pieces, self._now)
+        journal_store.add_quarantine(self._db, self._source.name, known.id if known else None, pieces, self._now)
         self._next_id += len(rows)
-        self.appended += len(rows)
-        self._alive()
+        self.counts.records += len(rows)
+        self.counts.salvaged += sum(row[10] for row in rows)
+        self.counts.quarantined += len(pieces)
 
     def _write_checkpoint(self, file: File) -> None:
         """Make reading resume at the end of the compared part."""
         db, known, name = self._db, file.known, self._source.name
-        if self._intact:
-            if known is not None and not store.has_complete_hashes(db, known.id, known.lines):
-                self._add_hashes(known.id, known.lines, file.hashes)
-            return
-        if known is not None:  # checkpoints are numbered in the order of the files
-            db.execute(store.FORGET_GENERATION, (known.id,))
-            db.execute(store.DROP_ORPHANS)
-        row = file.checkpoint()
-        number = journal_store.add_generation(db, name, row)
-        self._add_hashes(number, row.lines, file.hashes)
-        db.execute(store.SET_CURRENT, (name, number, self._now))
-        db.execute(store.REPLACED, (name, number))
-
-    def _add_hashes(self, number: int, lines: int, hashes: bytes) -> None:
-        first = max(0, lines - len(hashes) // HASH_BYTES)
-        journal_store.add_line_hashes(self._db, number, first, hashes)
+        if known is not None and file.hashes:
+            journal_store.drop_line_hashes(db, known.id)
+        number, lines = (known.id, known.lines) if known is not None else (0, 0)
+        if not self._intact:
+            row = file.checkpoint()
+            db.execute(store.FORGET_GENERATION, (number,))  # checkpoints are numbered in the order of the files
+            number, lines = journal_store.add_generation(db, name, row), row.lines
+            db.execute(store.SET_CURRENT, (name, number, self._now))
+            db.execute(store.REPLACED, (name, number))
+        if number:
+            journal_store.add_line_hashes(db, number, max(0, lines - len(file.hashes) // HASH_BYTES), file.hashes)
 
 
 def _checkpoint_of(fd: int, remembered: list[Generation]) -> Generation | None:
     """Return the checkpoint whose anchor the file matches, of several the one with the highest offset."""
-    rows = (row for row in remembered if resume_at(fd, row.place))
-    return max(rows, key=lambda row: row.place.offset, default=None)
-
-
-def _hash_of(item: EventRow | Quarantined) -> int:
-    return hash(item.raw) if isinstance(item, Quarantined) else row_hash(item)
+    return max((row for row in remembered if resume_at(fd, row.place)), key=lambda row: row.place.offset, default=None)
 
 
 # -- documents, and what is derived
@@ -429,5 +412,5 @@ def _derive(db: apsw.Connection, salvaged: Salvage, last_event: int | None) -> N
     """
     incomplete = last_event is not None or not salvaged.is_whole(KEPT) or db.execute(store.HAS_UNKEPT).get
     if incomplete and salvaged.is_whole(PROJECTED):
-        projected_runs.keep(db, db.execute(store.MAX_ID).get if last_event is None else last_event)
+        projected_runs.keep(db, journal_store.last_event_id(db) if last_event is None else last_event)
     projections.rebuild(db)

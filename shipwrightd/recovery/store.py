@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import orjson
 
 from shipwrightd.decoding import EVENT_COLUMNS, row_hash
-from shipwrightd.journals.lines import HASH_BYTES
 from shipwrightd.journals.store import ADD_GAP
 from shipwrightd.recovery.pages import LOWEST
 
@@ -58,9 +57,12 @@ CHECKPOINTS = frozenset({"checkpoints", "generations", "line_hashes"})
 # On disk, so that ten million rows need no more memory than ten. A hash is that of a row or of bytes in quarantine.
 CREATE_STAGING = """
 PRAGMA temp_store = FILE;
-CREATE TEMP TABLE stored (hash INTEGER PRIMARY KEY, count INTEGER NOT NULL, id INTEGER);  -- id: of a row
-CREATE TEMP TABLE held (position INTEGER PRIMARY KEY, hash INTEGER);  -- one file; NULL: pruned
-CREATE TEMP TABLE missing (position INTEGER PRIMARY KEY, hash INTEGER NOT NULL)"""
+CREATE TEMP TABLE stored (
+    hash  INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL,
+    id    INTEGER,                    -- of a row
+    held  INTEGER NOT NULL DEFAULT 0  -- times in the file that is being read
+)"""
 SMALL_CACHE = "PRAGMA cache_size = -16384; PRAGMA shrink_memory"  # KiB; each sort takes as much again
 STAGE_STORED = """
 DELETE FROM temp.stored;
@@ -73,39 +75,27 @@ FROM (
     UNION ALL
     SELECT piece_hash(raw), NULL FROM quarantine WHERE source = ?1)
 GROUP BY hash"""
-CLEAR_HELD = "DELETE FROM temp.held; DELETE FROM temp.missing"
-ADD_HELD = "INSERT INTO temp.held (position, hash) VALUES (?, ?)"
-# Of equal records the first ones are those that are stored.
-FIND_MISSING = """
-INSERT INTO temp.missing (position, hash)
-SELECT h.position, h.hash
-FROM (SELECT position, hash, row_number() OVER (PARTITION BY hash ORDER BY position) AS nth FROM temp.held) AS h
-    LEFT JOIN temp.stored AS s ON s.hash = h.hash
-WHERE h.hash IS NOT NULL AND h.nth > coalesce(s.count, 0)
-ORDER BY h.position"""
-MISSING = "SELECT position - ?1, hash FROM temp.missing WHERE position >= ?1 AND position < ?2 ORDER BY position"
-COUNT_MISSING = """
-INSERT INTO temp.stored (hash, count) SELECT hash, count(*) FROM temp.missing WHERE true GROUP BY hash
-ON CONFLICT (hash) DO UPDATE SET count = count + excluded.count"""
-# Rows that equal no record of the file, between the rows of two records that are two apart in the file.
-DROP_GARBLED = """
-DELETE FROM events WHERE id IN (
-    SELECT e.id
-    FROM temp.missing AS m
-        JOIN temp.held AS h ON h.position = m.position - 1
-        JOIN temp.stored AS before ON before.hash = h.hash AND before.count = 1
-        JOIN temp.held AS k ON k.position = m.position + 1
-        JOIN temp.stored AS behind ON behind.hash = k.hash AND behind.count = 1
-        JOIN events AS e ON e.id = before.id + 1 AND e.id = behind.id - 1
-    WHERE (e.origin = ?1 OR e.origin GLOB ?1 || '/*')
-        AND row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
-            NOT IN (SELECT hash FROM temp.held WHERE hash IS NOT NULL))"""
+# Of equal records the first ones are those that are stored. The id is that of a row like no other, else 0.
+COUNT_RECORD = """
+INSERT INTO temp.stored (hash, count, held) VALUES (?, 0, 1)
+ON CONFLICT (hash) DO UPDATE SET held = held + 1
+RETURNING held > count, iif(count = 1, coalesce(id, 0), 0)"""
+END_FILE = "UPDATE temp.stored SET count = max(count, held), held = 0 WHERE held"
+# A row that equals no record of the file.
+IS_GARBLED = """
+SELECT 1 FROM events JOIN temp.stored
+    ON hash = row_hash(ts, ts_epoch, type, issue, stage, result, duration_s, cost_usd, model, origin, salvaged, extra)
+WHERE events.id = ? AND NOT held"""
+DROP_EVENT = "DELETE FROM events WHERE id = ?"
 
 # -- checkpoints
 
-HASH_CHUNKS = "SELECT first, length(hashes) / ?2 FROM line_hashes WHERE generation = ?1 ORDER BY first DESC"
-DROP_CHUNKS = "DELETE FROM line_hashes WHERE generation = ? AND first < ?"
-DROP_ORPHANS = "DELETE FROM line_hashes WHERE generation NOT IN (SELECT id FROM generations)"
+# Without its last chunk, a file's lines after a trim's overlap would be taken for new.
+DROP_INCOMPLETE_HASHES = """
+DELETE FROM line_hashes WHERE generation NOT IN (
+    SELECT g.id FROM generations AS g JOIN line_hashes AS h ON h.generation = g.id
+    GROUP BY g.id
+    HAVING max(first + length(hashes) / 8) = g.lines AND sum(length(hashes)) / 8 = g.lines - min(first))"""
 FORGET_GENERATION = "DELETE FROM generations WHERE id = ?"
 REPLACED = "UPDATE generations SET state = 'replaced' WHERE source = ? AND state = 'current' AND id <> ?"
 SET_CURRENT = """
@@ -120,6 +110,9 @@ ON CONFLICT (source) DO UPDATE SET
     quarantined = max(quarantined, excluded.quarantined)"""
 HAS_EVENTS = """
 SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0)"""
+WAS_READ = """
+SELECT EXISTS (SELECT 1 FROM events WHERE (+origin = ?1 OR +origin GLOB ?1 || '/*') AND id > 0)
+    OR EXISTS (SELECT 1 FROM generations WHERE source = ?1 AND lines > 0)"""
 
 # -- losses
 
@@ -137,7 +130,6 @@ SELECT max(
     coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT last_id FROM kept_range), 0),
     coalesce((SELECT max(id) FROM pipeline_runs), 0), coalesce((SELECT max(id) FROM pipeline_stages), 0),
     coalesce((SELECT sum(records) FROM checkpoints WHERE kind = 'journal'), 0))"""
-MAX_ID = "SELECT coalesce(max(id), 0) FROM events"
 # Runs or stages whose first event is gone and that are not kept, as in a database that an earlier release pruned.
 HAS_UNKEPT = """
 SELECT EXISTS (
@@ -178,7 +170,7 @@ DELETE FROM quarantine WHERE id > ?1 AND EXISTS (
 ADD_RECOVERY = """
 INSERT INTO recoveries (detected_at, finished_at, reason, set_aside, kept, refilled, lost, detail)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-RECENT = "SELECT count(*) FROM recoveries WHERE finished_at >= ?"
+RECENT = "SELECT count(*) FROM recoveries WHERE finished_at >= strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-1 hour')"
 
 
 def restore(db: apsw.Connection, table: str, rows: Iterable[Sequence[object]]) -> int:
@@ -198,20 +190,6 @@ def create_staging(db: apsw.Connection) -> None:
 def create_row_hash(db: apsw.Connection) -> None:
     """Add the SQL function row_hash, which takes all columns of an event but its id."""
     db.create_scalar_function("row_hash", lambda *row: row_hash(row), len(EVENT_COLUMNS), deterministic=True)
-
-
-def has_complete_hashes(db: apsw.Connection, generation: int, lines: int) -> bool:
-    """Delete the line hashes before a missing chunk; return whether any remain or the file has no lines.
-
-    If the last chunk is missing, all go: lines after the end of a trim's overlap would be taken for new.
-    """
-    first = lines
-    for start, count in db.execute(HASH_CHUNKS, (generation, HASH_BYTES)):
-        if start + count != first:
-            break
-        first = start
-    db.execute(DROP_CHUNKS, (generation, first if first < lines else 1 << 62))
-    return first < lines or not lines
 
 
 def count_lost(db: apsw.Connection, holes: Iterable[tuple[int, int]]) -> int:

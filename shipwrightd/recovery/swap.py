@@ -18,7 +18,7 @@ from shipwrightd.database import DAMAGE, fsync_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-BESIDE = ("-wal", "-shm")
+BESIDE = ("-wal", "-shm", "-journal")
 SET_ASIDE = "SELECT set_aside FROM recoveries ORDER BY id DESC LIMIT 1"
 
 
@@ -33,7 +33,7 @@ def complete(path: Path) -> Path:
 
 
 def beside(path: Path) -> list[Path]:
-    """Return the write-ahead log of a database and its shared memory."""
+    """Return the logs of a database and its shared memory."""
     return [path.with_name(path.name + end) for end in BESIDE]
 
 
@@ -53,7 +53,7 @@ def _free_name(path: Path, stem: str) -> str:
 def discard_unfinished(path: Path) -> None:
     """Delete a new database that was not completed."""
     unfinished = building(path)
-    for file in (unfinished, *beside(unfinished), unfinished.with_name(unfinished.name + "-journal")):
+    for file in (unfinished, *beside(unfinished)):
         file.unlink(missing_ok=True)
 
 
@@ -87,12 +87,10 @@ def finish(path: Path) -> None:
 def _set_aside_by(new: Path) -> str | None:
     """Return the name for the damaged database that a new one holds, None if the new one is damaged itself."""
     uri, flags = f"{new.absolute().as_uri()}?immutable=1", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    try:
-        with contextlib.closing(apsw.Connection(uri, flags=flags)) as db:
-            name: str | None = db.execute(SET_ASIDE).get
-    except (*DAMAGE, apsw.SQLError):
-        return None
-    return name
+    with contextlib.suppress(*DAMAGE, apsw.SQLError), contextlib.closing(apsw.Connection(uri, flags=flags)) as db:
+        name: str | None = db.execute(SET_ASIDE).get
+        return name
+    return None
 
 
 def _give_up(path: Path) -> None:

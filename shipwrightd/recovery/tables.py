@@ -8,28 +8,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
+from types import NoneType
 from typing import TYPE_CHECKING
-
-import orjson
 
 from shipwrightd.database import migrate
 from shipwrightd.errors import DatabaseError
 from shipwrightd.recovery import store
-from shipwrightd.recovery.pages import (
-    HIGHEST,
-    INTERIOR_INDEX,
-    INTERIOR_TABLE,
-    LEAF_INDEX,
-    LEAF_TABLE,
-    LOWEST,
-    BrokenError,
-    Reading,
-    cell_places,
-)
+from shipwrightd.recovery.pages import HIGHEST, LOWEST, BrokenError, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     import apsw
 
@@ -41,9 +30,7 @@ BATCH_ROWS = 5_000
 BATCH_PAGES = 1_000
 ORIGINS = ("events.jsonl", "team-events.jsonl/", "import/")
 STATES = frozenset({"current", "rotated", "replaced"})
-TYPES = frozenset(
-    {"failure", "decision", "pattern", "baseline", "architecture", "learning", "global_pattern"}
-)  # of memory
+MEMORY = frozenset({"failure", "decision", "pattern", "baseline", "architecture", "learning", "global_pattern"})
 
 # A test of a record whose columns have the types of a table: is it a row of that table?
 MARKS: dict[str, Callable[[Record], bool]] = {
@@ -54,7 +41,7 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "quarantine": lambda row: row[8] in {"kept", "recovered"},
     "cost_entries": lambda row: row[9] in {"costs.json", "events.jsonl"},
     "cost_outcomes": lambda row: row[1] in {"outcome", "pipeline"},
-    "memory_entries": lambda row: row[2] in TYPES,
+    "memory_entries": lambda row: row[2] in MEMORY,
     "budgets": lambda row: row[0] == "daily",
     "daemon_state": lambda row: row[0] == "daemon",
     "kept_range": lambda row: row[0] == 1,
@@ -62,9 +49,9 @@ MARKS: dict[str, Callable[[Record], bool]] = {
     "kept_stages": lambda row: '"run_id"' in str(row[1]),
     "pipeline_stages": lambda row: row[4] in {"running", "success", "failed", "skipped"},
 }
-ADDED: dict[str, Record] = {"generations": (1,)}  # defaults of columns that a migration added; older records lack them
 STRICT = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
-LOOSE = {"INTEGER": (int, float, str), "REAL": (int, float, str), "TEXT": (str,), "BLOB": (bytes,)}
+NUMBER = (int, float, str, NoneType)
+LOOSE = {"INTEGER": NUMBER, "REAL": NUMBER, "TEXT": (str, NoneType), "BLOB": (bytes, NoneType)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +59,21 @@ class Shape:
     """The columns of a table, as its records hold them."""
 
     table: str
-    types: tuple[str, ...]
-    needed: tuple[bool, ...]
+    types: tuple[tuple[type, ...], ...]  # of each column
     rowid_at: int  # index of the column that is the rowid; -1 for none
     width: int  # number of stored columns; generated ones come after them
     json_at: int  # index of the column extra or facts; -1 for none
 
     def row(self, rowid: int | None, values: Record) -> Record | None:
         """Return the record as a row, None when it cannot be one of this table."""
-        lacking = len(self.types) - len(values)
-        added = ADDED.get(self.table, ())
-        if 0 < lacking <= len(added):
-            values = (*values, *added[-lacking:])
+        if self.table == "generations" and len(values) == len(self.types) - 1:
+            values = (*values, 1)  # before a migration added `settled`
         if len(values) != len(self.types) or (rowid is None) != (self.rowid_at < 0):
             return None
-        if self.rowid_at >= 0:
+        if rowid is not None:
             values = (*values[: self.rowid_at], rowid, *values[self.rowid_at + 1 :])
-        for value, kind, needed in zip(values, self.types, self.needed, strict=True):
-            if value is None:
-                if needed:
-                    return None
-            elif not isinstance(value, STRICT[kind] if needed else LOOSE[kind]):
-                return None
-        mark = MARKS.get(self.table)
-        return values[: self.width] if mark is None or mark(values) else None
+        is_row = all(map(isinstance, values, self.types)) and MARKS.get(self.table, bool)(values)
+        return values[: self.width] if is_row else None
 
 
 def shapes(db: apsw.Connection) -> dict[str, Shape]:
@@ -107,10 +85,9 @@ def shapes(db: apsw.Connection) -> dict[str, Shape]:
         keys = [i for i, column in enumerate(columns) if column[3]]
         by_rowid = len(keys) == 1 and columns[keys[0]][1] == "INTEGER"
         json_at = next((names.index(name) for name in ("extra", "facts") if name in names), -1)
-        types = tuple(kind for _, kind, *_ in columns)
-        needed = tuple(bool(needed or key) for _, _, needed, key, _ in columns)
+        types = tuple(STRICT[kind] if needed or key else LOOSE[kind] for _, kind, needed, key, _ in columns)
         width = sum(hidden == 0 for *_, hidden in columns)
-        found[table] = Shape(table, types, needed, keys[0] if by_rowid else -1, width, json_at)
+        found[table] = Shape(table, types, keys[0] if by_rowid else -1, width, json_at)
     return found
 
 
@@ -139,11 +116,9 @@ class Salvage:
         wanted: dict[str, list[tuple[int, int]]] = {}
         for table, shape in self._shapes.items():
             reading = Reading()
-            kept = self._copy(shape, roots[table], reading) if table in roots else 0
-            holes = reading.holes if table in roots else unknown
+            self.kept[table] = self._copy(shape, roots[table], reading) if table in roots else 0
             self._seen |= reading.seen
-            self.kept[table] = kept
-            if holes:
+            if holes := reading.holes if table in roots else unknown:
                 wanted[table] = holes
                 self.unread[table] = len(holes)
         if wanted:
@@ -152,8 +127,8 @@ class Salvage:
 
     def _refuse_newer(self, roots: dict[str, int]) -> None:
         """Raise DatabaseError if a newer release wrote this database, as far as that is readable."""
-        leaves = self._pages.rows(roots["schema_version"], Reading()) if "schema_version" in roots else ()
-        newest, known = max((rowid for leaf in leaves for rowid, _ in leaf), default=0), migrate.known()[-1].version
+        applied = self._pages.records(roots["schema_version"], Reading()) if "schema_version" in roots else ()
+        newest, known = max((rowid or 0 for rowid, _ in applied), default=0), migrate.known()[-1].version
         if newest > known:
             message = f"the database is damaged and at schema version {newest}, this release knows {known}"
             raise DatabaseError(message, hint="install the newer shipwrightd")
@@ -162,20 +137,15 @@ class Salvage:
         """Return the root page of each table, and whether the whole schema was readable."""
         reading = Reading()
         found = {}
-        for leaf in self._pages.rows(1, reading):
-            for _, values in leaf:
-                if len(values) == 5 and values[0] == "table" and isinstance(values[3], int):  # noqa: PLR2004
-                    found[str(values[1])] = values[3]
+        for _, values in self._pages.records(1, reading):
+            if len(values) == 5 and values[0] == "table" and isinstance(values[3], int):  # noqa: PLR2004
+                found[str(values[1])] = values[3]
         self._seen |= reading.seen
         return found, bool(found) and not reading.holes
 
     def _copy(self, shape: Shape, root: int, reading: Reading) -> int:
         """Copy the records of a tree that are rows and return how many; any other leaves a hole."""
-        records: Iterator[tuple[int | None, Record]]
-        if shape.rowid_at < 0:
-            records = ((None, values) for values in self._pages.entries(root, reading))
-        else:
-            records = chain.from_iterable(self._pages.rows(root, reading))
+        records = self._pages.records(root, reading)
         kept = 0
         while batch := list(islice(records, BATCH_ROWS)):
             rows = []
@@ -193,12 +163,7 @@ class Salvage:
         """Return the record as a row, None if it cannot be one: SQL that reads invalid JSON would fail every time."""
         row = shape.row(rowid, values)
         text = row[shape.json_at] if row is not None and shape.json_at >= 0 else None
-        if text is not None:
-            try:
-                orjson.loads(str(text))
-            except orjson.JSONDecodeError:
-                return row if self._db.execute(IS_JSON, (text,)).get else None
-        return row
+        return row if text is None or self._db.execute(IS_JSON, (text,)).get else None
 
     def _strays(self, wanted: dict[str, list[tuple[int, int]]]) -> None:
         """Search all pages that no tree leads to, first those that another page points to."""
@@ -210,7 +175,8 @@ class Salvage:
             with suppress(BrokenError):
                 self._stray(self._pages.page(number), wanted)
         for page in self._pages.shadowed():
-            self._stray(page, {table: holes for table, holes in wanted.items() if table == "events"})
+            with suppress(BrokenError):
+                self._stray(page, {table: holes for table, holes in wanted.items() if table == "events"})
 
     def _pointed_to(self) -> set[int]:
         found: set[int] = set()
@@ -218,21 +184,13 @@ class Salvage:
             if not number % BATCH_PAGES:
                 self._alive()
             with suppress(BrokenError):
-                page = self._pages.page(number)
-                if page[0] in {INTERIOR_TABLE, INTERIOR_INDEX}:
-                    found.update(int.from_bytes(page[at : at + 4]) for at in cell_places(page, number))
-                    found.add(int.from_bytes(page[8:12]))
+                children = self._pages.children(self._pages.page(number), number, LOWEST, HIGHEST)
+                found.update(child for child, _, _ in children)
         return found
 
     def _stray(self, page: bytes, wanted: dict[str, list[tuple[int, int]]]) -> None:
         """Store the rows of a page that are missing."""
-        records: list[tuple[int | None, Record]] = []
-        with suppress(BrokenError):
-            if page[0] == LEAF_TABLE:
-                records += self._pages.leaf(page, 2, LOWEST, HIGHEST, [])
-            elif page[0] in {LEAF_INDEX, INTERIOR_INDEX}:
-                records += [(None, values) for values in self._pages.index_records(page, 2, [])]
-        for rowid, values in records:
+        for rowid, values in self._pages.page_records(page, 2, LOWEST, HIGHEST, []):
             for table, holes in wanted.items():
                 if rowid is not None and not any(after < rowid <= to for after, to in holes):
                     continue

@@ -95,3 +95,19 @@ def test_a_replaced_file_that_is_stored_is_no_error(world: World) -> None:
         follower.settle()
     follower.close()
     assert world.query(ERRORS) == []
+
+
+def test_the_rest_of_a_record_that_a_trim_cut_is_not_missing(world: World, tmp_path: Path) -> None:
+    world.append(20)
+    with world.events.open("ab") as file:
+        file.write(b'{"ts":"2026-01-05T08:00:00Z","type":"x","goal":"one\ntwo"}\n')
+    world.append(20)
+    follower = Follower(world)
+    follower.settle()
+    raw = world.events.read_bytes()
+    (tmp_path / "new").write_bytes(raw[raw.index(b'two"') :])
+    (tmp_path / "new").rename(world.events)
+    follower.settle()
+    follower.close()
+    assert repair(world.home, world.db_path) == (0, 0)
+    assert verify(world.home, world.db_path) == []
