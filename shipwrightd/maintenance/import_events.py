@@ -119,6 +119,23 @@ class Imported:
     left_out: int  # older than what prune deleted
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The number of staged rows that are new, how many of these are salvaged, and how many were left out."""
+
+    rows: int
+    salvaged: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSuffix:
+    """The fields that an export adds to an event."""
+
+    origin: str | None
+    salvaged: bool
+
+
 def import_events(home: Path, path: Path, file: Path | None, machine: str | None) -> Imported:
     """Store the events of a file, or of standard input, that the database lacks.
 
@@ -138,11 +155,11 @@ def _import(db: apsw.Connection, home: Path, file: _File) -> Imported:
         raise PathError("that file changed while it was read", hint="import a copy of it") from error
     _catch_up(db, home)
     with transaction(db):
-        new, salvaged, left_out = store_new(db)
+        added = store_new(db)
         db.execute(QUARANTINE_REJECTED, (IMPORTED + (file.machine or JOURNAL.label), clock.now().text))
         kept = db.changes()
-    known = file.rows + file.rejected - new - left_out - kept
-    return Imported(file.lines, new, known, salvaged, kept, left_out)
+    known = file.rows + file.rejected - added.rows - added.left_out - kept
+    return Imported(file.lines, added.rows, known, added.salvaged, kept, added.left_out)
 
 
 def create_staging(db: apsw.Connection) -> None:
@@ -161,8 +178,8 @@ def stage_rows(db: apsw.Connection, rows: Iterable[EventRow], at_epoch: int | No
     return at_epoch
 
 
-def store_new(db: apsw.Connection) -> tuple[int, int, int]:
-    """Store the staged rows that the database lacks, and rebuild; return how many, those salvaged, those left out.
+def store_new(db: apsw.Connection) -> Added:
+    """Store the staged rows that the database lacks, and rebuild.
 
     Each row ends up stored as often as the file or the database has it, whichever is more.
     Expects the caller's transaction.
@@ -175,7 +192,7 @@ def store_new(db: apsw.Connection) -> tuple[int, int, int]:
     if rows:
         db.execute(INSERT_NEW, (db.execute(LOWEST_ID).get - rows,))
         projections.rebuild(db)
-    return rows, salvaged, left_out
+    return Added(rows, salvaged, left_out)
 
 
 def _catch_up(db: apsw.Connection, home: Path) -> None:
@@ -227,13 +244,13 @@ def _without_suffix(group: Chunk, origin: Origin) -> Chunk:
     suffix = export_suffix(group.lines[0]) if group.count == 1 else None
     if suffix is None:
         return group
-    named, salvaged = suffix
-    bare = decode_all([group.lines[0].rpartition(SUFFIX)[0] + b"}"], Origin(named) if named else origin, 0)
-    return replace(bare, rows=[(*row[:10], 1, row[11]) for row in bare.rows]) if salvaged else bare
+    origin = Origin(suffix.origin) if suffix.origin else origin
+    bare = decode_all([group.lines[0].rpartition(SUFFIX)[0] + b"}"], origin, 0)
+    return replace(bare, rows=[(*row[:10], 1, row[11]) for row in bare.rows]) if suffix.salvaged else bare
 
 
-def export_suffix(line: bytes) -> tuple[str | None, bool] | None:
-    """Return origin and `salvaged` as an export added them at the end of a line, None for a plain event."""
+def export_suffix(line: bytes) -> ExportSuffix | None:
+    """Return what an export added at the end of a line, None for a plain event."""
     at = line.rfind(SUFFIX)
     if at < 0:
         return None
@@ -247,7 +264,7 @@ def export_suffix(line: bytes) -> tuple[str | None, bool] | None:
     origin, salvaged = fields.get("origin"), fields.get("salvaged", 0)
     if origin is not None and not (isinstance(origin, str) and origin.startswith(ORIGINS)):
         return None
-    return origin, salvaged == 1
+    return ExportSuffix(origin, salvaged == 1)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from world import Follower, World, line
 from shipwrightd.database import open_reader
 from shipwrightd.errors import LockedError, MissingError, PathError
 from shipwrightd.journals.lines import MAX_LINE_BYTES
-from shipwrightd.maintenance.import_events import Imported, export_suffix, import_events
+from shipwrightd.maintenance.import_events import ExportSuffix, Imported, export_suffix, import_events
 from shipwrightd.maintenance.verify import verify
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ def test_a_key_of_that_name_which_no_export_wrote_is_a_field_like_others(said: o
 
 
 def test_a_suffix_is_read_though_blanks_follow() -> None:
-    assert export_suffix(line(1, shipwrightd={"origin": "import/x"}).strip() + b" \r") == ("import/x", False)
+    assert export_suffix(line(1, shipwrightd={"origin": "import/x"}).strip() + b" \r") == ExportSuffix(
+        "import/x", salvaged=False
+    )
 
 
 def test_a_last_line_without_its_newline_counts(world: World, file: Path) -> None:
