@@ -316,11 +316,12 @@ class Journal:
         for file in reversed(self._files):
             if file.identity in order:
                 file.rank, file.left = order[file.identity], math.inf
-            elif file.named:
-                written_ns = os.fstat(file.fd).st_mtime_ns
-                later = (other.rank for other in fresh if os.fstat(other.fd).st_mtime_ns > written_ns)
-                next_rank = min((next_rank, *later))
-                file.rank, file.left = min(file.rank, math.ceil(next_rank) - 0.5), self._round
+            else:
+                if file.named:
+                    file.left, written_ns = self._round, os.fstat(file.fd).st_mtime_ns
+                    later = (other.rank for other in fresh if os.fstat(other.fd).st_mtime_ns > written_ns)
+                    next_rank = min((next_rank, *later))
+                file.rank = min(file.rank, math.ceil(next_rank) - 0.5)
             next_rank = min(next_rank, file.rank)
         self._files = sorted((*self._files, *fresh), key=lambda file: file.rank)
 

@@ -150,10 +150,10 @@ def _ask_remembered(
 ) -> tuple[bool, set[int]]:
     """Mark the lines that remembered files have.
 
-    Returns whether the file is a trim of one, so that what follows is new; and the last lines of matches that are not
-    the last ones there.
+    Returns whether the file grew or is a trim of one, so that what follows is new; and the last lines of matches that
+    are not the last ones there.
     """
-    trimmed = False
+    trimmed = known.sure  # what a file grows by is new, too
     inner: set[int] = set()
     left = known.unknown()
     repeated = {line for line, times in Counter(known.hashes).items() if times > 1}
