@@ -149,7 +149,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.before = set(self.world.stored()) if self._count(f"{CURRENT} AND offset > 0") else set()
         if self._is_current():
             numbers = {seq for text in self._at_path() if (seq := seq_of(text))}
-            self.opened = numbers & self.before or numbers
+            self.opened = numbers & self.before or numbers or self.opened
 
     def _finish_half(self) -> None:
         if self.half and self.world.events.exists():
