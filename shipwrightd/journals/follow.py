@@ -378,7 +378,7 @@ class Journal:
                     return Polled(wait_s=None if whole else self.settle_s / 4)
                 if not whole and file.written_over:
                     return Polled(wait_s=self.settle_s / 4)
-            lost = was_read and not intact and not known.sure and not store.ends_with_gap(db, self.source.name)
+            lost = was_read and not intact and known.alike and not store.ends_with_gap(db, self.source.name)
             gap = lost and not self._is_left(db, file, remembered)
             self._adopt(db, file, known, now, gap=gap)
         except ChangedError:  # cut while it was compared
@@ -429,16 +429,16 @@ class Journal:
     def _adopt(self, db: apsw.Connection, file: File, known: Known, now: Now, *, gap: bool) -> None:
         """Store what is new before the last known line of a file, and where reading it goes on, in one transaction."""
         at_path = self._is_at_path(file)
-        before = self._files[self._files.index(file) - 1] if self._files.index(file) else None
-        heir = before if before is not None and before.placed and not before.named else None
+        before = self._files[: self._files.index(file)]
+        heir = before[-1] if before and before[-1].placed and not before[-1].named else None
         with durable(db), transaction(db):  # what was read of another file may be nowhere else now
             batch = store.BatchWriter(db, self.source, now)
             if heir is not None:
                 self._rescue(batch, heir, heir.leftover(), known)
             self._rescue(batch, file, file.torn_off, known)
             here = store.current_generation(db, self.source.name)
-            cut = here is not None and same_file(file.fd, here.place)
-            newest = file.rank > len(self._paths) - 2 or cut or known.ends
+            newest = at_path or here is None or known.ends or same_file(file.fd, here.place)
+            newest |= here is not None and any(other.generation == here.id for other in before)
             if gap:
                 offset = here.place.offset if here else 0
                 batch.gap("no_overlap", {"old_offset": offset, "new_size": os.fstat(file.fd).st_size})

@@ -13,7 +13,7 @@ from array import array
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, compress, islice, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from shipwrightd.decoding import row_hash
@@ -72,6 +72,11 @@ class Known:
     def unknown(self) -> set[int]:
         """Return the hashes of the lines that are not known."""
         return {line for line, is_known in zip(self.hashes, self.lines, strict=True) if not is_known}
+
+    @property
+    def alike(self) -> bool:
+        """Tell whether no two of the lines that are known differ: they may be new ones."""
+        return not self.sure and len(set(compress(self.hashes, self.lines))) <= 1
 
     @property
     def last(self) -> int:
