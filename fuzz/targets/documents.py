@@ -18,8 +18,6 @@ INSTRUMENTED = (
     "shipwrightd.documents.kinds",
     "shipwrightd.documents.fields",
     "shipwrightd.decoding.values",
-    "shipwrightd.documents.memory",
-    "shipwrightd.documents.shipwright",
     "shipwrightd.documents.store",
 )
 PATHS = [kind.pattern.replace("*", "x") for kind in DOCUMENTS]
@@ -150,7 +148,7 @@ def _stored(path: str, raw: bytes, cut: int, *, clean: bool) -> None:
         assert back.error is None
         if other.error is None and clean:
             assert not verify_document(db, path, raw)
-        gone = ingest_document(db, path, None, now=NOW, confirmed_missing=True)
+        gone = ingest_document(db, path, None, now=NOW)
         assert gone.records == 0
         kind = kind_of(path)
         assert kind

@@ -15,7 +15,6 @@ from shipwrightd.decoding.values import HASH_BYTES, DocumentError
 from shipwrightd.documents.fields import Bad, Keyed, List, Parsed
 from shipwrightd.documents.kinds import parse_document
 from shipwrightd.documents.lists import Remembered, is_gap, new_entries, remember
-from shipwrightd.documents.memory import follow
 from shipwrightd.journals.store import add_gap, add_quarantine
 from shipwrightd.projections.costs import add_entries
 
@@ -45,6 +44,30 @@ ON CONFLICT (source) DO UPDATE SET
     newest_epoch = max(coalesce(newest_epoch, excluded.newest_epoch),
                        coalesce(excluded.newest_epoch, newest_epoch)),
     committed_at = excluded.committed_at"""
+
+FREQUENCY, SEEN_COUNT, BASE, FIRST_SEEN, LAST_SEEN = 3, 4, 5, 6, 7  # indices in a row of memory_entries
+
+
+def follow(known: Row, found: Row) -> Row:
+    """Return the row of memory_entries to store, given the stored and the found row of an entry.
+
+    `first_seen` never changes. A failure's count starts over when Shipwright pruned it and saw
+    it again, which shows as a later last_seen without a higher count, because otherwise each
+    sighting raises the count. Then the count before is added to the base. The total never
+    decreases (an older copy of the file may be put back).
+    """
+    row = list(found)
+    row[FIRST_SEEN] = found[FIRST_SEEN] if known[FIRST_SEEN] is None else known[FIRST_SEEN]
+    base, total = known[BASE], known[FREQUENCY]
+    if isinstance(base, int):
+        was, now = (seen if isinstance(seen := row[SEEN_COUNT], int) else 0 for row in (known, found))
+        before, after = known[LAST_SEEN], found[LAST_SEEN]
+        is_later = isinstance(before, str) and isinstance(after, str) and after > before
+        if 0 < now <= was and is_later:
+            base += was
+        row[BASE] = base
+        row[FREQUENCY] = max(total, base + now) if isinstance(total, int) else base + now or None
+    return tuple(row)
 
 
 class ListTable(NamedTuple):
@@ -97,8 +120,8 @@ SELECT issue, result, exit_code, duration, duration_s, completed_at, completed_e
 FROM daemon_completed ORDER BY id""",
     ),
     "daemon_failures": ListTable(
-        insert="INSERT INTO daemon_failures (ts, ts_epoch, class, extra) VALUES (?, ?, ?, ?)",
-        load="SELECT ts, ts_epoch, class, extra FROM daemon_failures ORDER BY id",
+        insert="INSERT INTO daemon_failures (class, ts, ts_epoch, extra) VALUES (?, ?, ?, ?)",
+        load="SELECT class, ts, ts_epoch, extra FROM daemon_failures ORDER BY id",
     ),
     "memory_entries": ListTable(
         insert="""
@@ -202,16 +225,12 @@ class Memory:
     bad: frozenset[bytes] = frozenset()
 
 
-def ingest_document(
-    db: apsw.Connection, path: str, raw: bytes | None, *, now: str, confirmed_missing: bool = False
-) -> Outcome:
+def ingest_document(db: apsw.Connection, path: str, raw: bytes | None, *, now: str) -> Outcome:
     """Store what changed in a document, inside the caller's transaction.
 
-    `path` is below the home. `raw` is None if there is no file, which counts only once it is
-    confirmed. Bytes that were stored before cost one SELECT and write nothing.
+    `path` is below the home. `raw` is None if there is no file. Bytes that were stored before cost one SELECT and
+    write nothing.
     """
-    if raw is None and not confirmed_missing:
-        return Outcome()
     digest = None if raw is None else blake2b(raw, digest_size=DIGEST_BYTES).digest()
     stored, packed = db.execute(CHECKPOINT, (path,)).fetchone() or (None, None)
     if digest == stored:
@@ -263,9 +282,9 @@ class _Writer:
             add_gap(self.db, self.path, f"no overlap in {part.name}", detail, self.now)
             self.outcome.gaps += 1
         entries = [part.entries[i] for i in new]
-        rows = [(*part.scope.values, *entry.row) for entry in entries if not isinstance(entry.row, Bad)]
-        self.db.executemany(LIST_TABLES[part.scope.table].insert, rows)
-        if part.scope.table == COSTS:
+        rows = [(*part.scope, *entry.row) for entry in entries if not isinstance(entry.row, Bad)]
+        self.db.executemany(LIST_TABLES[part.table].insert, rows)
+        if part.table == COSTS:
             last = self.db.last_insert_rowid()
             add_entries(self.db, last - len(rows) + 1, last)
         self.outcome.records += len(rows)
@@ -274,14 +293,14 @@ class _Writer:
 
     def _write_keyed(self, keyed: Keyed) -> None:
         """Make the stored rows of a scope equal to the document's entries."""
-        table = KEYED_TABLES[keyed.scope.table]
+        table = KEYED_TABLES[keyed.table]
         plan = changes(self.db, keyed)
         new = [change for change in plan if change.id is None]
         if table.update:
             updates = [(*c.row, c.present, c.id) for c in plan if c.id is not None]
             self.db.executemany(table.update, updates)
         writes = new if table.update else plan
-        self.db.executemany(table.write, [(*keyed.scope.values, *c.key, *c.row, c.present) for c in writes])
+        self.db.executemany(table.write, [(*keyed.scope, *c.key, *c.row, c.present) for c in writes])
         self.outcome.records += len(new)
         self.outcome.changed += len(plan) - len(new)
         self.outcome.known += len(keyed.rows) - sum(change.present for change in plan)
@@ -291,7 +310,7 @@ def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:
     """Return how many rows are stored for each entry of a list, by the entry's hash; reads the whole table."""
     rows = {entry.hash: entry.row for entry in part.entries if not isinstance(entry.row, Bad)}
     wanted = set(rows.values())
-    stored = Counter(row for row in db.execute(LIST_TABLES[part.scope.table].load, part.scope.values) if row in wanted)
+    stored = Counter(row for row in db.execute(LIST_TABLES[part.table].load, part.scope) if row in wanted)
     return Counter({content: stored[row] for content, row in rows.items()})
 
 
@@ -307,9 +326,9 @@ class Change:
 
 def changes(db: apsw.Connection, keyed: Keyed) -> list[Change]:
     """Return the changes that make the stored rows of a scope equal to the document's entries."""
-    table = KEYED_TABLES[keyed.scope.table]
+    table = KEYED_TABLES[keyed.table]
     end = 1 + table.keys
-    stored = {row[1:end]: row for row in db.execute(table.load, keyed.scope.values)}  # of equal keys the newest
+    stored = {row[1:end]: row for row in db.execute(table.load, keyed.scope)}  # of equal keys the newest
     plan = []
     for key, found in keyed.rows.items():
         if (row := stored.pop(key, None)) is None:
@@ -370,7 +389,7 @@ def verify_document(db: apsw.Connection, path: str, raw: bytes | None) -> list[s
 
 def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
     """Return the differences between a list and the last rows of its table that hold all its entries."""
-    stored: list[Row] = list(db.execute(LIST_TABLES[part.scope.table].load, part.scope.values))
+    stored: list[Row] = list(db.execute(LIST_TABLES[part.table].load, part.scope))
     wanted = [entry.row for entry in part.entries if not isinstance(entry.row, Bad)]
     if stored[len(stored) - len(wanted) :] == wanted:
         return []
@@ -397,7 +416,7 @@ def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
 def verify_keyed(db: apsw.Connection, keyed: Keyed) -> list[str]:
     """Return the differences between keyed entries and the rows that are present."""
     plan = changes(db, keyed)
-    where = " ".join((keyed.scope.table, *keyed.scope.values))
+    where = " ".join((keyed.table, *keyed.scope))
     new, gone = sum(change.id is None for change in plan), sum(not change.present for change in plan)
     differences = {
         "missing from the database": new,
