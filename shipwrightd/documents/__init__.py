@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shipwrightd.database import transaction
 from shipwrightd.decoding.values import storable
 from shipwrightd.documents.kinds import DOCUMENTS
-from shipwrightd.documents.snapshot import Document, Missing, Signature, Torn, Unchanged, read_document
+from shipwrightd.documents.snapshot import Document, Signature, Torn, Unchanged, read_document
 from shipwrightd.documents.store import Outcome, ingest_document
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Documents:
         if isinstance(seen, Torn):
             return Outcome(wait_s=RETRY_S)
         self._read.pop(name, None)
-        if isinstance(seen, Missing):
+        if seen is None:
             return self._poll_missing(db, name, now)
         self._missing.pop(name, None)
         return self._poll_present(db, name, seen, now)

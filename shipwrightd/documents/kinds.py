@@ -141,10 +141,9 @@ def timed(value: Object, **types: Take) -> Item:
     return Item((*row, ts, epoch, extra), epoch)
 
 
-def cost(value: Object) -> Item:
-    """Return input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra."""
-    types = {"input_tokens": f.number, "output_tokens": f.number, "model": f.text, "stage": f.text, "issue": f.issue}
-    return timed(value, **types, cost_usd=f.number)
+cost = partial(
+    timed, input_tokens=f.number, output_tokens=f.number, model=f.text, stage=f.text, issue=f.issue, cost_usd=f.number
+)
 
 
 def outcome(cost_field: str, value: Object) -> Item:
@@ -273,16 +272,14 @@ def plain(pattern: str, at: str | None, extra: str | None, section: str = "") ->
     return Item((None, None, None, None, None, None, at, at, extra), epoch_of(at), key=(section, pattern))
 
 
-def decision(value: Object) -> Item:
-    """Return a decision's list row: its pattern is the summary."""
-    summary, at, extra = f.columns(value, summary=f.text, recorded_at=f.text)
-    return Item((summary, at, at, extra), epoch_of(at))
+def noted(value: Object, **types: Take) -> Item:
+    """Return the list row of an entry, given the fields of its pattern and of its time."""
+    pattern, at, extra = f.columns(value, **types)
+    return Item((pattern, at, at, extra), epoch_of(at))
 
 
-def learning(value: Object) -> Item:
-    """Return a learning's list row: its pattern is the type."""
-    kind, at, extra = f.columns(value, type=f.text, captured_at=f.text)
-    return Item((kind, at, at, extra), epoch_of(at))
+decision = partial(noted, summary=f.text, recorded_at=f.text)
+learning = partial(noted, type=f.text, captured_at=f.text)
 
 
 def global_pattern(value: Object) -> Item | str:

@@ -70,19 +70,13 @@ def follow(known: Row, found: Row) -> Row:
     return tuple(row)
 
 
-class ListTable(NamedTuple):
-    """The statements for an appended list: `insert` takes scope, columns; `load` returns the columns, in order."""
+class Table(NamedTuple):
+    """The statements for one part of documents, in the column order of its parser.
 
-    insert: str
-    load: str
-
-
-class KeyedTable(NamedTuple):
-    """The statements for keyed entries, in the column order of their parser.
-
-    `load` returns id, `keys` key columns, columns, present. `write` takes scope, key, columns, present,
-    and replaces a stored row unless there is an `update`, which takes columns, present, id.
-    `follow` returns the row to store, given the stored and the found row of an entry.
+    Of an appended list, `load` returns the columns, in order, and `write` takes scope, columns. Of keyed entries,
+    `load` returns id, `keys` key columns, columns, present; `write` takes scope, key, columns, present, and replaces
+    a stored row unless there is an `update`, which takes columns, present, id; and `follow` returns the row to store,
+    given the stored and the found row of an entry.
     """
 
     load: str
@@ -93,8 +87,8 @@ class KeyedTable(NamedTuple):
 
 
 LIST_TABLES = {
-    "cost_entries": ListTable(
-        insert="""
+    "cost_entries": Table(
+        write="""
 INSERT INTO cost_entries
 (input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra, origin)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'costs.json')""",
@@ -102,16 +96,16 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'costs.json')""",
 SELECT input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra
 FROM cost_entries WHERE origin = 'costs.json' ORDER BY id""",
     ),
-    "cost_outcomes": ListTable(
-        insert="""
+    "cost_outcomes": Table(
+        write="""
 INSERT INTO cost_outcomes (kind, pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         load="""
 SELECT pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra
 FROM cost_outcomes WHERE kind = ? ORDER BY id""",
     ),
-    "daemon_completed": ListTable(
-        insert="""
+    "daemon_completed": Table(
+        write="""
 INSERT INTO daemon_completed
 (issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
@@ -119,12 +113,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
 SELECT issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra
 FROM daemon_completed ORDER BY id""",
     ),
-    "daemon_failures": ListTable(
-        insert="INSERT INTO daemon_failures (class, ts, ts_epoch, extra) VALUES (?, ?, ?, ?)",
+    "daemon_failures": Table(
+        write="INSERT INTO daemon_failures (class, ts, ts_epoch, extra) VALUES (?, ?, ?, ?)",
         load="SELECT class, ts, ts_epoch, extra FROM daemon_failures ORDER BY id",
     ),
-    "memory_entries": ListTable(
-        insert="""
+    "memory_entries": Table(
+        write="""
 INSERT INTO memory_entries (repo_hash, entry_type, pattern, first_seen, last_seen, extra)
 VALUES (?, ?, ?, ?, ?, ?)""",
         load="""
@@ -134,7 +128,7 @@ FROM memory_entries WHERE repo_hash = ? AND entry_type = ? ORDER BY id""",
 }
 
 KEYED_TABLES = {
-    "memory_entries": KeyedTable(
+    "memory_entries": Table(
         load="""
 SELECT id, section, pattern, root_cause, fix, stage, frequency, seen_count, frequency_base,
     first_seen, last_seen, extra, present
@@ -151,7 +145,7 @@ WHERE id = ?""",
         keys=2,
         follow=follow,
     ),
-    "sessions": KeyedTable(
+    "sessions": Table(
         load="""
 SELECT id, id, developer, machine, hostname, platform, last_heartbeat_ms, daemon_running,
     daemon_pid, active_jobs, queued, extra, present
@@ -161,31 +155,31 @@ REPLACE INTO sessions (id, developer, machine, hostname, platform, last_heartbea
     daemon_running, daemon_pid, active_jobs, queued, extra, present)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
     ),
-    "budgets": KeyedTable(
+    "budgets": Table(
         load="SELECT id, id, daily_budget_usd, enabled, extra, present FROM budgets",
         write="REPLACE INTO budgets (id, daily_budget_usd, enabled, extra, present) VALUES (?, ?, ?, ?, ?)",
     ),
-    "daemon_state": KeyedTable(
+    "daemon_state": Table(
         load="SELECT id, id, pid, started_at, last_poll, config, extra, present FROM daemon_state",
         write="""
 REPLACE INTO daemon_state (id, pid, started_at, last_poll, config, extra, present) VALUES (?, ?, ?, ?, ?, ?, ?)""",
     ),
-    "daemon_jobs": KeyedTable(
+    "daemon_jobs": Table(
         load="""
 SELECT id, id, issue, repo, pid, worktree, title, goal, started_at, extra, present FROM daemon_jobs""",
         write="""
 REPLACE INTO daemon_jobs (id, issue, repo, pid, worktree, title, goal, started_at, extra, present)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
     ),
-    "daemon_queue": KeyedTable(
+    "daemon_queue": Table(
         load="SELECT id, id, issue, repo, position, extra, present FROM daemon_queue",
         write="REPLACE INTO daemon_queue (id, issue, repo, position, extra, present) VALUES (?, ?, ?, ?, ?, ?)",
     ),
-    "daemon_titles": KeyedTable(
+    "daemon_titles": Table(
         load="SELECT id, id, title, extra, present FROM daemon_titles",
         write="REPLACE INTO daemon_titles (id, title, extra, present) VALUES (?, ?, ?, ?)",
     ),
-    "heartbeats": KeyedTable(
+    "heartbeats": Table(
         load="""
 SELECT id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at,
     updated_epoch, extra, present
@@ -240,7 +234,7 @@ def ingest_document(db: apsw.Connection, path: str, raw: bytes | None, *, now: s
     except DocumentError as error:
         return Outcome(error=str(error))
     memory = unpack(packed)
-    if raw is None:
+    if raw is None:  # as if each list were seen empty
         memory = Memory({name: Remembered(known.hashes) for name, known in memory.lists.items()})
     writer = _Writer(db, path, now)
     memory = writer.write(parsed, memory)
@@ -283,7 +277,7 @@ class _Writer:
             self.outcome.gaps += 1
         entries = [part.entries[i] for i in new]
         rows = [(*part.scope, *entry.row) for entry in entries if not isinstance(entry.row, Bad)]
-        self.db.executemany(LIST_TABLES[part.table].insert, rows)
+        self.db.executemany(LIST_TABLES[part.table].write, rows)
         if part.table == COSTS:
             last = self.db.last_insert_rowid()
             add_entries(self.db, last - len(rows) + 1, last)
@@ -340,14 +334,13 @@ def changes(db: apsw.Connection, keyed: Keyed) -> list[Change]:
 
 def pack(memory: Memory) -> bytes | None:
     """Return a memory as bytes: for each list a line such as "entries 5 of 7", then its 7 hashes."""
-    parts = {name: (known.present, known.hashes) for name, known in memory.lists.items()}
-    if memory.bad:
-        parts[BAD] = (0, tuple(sorted(memory.bad)))
-    packed = []
-    for name, (present, hashes) in parts.items():
-        packed.append(f"{name} {present} of {len(hashes)}\n".encode())
-        packed += hashes
-    return b"".join(packed) or None
+    bad = {BAD: Remembered(tuple(sorted(memory.bad)))} if memory.bad else {}
+    parts = {**memory.lists, **bad}.items()
+    lines = [
+        b"%b %d of %d\n" % (name.encode(), known.present, len(known.hashes)) + b"".join(known.hashes)
+        for name, known in parts
+    ]
+    return b"".join(lines) or None
 
 
 def unpack(packed: bytes | None) -> Memory:
@@ -391,8 +384,6 @@ def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
     """Return the differences between a list and the last rows of its table that hold all its entries."""
     stored: list[Row] = list(db.execute(LIST_TABLES[part.table].load, part.scope))
     wanted = [entry.row for entry in part.entries if not isinstance(entry.row, Bad)]
-    if stored[len(stored) - len(wanted) :] == wanted:
-        return []
     if missing := (Counter(wanted) - Counter(stored)).total():
         return [f"{part.name}: {missing} of {len(wanted)} entries are not in the database"]
     unmatched = Counter(wanted)
