@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.database import migrate, open_reader
-from shipwrightd.doctor.database import compared, expected
+from shipwrightd.database import open_reader
+from shipwrightd.doctor.database import compared
 from shipwrightd.doctor.examine import answer
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.export.files import new_file
@@ -63,7 +63,7 @@ def gather(target: Target, diagnosis: Diagnosis) -> dict[str, object]:
         stored = {name: _tried(partial(query, db)) for name, query in archive_queries(target).items()}
         with contextlib.suppress(apsw.Error):
             known |= {name: public_name(target, name) for (name,) in db.execute(NAMES)}
-        known |= dict.fromkeys(compared(db)[2], "<foreign>")
+        known |= dict.fromkeys(compared(db)[-1], "<foreign>")
     parts = {
         "doctor": {**answer(diagnosis), "findings": findings},
         "status": _tried(partial(_status, target)),
@@ -166,8 +166,8 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
 
 def _schema(db: apsw.Connection) -> dict[str, object]:
     """Return the SQL of everything that is as the migrations create it, and the names of what is not."""
-    missing, altered, foreign = compared(db)
-    same = {name: sql for name, (_, sql) in expected(migrate.version(db)).items() if name not in {*missing, *altered}}
+    wanted, missing, altered, foreign = compared(db)
+    same = {name: sql for name, (_, sql) in wanted.items() if name not in {*missing, *altered}}
     return {"same": same, "missing": missing, "altered": altered, "foreign": len(foreign)}
 
 

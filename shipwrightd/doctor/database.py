@@ -80,19 +80,18 @@ def objects(db: apsw.Connection) -> dict[str, tuple[str, str]]:
     return {name: (kind, sql or "") for name, kind, sql in db.execute(OBJECTS)}
 
 
-def compared(db: apsw.Connection) -> tuple[list[str], list[str], list[str]]:
-    """Return the names of tables, indexes and views that are missing, altered, or created by no migration."""
+def compared(db: apsw.Connection) -> tuple[dict[str, tuple[str, str]], list[str], list[str], list[str]]:
+    """Return what the migrations create, and the names of what is missing, altered, or created by no migration."""
     found, wanted = objects(db), expected(migrate.version(db))
     altered = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
-    return sorted(wanted.keys() - found.keys()), altered, sorted(found.keys() - wanted.keys())
+    return wanted, sorted(wanted.keys() - found.keys()), altered, sorted(found.keys() - wanted.keys())
 
 
 def tables(target: Target, db: apsw.Connection) -> Iterator[Finding]:
     """Compare tables, indexes and views with those that the migrations create, if there are any."""
-    if not (version := migrate.version(db)):
+    if not migrate.version(db):
         return
-    wanted = expected(version)
-    missing, altered, unknown = compared(db)
+    wanted, missing, altered, unknown = compared(db)
     foreign = len(unknown)
     facts = {"missing": missing, "altered": altered, "foreign": foreign}
     if altered or any(wanted[name][0] != "index" for name in missing):
