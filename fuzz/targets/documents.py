@@ -106,10 +106,8 @@ def _refused(path: str, raw: bytes) -> None:
 def _plain(parsed: Parsed) -> None:
     rows: list[tuple[Any, ...]] = []
     for part in parsed.lists:
-        for entry in part.entries:
-            assert len(entry.hash) == 8  # noqa: PLR2004
-            if not isinstance(entry.row, Bad):
-                rows.append(entry.row)
+        assert {len(content) for content in part.hashes} <= {8}
+        rows += [row for row in part.rows if not isinstance(row, Bad)]
     for keyed in parsed.keyed:
         rows += [(*key, *row) for key, row in keyed.rows.items()]
     for row in rows:

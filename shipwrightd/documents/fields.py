@@ -34,13 +34,6 @@ class Bad(NamedTuple):
     hash: bytes
 
 
-class Entry(NamedTuple):
-    """One entry of an appended list: the hash of its content, and its row or why it has none."""
-
-    hash: bytes
-    row: Row | Bad
-
-
 class List(NamedTuple):
     """An appended list; its writer keeps the last `cap` entries (0: all)."""
 
@@ -48,7 +41,8 @@ class List(NamedTuple):
     table: str
     scope: tuple[str, ...]  # the values that select its rows of the table
     cap: int
-    entries: list[Entry]
+    hashes: list[bytes]  # of the content of each entry
+    rows: list[Row | Bad]  # of each entry, or why it has none
 
 
 class Keyed(NamedTuple):
@@ -100,14 +94,7 @@ class Parsed:
         values = self.field(document, name, list)
         return None if values is None else [(value, to_item(value, at)) for at, value in enumerate(values)]
 
-    def entries(self, name: str, entries: Entries) -> list[Entry]:
-        """Return the entries of an appended list."""
-        return [
-            Entry(entry_hash(value), _bad(f"{name}: {item}", value, position) if isinstance(item, str) else item.row)
-            for position, (value, item) in enumerate(entries)
-        ]
-
-    def rows(self, name: str, entries: Entries) -> dict[Key, Row]:
+    def keyed_rows(self, name: str, entries: Entries) -> dict[Key, Row]:
         """Return keyed entries by key. Of several with one key the last counts; the others are rejected."""
         rows: dict[Key, Row] = {}
         origin: dict[Key, tuple[int, Json]] = {}
@@ -123,6 +110,14 @@ class Parsed:
             rows[item.key] = item.row
             origin[item.key] = (position, value)
         return rows
+
+
+def list_rows(name: str, entries: Entries) -> list[Row | Bad]:
+    """Return the row of each entry of an appended list, or why it has none."""
+    return [
+        _bad(f"{name}: {item}", value, position) if isinstance(item, str) else item.row
+        for position, (value, item) in enumerate(entries)
+    ]
 
 
 def _bad(reason: str, value: Json, position: int) -> Bad:

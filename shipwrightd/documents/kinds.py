@@ -106,9 +106,10 @@ def parse_document(path: str, raw: bytes | None) -> Parsed:
             if (entries := part.find(parsed, document, part.name)) is None:
                 continue
             if part.cap is None:
-                parsed.keyed.append(Keyed(part.table, scope, parsed.rows(part.name, entries)))
+                parsed.keyed.append(Keyed(part.table, scope, parsed.keyed_rows(part.name, entries)))
             else:
-                parsed.lists.append(List(part.name, part.table, scope, part.cap, parsed.entries(part.name, entries)))
+                hashes, rows = [entry_hash(value) for value, _ in entries], f.list_rows(part.name, entries)
+                parsed.lists.append(List(part.name, part.table, scope, part.cap, hashes, rows))
             epochs += [item.epoch for _, item in entries if isinstance(item, Item) and item.epoch is not None]
     except (RecursionError, orjson.JSONEncodeError) as error:
         raise DocumentError("nested too deeply") from error

@@ -269,21 +269,21 @@ class _Writer:
 
     def _write_list(self, part: List, known: Remembered) -> tuple[Remembered, list[Bad]]:
         """Append the new entries of a list; return what to remember of it, and the bad ones among the new."""
-        found = [entry.hash for entry in part.entries]
+        found = part.hashes
         new = new_entries(known, found, part.cap, lambda: count_stored(self.db, part))
         if is_gap(known, found, new):
             detail = {"known": known.present, "found": len(found)}
             add_gap(self.db, self.path, f"no overlap in {part.name}", detail, self.now)
             self.outcome.gaps += 1
-        entries = [part.entries[i] for i in new]
-        rows = [(*part.scope, *entry.row) for entry in entries if not isinstance(entry.row, Bad)]
+        added = [part.rows[i] for i in new]
+        rows = [(*part.scope, *row) for row in added if not isinstance(row, Bad)]
         self.db.executemany(LIST_TABLES[part.table].write, rows)
         if part.table == COSTS:
             last = self.db.last_insert_rowid()
             add_entries(self.db, last - len(rows) + 1, last)
         self.outcome.records += len(rows)
         self.outcome.known += len(found) - len(new)
-        return remember(known, found, part.cap), [entry.row for entry in entries if isinstance(entry.row, Bad)]
+        return remember(known, found, part.cap), [row for row in added if isinstance(row, Bad)]
 
     def _write_keyed(self, keyed: Keyed) -> None:
         """Make the stored rows of a scope equal to the document's entries."""
@@ -302,7 +302,7 @@ class _Writer:
 
 def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:
     """Return how many rows are stored for each entry of a list, by the entry's hash; reads the whole table."""
-    rows = {entry.hash: entry.row for entry in part.entries if not isinstance(entry.row, Bad)}
+    rows = {content: row for content, row in zip(part.hashes, part.rows, strict=True) if not isinstance(row, Bad)}
     wanted = set(rows.values())
     stored = Counter(row for row in db.execute(LIST_TABLES[part.table].load, part.scope) if row in wanted)
     return Counter({content: stored[row] for content, row in rows.items()})
@@ -383,7 +383,7 @@ def verify_document(db: apsw.Connection, path: str, raw: bytes | None) -> list[s
 def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
     """Return the differences between a list and the last rows of its table that hold all its entries."""
     stored: list[Row] = list(db.execute(LIST_TABLES[part.table].load, part.scope))
-    wanted = [entry.row for entry in part.entries if not isinstance(entry.row, Bad)]
+    wanted = [row for row in part.rows if not isinstance(row, Bad)]
     if missing := (Counter(wanted) - Counter(stored)).total():
         return [f"{part.name}: {missing} of {len(wanted)} entries are not in the database"]
     unmatched = Counter(wanted)
@@ -396,7 +396,7 @@ def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
         else:
             others.append(row)
     known = memory.lists.get(part.name, Remembered())
-    gone = (Counter(known.hashes) - Counter(entry.hash for entry in part.entries)).total()
+    gone = (Counter(known.hashes) - Counter(part.hashes)).total()
     differences = {
         "entries are in the database more often than in the document": sum(row in unmatched for row in others),
         "rows of the database are not entries of the document and were none before": len(others) - gone,
