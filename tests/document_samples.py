@@ -24,7 +24,7 @@ def take(db: apsw.Connection, path: str, value: object) -> Outcome:
     """Ingest a document, given as a value, as bytes, or as None for a file that is gone."""
     raw = value if isinstance(value, bytes) or value is None else orjson.dumps(value)
     with transaction(db):
-        return ingest_document(db, path, raw, now=NOW, confirmed_missing=raw is None)
+        return ingest_document(db, path, raw, now=NOW)
 
 
 def known_documents(db: apsw.Connection) -> list[str]:

@@ -18,8 +18,6 @@ INSTRUMENTED = (
     "shipwrightd.documents.kinds",
     "shipwrightd.documents.fields",
     "shipwrightd.decoding.values",
-    "shipwrightd.documents.memory",
-    "shipwrightd.documents.shipwright",
     "shipwrightd.documents.store",
 )
 PATHS = [kind.pattern.replace("*", "x") for kind in DOCUMENTS]
@@ -108,10 +106,8 @@ def _refused(path: str, raw: bytes) -> None:
 def _plain(parsed: Parsed) -> None:
     rows: list[tuple[Any, ...]] = []
     for part in parsed.lists:
-        for entry in part.entries:
-            assert len(entry.hash) == 8  # noqa: PLR2004
-            if not isinstance(entry.row, Bad):
-                rows.append(entry.row)
+        assert {len(content) for content in part.hashes} <= {8}
+        rows += [row for row in part.rows if not isinstance(row, Bad)]
     for keyed in parsed.keyed:
         rows += [(*key, *row) for key, row in keyed.rows.items()]
     for row in rows:
@@ -150,7 +146,7 @@ def _stored(path: str, raw: bytes, cut: int, *, clean: bool) -> None:
         assert back.error is None
         if other.error is None and clean:
             assert not verify_document(db, path, raw)
-        gone = ingest_document(db, path, None, now=NOW, confirmed_missing=True)
+        gone = ingest_document(db, path, None, now=NOW)
         assert gone.records == 0
         kind = kind_of(path)
         assert kind

@@ -59,10 +59,10 @@ def doctor(
     resolved = config.resolve({"home": home, "db": db})
     target = _target(resolved, deep=deep)
     file = None if bundle is None else destination(bundle, force=force, home=target.home, database=target.db)
-    diagnosis = examine.examine(target, resolved, os.environ, _service())
+    diagnosis = examine.examine(target)
     print(dump(examine.answer(diagnosis)) if as_json else examine.page(diagnosis, width()))
     if file is not None:
-        archive.write(file, archive.gather(target, resolved, diagnosis), target.now, force=force)
+        archive.write(file, archive.gather(target, diagnosis), target.now, force=force)
         print(f"wrote {visible(str(file))}; check its content before you send it", file=sys.stderr)
     return 0 if diagnosis.ok else FOUND
 
@@ -81,6 +81,9 @@ def _target(resolved: Resolved, *, deep: bool) -> Target:
         user=_owner(places.home),
         journals={journal.name: journal.siblings for journal in JOURNALS},
         documents=[kind.pattern for kind in DOCUMENTS],
+        settings=resolved,
+        variables=os.environ,
+        service=_service(),
         deep=deep,
     )
 

@@ -1,7 +1,6 @@
 """`doctor`: checks everything a maintainer would ask about, without changing anything.
 
-A check examines one thing and yields findings, each with what to do. Judging
-takes plain values; reading files and limits is the thin part around it.
+A check examines one thing and returns findings, each with what to do. Its function has the name of the check.
 """
 
 from __future__ import annotations
@@ -9,11 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.status import Status, collect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from shipwrightd.config import Resolved
+    from shipwrightd.service import State
 
 OK = "ok"
 WARN = "warn"
@@ -57,7 +60,15 @@ class Target:
     user: int  # id of the user who should own the files
     journals: Mapping[str, Sequence[str]]  # each with its rotated names
     documents: Sequence[str]  # patterns
+    settings: Resolved
+    variables: Mapping[str, str]  # of the environment
+    service: State | None = None
     deep: bool = False  # read the whole database, however long that takes
+
+    @property
+    def held(self) -> bool:
+        """Return whether a process holds the writer lock."""
+        return lock_is_held(lock_path(self.db))
 
     def status(self) -> Status:
         """Return what `status` reports, leaving no trace beside the database."""

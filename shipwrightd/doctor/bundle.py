@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from shipwrightd.database import migrate, open_reader
-from shipwrightd.doctor.database import expected, objects
+from shipwrightd.database import open_reader
+from shipwrightd.doctor.database import compared
 from shipwrightd.doctor.examine import answer
 from shipwrightd.errors import ShipwrightdError
 from shipwrightd.export.files import new_file
@@ -53,21 +53,21 @@ def write(target: Path, parts: Mapping[str, object], now: float, *, force: bool)
             archive.addfile(entry, io.BytesIO(content))
 
 
-def gather(target: Target, settings: Resolved, diagnosis: Diagnosis) -> dict[str, object]:
+def gather(target: Target, diagnosis: Diagnosis) -> dict[str, object]:
     """Return all parts by name; one that cannot be read is replaced by the type of the error."""
     stored: dict[str, object] = {}
     findings = [asdict(finding) | (WITHHELD if finding.private else {}) for finding in diagnosis.findings]
-    known = private_texts(target, settings)
+    known = private_texts(target)
     failures = (ShipwrightdError, OSError, apsw.Error)
     with contextlib.suppress(*failures), contextlib.closing(open_reader(target.db, untouched=True)) as db:
         stored = {name: _tried(partial(query, db)) for name, query in archive_queries(target).items()}
         with contextlib.suppress(apsw.Error):
             known |= {name: public_name(target, name) for (name,) in db.execute(NAMES)}
-        known |= dict.fromkeys(objects(db).keys() - expected(migrate.version(db)).keys(), "<foreign>")
+        known |= dict.fromkeys(compared(db)[-1], "<foreign>")
     parts = {
         "doctor": {**answer(diagnosis), "findings": findings},
         "status": _tried(partial(_status, target)),
-        "settings": _settings(settings),
+        "settings": _settings(target.settings),
         **stored,
     }
     return {name: part if name == UNCHANGED else scrubbed(part, known) for name, part in parts.items()}
@@ -103,26 +103,22 @@ def _settings(found: Resolved) -> dict[str, object]:
 
 LIMIT = 1_000  # rows of each list, the newest
 COUNTS = """
-SELECT 'budgets', count(*) FROM budgets UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
-UNION ALL SELECT 'cost_entries', count(*) FROM cost_entries
-UNION ALL SELECT 'cost_outcomes', count(*) FROM cost_outcomes
-UNION ALL SELECT 'daemon_completed', count(*) FROM daemon_completed
-UNION ALL SELECT 'daemon_failures', count(*) FROM daemon_failures
-UNION ALL SELECT 'daemon_jobs', count(*) FROM daemon_jobs UNION ALL SELECT 'daemon_queue', count(*) FROM daemon_queue
-UNION ALL SELECT 'daemon_state', count(*) FROM daemon_state
-UNION ALL SELECT 'daemon_titles', count(*) FROM daemon_titles UNION ALL SELECT 'events', count(*) FROM events
-UNION ALL SELECT 'gaps', count(*) FROM gaps UNION ALL SELECT 'generations', count(*) FROM generations
-UNION ALL SELECT 'heartbeats', count(*) FROM heartbeats UNION ALL SELECT 'line_hashes', count(*) FROM line_hashes
-UNION ALL SELECT 'memory_entries', count(*) FROM memory_entries UNION ALL SELECT 'metrics', count(*) FROM metrics
-UNION ALL SELECT 'pipeline_runs', count(*) FROM pipeline_runs
-UNION ALL SELECT 'pipeline_stages', count(*) FROM pipeline_stages
-UNION ALL SELECT 'projection_state', count(*) FROM projection_state UNION ALL SELECT 'pruned', count(*) FROM pruned
-UNION ALL SELECT 'quarantine', count(*) FROM quarantine UNION ALL SELECT 'recoveries', count(*) FROM recoveries
-UNION ALL SELECT 'run_outcomes', count(*) FROM run_outcomes
-UNION ALL SELECT 'schema_version', count(*) FROM schema_version UNION ALL SELECT 'sessions', count(*) FROM sessions
-UNION ALL SELECT 'kept_range', count(*) FROM kept_range UNION ALL SELECT 'kept_runs', count(*) FROM kept_runs
-UNION ALL SELECT 'kept_stages', count(*) FROM kept_stages
-UNION ALL SELECT 'source_errors', count(*) FROM source_errors"""
+SELECT (SELECT count(*) FROM budgets) budgets, (SELECT count(*) FROM checkpoints) checkpoints,
+       (SELECT count(*) FROM cost_entries) cost_entries, (SELECT count(*) FROM cost_outcomes) cost_outcomes,
+       (SELECT count(*) FROM daemon_completed) daemon_completed,
+       (SELECT count(*) FROM daemon_failures) daemon_failures, (SELECT count(*) FROM daemon_jobs) daemon_jobs,
+       (SELECT count(*) FROM daemon_queue) daemon_queue, (SELECT count(*) FROM daemon_state) daemon_state,
+       (SELECT count(*) FROM daemon_titles) daemon_titles, (SELECT count(*) FROM events) events,
+       (SELECT count(*) FROM gaps) gaps, (SELECT count(*) FROM generations) generations,
+       (SELECT count(*) FROM heartbeats) heartbeats, (SELECT count(*) FROM line_hashes) line_hashes,
+       (SELECT count(*) FROM memory_entries) memory_entries, (SELECT count(*) FROM metrics) metrics,
+       (SELECT count(*) FROM pipeline_runs) pipeline_runs, (SELECT count(*) FROM pipeline_stages) pipeline_stages,
+       (SELECT count(*) FROM projection_state) projection_state, (SELECT count(*) FROM pruned) pruned,
+       (SELECT count(*) FROM quarantine) quarantine, (SELECT count(*) FROM recoveries) recoveries,
+       (SELECT count(*) FROM run_outcomes) run_outcomes, (SELECT count(*) FROM schema_version) schema_version,
+       (SELECT count(*) FROM sessions) sessions, (SELECT count(*) FROM kept_range) kept_range,
+       (SELECT count(*) FROM kept_runs) kept_runs, (SELECT count(*) FROM kept_stages) kept_stages,
+       (SELECT count(*) FROM source_errors) source_errors"""
 PRAGMAS = """
 SELECT application_id, auto_vacuum, encoding, freelist_count, journal_mode, page_count, page_size, schema_version,
        user_version
@@ -160,7 +156,7 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
         },
         "migrations": lambda db: list(rows_of(db, APPLIED)),
         "schema": _schema,
-        "tables": lambda db: dict(db.execute(COUNTS)),
+        "tables": lambda db: next(rows_of(db, COUNTS)),
         "checkpoints": lambda db: listed(db, CHECKPOINTS),
         "quarantine": lambda db: listed(db, QUARANTINE),
         "gaps": lambda db: [{**row, "detail": numbers_of(row["detail"])} for row in listed(db, GAPS)],
@@ -170,14 +166,9 @@ def archive_queries(target: Target) -> dict[str, Callable[[apsw.Connection], obj
 
 def _schema(db: apsw.Connection) -> dict[str, object]:
     """Return the SQL of everything that is as the migrations create it, and the names of what is not."""
-    found, wanted = objects(db), expected(migrate.version(db))
-    same = {name: sql for name, (_, sql) in wanted.items() if found.get(name) == wanted[name]}
-    return {
-        "same": same,
-        "missing": sorted(wanted.keys() - found.keys()),
-        "altered": sorted(name for name in wanted.keys() & found.keys() if name not in same),
-        "foreign": len(found.keys() - wanted.keys()),
-    }
+    wanted, missing, altered, foreign = compared(db)
+    same = {name: sql for name, (_, sql) in wanted.items() if name not in {*missing, *altered}}
+    return {"same": same, "missing": missing, "altered": altered, "foreign": len(foreign)}
 
 
 # -- private texts
@@ -189,10 +180,10 @@ ERROR_KINDS = ("watching is degraded", "cannot be used: not JSON", "cannot be us
 SYSTEM_ERRORS = frozenset(os.strerror(number) for number in errno.errorcode)
 
 
-def private_texts(target: Target, settings: Resolved) -> dict[str, str]:
+def private_texts(target: Target) -> dict[str, str]:
     """Return the private paths of an installation, each with its placeholder."""
     known = {os.path.expanduser("~"): "~", sys.prefix: "<prefix>"}  # noqa: PTH111 - its spelling matters
-    known |= {str(file.path): f"<settings file {place}>" for place, file in enumerate(settings.files, 1)}
+    known |= {str(file.path): f"<settings file {place}>" for place, file in enumerate(target.settings.files, 1)}
     for path, placeholder in ((target.db.parent, "<db folder>"), (target.db, "<db>"), (target.home, "<home>")):
         known |= {str(path): placeholder, os.path.realpath(path): placeholder}
     known |= {shlex.quote(text): placeholder for text, placeholder in known.items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
+from shipwrightd import status
 from shipwrightd.database import migrate, open_reader
 from shipwrightd.doctor import fail, ok, warn
 from shipwrightd.errors import DatabaseError, MissingError, ShipwrightdError
@@ -17,10 +18,9 @@ from shipwrightd.status import size_at
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from shipwrightd.doctor import Finding, Target
-    from shipwrightd.status import Recovery
 
 QUICK_S = 5.0
 STEPS = 20_000  # of SQLite's virtual machine, between two checks of the time
@@ -30,9 +30,6 @@ RECOVER = (
     "restart the daemon: it moves the file aside and rebuilds it from its readable pages and the source files; "
     "`shipwrightd recover` does the same, also for damage that a start does not notice"
 )
-WHOLE = "PRAGMA integrity_check(20)"
-QUICK = "PRAGMA quick_check(20)"
-REFERENCES = "PRAGMA foreign_key_check"
 OBJECTS = """
 SELECT name, type, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"""
 
@@ -53,7 +50,7 @@ def opened(target: Target) -> tuple[apsw.Connection | None, Finding]:
     return db, ok("database", f"{target.db} ({size_of(size)}), created by shipwrightd", size_bytes=size)
 
 
-def schema(db: apsw.Connection) -> Finding:
+def schema(_: Target, db: apsw.Connection) -> Finding:
     """Compare the schema version with the one this release needs."""
     version, known = migrate.version(db), migrate.known()
     if not version:
@@ -83,21 +80,23 @@ def objects(db: apsw.Connection) -> dict[str, tuple[str, str]]:
     return {name: (kind, sql or "") for name, kind, sql in db.execute(OBJECTS)}
 
 
-def compare_tables(db: apsw.Connection, *, held: bool) -> Iterable[Finding]:
-    """Compare tables, indexes and views with those that the migrations create, if there are any."""
-    version = migrate.version(db)
-    return tables(objects(db), expected(version), held=held) if version else ()
-
-
-def tables(found: dict[str, tuple[str, str]], wanted: dict[str, tuple[str, str]], *, held: bool) -> Iterator[Finding]:
-    """Compare tables, indexes and views with those that the migrations create."""
-    missing = sorted(wanted.keys() - found.keys())
+def compared(db: apsw.Connection) -> tuple[dict[str, tuple[str, str]], list[str], list[str], list[str]]:
+    """Return what the migrations create, and the names of what is missing, altered, or created by no migration."""
+    found, wanted = objects(db), expected(migrate.version(db))
     altered = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
-    foreign = len(found.keys() - wanted.keys())
+    return wanted, sorted(wanted.keys() - found.keys()), altered, sorted(found.keys() - wanted.keys())
+
+
+def tables(target: Target, db: apsw.Connection) -> Iterator[Finding]:
+    """Compare tables, indexes and views with those that the migrations create, if there are any."""
+    if not migrate.version(db):
+        return
+    wanted, missing, altered, unknown = compared(db)
+    foreign = len(unknown)
     facts = {"missing": missing, "altered": altered, "foreign": foreign}
     if altered or any(wanted[name][0] != "index" for name in missing):
         yield fail("tables", f"tables were changed: {', '.join((*missing, *altered)[:SHOWN])}", RECOVER, **facts)
-    elif missing and held:
+    elif missing and target.held:
         yield ok("tables", f"{len(missing)} indexes are missing while a first load runs", **facts)
     elif missing:
         todo = "the next `shipwrightd run` creates those that an interrupted load left out"
@@ -110,19 +109,31 @@ def tables(found: dict[str, tuple[str, str]], wanted: dict[str, tuple[str, str]]
         yield ok("tables", f"{len(wanted)} tables, indexes and views, as the migrations create them")
 
 
-def journal_mode(path: Path, page_bytes: int) -> Finding:
+def journal_mode(target: Target, db: apsw.Connection) -> Finding:
     """Check the journal mode and the length of the write-ahead log."""
+    path = target.db
     with path.open("rb") as file:  # SQLite reports another mode for a file opened as immutable
         mode = "wal" if file.read(20)[18:] == b"\x02\x02" else "rollback"
     if mode != "wal":
         text = f"the journal mode is {mode}, so that readers and the daemon block each other"
         return warn("journal_mode", text, "restart the daemon, which sets wal", mode=mode)
     size = size_at(path.with_name(path.name + "-wal"))
-    facts = {"mode": mode, "wal_bytes": size, "page_bytes": page_bytes}
+    facts = {"mode": mode, "wal_bytes": size, "page_bytes": db.execute("PRAGMA page_size").get}
     if size > LONG_LOG:
         text = f"wal, and its log has grown to {size_of(size)}: a program has been reading for a long time"
         return warn("journal_mode", text, f"stop it; `fuser {shlex.quote(str(path))}` shows which", **facts)
     return ok("journal_mode", f"wal, its log takes {size_of(size)}", **facts)
+
+
+def integrity(target: Target, db: apsw.Connection) -> Finding:
+    """Check the pages of the database, and with `deep` also its indexes."""
+    statement = "PRAGMA integrity_check(20)" if target.deep else "PRAGMA quick_check(20)"
+    return checked("integrity", statement, db, deep=target.deep)
+
+
+def foreign_keys(target: Target, db: apsw.Connection) -> Finding:
+    """Check that references between tables lead to rows."""
+    return checked("foreign_keys", "PRAGMA foreign_key_check", db, deep=target.deep)
 
 
 def checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> Finding:
@@ -151,8 +162,9 @@ def checked(check: str, statement: str, db: apsw.Connection, *, deep: bool) -> F
     return ok(check, text, complete=True, seconds=round(seconds, 3))
 
 
-def recoveries(found: Sequence[Recovery]) -> Finding:
+def recoveries(target: Target, db: apsw.Connection) -> Finding:
     """Report how often the database was recovered, and which damaged files are still kept."""
+    found = status.recoveries(db, target.db)
     if not found:
         return ok("recoveries", "the database was never damaged", recoveries=0)
     lost, refilled = sum(one.lost for one in found), sum(one.refilled for one in found)

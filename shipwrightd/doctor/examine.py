@@ -3,87 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import resource
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import TYPE_CHECKING
-
-import apsw
 
 from shipwrightd import __version__
 from shipwrightd.clock import utc
-from shipwrightd.database.lock import lock_is_held, lock_path
 from shipwrightd.doctor import FAIL, WARN, Finding, database, machine, sources
 from shipwrightd.errors import ShipwrightdError
-from shipwrightd.status import recoveries
 from shipwrightd.table import wrapped
 from shipwrightd.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipwrightd.config import Resolved
     from shipwrightd.doctor import Target
-    from shipwrightd.service import State
 
 INDENT = 27  # cells of state and check
 PERMISSIONS = {"home", "folder", "files"}  # checks that fail if they cannot be made
+Check = Callable[..., Iterable[Finding] | Finding]  # of a target, and of its database
 
-
-Checks = Mapping[str, Callable[[], Iterable[Finding] | Finding]]
-
-
-def of_machine(target: Target, settings: Resolved, variables: Mapping[str, str], service: State | None) -> Checks:
-    """Return the checks of all but the inside of the database."""
-    files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return {
-        "program": machine.program,
-        "sqlite": lambda: machine.sqlite(apsw.sqlite_lib_version()),
-        "libraries": machine.libraries,
-        "settings": lambda: machine.settings(settings, variables),
-        "home": lambda: machine.home(target),
-        "folder": lambda: machine.folder(target),
-        "files": lambda: machine.files(target),
-        "disk": lambda: machine.disk(target),
-        "watching": lambda: machine.watching(target),
-        "open_files": lambda: machine.open_files(files_limit),
-        "lock": lambda: machine.lock(machine.holder_of(target.db), str(target.home)),
-        "shipwright": lambda: sources.shipwright(target, variables.get("PATH", "")),
-        "shipwright_database": lambda: sources.shipwright_database(target),
-        "service": lambda: machine.service(service, held=_is_held(target)) if service else (),
-    }
-
-
-def of_database(target: Target, db: apsw.Connection) -> Checks:
-    """Return the checks of any database of ours."""
-    whole = database.WHOLE if target.deep else database.QUICK
-    return {
-        "schema": lambda: database.schema(db),
-        "tables": lambda: database.compare_tables(db, held=_is_held(target)),
-        "journal_mode": lambda: database.journal_mode(target.db, db.execute("PRAGMA page_size").get),
-        "integrity": lambda: database.checked("integrity", whole, db, deep=target.deep),
-        "foreign_keys": lambda: database.checked("foreign_keys", database.REFERENCES, db, deep=target.deep),
-    }
-
-
-def of_content(target: Target, db: apsw.Connection) -> Checks:
-    """Return the checks of a database whose schema this release can read."""
-    status = cache(target.status)
-    return {
-        "checkpoints": lambda: sources.checkpoints(target.home, db, held=_is_held(target)),
-        "lag": lambda: sources.lag(status().sources, held=_is_held(target)),
-        "source_errors": lambda: sources.errors(db),
-        "quarantine": lambda: sources.quarantine(db),
-        "gaps": lambda: sources.gaps(db),
-        "recoveries": lambda: database.recoveries(recoveries(db, target.db)),
-        "clock": lambda: sources.clock(target, db, status().sources),
-    }
-
-
-def _is_held(target: Target) -> bool:
-    """Tell whether a process holds the writer lock."""
-    return lock_is_held(lock_path(target.db))
+OF_MACHINE = (
+    *(machine.program, machine.sqlite, machine.libraries, machine.settings),
+    *(machine.home, machine.folder, machine.files, machine.disk, machine.watching, machine.open_files, machine.lock),
+    *(sources.shipwright, sources.shipwright_database, machine.service),
+)
+OF_DATABASE = (database.schema, database.tables, database.journal_mode, database.integrity, database.foreign_keys)
+OF_CONTENT = (  # of a database whose schema this release can read
+    *(sources.checkpoints, sources.lag, sources.source_errors, sources.quarantine, sources.gaps),
+    *(database.recoveries, sources.clock),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +51,9 @@ class Diagnosis:
         return all(finding.state != FAIL for finding in self.findings)
 
 
-def examine(
-    target: Target, settings: Resolved, variables: Mapping[str, str], service: State | None = None
-) -> Diagnosis:
-    """Run every check; `variables` are those of the environment."""
-    found = run(of_machine(target, settings, variables, service))
+def examine(target: Target) -> Diagnosis:
+    """Run every check."""
+    found = run(OF_MACHINE, target)
     before = _signature(target)
     inside = _examine_database(target)
     if _signature(target) != before:  # a daemon started while the database was read as an immutable file
@@ -120,23 +67,24 @@ def _examine_database(target: Target) -> list[Finding]:
     if db is None:
         return [first]
     with contextlib.closing(db):
-        found = [first, *run(of_database(target, db))]
+        found = [first, *run(OF_DATABASE, target, db)]
         schema = next(finding for finding in found if finding.check == "schema")
         if schema.state != FAIL and schema.facts.get("version"):
-            found += run(of_content(target, db))
+            found += run(OF_CONTENT, target, db)
         return found
 
 
-def run(checks: Checks) -> list[Finding]:
+def run(checks: Iterable[Check], *subject: object) -> list[Finding]:
     """Run checks in order."""
-    return [finding for name, check in checks.items() for finding in guarded(name, check)]
+    return [finding for check in checks for finding in guarded(check, *subject)]
 
 
-def guarded(name: str, check: Callable[[], Iterable[Finding] | Finding]) -> list[Finding]:
+def guarded(check: Check, *subject: object) -> list[Finding]:
     """Run one check; an error in it becomes a finding."""
+    name = check.__name__
     found: list[Finding] = []
     try:
-        result = check()
+        result = check(*subject)
         found.extend([result] if isinstance(result, Finding) else result)
     except ShipwrightdError as error:
         found.append(Finding(name, WARN, f"could not be checked: {error.message}", error.hint))

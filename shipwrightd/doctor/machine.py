@@ -14,23 +14,23 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import apsw
 
 from shipwrightd import __version__
 from shipwrightd.config import strays
 from shipwrightd.database import migrate
-from shipwrightd.database.lock import lock_is_held, lock_path, read_holder
+from shipwrightd.database.lock import lock_path, read_holder
 from shipwrightd.database.mounts import network_type, read_mounts
-from shipwrightd.doctor import FAIL, WARN, Finding, fail, ok, warn
+from shipwrightd.doctor import FAIL, OK, WARN, Finding, fail, ok, warn
 from shipwrightd.status import size_at
 from shipwrightd.text import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from shipwrightd.config import Resolved
     from shipwrightd.doctor import Target
-    from shipwrightd.service import State
 
 # -- versions
 
@@ -41,7 +41,7 @@ RESET_BUG = ((3, 7, 0), (3, 51, 3))
 BACKPORTED = ((3, 44, 6), (3, 50, 7))
 
 
-def program() -> Iterator[Finding]:
+def program(_: Target) -> Iterator[Finding]:
     """Report the version, its schema, Python and the operating system."""
     schema = migrate.known()[-1].version
     yield ok("program", f"shipwrightd {__version__}, schema {schema}", version=__version__, schema=schema)
@@ -54,8 +54,9 @@ def program() -> Iterator[Finding]:
         yield warn("system", system, "shipwrightd supports Linux and macOS", platform=system)
 
 
-def sqlite(version: str) -> Finding:
-    """Judge a version of SQLite."""
+def sqlite(_: Target) -> Finding:
+    """Judge the version of SQLite."""
+    version = apsw.sqlite_lib_version()
     numbers = tuple(int(part) for part in version.split(".")[:3])
     fixed = any(numbers[:2] == release[:2] and numbers >= release for release in BACKPORTED)
     if RESET_BUG[0] <= numbers < RESET_BUG[1] and not fixed:
@@ -64,7 +65,7 @@ def sqlite(version: str) -> Finding:
     return ok("sqlite", f"SQLite {version}", version=version)
 
 
-def libraries() -> Finding:
+def libraries(_: Target) -> Finding:
     """Report the versions of the libraries."""
     found = {name: metadata.version(name) for name in LIBRARIES}
     return ok("libraries", ", ".join(f"{name} {version}" for name, version in found.items()), versions=found)
@@ -73,11 +74,12 @@ def libraries() -> Finding:
 # -- settings and service
 
 
-def settings(found: Resolved, variables: Mapping[str, str]) -> Iterator[Finding]:
+def settings(target: Target) -> Iterator[Finding]:
     """Judge the settings, and the variables that look like one."""
+    found = target.settings
     files = [file for file in found.files if file.exists]
     wrong = [(FAIL, text, "correct it, see `shipwrightd config show`") for text in found.problems]
-    wrong += [(WARN, text, "correct its name or remove it") for text in strays(variables)]
+    wrong += [(WARN, text, "correct its name or remove it") for text in strays(target.variables)]
     wrong += [(WARN, file.open_to, "its settings are ignored until then") for file in files if file.open_to]
     hook = found.settings.hook_command
     if hook and shutil.which(hook[0]) is None:
@@ -89,12 +91,14 @@ def settings(found: Resolved, variables: Mapping[str, str]) -> Iterator[Finding]
         yield ok("settings", f"valid, from {source}" if files else "valid, no settings file")
 
 
-def service(found: State, *, held: bool) -> Finding:
-    """Judge the state of the service; `held` is whether a daemon runs."""
+def service(target: Target) -> Iterator[Finding]:
+    """Judge the state of the service."""
+    if (found := target.service) is None:
+        return
     facts = {name: getattr(found, name) for name in ("kind", "installed", "enabled", "active", "result")}
     state, text, todo = WARN, f"{found.kind} is {found.active or 'not running'}", "`shipwrightd service start`"
     if not found.installed:
-        text = f"no {found.kind} is installed" + ("; the daemon was started in another way" if held else "")
+        text = f"no {found.kind} is installed" + ("; the daemon was started in another way" if target.held else "")
         todo = "`shipwrightd service install` starts it automatically and restarts it when it fails"
     elif found.problem:
         text, todo = f"{found.kind}: {found.problem}", "run `shipwrightd service status` in a login shell"
@@ -103,29 +107,35 @@ def service(found: State, *, held: bool) -> Finding:
         todo = "`shipwrightd service logs` shows why; then `shipwrightd service restart`"
     elif found.active in {"active", "reloading", "activating"}:
         if found.enabled is not False:
-            return ok("service", text, **facts)
+            yield ok("service", text, **facts)
+            return
         text, todo = f"{text}, but does not start automatically", "run `shipwrightd service install` again"
-    return Finding("service", state, text, todo, facts)
+    yield Finding("service", state, text, todo, facts)
 
 
 # -- permissions
 
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
 SHARED_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or folder."""
+    """A file or folder; its text is the path with the permission bits as chmod takes them."""
 
     path: Path
     mode: int  # with the type, as stat gives it
     owner: int
 
     def __str__(self) -> str:
-        """Return its path with the permission bits as chmod takes them."""
         return f"{self.path} (mode {stat.S_IMODE(self.mode):04o})"
+
+    def judged(self, check: str, *rules: tuple[object, str, str, str]) -> Finding:
+        """Return the first rule that is broken: whether it is, state, text, todo."""
+        for broken, state, text, todo in rules:
+            if broken:
+                return Finding(check, state, text, todo)
+        return ok(check, str(self), mode=f"{stat.S_IMODE(self.mode):04o}")
 
 
 def entry(path: Path, *, follow: bool = True) -> Entry | None:
@@ -138,83 +148,60 @@ def entry(path: Path, *, follow: bool = True) -> Entry | None:
 
 
 def home(target: Target) -> Finding:
-    """Check Shipwright's folder. Raises OSError if it cannot be examined."""
-    found = entry(target.home)
-    if found is None:
-        return fail("home", f"there is no folder {target.home}", "run Shipwright once, or set its folder with --home")
-    return judge_home(found, target.user, readable=os.access(target.home, os.R_OK | os.X_OK))
-
-
-def judge_home(found: Entry, user: int, *, readable: bool) -> Finding:
-    """Judge the permissions of Shipwright's folder, which is only read."""
-    quoted = shlex.quote(str(found.path))
-    if not stat.S_ISDIR(found.mode):
-        return fail("home", f"{found.path} is not a folder", "set Shipwright's folder with --home")
-    if not readable:
-        text = f"{found} belongs to uid {found.owner} and cannot be read"
-        return fail("home", text, f"`chmod u+rx {quoted}`, or run as its owner")
-    if found.owner not in {user, 0}:
-        return warn("home", f"{found.path} belongs to uid {found.owner}, not {user}", "run as its owner")
-    if found.mode & SHARED_WRITE:
-        return warn("home", f"other users can write to {found}, and so add records", f"`chmod go-w {quoted}`")
-    return ok("home", str(found), mode=f"{stat.S_IMODE(found.mode):04o}")
+    """Check Shipwright's folder, which is only read. Raises OSError if it cannot be examined."""
+    path, user, quoted = target.home, target.user, shlex.quote(str(target.home))
+    if (found := entry(path)) is None:
+        return fail("home", f"there is no folder {path}", "run Shipwright once, or set its folder with --home")
+    belongs, writable = f"belongs to uid {found.owner}", f"other users can write to {found}, and so add records"
+    can_read = os.access(path, os.R_OK | os.X_OK)
+    return found.judged(
+        "home",
+        (not stat.S_ISDIR(found.mode), FAIL, f"{path} is not a folder", "set Shipwright's folder with --home"),
+        (not can_read, FAIL, f"{found} {belongs} and cannot be read", f"`chmod u+rx {quoted}`, or run as its owner"),
+        (found.owner not in {user, 0}, WARN, f"{path} {belongs}, not {user}", "run as its owner"),
+        (found.mode & SHARED_WRITE, WARN, writable, f"`chmod go-w {quoted}`"),
+    )
 
 
 def folder(target: Target) -> Finding:
     """Check the database's folder. Raises OSError if it cannot be examined."""
-    path = target.db.parent
-    found = entry(path)
-    if found is None:
+    path, user, quoted = target.db.parent, target.user, shlex.quote(str(target.db.parent))
+    if (found := entry(path)) is None:
         return ok("folder", f"{path} does not exist yet")
-    writable = os.access(path, os.W_OK | os.X_OK)
-    return judge_folder(found, target.user, writable=writable, shared=path == target.home)
-
-
-def judge_folder(found: Entry, user: int, *, writable: bool, shared: bool) -> Finding:
-    """Judge the permissions of the database's folder; Shipwright's own folder may be readable for others."""
-    quoted = shlex.quote(str(found.path))
-    private = f"`chmod {FOLDER_MODE:04o} {quoted}`"
-    if not stat.S_ISDIR(found.mode):
-        return fail("folder", f"{found.path} is not a folder", "choose another path with --db")
-    if not writable:
-        text = f"{found} belongs to uid {found.owner} and cannot be written to"
-        return fail("folder", text, f"`chmod u+rwx {quoted}`, or run as its owner")
-    if found.owner != user:
-        text = f"{found.path} belongs to uid {found.owner}, not {user}"
-        return fail("folder", text, f"`chown -R {user} {quoted}`, or run as its owner")
-    if found.mode & SHARED_WRITE:
-        return fail("folder", f"other users can write to {found} and replace the database", private)
-    if stat.S_IMODE(found.mode) & 0o077 and not shared:
-        return warn("folder", f"other users can read {found}", private)
-    return ok("folder", str(found), mode=f"{stat.S_IMODE(found.mode):04o}")
+    belongs, private, own = f"belongs to uid {found.owner}", f"`chmod 0700 {quoted}`", "or run as its owner"
+    can_write = os.access(path, os.W_OK | os.X_OK)
+    is_open = found.mode & OTHERS and path != target.home  # Shipwright's own folder may be readable for others
+    return found.judged(
+        "folder",
+        (not stat.S_ISDIR(found.mode), FAIL, f"{path} is not a folder", "choose another path with --db"),
+        (not can_write, FAIL, f"{found} {belongs} and cannot be written to", f"`chmod u+rwx {quoted}`, {own}"),
+        (found.owner != user, FAIL, f"{path} {belongs}, not {user}", f"`chown -R {user} {quoted}`, {own}"),
+        (found.mode & SHARED_WRITE, FAIL, f"other users can write to {found} and replace the database", private),
+        (is_open, WARN, f"other users can read {found}", private),
+    )
 
 
 def files(target: Target) -> Iterator[Finding]:
     """Check the database, its log, its shared memory and its lock file. Raises OSError if one cannot be examined."""
     db = target.db
     paths = (db, *(db.with_name(db.name + end) for end in ("-wal", "-shm", "-journal")), lock_path(db))
-    found = [file for path in paths if (file := entry(path, follow=path == db))]
-    usable = os.R_OK | os.W_OK
-    wrong = [one for file in found for one in judge_file(file, target.user, usable=os.access(file.path, usable))]
-    yield from wrong
-    if not wrong:
-        yield ok("files", f"{len(found)} files, private" if found else "none yet", count=len(found))
+    found = [judge_file(file, target.user) for path in paths if (file := entry(path, follow=path == db))]
+    wrong = [finding for finding in found if finding.state != OK]
+    yield from wrong or [ok("files", f"{len(found)} files, private" if found else "none yet", count=len(found))]
 
 
-def judge_file(found: Entry, user: int, *, usable: bool) -> Iterator[Finding]:
-    """Judge the type and permissions of one file of the database; yield nothing if they are right."""
-    quoted = shlex.quote(str(found.path))
-    private = f"`chmod {FILE_MODE:04o} {quoted}`"
-    if not stat.S_ISREG(found.mode):
-        kind = "a symbolic link" if stat.S_ISLNK(found.mode) else "not a regular file"
-        yield fail("files", f"{found.path} is {kind}", "move it away: shipwrightd creates a new one")
-    elif not usable:
-        text = f"{found} belongs to uid {found.owner} and cannot be read and written"
-        yield fail("files", text, f"{private}, or run as its owner")
-    elif found.owner != user:
-        yield fail("files", f"{found.path} belongs to uid {found.owner}, not {user}", f"`chown {user} {quoted}`")
-    elif stat.S_IMODE(found.mode) & 0o077:
-        yield warn("files", f"other users can access {found}", private)
+def judge_file(found: Entry, user: int) -> Finding:
+    """Judge the type and permissions of one file of the database."""
+    path, quoted, belongs = found.path, shlex.quote(str(found.path)), f"belongs to uid {found.owner}"
+    private, kind = f"`chmod 0600 {quoted}`", "a symbolic link" if stat.S_ISLNK(found.mode) else "not a regular file"
+    is_usable = os.access(path, os.R_OK | os.W_OK)
+    return found.judged(
+        "files",
+        (not stat.S_ISREG(found.mode), FAIL, f"{path} is {kind}", "move it away: shipwrightd creates a new one"),
+        (not is_usable, FAIL, f"{found} {belongs} and cannot be read and written", f"{private}, or run as its owner"),
+        (found.owner != user, FAIL, f"{path} {belongs}, not {user}", f"`chown {user} {quoted}`"),
+        (found.mode & OTHERS, WARN, f"other users can access {found}", private),
+    )
 
 
 # -- disk
@@ -224,63 +211,39 @@ LOW_SPACE = 256 << 20
 PERCENT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Free space of a file system, for this user."""
-
-    free: int  # bytes
-    total: int
-    inodes: int | None  # None where they are not counted
-    read_only: bool
-    device: int
-
-
-def space_at(path: Path) -> Space:
-    """Return the space at a path, or at the nearest folder above it that exists."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    found = os.statvfs(path)
-    return Space(
-        free=found.f_bavail * found.f_frsize,
-        total=found.f_blocks * found.f_frsize,
-        inodes=found.f_favail if found.f_files else None,
-        read_only=bool(found.f_flag & os.ST_RDONLY),
-        device=path.stat().st_dev,
-    )
-
-
 def disk(target: Target) -> Iterator[Finding]:
     """Check the file system of the database, and that of the home if it is another one."""
-    space = space_at(target.db)
+    place = next(path for path in (target.db, *target.db.parents) if path.exists())
     size = sum(size_at(target.db.with_name(target.db.name + end)) for end in ("", "-wal"))
-    yield judge_space(space, size)
-    if target.home.exists() and (other := space_at(target.home)).device != space.device:
-        yield judge_home_space(other)
+    yield judge_space(os.statvfs(place), size)
+    if target.home.exists() and target.home.stat().st_dev != place.stat().st_dev:
+        yield judge_home_space(os.statvfs(target.home))
 
 
-def judge_space(found: Space, size: int) -> Finding:
+def judge_space(found: os.statvfs_result, size: int) -> Finding:
     """Judge the space for a database of this size: migrations, prune and backup need as much again."""
-    share = found.free * PERCENT // found.total if found.total else 0
-    text = f"{size_of(found.free)} free ({share} %), the database takes {size_of(size)}"
-    facts = {"free_bytes": found.free, "total_bytes": found.total, "database_bytes": size}
-    if found.read_only:
+    free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    text = f"{size_of(free)} free ({free * PERCENT // total if total else 0} %), the database takes {size_of(size)}"
+    facts = {"free_bytes": free, "total_bytes": total, "database_bytes": size}
+    if found.f_flag & os.ST_RDONLY:
         return fail("disk", "the database's file system is read-only", "mount it for writing, or choose another --db")
-    if found.free < NO_SPACE:
+    if free < NO_SPACE:
         todo = "free space: nothing can be stored until then; the daemon waits and continues automatically"
         return fail("disk", text, todo, **facts)
-    if found.inodes == 0:
+    if found.f_files and not found.f_favail:
         return fail("disk", "there are no free inodes", "delete files; the daemon continues automatically", **facts)
-    if found.free < max(LOW_SPACE, size):
+    if free < max(LOW_SPACE, size):
         todo = "free space: `prune`, `backup` and some updates need as much as the database takes"
         return warn("disk", text, todo, **facts)
     return ok("disk", text, **facts)
 
 
-def judge_home_space(found: Space) -> Finding:
+def judge_home_space(found: os.statvfs_result) -> Finding:
     """Judge the space for Shipwright's own files."""
-    text = f"{size_of(found.free)} free in the file system of Shipwright's files"
-    facts = {"free_bytes": found.free, "total_bytes": found.total}
-    if found.free < NO_SPACE:
+    free = found.f_bavail * found.f_frsize
+    text = f"{size_of(free)} free in the file system of Shipwright's files"
+    facts = {"free_bytes": free, "total_bytes": found.f_blocks * found.f_frsize}
+    if free < NO_SPACE:
         todo = "free space there: Shipwright cannot write its events, and they will be missing"
         return fail("disk_home", text, todo, **facts)
     return ok("disk_home", text, **facts)
@@ -303,7 +266,13 @@ def watching(target: Target) -> Finding:
         return ok("watching", "the file system of the home has events")
     memory = target.home / "memory"
     folders = sum(path.is_dir() for path in (target.home, target.home / "heartbeats", memory, *memory.glob("*")))
-    return judge_watches(int(WATCH_LIMIT.read_text()), watches_used(target.user), folders)
+    limit, used = int(WATCH_LIMIT.read_text()), watches_used(target.user)
+    facts = {"watches": limit, "watches_used": used, "folders": folders}
+    text = f"{folders} folders to watch; {used:,} of {limit:,} inotify watches are in use"
+    if used + folders > limit:
+        todo = f"`sudo sysctl fs.inotify.max_user_watches={2 * limit}`; until then files are polled every half second"
+        return warn("watching", text, todo, **facts)
+    return ok("watching", text, **facts)
 
 
 def watches_used(user: int) -> int:
@@ -316,18 +285,9 @@ def watches_used(user: int) -> int:
     return used
 
 
-def judge_watches(limit: int, used: int, folders: int) -> Finding:
-    """Judge whether so many folders more can be watched."""
-    facts = {"watches": limit, "watches_used": used, "folders": folders}
-    text = f"{folders} folders to watch; {used:,} of {limit:,} inotify watches are in use"
-    if used + folders > limit:
-        todo = f"`sudo sysctl fs.inotify.max_user_watches={2 * limit}`; until then files are polled every half second"
-        return warn("watching", text, todo, **facts)
-    return ok("watching", text, **facts)
-
-
-def open_files(limit: int) -> Finding:
+def open_files(_: Target) -> Finding:
     """Judge the limit on open files of this user's processes."""
+    limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     text = "no limit" if limit == resource.RLIM_INFINITY else f"a process may open {limit:,} files"
     if limit != resource.RLIM_INFINITY and limit < OPEN_FILES:
         text += f", the daemon needs up to {OPEN_FILES}"
@@ -336,16 +296,6 @@ def open_files(limit: int) -> Finding:
 
 
 # -- the writer lock
-
-
-def holder_of(db: Path) -> dict[str, Any]:
-    """Return what the lock file of a database says of its holder, with whether the lock is `held`, and `alive`."""
-    path = lock_path(db)
-    stored = read_holder(path)
-    pid = stored.get("pid")
-    pid = pid if isinstance(pid, int) and not isinstance(pid, bool) and pid > 0 else None
-    texts = {key: str(stored.get(key) or "") for key in ("command", "started_at", "version", "home")}
-    return {"held": lock_is_held(path), "pid": pid, "alive": pid is not None and _is_alive(pid), **texts}
 
 
 def _is_alive(pid: int) -> bool:
@@ -359,25 +309,29 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def lock(found: Mapping[str, Any], home: str) -> Iterator[Finding]:
-    """Judge the holder of the lock, valid only while it is held, against the home that is examined."""
-    pid, command, version = found["pid"], found["command"], found["version"]
-    facts = {"held": found["held"], "pid": pid, "command": command or None, "version": version or None}
-    if not found["held"]:
+def lock(target: Target) -> Iterator[Finding]:
+    """Judge the holder that the lock file names, valid only while it is held, against the home that is examined."""
+    stored, held = read_holder(lock_path(target.db)), target.held
+    pid = stored.get("pid")
+    pid = pid if isinstance(pid, int) and not isinstance(pid, bool) and pid > 0 else None
+    keys = ("command", "started_at", "version", "home")
+    command, started_at, version, home = (str(stored.get(key) or "") for key in keys)
+    facts = {"held": held, "pid": pid, "command": command or None, "version": version or None}
+    if not held:
         left = f"; pid {pid} ended without releasing the lock, which the next start takes over"
         text = "no daemon is running" + (left if pid else "")
         yield warn("lock", text, "`shipwrightd service start`, or `shipwrightd run`", **facts)
         return
-    who = f"{command or 'shipwrightd'} (pid {pid or 'unknown'}, since {found['started_at'] or 'unknown'})"
+    who = f"{command or 'shipwrightd'} (pid {pid or 'unknown'}, since {started_at or 'unknown'})"
     if command != "run":
         yield ok("lock", f"held by {who}; a daemon can start when it is done", **facts)
-    elif pid is not None and not found["alive"]:
+    elif pid is not None and not _is_alive(pid):
         todo = "it runs in another container or on another machine: check it there, and start no second one here"
         yield warn("lock", f"held by {who}, which is not visible here", todo, **facts)
     else:
         yield ok("lock", f"held by {who}", **facts)
-    if found["home"] and os.path.realpath(found["home"]) != os.path.realpath(home):
-        text = f"the daemon follows another home: {found['home']}"
+    if home and os.path.realpath(home) != os.path.realpath(target.home):
+        text = f"the daemon follows another home: {home}"
         yield Finding("lock_home", WARN, text, "use the same --home, or another --db for this one", private=True)
     if version and version != __version__:
         text = f"the daemon is version {version}, this program {__version__}"

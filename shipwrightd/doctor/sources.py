@@ -8,10 +8,9 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shipwrightd.clock import seconds_of, utc
 from shipwrightd.database import ALL_BITS, APPLICATION_ID, HEADER_BYTES
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     import apsw
 
     from shipwrightd.doctor import Target
-    from shipwrightd.status import Source
 
 PATIENCE_S = 3.0  # a daemon switches to a replaced file after two seconds without changes
 PAUSE_S = 0.3
@@ -40,37 +38,25 @@ QUARANTINED = "SELECT reason, count(*) FROM quarantine WHERE state = 'kept' GROU
 GAPS = "SELECT count(*), max(detected_at), count(DISTINCT source) FROM gaps"
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The position up to which a journal was read."""
-
-    source: str
-    device: int
-    inode: int
-    offset: int
-    anchor: bytes
-    anchor_bytes: int
-
-
-def fit(path: Path, checkpoint: Checkpoint) -> str:
+def fit(path: Path, position: Sequence[Any]) -> str:
     """Compare a file with its checkpoint: fits | moved | absent | shorter | changed | cannot be read: ...
 
     The anchor is a hash of the bytes before the offset.
     """
+    device, inode, offset, anchor, anchor_bytes = position
     try:
         with regular_file(path) as file:
             if file is None:
                 return "absent"
             fd, found = file
-            if found.st_size < checkpoint.offset:
+            if found.st_size < offset:
                 return "shorter"
-            before = os.pread(fd, checkpoint.anchor_bytes, checkpoint.offset - checkpoint.anchor_bytes)
+            before = os.pread(fd, anchor_bytes, offset - anchor_bytes)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if blake2b(before, digest_size=len(checkpoint.anchor) or 16).digest() != checkpoint.anchor:
+    if blake2b(before, digest_size=len(anchor) or 16).digest() != anchor:
         return "changed"
-    identity = checkpoint.device & ALL_BITS, checkpoint.inode & ALL_BITS
-    return "fits" if (found.st_dev, found.st_ino) == identity else "moved"
+    return "fits" if (found.st_dev, found.st_ino) == (device & ALL_BITS, inode & ALL_BITS) else "moved"
 
 
 MISMATCHES = {
@@ -80,20 +66,15 @@ MISMATCHES = {
 }
 
 
-def checkpoints(home: Path, db: apsw.Connection, *, held: bool) -> Iterator[Finding]:
+def checkpoints(target: Target, db: apsw.Connection) -> Iterator[Finding]:
     """Compare the journals' checkpoints with the files, which may differ for a moment while a daemon runs."""
+    held = target.held
     end = time.monotonic() + PATIENCE_S
     while True:
-        found = [Checkpoint(*row) for row in db.execute(CHECKPOINTS)]
-        verdicts = {checkpoint.source: fit(home / checkpoint.source, checkpoint) for checkpoint in found}
+        verdicts = {source: fit(target.home / source, position) for source, *position in db.execute(CHECKPOINTS)}
         if not held or time.monotonic() > end or not MISMATCHES.keys() & verdicts.values():
             break
         time.sleep(PAUSE_S)
-    yield from judge_checkpoints(verdicts, held=held)
-
-
-def judge_checkpoints(verdicts: dict[str, str], *, held: bool) -> Iterator[Finding]:
-    """Judge how the checkpoints fit the files."""
     fitting = 0
     for source, verdict in verdicts.items():
         facts = {"source": source, "verdict": verdict}
@@ -113,9 +94,10 @@ def judge_checkpoints(verdicts: dict[str, str], *, held: bool) -> Iterator[Findi
         yield ok("checkpoints", text, fitting=fitting, journals=len(verdicts))
 
 
-def lag(sources: Sequence[Source], *, held: bool) -> Finding:
+def lag(target: Target, _: apsw.Connection) -> Finding:
     """Judge content of the files that is not in the database."""
-    behind = [source for source in sources if source.behind_bytes and source.readable]
+    held = target.held
+    behind = [source for source in target.status().sources if source.behind_bytes and source.readable]
     late = [source for source in behind if source.lag_s > LAG_ALLOWED_S]
     count = sum(source.behind_bytes for source in behind)
     facts = {"behind_bytes": count, "sources": len(behind)}
@@ -130,7 +112,7 @@ def lag(sources: Sequence[Source], *, held: bool) -> Finding:
     return warn("lag", text, "start the daemon, or run `shipwrightd backfill`", **facts)
 
 
-def errors(db: apsw.Connection) -> Iterator[Finding]:
+def source_errors(_: Target, db: apsw.Connection) -> Iterator[Finding]:
     """Report current errors of sources and of watching."""
     found = list(db.execute(ERRORS))
     for source, error, since in found:
@@ -145,7 +127,7 @@ def errors(db: apsw.Connection) -> Iterator[Finding]:
         yield ok("source_errors", "none")
 
 
-def quarantine(db: apsw.Connection) -> Finding:
+def quarantine(_: Target, db: apsw.Connection) -> Finding:
     """Report content that could not be decoded."""
     reasons = dict(db.execute(QUARANTINED))
     if not reasons:
@@ -157,7 +139,7 @@ def quarantine(db: apsw.Connection) -> Finding:
     return warn("quarantine", text, todo, kept=kept)
 
 
-def gaps(db: apsw.Connection) -> Finding:
+def gaps(_: Target, db: apsw.Connection) -> Finding:
     """Report content that was lost before it could be read."""
     count, newest, sources = next(db.execute(GAPS))
     if not count:
@@ -176,8 +158,9 @@ SELECT max(at) FROM (
     SELECT max(committed_at) AS at FROM checkpoints UNION ALL SELECT max(applied_at) FROM schema_version)"""
 
 
-def clock(target: Target, db: apsw.Connection, sources: Sequence[Source]) -> Iterator[Finding]:
+def clock(target: Target, db: apsw.Connection) -> Iterator[Finding]:
     """Compare this machine's clock with the times of records, files and commits."""
+    sources = target.status().sources
     ages = {source: -source.newest_age_s for source in sources if source.newest_age_s is not None}
     todo = "set the clock of the machine that wrote it; reports count it on the day it names"
     found = [
@@ -188,7 +171,11 @@ def clock(target: Target, db: apsw.Connection, sources: Sequence[Source]) -> Ite
     todo = "set the clock of this machine or of the file server"
     files = _files_ahead(target, [source.source for source in sources])
     found += [_ahead(f"{name} has a modification time", later, todo) for name, later in files.items()]
-    found += judge_commits(seconds_of(db.execute(LATEST).get), target.now)
+    latest = seconds_of(db.execute(LATEST).get)
+    if latest is not None and latest - target.now > AHEAD_S:
+        todo = "set the clock; nothing is lost, but `status` shows wrong ages until then"
+        text = f"the last commit is from {utc(latest)},"
+        found.append(_ahead(text, latest - target.now, todo, ": the clock was set back"))
     yield from found or [ok("clock", f"{utc(target.now)}; no record, file or commit is later")]
 
 
@@ -202,13 +189,6 @@ def _files_ahead(target: Target, names: Sequence[str]) -> dict[str, float]:
             if later > AHEAD_S:
                 ahead[family(name)] = max(later, ahead.get(family(name), 0.0))
     return ahead
-
-
-def judge_commits(latest: float | None, now: float) -> Iterator[Finding]:
-    """Judge the time of the last commit."""
-    if latest is not None and latest - now > AHEAD_S:
-        todo = "set the clock; nothing is lost, but `status` shows wrong ages until then"
-        yield _ahead(f"the last commit is from {utc(latest)},", latest - now, todo, ": the clock was set back")
 
 
 def _ahead(text: str, seconds: float, todo: str, more: str = "") -> Finding:
@@ -225,8 +205,9 @@ OWN = "shipwright.db"
 BUDGET_BYTES = 1 << 16
 
 
-def shipwright(target: Target, path: str) -> Finding:
+def shipwright(target: Target) -> Finding:
     """Report which Shipwright there is, read from its script in a search path, and when one last wrote events here."""
+    path = target.variables.get("PATH", "")
     version, text = None, "none on PATH or in ~/.local/bin"
     for name in PROGRAMS:
         program = shutil.which(name, path=os.pathsep.join((path, *map(os.path.expanduser, USUAL))))

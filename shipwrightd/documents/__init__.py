@@ -7,12 +7,13 @@ error, and its stored rows stay.
 from __future__ import annotations
 
 import stat
+from glob import glob
 from typing import TYPE_CHECKING
 
 from shipwrightd.database import transaction
 from shipwrightd.decoding.values import storable
 from shipwrightd.documents.kinds import DOCUMENTS
-from shipwrightd.documents.snapshot import Document, Missing, Signature, Torn, Unchanged, read_document
+from shipwrightd.documents.snapshot import Document, Signature, Torn, Unchanged, read_document
 from shipwrightd.documents.store import Outcome, ingest_document
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ class Documents:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._signatures: dict[str, Signature] = {}
+        self._read: dict[str, tuple[Signature | None, str | None]] = {}  # with why that version cannot be used
         self._missing: dict[str, float] = {}  # since when, monotonic seconds
         self._failing: dict[str, float] = {}
-        self._errors: dict[str, str] = {}  # why the last version cannot be used
         self._gone: set[str] = set()  # missing twice: skipped until their folder lists them again
         self.known: set[str] = set()
 
@@ -51,14 +51,14 @@ class Documents:
 
     def poll(self, db: apsw.Connection, name: str, now: Now) -> Outcome:
         """Read one document and store what changed. Raises OSError if it cannot be read."""
-        seen = read_document(self._home / name, self._signatures.get(name), now_ns=int(now.wall * 1e9))
+        signature, error = self._read.get(name, (None, None))
+        seen = read_document(self._home / name, signature, now_ns=int(now.wall * 1e9))
         if isinstance(seen, Unchanged):
-            return Outcome(error=self._errors.get(name))
+            return Outcome(error=error)
         if isinstance(seen, Torn):
             return Outcome(wait_s=RETRY_S)
-        self._signatures.pop(name, None)
-        self._errors.pop(name, None)
-        if isinstance(seen, Missing):
+        self._read.pop(name, None)
+        if seen is None:
             return self._poll_missing(db, name, now)
         self._missing.pop(name, None)
         return self._poll_present(db, name, seen, now)
@@ -77,10 +77,8 @@ class Documents:
             failing_s = now.monotonic - self._failing.setdefault(name, now.monotonic)
             if failing_s < PERSISTS_S and self._age(name, now) < PERSISTS_S:
                 return Outcome(wait_s=RETRY_S if failing_s < 1 else RECHECK_S)
-            self._errors[name] = f"{name} cannot be used: {outcome.error}"
-            outcome = Outcome(error=self._errors[name])
-        if seen.signature is not None:
-            self._signatures[name] = seen.signature
+            outcome = Outcome(error=f"{name} cannot be used: {outcome.error}")
+        self._read[name] = seen.signature, outcome.error
         return outcome
 
     def _poll_missing(self, db: apsw.Connection, name: str, now: Now) -> Outcome:
@@ -90,7 +88,7 @@ class Documents:
         if now.monotonic - self._missing.setdefault(name, now.monotonic) < RECHECK_S:
             return Outcome(wait_s=RECHECK_S)
         with transaction(db):
-            outcome = ingest_document(db, name, None, now=now.text, confirmed_missing=True)
+            outcome = ingest_document(db, name, None, now=now.text)
         self._missing.pop(name, None)
         self._failing.pop(name, None)
         self._gone.add(name)
@@ -106,20 +104,11 @@ class Documents:
 def expand(home: Path, pattern: str) -> list[str]:
     """Return the files below home that match a pattern with at most one `*`."""
     folder, star, rest = pattern.partition("*")
-    if not star:
-        return [pattern] if _is_there(home / pattern) else []
-    suffix = rest.partition("/")[0]
-    try:
-        entries = sorted(entry.name for entry in (home / folder).iterdir())
-    except OSError:
-        return []
-    names = [f"{folder}{entry}{rest.removeprefix(suffix)}" for entry in entries if _is_name(entry, suffix)]
-    return [name for name in names if _is_there(home / name)]
-
-
-def _is_name(entry: str, suffix: str) -> bool:
-    """Return whether `*` matches a file name; SQLite could not store one that is not UTF-8."""
-    return entry.endswith(suffix) and not entry.startswith(".") and storable(entry) == entry
+    suffix, slash, file = rest.partition("/")
+    found = glob(folder + star + suffix, root_dir=home) if star else [pattern]  # noqa: PTH207 - leaves out hidden files
+    names = [name + slash + file for name in found]
+    # SQLite could not store a name that is not UTF-8.
+    return [name for name in names if storable(name) == name and _is_there(home / name)]
 
 
 def _is_there(path: Path) -> bool:

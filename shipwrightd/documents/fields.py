@@ -1,26 +1,19 @@
-"""The parts of a document (appended lists, keyed entries, rejected elements) and the fields of an entry. Pure."""
+"""The parts of a document (appended lists, keyed entries, rejected elements), and its fields as column values. Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shipwrightd.decoding.values import (
-    INT64_MAX,
-    compact,
-    entry_hash,
-    epoch_of,
-    looks_numeric,
-    number_of,
-)
+from shipwrightd.decoding.values import INT64_MAX, compact, entry_hash, looks_numeric, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from shipwrightd.decoding.values import Json
 
-    ToItem = Callable[["Object"], "Item | str"]  # a text is the reason why there is no row
+    Take = Callable[[Json], "Taken"]
 
 Object = dict[str, "Json"]
 Value = str | int | float | None
@@ -29,18 +22,10 @@ Key = tuple[str, ...]
 
 QUOTED_ISSUE = re.compile(r'"?#?(\d{1,18})"?', re.ASCII)
 FLAGS = {True: 1, "true": 1, "1": 1, False: 0, "false": 0, "0": 0}
+SHAPES: dict[type, str] = {list: "a list", dict: "an object"}
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The rows that one part of a document accounts for: a table, and the values that select the rows."""
-
-    table: str
-    values: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Bad:
+class Bad(NamedTuple):
     """An element that cannot be a row, and the hash by which it is recognized when the document is read again."""
 
     reason: str
@@ -49,29 +34,22 @@ class Bad:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of an appended list: the hash of its content, and its row or why it has none."""
-
-    hash: bytes
-    row: Row | Bad
-
-
-@dataclass(frozen=True, slots=True)
-class List:
+class List(NamedTuple):
     """An appended list; its writer keeps the last `cap` entries (0: all)."""
 
     name: str
-    scope: Scope
+    table: str
+    scope: tuple[str, ...]  # the values that select its rows of the table
     cap: int
-    entries: tuple[Entry, ...]
+    hashes: list[bytes]  # of the content of each entry
+    rows: list[Row | Bad]  # of each entry, or why it has none
 
 
-@dataclass(frozen=True, slots=True)
-class Keyed:
+class Keyed(NamedTuple):
     """All entries of a scope that the document holds now, by key."""
 
-    scope: Scope
+    table: str
+    scope: tuple[str, ...]
     rows: dict[Key, Row]
 
 
@@ -82,6 +60,9 @@ class Item:
     row: Row
     epoch: int | None = None
     key: Key = ()
+
+
+Entries = list[tuple["Json", Item | str]]  # elements of a document, each with its item or the reason why it has none
 
 
 @dataclass(slots=True)
@@ -97,39 +78,24 @@ class Parsed:
         """Add an element of the document to the bad ones."""
         self.bad.append(_bad(reason, value, position))
 
-    def list_in(self, document: Object, name: str) -> list[Json] | None:
-        """Return a list of the document; None if it is absent, or after rejecting any other value."""
+    def has_shape(self, name: str, value: Json, shape: type) -> bool:
+        """Return whether a value is a list or an object as it should be; reject any other."""
+        if not isinstance(value, shape):
+            self.reject(f"{name} is not {SHAPES[shape]}", value)
+        return isinstance(value, shape)
+
+    def field(self, document: Object, name: str, shape: type[list[Json] | Object]) -> Any:  # noqa: ANN401 - of that shape
+        """Return a list or object of the document; None if it is absent, or after rejecting any other value."""
         value = document.get(name)
-        if value is None or isinstance(value, list):
-            return value
-        self.reject(f"{name} is not a list", value)
-        return None
+        return value if value is not None and self.has_shape(name, value, shape) else None
 
-    def add_list(self, document: Object, name: str, scope: Scope, cap: int, to_item: Callable[[Object], Item]) -> None:
-        """Add the appended list of objects that the document has under a name."""
-        values = self.list_in(document, name)
-        if values is None:
-            return
-        entries = []
-        for position, value in enumerate(values):
-            if isinstance(value, dict):
-                row: Row | Bad = self._row_of(to_item(value))
-            else:
-                row = _bad(f"{name}: entry is not an object", value, position)
-            entries.append(Entry(entry_hash(value), row))
-        self.lists.append(List(name, scope, cap, tuple(entries)))
+    def items(self, document: Object, name: str, to_item: Callable[[Json, int], Item | str]) -> Entries | None:
+        """Return the elements of a list of the document with their items, or None as `field` does."""
+        values = self.field(document, name, list)
+        return None if values is None else [(value, to_item(value, at)) for at, value in enumerate(values)]
 
-    def add_keyed_list(self, scope: Scope, name: str, values: list[Json] | None, to_item: ToItem) -> None:
-        """Add a list of objects as keyed entries, or nothing for None."""
-        if values is not None:
-            items = [to_item(value) if isinstance(value, dict) else "entry is not an object" for value in values]
-            self.add_keyed(scope, name, zip(values, items, strict=True))
-
-    def add_keyed(self, scope: Scope, name: str, entries: Iterable[tuple[Json, Item | str]]) -> None:
-        """Add keyed entries: each an element of the document, and its item or the reason why it has none.
-
-        Of several with one key the last counts; the others are rejected.
-        """
+    def keyed_rows(self, name: str, entries: Entries) -> dict[Key, Row]:
+        """Return keyed entries by key. Of several with one key the last counts; the others are rejected."""
         rows: dict[Key, Row] = {}
         origin: dict[Key, tuple[int, Json]] = {}
         for position, (value, item) in enumerate(entries):
@@ -141,98 +107,84 @@ class Parsed:
                 known_by = entry_hash([name, *item.key, len(self.bad)])
                 first, other = origin[item.key]
                 self.bad.append(Bad(f"{name}: same key again", first, compact(other).encode(), known_by))
-            rows[item.key] = self._row_of(item)
+            rows[item.key] = item.row
             origin[item.key] = (position, value)
-        self.keyed.append(Keyed(scope, rows))
+        return rows
 
-    def _row_of(self, item: Item) -> Row:
-        """Return the row of an item, and raise `newest_epoch` to its time."""
-        if item.epoch is not None and (self.newest_epoch is None or item.epoch > self.newest_epoch):
-            self.newest_epoch = item.epoch
-        return item.row
+
+def list_rows(name: str, entries: Entries) -> list[Row | Bad]:
+    """Return the row of each entry of an appended list, or why it has none."""
+    return [
+        _bad(f"{name}: {item}", value, position) if isinstance(item, str) else item.row
+        for position, (value, item) in enumerate(entries)
+    ]
 
 
 def _bad(reason: str, value: Json, position: int) -> Bad:
     return Bad(reason, position, compact(value).encode(), entry_hash([reason, value]))
 
 
-class Fields:
-    """Takes fields out of an object as column values; what is not taken, or does not fit its column, is the extra."""
+# -- fields of an object
 
-    def __init__(self, value: Object) -> None:
-        """Start with nothing taken; the object itself does not change."""
-        self._rest = dict(value)
+Taken = tuple[Value, bool]  # a column's value, and whether nothing else of the field needs to be kept
 
-    def text(self, key: str) -> str | None:
-        """Take a text; anything else stays in the extra."""
-        value = self._rest.get(key)
-        if value is not None and not isinstance(value, str):
-            return None
-        self._rest.pop(key, None)
-        return value
 
-    def bare_text(self, key: str) -> str | None:
-        """Take a text without quotes that a writer put inside it; the text as written then stays in the extra."""
-        value = self._rest.get(key)
-        if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':
-            return value[1:-1]
-        return self.text(key)
+def columns(value: Object, **types: Take) -> list[Any]:
+    """Return the named fields of an object as column values.
 
-    def number(self, key: str) -> int | float | None:
-        """Take a number, or a text that spells one; anything else stays in the extra."""
-        value = self._rest.get(key)
-        number = number_of(value)
-        if number is not None or value is None:
-            self._rest.pop(key, None)
-        return number
+    Last comes the extra: JSON text of all other fields and of those that do not fit, None if there are none.
+    """
+    taken = {name: take(value.get(name)) for name, take in types.items()}
+    extra = {name: inner for name, inner in value.items() if name not in taken or not taken[name][1]}
+    return [*(column for column, _ in taken.values()), compact(extra) if extra else None]
 
-    def flag(self, key: str) -> int | None:
-        """Take a truth value (true, "true", 1, ...) as 0 or 1; anything else stays in the extra."""
-        value = self._rest.get(key)
-        flag = FLAGS.get(value) if isinstance(value, str | int) else None
-        if flag is not None or value is None:
-            self._rest.pop(key, None)
-        return flag
 
-    def issue(self, key: str) -> int | str | None:
-        """Take an issue: its number, None for 0 or empty, any other text as it is.
+def text(value: Json) -> Taken:
+    """Take a text."""
+    return (value, True) if value is None or isinstance(value, str) else (None, False)
 
-        A number with quotes or # around it is that number; the text as written then stays in the extra.
-        """
-        value = self._rest.get(key)
-        issue: int | str | None
-        if not isinstance(value, str):
-            number = number_of(value)
-            issue, fits = (number, True) if isinstance(number, int) else (None, value is None)
-        elif bare := QUOTED_ISSUE.fullmatch(value):
-            issue, fits = int(bare[1]), bare[1] == value
-        elif not value.strip('"'):
-            issue, fits = None, not value
-        elif looks_numeric(value):  # the column would convert it to a number that it does not spell
-            issue, fits = None, False
-        else:
-            issue, fits = value, True
-        if fits:
-            self._rest.pop(key, None)
-        return issue or None
 
-    def json(self, key: str) -> str | None:
-        """Take an array or object as compact JSON text; anything else stays in the extra."""
-        value = self._rest.get(key)
-        if isinstance(value, dict | list):
-            return compact(self._rest.pop(key))
-        if value is None:
-            self._rest.pop(key, None)
-        return None
+def bare_text(value: Json) -> Taken:
+    """Take a text without quotes that a writer put inside it; the text as written is then kept."""
+    if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':
+        return value[1:-1], False
+    return text(value)
 
-    def epoch(self, key: str, ts: str | None) -> int | None:
-        """Take seconds since 1970, or derive them from the ts text."""
-        number = number_of(self._rest.get(key))
-        if number is None or abs(number) > INT64_MAX:
-            return epoch_of(ts)
-        del self._rest[key]
-        return int(number)
 
-    def extra(self) -> str | None:
-        """Return all that was not taken as JSON text, None if everything was."""
-        return compact(self._rest) if self._rest else None
+def number(value: Json) -> Taken:
+    """Take a number, or a text that spells one."""
+    found = number_of(value)
+    return found, found is not None or value is None
+
+
+def flag(value: Json) -> Taken:
+    """Take a truth value (true, "true", 1, ...) as 0 or 1."""
+    found = FLAGS.get(value) if isinstance(value, str | int) else None
+    return found, found is not None or value is None
+
+
+def json(value: Json) -> Taken:
+    """Take an array or object as compact JSON text."""
+    return (compact(value), True) if isinstance(value, dict | list) else (None, value is None)
+
+
+def seconds(value: Json) -> Taken:
+    """Take seconds since 1970."""
+    found = number_of(value)
+    return (None, False) if found is None or abs(found) > INT64_MAX else (int(found), True)
+
+
+def issue(value: Json) -> Taken:
+    """Take an issue: its number, None for 0 or empty, any other text as it is.
+
+    A number with quotes or # around it is that number; the text as written is then kept.
+    """
+    if not isinstance(value, str):
+        found = number_of(value)
+        return (found or None, True) if isinstance(found, int) else (None, value is None)
+    if bare := QUOTED_ISSUE.fullmatch(value):
+        return int(bare[1]) or None, bare[1] == value
+    if not value.strip('"'):
+        return None, not value
+    # The column would convert a text that looks numeric to a number that it does not spell.
+    return (None, False) if looks_numeric(value) else (value, True)

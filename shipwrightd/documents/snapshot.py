@@ -38,11 +38,6 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """There is no file at the path."""
-
-
-@dataclass(frozen=True, slots=True)
 class Torn:
     """The file changed while it was read; try again later."""
 
@@ -52,8 +47,8 @@ def signature_of(info: os.stat_result) -> Signature:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
-def read_document(path: Path, known: Signature | None, *, now_ns: int) -> Document | Unchanged | Missing | Torn:
-    """Return the document unless it has the known signature; an unchanged file costs one stat.
+def read_document(path: Path, known: Signature | None, *, now_ns: int) -> Document | Unchanged | Torn | None:
+    """Return the document unless it has the known signature, None if there is none; an unchanged file costs one stat.
 
     Follows symlinks. `now_ns` is the wall clock. Raises OSError for a file that cannot be
     read: no permission, a folder, a pipe or a device, more than MAX_BYTES.
@@ -65,7 +60,7 @@ def read_document(path: Path, known: Signature | None, *, now_ns: int) -> Docume
             return Unchanged()
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
-        return Missing()
+        return None
     try:
         return read_open(path, fd, now_ns=now_ns)
     finally:

@@ -15,7 +15,6 @@ from shipwrightd.decoding.values import HASH_BYTES, DocumentError
 from shipwrightd.documents.fields import Bad, Keyed, List, Parsed
 from shipwrightd.documents.kinds import parse_document
 from shipwrightd.documents.lists import Remembered, is_gap, new_entries, remember
-from shipwrightd.documents.memory import follow
 from shipwrightd.journals.store import add_gap, add_quarantine
 from shipwrightd.projections.costs import add_entries
 
@@ -46,20 +45,38 @@ ON CONFLICT (source) DO UPDATE SET
                        coalesce(excluded.newest_epoch, newest_epoch)),
     committed_at = excluded.committed_at"""
 
-
-class ListTable(NamedTuple):
-    """The statements for an appended list: `insert` takes scope, columns; `load` returns the columns, in order."""
-
-    insert: str
-    load: str
+FREQUENCY, SEEN_COUNT, BASE, FIRST_SEEN, LAST_SEEN = 3, 4, 5, 6, 7  # indices in a row of memory_entries
 
 
-class KeyedTable(NamedTuple):
-    """The statements for keyed entries, in the column order of their parser.
+def follow(known: Row, found: Row) -> Row:
+    """Return the row of memory_entries to store, given the stored and the found row of an entry.
 
-    `load` returns id, `keys` key columns, columns, present. `write` takes scope, key, columns, present,
-    and replaces a stored row unless there is an `update`, which takes columns, present, id.
-    `follow` returns the row to store, given the stored and the found row of an entry.
+    `first_seen` never changes. A failure's count starts over when Shipwright pruned it and saw
+    it again, which shows as a later last_seen without a higher count, because otherwise each
+    sighting raises the count. Then the count before is added to the base. The total never
+    decreases (an older copy of the file may be put back).
+    """
+    row = list(found)
+    row[FIRST_SEEN] = found[FIRST_SEEN] if known[FIRST_SEEN] is None else known[FIRST_SEEN]
+    base, total = known[BASE], known[FREQUENCY]
+    if isinstance(base, int):
+        was, now = (seen if isinstance(seen := row[SEEN_COUNT], int) else 0 for row in (known, found))
+        before, after = known[LAST_SEEN], found[LAST_SEEN]
+        is_later = isinstance(before, str) and isinstance(after, str) and after > before
+        if 0 < now <= was and is_later:
+            base += was
+        row[BASE] = base
+        row[FREQUENCY] = max(total, base + now) if isinstance(total, int) else base + now or None
+    return tuple(row)
+
+
+class Table(NamedTuple):
+    """The statements for one part of documents, in the column order of its parser.
+
+    Of an appended list, `load` returns the columns, in order, and `write` takes scope, columns. Of keyed entries,
+    `load` returns id, `keys` key columns, columns, present; `write` takes scope, key, columns, present, and replaces
+    a stored row unless there is an `update`, which takes columns, present, id; and `follow` returns the row to store,
+    given the stored and the found row of an entry.
     """
 
     load: str
@@ -70,8 +87,8 @@ class KeyedTable(NamedTuple):
 
 
 LIST_TABLES = {
-    "cost_entries": ListTable(
-        insert="""
+    "cost_entries": Table(
+        write="""
 INSERT INTO cost_entries
 (input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra, origin)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'costs.json')""",
@@ -79,16 +96,16 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'costs.json')""",
 SELECT input_tokens, output_tokens, model, stage, issue, cost_usd, ts, ts_epoch, extra
 FROM cost_entries WHERE origin = 'costs.json' ORDER BY id""",
     ),
-    "cost_outcomes": ListTable(
-        insert="""
+    "cost_outcomes": Table(
+        write="""
 INSERT INTO cost_outcomes (kind, pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         load="""
 SELECT pipeline_id, issue, cost_usd, success, model, template, ts, ts_epoch, extra
 FROM cost_outcomes WHERE kind = ? ORDER BY id""",
     ),
-    "daemon_completed": ListTable(
-        insert="""
+    "daemon_completed": Table(
+        write="""
 INSERT INTO daemon_completed
 (issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
@@ -96,12 +113,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
 SELECT issue, result, exit_code, duration, duration_s, completed_at, completed_epoch, extra
 FROM daemon_completed ORDER BY id""",
     ),
-    "daemon_failures": ListTable(
-        insert="INSERT INTO daemon_failures (ts, ts_epoch, class, extra) VALUES (?, ?, ?, ?)",
-        load="SELECT ts, ts_epoch, class, extra FROM daemon_failures ORDER BY id",
+    "daemon_failures": Table(
+        write="INSERT INTO daemon_failures (class, ts, ts_epoch, extra) VALUES (?, ?, ?, ?)",
+        load="SELECT class, ts, ts_epoch, extra FROM daemon_failures ORDER BY id",
     ),
-    "memory_entries": ListTable(
-        insert="""
+    "memory_entries": Table(
+        write="""
 INSERT INTO memory_entries (repo_hash, entry_type, pattern, first_seen, last_seen, extra)
 VALUES (?, ?, ?, ?, ?, ?)""",
         load="""
@@ -111,7 +128,7 @@ FROM memory_entries WHERE repo_hash = ? AND entry_type = ? ORDER BY id""",
 }
 
 KEYED_TABLES = {
-    "memory_entries": KeyedTable(
+    "memory_entries": Table(
         load="""
 SELECT id, section, pattern, root_cause, fix, stage, frequency, seen_count, frequency_base,
     first_seen, last_seen, extra, present
@@ -128,7 +145,7 @@ WHERE id = ?""",
         keys=2,
         follow=follow,
     ),
-    "sessions": KeyedTable(
+    "sessions": Table(
         load="""
 SELECT id, id, developer, machine, hostname, platform, last_heartbeat_ms, daemon_running,
     daemon_pid, active_jobs, queued, extra, present
@@ -138,31 +155,31 @@ REPLACE INTO sessions (id, developer, machine, hostname, platform, last_heartbea
     daemon_running, daemon_pid, active_jobs, queued, extra, present)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
     ),
-    "budgets": KeyedTable(
+    "budgets": Table(
         load="SELECT id, id, daily_budget_usd, enabled, extra, present FROM budgets",
         write="REPLACE INTO budgets (id, daily_budget_usd, enabled, extra, present) VALUES (?, ?, ?, ?, ?)",
     ),
-    "daemon_state": KeyedTable(
+    "daemon_state": Table(
         load="SELECT id, id, pid, started_at, last_poll, config, extra, present FROM daemon_state",
         write="""
 REPLACE INTO daemon_state (id, pid, started_at, last_poll, config, extra, present) VALUES (?, ?, ?, ?, ?, ?, ?)""",
     ),
-    "daemon_jobs": KeyedTable(
+    "daemon_jobs": Table(
         load="""
 SELECT id, id, issue, repo, pid, worktree, title, goal, started_at, extra, present FROM daemon_jobs""",
         write="""
 REPLACE INTO daemon_jobs (id, issue, repo, pid, worktree, title, goal, started_at, extra, present)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
     ),
-    "daemon_queue": KeyedTable(
+    "daemon_queue": Table(
         load="SELECT id, id, issue, repo, position, extra, present FROM daemon_queue",
         write="REPLACE INTO daemon_queue (id, issue, repo, position, extra, present) VALUES (?, ?, ?, ?, ?, ?)",
     ),
-    "daemon_titles": KeyedTable(
+    "daemon_titles": Table(
         load="SELECT id, id, title, extra, present FROM daemon_titles",
         write="REPLACE INTO daemon_titles (id, title, extra, present) VALUES (?, ?, ?, ?)",
     ),
-    "heartbeats": KeyedTable(
+    "heartbeats": Table(
         load="""
 SELECT id, pid, issue, stage, iteration, memory_mb, cpu_pct, last_activity, updated_at,
     updated_epoch, extra, present
@@ -202,16 +219,12 @@ class Memory:
     bad: frozenset[bytes] = frozenset()
 
 
-def ingest_document(
-    db: apsw.Connection, path: str, raw: bytes | None, *, now: str, confirmed_missing: bool = False
-) -> Outcome:
+def ingest_document(db: apsw.Connection, path: str, raw: bytes | None, *, now: str) -> Outcome:
     """Store what changed in a document, inside the caller's transaction.
 
-    `path` is below the home. `raw` is None if there is no file, which counts only once it is
-    confirmed. Bytes that were stored before cost one SELECT and write nothing.
+    `path` is below the home. `raw` is None if there is no file. Bytes that were stored before cost one SELECT and
+    write nothing.
     """
-    if raw is None and not confirmed_missing:
-        return Outcome()
     digest = None if raw is None else blake2b(raw, digest_size=DIGEST_BYTES).digest()
     stored, packed = db.execute(CHECKPOINT, (path,)).fetchone() or (None, None)
     if digest == stored:
@@ -221,7 +234,7 @@ def ingest_document(
     except DocumentError as error:
         return Outcome(error=str(error))
     memory = unpack(packed)
-    if raw is None:
+    if raw is None:  # as if each list were seen empty
         memory = Memory({name: Remembered(known.hashes) for name, known in memory.lists.items()})
     writer = _Writer(db, path, now)
     memory = writer.write(parsed, memory)
@@ -256,32 +269,32 @@ class _Writer:
 
     def _write_list(self, part: List, known: Remembered) -> tuple[Remembered, list[Bad]]:
         """Append the new entries of a list; return what to remember of it, and the bad ones among the new."""
-        found = [entry.hash for entry in part.entries]
+        found = part.hashes
         new = new_entries(known, found, part.cap, lambda: count_stored(self.db, part))
         if is_gap(known, found, new):
             detail = {"known": known.present, "found": len(found)}
             add_gap(self.db, self.path, f"no overlap in {part.name}", detail, self.now)
             self.outcome.gaps += 1
-        entries = [part.entries[i] for i in new]
-        rows = [(*part.scope.values, *entry.row) for entry in entries if not isinstance(entry.row, Bad)]
-        self.db.executemany(LIST_TABLES[part.scope.table].insert, rows)
-        if part.scope.table == COSTS:
+        added = [part.rows[i] for i in new]
+        rows = [(*part.scope, *row) for row in added if not isinstance(row, Bad)]
+        self.db.executemany(LIST_TABLES[part.table].write, rows)
+        if part.table == COSTS:
             last = self.db.last_insert_rowid()
             add_entries(self.db, last - len(rows) + 1, last)
         self.outcome.records += len(rows)
         self.outcome.known += len(found) - len(new)
-        return remember(known, found, part.cap), [entry.row for entry in entries if isinstance(entry.row, Bad)]
+        return remember(known, found, part.cap), [row for row in added if isinstance(row, Bad)]
 
     def _write_keyed(self, keyed: Keyed) -> None:
         """Make the stored rows of a scope equal to the document's entries."""
-        table = KEYED_TABLES[keyed.scope.table]
+        table = KEYED_TABLES[keyed.table]
         plan = changes(self.db, keyed)
         new = [change for change in plan if change.id is None]
         if table.update:
             updates = [(*c.row, c.present, c.id) for c in plan if c.id is not None]
             self.db.executemany(table.update, updates)
         writes = new if table.update else plan
-        self.db.executemany(table.write, [(*keyed.scope.values, *c.key, *c.row, c.present) for c in writes])
+        self.db.executemany(table.write, [(*keyed.scope, *c.key, *c.row, c.present) for c in writes])
         self.outcome.records += len(new)
         self.outcome.changed += len(plan) - len(new)
         self.outcome.known += len(keyed.rows) - sum(change.present for change in plan)
@@ -289,9 +302,9 @@ class _Writer:
 
 def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:
     """Return how many rows are stored for each entry of a list, by the entry's hash; reads the whole table."""
-    rows = {entry.hash: entry.row for entry in part.entries if not isinstance(entry.row, Bad)}
+    rows = {content: row for content, row in zip(part.hashes, part.rows, strict=True) if not isinstance(row, Bad)}
     wanted = set(rows.values())
-    stored = Counter(row for row in db.execute(LIST_TABLES[part.scope.table].load, part.scope.values) if row in wanted)
+    stored = Counter(row for row in db.execute(LIST_TABLES[part.table].load, part.scope) if row in wanted)
     return Counter({content: stored[row] for content, row in rows.items()})
 
 
@@ -307,9 +320,9 @@ class Change:
 
 def changes(db: apsw.Connection, keyed: Keyed) -> list[Change]:
     """Return the changes that make the stored rows of a scope equal to the document's entries."""
-    table = KEYED_TABLES[keyed.scope.table]
+    table = KEYED_TABLES[keyed.table]
     end = 1 + table.keys
-    stored = {row[1:end]: row for row in db.execute(table.load, keyed.scope.values)}  # of equal keys the newest
+    stored = {row[1:end]: row for row in db.execute(table.load, keyed.scope)}  # of equal keys the newest
     plan = []
     for key, found in keyed.rows.items():
         if (row := stored.pop(key, None)) is None:
@@ -321,14 +334,13 @@ def changes(db: apsw.Connection, keyed: Keyed) -> list[Change]:
 
 def pack(memory: Memory) -> bytes | None:
     """Return a memory as bytes: for each list a line such as "entries 5 of 7", then its 7 hashes."""
-    parts = {name: (known.present, known.hashes) for name, known in memory.lists.items()}
-    if memory.bad:
-        parts[BAD] = (0, tuple(sorted(memory.bad)))
-    packed = []
-    for name, (present, hashes) in parts.items():
-        packed.append(f"{name} {present} of {len(hashes)}\n".encode())
-        packed += hashes
-    return b"".join(packed) or None
+    bad = {BAD: Remembered(tuple(sorted(memory.bad)))} if memory.bad else {}
+    parts = {**memory.lists, **bad}.items()
+    lines = [
+        b"%b %d of %d\n" % (name.encode(), known.present, len(known.hashes)) + b"".join(known.hashes)
+        for name, known in parts
+    ]
+    return b"".join(lines) or None
 
 
 def unpack(packed: bytes | None) -> Memory:
@@ -370,10 +382,8 @@ def verify_document(db: apsw.Connection, path: str, raw: bytes | None) -> list[s
 
 def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
     """Return the differences between a list and the last rows of its table that hold all its entries."""
-    stored: list[Row] = list(db.execute(LIST_TABLES[part.scope.table].load, part.scope.values))
-    wanted = [entry.row for entry in part.entries if not isinstance(entry.row, Bad)]
-    if stored[len(stored) - len(wanted) :] == wanted:
-        return []
+    stored: list[Row] = list(db.execute(LIST_TABLES[part.table].load, part.scope))
+    wanted = [row for row in part.rows if not isinstance(row, Bad)]
     if missing := (Counter(wanted) - Counter(stored)).total():
         return [f"{part.name}: {missing} of {len(wanted)} entries are not in the database"]
     unmatched = Counter(wanted)
@@ -386,7 +396,7 @@ def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
         else:
             others.append(row)
     known = memory.lists.get(part.name, Remembered())
-    gone = (Counter(known.hashes) - Counter(entry.hash for entry in part.entries)).total()
+    gone = (Counter(known.hashes) - Counter(part.hashes)).total()
     differences = {
         "entries are in the database more often than in the document": sum(row in unmatched for row in others),
         "rows of the database are not entries of the document and were none before": len(others) - gone,
@@ -397,7 +407,7 @@ def verify_list(db: apsw.Connection, part: List, memory: Memory) -> list[str]:
 def verify_keyed(db: apsw.Connection, keyed: Keyed) -> list[str]:
     """Return the differences between keyed entries and the rows that are present."""
     plan = changes(db, keyed)
-    where = " ".join((keyed.scope.table, *keyed.scope.values))
+    where = " ".join((keyed.table, *keyed.scope))
     new, gone = sum(change.id is None for change in plan), sum(not change.present for change in plan)
     differences = {
         "missing from the database": new,

@@ -95,7 +95,7 @@ def test_all_of_it_gone_and_back_leaves_every_row_as_it_was(db: apsw.Connection,
     before = everything(db)
     for path in paths(real_home):
         with transaction(db):
-            ingest_document(db, path, None, now=NOW, confirmed_missing=True)
+            ingest_document(db, path, None, now=NOW)
     assert known_documents(db) == []
     assert db.execute("SELECT count(*) FROM sessions WHERE present").get == 0
     for path in paths(real_home):

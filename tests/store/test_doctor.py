@@ -45,7 +45,9 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def target(world: World, *, now: float | None = None, deep: bool = False) -> Target:
+def target(
+    world: World, *, now: float | None = None, deep: bool = False, variables: dict[str, str] | None = None
+) -> Target:
     return Target(
         home=world.home,
         db=world.db_path,
@@ -53,12 +55,14 @@ def target(world: World, *, now: float | None = None, deep: bool = False) -> Tar
         user=os.geteuid(),
         journals={journal.name: journal.siblings for journal in JOURNALS},
         documents=[kind.pattern for kind in DOCUMENTS],
+        settings=NOTHING,
+        variables=variables or {},
         deep=deep,
     )
 
 
 def ask(world: World, **options: float) -> Diagnosis:
-    return examine(target(world, **options), NOTHING, {})  # type: ignore[arg-type]
+    return examine(target(world, **options))  # type: ignore[arg-type]
 
 
 def of(found: Diagnosis, check: str) -> list[Finding]:
@@ -297,17 +301,10 @@ def test_holder_of_the_lock_is_named(world: World) -> None:
     assert (state(found, "lock_home"), state(found, "lock_version")) == ("warn", "warn")
 
 
-@pytest.fixture
-def checkpoint(world: World) -> Iterator[sources.Checkpoint]:
-    """Return the checkpoint of the journal, as ingesting stored it."""
+def test_checkpoint_is_compared_with_the_file_as_ingesting_wrote_it(world: World) -> None:
     db = apsw.Connection(str(world.db_path))
-    yield sources.Checkpoint(*next(db.execute(sources.CHECKPOINTS)))
+    _, *checkpoint = next(db.execute(sources.CHECKPOINTS))
     db.close()
-
-
-def test_checkpoint_is_compared_with_the_file_as_ingesting_wrote_it(
-    world: World, checkpoint: sources.Checkpoint
-) -> None:
     assert sources.fit(world.events, checkpoint) == "fits"
     world.append(1)
     assert sources.fit(world.events, checkpoint) == "fits", "what was appended is behind it"
@@ -378,13 +375,13 @@ def test_shipwright_is_named_with_its_version_and_when_it_wrote(world: World, tm
     (tmp_path / "shipwright").write_text("another program")
     (tmp_path / "shipwright").chmod(0o755)
     os.utime(world.events, (0, 0))
-    found = sources.shipwright(target(world), str(tmp_path))
+    found = sources.shipwright(target(world, variables={"PATH": str(tmp_path)}))
     written = "the last events were written at 1970-01-01T00:00:00Z"
     assert (found.state, found.text) == ("ok", f"version 3.0.0 ({script}); {written}")
     assert found.facts == {"version": "3.0.0"}
 
     world.events.unlink()
-    found = sources.shipwright(target(world), str(tmp_path / "nothing"))
+    found = sources.shipwright(target(world, variables={"PATH": str(tmp_path / "nothing")}))
     assert (found.state, found.facts["version"]) == ("warn", None)
 
 
@@ -412,11 +409,11 @@ def test_shipwrights_own_database_beside_a_budget_is_warned_of(world: World) -> 
 
 
 def test_an_error_in_a_check_is_a_finding() -> None:
-    def broken() -> Iterator[Finding]:
+    def x() -> Iterator[Finding]:
         yield Finding("x", "ok", "")
         raise KeyError("geheim")
 
-    first, second = guarded("x", broken)
+    first, second = guarded(x)
 
     assert (first.state, second.state, second.private) == ("ok", "warn", True)
     assert second.text == "could not be checked: KeyError: 'geheim'"
