@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import apsw
 import orjson
 
+from shipwrightd.reports import distinct
 from shipwrightd.reports.question import Question, QuestionError
 
 TYPES = ("failure", "decision", "pattern", "baseline", "architecture", "global_pattern", "learning")
@@ -56,17 +57,10 @@ WHERE memory_search MATCH ?1 AND (?2 IS NULL OR m.entry_type = ?2)
     AND m.repo_hash IN (SELECT value FROM json_each(?3)) AND (?4 IS NULL OR m.stage = ?4)"""
 
 # Repositories: the hash of the remote's address, and the name that patterns.json gives it.
-# One step in the index for each hash.
-REPOS = """
-WITH RECURSIVE hashes (hash) AS (
-    SELECT min(repo_hash) FROM memory_entries
-    UNION ALL
-    SELECT (SELECT min(repo_hash) FROM memory_entries WHERE repo_hash > hashes.hash) FROM hashes WHERE hash IS NOT NULL
-)
-SELECT hash, (
-    SELECT extra ->> '$.value' FROM memory_entries INDEXED BY memory_entries_repo_hash_entry_type
-    WHERE repo_hash = hash AND entry_type = 'pattern' AND section = '' AND pattern = 'repo' ORDER BY id DESC LIMIT 1)
-FROM hashes WHERE hash IS NOT NULL"""
+HASHES = "SELECT min(repo_hash) FROM memory_entries WHERE repo_hash >= ?"
+NAME = """
+SELECT CAST(extra ->> '$.value' AS TEXT) FROM memory_entries INDEXED BY memory_entries_repo_hash_entry_type
+WHERE repo_hash = ? AND entry_type = 'pattern' AND section = '' AND pattern = 'repo' ORDER BY id DESC LIMIT 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +178,7 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
     """
     if question.type is not None and question.type not in TYPES:
         raise QuestionError(f"--type {question.type}: one of {', '.join(TYPES)}")
-    known = {hash_: None if name is None else str(name) for hash_, name in db.execute(REPOS)}
+    known = {hash_: db.execute(NAME, (hash_,)).get for hash_ in distinct(db, HASHES)}
     repos = orjson.dumps(list(known) if question.repo is None else repos_matching(question.repo, known)).decode()
     narrowed = (question.type, repos, question.stage)
     limit = USUAL_LIMIT if question.limit is None else question.limit
