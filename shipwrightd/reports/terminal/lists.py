@@ -291,15 +291,13 @@ def _sessions(sessions: list[Session], page: Page) -> None:
         "~QUEUE": dimmed(lambda one: _queue([str(item) for item in one.queued])),
     }
     page.listing(sessions, columns)
-    jobs = [(session, job) for session in sessions for job in session.active_jobs]
+    jobs = [
+        (session.id, issue_label(job.issue), job.stage or "-", shortened(job.title or "", TITLE_LENGTH))
+        for session in sessions
+        for job in session.active_jobs
+    ]
     if jobs:
-        page.table(
-            ["DEVELOPER", "ISSUE", "STAGE", "~TITLE"],
-            [
-                (session.id, issue_label(job.issue), job.stage or "-", shortened(job.title or "", TITLE_LENGTH))
-                for session, job in jobs
-            ],
-        )
+        page.table(["DEVELOPER", "ISSUE", "STAGE", "~TITLE"], jobs)
 
 
 def _queue(items: list[str]) -> str:
@@ -371,17 +369,15 @@ def _counts(answer: Memory, page: Page) -> None:
 
 def _failure(one: Failure) -> str:
     """Return the text of a failure with its cause and fix."""
-    parts = [_short(one.name)]
-    if one.root_cause:
-        parts.append(f"cause: {_short(one.root_cause)}")
-    if one.fix:
-        parts.append(f"fix: {_short(one.fix)}")
-    if one.fix_effectiveness_percent is not None:
-        resolved = f"{one.fix_resolved or 0} of {one.fix_applied} times"
-        parts.append(f"fix helped {resolved} ({one.fix_effectiveness_percent:g} %)")
-    if not one.present:
-        parts.append(GONE)
-    return " | ".join(parts)
+    helped = one.fix_effectiveness_percent
+    parts = (
+        _short(one.name),
+        f"cause: {_short(one.root_cause)}" if one.root_cause else "",
+        f"fix: {_short(one.fix)}" if one.fix else "",
+        "" if helped is None else f"fix helped {one.fix_resolved or 0} of {one.fix_applied} times ({helped:g} %)",
+        "" if one.present else GONE,
+    )
+    return " | ".join(filter(None, parts))
 
 
 def _repo(one: Entry) -> str:
