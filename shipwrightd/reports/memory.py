@@ -56,7 +56,7 @@ WHERE memory_search MATCH ?1 AND (?2 IS NULL OR m.entry_type = ?2)
 # Repositories: the hash of the remote's address, and the name that patterns.json gives it.
 HASHES = "SELECT min(repo_hash) FROM memory_entries WHERE repo_hash >= ?"
 NAME = """
-SELECT CAST(extra ->> '$.value' AS TEXT) FROM memory_entries INDEXED BY memory_entries_repo_hash_entry_type
+SELECT extra ->> '$.value' FROM memory_entries INDEXED BY memory_entries_repo_hash_entry_type
 WHERE repo_hash = ? AND entry_type = 'pattern' AND section = '' AND pattern = 'repo' ORDER BY id DESC LIMIT 1"""
 
 
@@ -175,7 +175,8 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
     """
     if question.type is not None and question.type not in TYPES:
         raise QuestionError(f"--type {question.type}: one of {', '.join(TYPES)}")
-    known = {hash_: db.execute(NAME, (hash_,)).get for hash_ in distinct(db, HASHES)}
+    names = ((hash_, db.execute(NAME, (hash_,)).get) for hash_ in distinct(db, HASHES))
+    known = {hash_: None if name is None else str(name) for hash_, name in names}
     repos = orjson.dumps(list(known) if question.repo is None else repos_matching(question.repo, known)).decode()
     narrowed = (question.type, repos, question.stage)
     limit = USUAL_LIMIT if question.limit is None else question.limit
