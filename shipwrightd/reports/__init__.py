@@ -1,7 +1,6 @@
-"""The reports, one module each: `collect` queries the database, the answer's fields are the JSON, `rows` the CSV.
+"""The reports, one module each: `collect` queries the database, the answer's fields are the JSON, `rows` the CSV."""
 
-This module has the sentence for an empty answer.
-"""
+from collections.abc import Iterator
 
 import apsw
 
@@ -42,3 +41,10 @@ def nothing(db: apsw.Connection, report: str, question: Question) -> str:
     if oldest is None or newest is None:
         return f"{text}. There are no events."
     return f"{text}. Events exist from {utc(oldest)} to {utc(newest)}."
+
+
+def distinct(db: apsw.Connection, statement: str, first: str = "", *limits: str) -> Iterator[str]:
+    """Yield each value of an indexed column from `first` on; `statement` returns the smallest one from ?1 on."""
+    while (value := db.execute(statement, (first, *limits)).get) is not None:
+        yield value
+        first = f"{value}\0"  # the next text in the order of the index

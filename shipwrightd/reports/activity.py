@@ -19,6 +19,7 @@ import apsw
 import orjson
 
 from shipwrightd.clock import YEAR_10000, utc
+from shipwrightd.reports import distinct
 from shipwrightd.reports.question import Question, QuestionError
 
 PAGE_EVENTS = 50
@@ -70,29 +71,10 @@ OF_TYPE = "SELECT id FROM events INDEXED BY events_type WHERE type = ? AND id < 
 OF_ORIGIN = """
 SELECT id FROM events INDEXED BY events_team
 WHERE origin = ? AND id < ? AND origin GLOB 'team-events.jsonl/*' ORDER BY id DESC"""
-# The types that are ?1 or begin with ?1 and a dot, one step in the index for each; at most ?2.
-TYPES = """
-WITH RECURSIVE matching (type) AS (
-    SELECT min(type) FROM events WHERE type >= ?1 || '.' AND type < ?1 || '/'
-    UNION ALL
-    SELECT (SELECT min(e.type) FROM events AS e WHERE e.type > matching.type AND e.type < ?1 || '/')
-    FROM matching WHERE matching.type IS NOT NULL
-    LIMIT ?2
-)
-SELECT ?1 UNION ALL SELECT type FROM matching WHERE type IS NOT NULL"""
-# The origins of developer ?1, at any machine or, if it names one, at that.
+TYPES = "SELECT min(type) FROM events WHERE type >= ? AND type < ?"
 ORIGINS = """
-WITH RECURSIVE matching (origin) AS (
-    SELECT min(origin) FROM events INDEXED BY events_team
-    WHERE origin GLOB 'team-events.jsonl/*'
-        AND origin >= 'team-events.jsonl/' || ?1 || '@' AND origin < 'team-events.jsonl/' || ?1 || 'A'
-    UNION ALL
-    SELECT (SELECT min(e.origin) FROM events AS e INDEXED BY events_team
-            WHERE e.origin GLOB 'team-events.jsonl/*'
-                AND e.origin > matching.origin AND e.origin < 'team-events.jsonl/' || ?1 || 'A')
-    FROM matching WHERE matching.origin IS NOT NULL
-)
-SELECT 'team-events.jsonl/' || ?1 UNION ALL SELECT origin FROM matching WHERE origin IS NOT NULL"""
+SELECT min(origin) FROM events INDEXED BY events_team
+WHERE origin >= ? AND origin < ? AND origin GLOB 'team-events.jsonl/*'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +189,11 @@ def filters(db: apsw.Connection, question: Question) -> list[Filter]:
     values = ((OF_ISSUE, question.issue), (OF_STAGE, question.stage), (OF_MODEL, question.model))
     named: list[Filter] = [(statement, [value]) for statement, value in values if value is not None]
     if question.developer is not None:
-        named.append((OF_ORIGIN, [origin for (origin,) in db.execute(ORIGINS, (question.developer,))]))
+        origin = f"team-events.jsonl/{question.developer}"  # at any machine or, if it names one, at that
+        named.append((OF_ORIGIN, [origin, *distinct(db, ORIGINS, f"{origin}@", f"{origin}A")]))
     if question.type is not None:
-        types = [kind for (kind,) in db.execute(TYPES, (question.type, MOST_TYPES + 1))]
+        parts = distinct(db, TYPES, f"{question.type}.", f"{question.type}/")
+        types = [question.type, *islice(parts, MOST_TYPES)]
         if len(types) <= MOST_TYPES:
             named.append((OF_TYPE, types))
     return named

@@ -13,7 +13,8 @@ from typing import Any
 import apsw
 
 from shipwrightd.clock import day_of
-from shipwrightd.reports.question import DAY_S, Question, days_of, percent_of, start_of_day
+from shipwrightd.reports.question import DAY_S, Period, Question, days_of, percent_of, start_of_day
+from shipwrightd.reports.throughput import TOTALS
 
 MILLION = 1_000_000
 ISSUES = 20  # shown by name, unless a limit says otherwise
@@ -79,13 +80,7 @@ SELECT * FROM (
     SELECT 'issue', substr(dimension, 7), total, entries FROM issues
     ORDER BY total DESC, CAST(substr(dimension, 7) AS INTEGER), dimension LIMIT :limit)"""
 
-SPENT = """
-SELECT sum(iif(abs(cost_usd) <= 1e6, CAST(round(cost_usd * 1e6) AS INTEGER), 0))
-FROM cost_entries INDEXED BY cost_entries_ts_epoch WHERE ts_epoch >= ? AND ts_epoch <= ?"""
 BUDGET = "SELECT daily_budget_usd, enabled FROM budgets WHERE present LIMIT 1"
-RUNS = """
-SELECT count(*), coalesce(sum(good), 0) FROM run_outcomes
-WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +185,7 @@ def collect(db: apsw.Connection, question: Question) -> Costs:
     issues = {int(name) if NUMBER.fullmatch(name) else name: one for name, one in sums["issue"].items()}
     number, named = next(iter(sums["issues"].items()), (0, Sum()))
     others, rest = number - len(issues), named - sum(issues.values(), Sum())
-    ((runs, good),) = db.execute(RUNS, question.values)
+    ((runs, good, *_),) = db.execute(TOTALS, question.values)
     by_day = ((day, days.get(day, Sum())) for day in days_of(question, days))
     tokens = [sums[kind].get("", Sum()).total for kind in ("input_tokens", "output_tokens")]
     return Costs(
@@ -252,7 +247,8 @@ def share(one: Sum, overall: Sum) -> float | None:
 def budget(db: apsw.Connection, now: int) -> Budget:
     """Return the costs of the UTC day of `now` so far, and the daily limit."""
     start = start_of_day(now)
-    spent = (db.execute(SPENT, (start, now)).get or 0) / MILLION
+    today = breakdown(db, Question(now=now, period=Period(start, now + 1)), by_stage=True)["day"]
+    spent = sum(today.values(), Sum()).usd
     daily, enabled = db.execute(BUDGET).fetchone() or (None, None)
     limit = daily if isinstance(daily, float) and daily > 0 else None  # to Shipwright 0 means no limit
     forecast = forecast_of(spent, now - start)

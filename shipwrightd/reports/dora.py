@@ -27,12 +27,7 @@ FIRST = "SELECT min(ended_epoch) FROM run_outcomes WHERE ended_epoch < ?"
 DEPLOYS_PER_DAY = (1.0, 1 / 7, 1 / 30)  # at least: Elite, High, Medium
 HOURS = (1.0, 24.0, 168.0)  # less than: Elite, High, Medium; of lead time and of time to restore
 FAILURE_PERCENT = (5.0, 10.0, 15.0)
-COLUMNS = {  # in CSV, of each measure
-    "deployment_frequency": "deployment_frequency_per_day",
-    "lead_time": "lead_time_hours",
-    "change_failure_rate": "change_failure_rate_percent",
-    "time_to_restore": "time_to_restore_hours",
-}
+MEASURES = ("deployment_frequency", "lead_time", "change_failure_rate", "time_to_restore")
 GRADES = ("Elite", "High", "Medium", "Low")
 
 
@@ -152,7 +147,8 @@ def rows(answer: Dora) -> Iterable[dict[str, Any]]:
     for part in (answer.period, *answer.weeks):
         row: dict[str, Any] = {"kind": "period" if part is answer.period else "week"}
         row |= {name: getattr(part, name) for name in ("start", "end", "deploys", "failures")}
-        for name, column in COLUMNS.items():
+        for name in MEASURES:
             measure: Measure = getattr(part, name)
+            column = f"{name}_{measure.unit.replace(' ', '_').replace('%', 'percent')}"
             row |= {column: measure.value, f"{column}_grade": measure.grade}
         yield row

@@ -14,6 +14,7 @@ import orjson
 
 from shipwrightd.reports.question import Question, days_of, percent_of
 from shipwrightd.reports.stages import names_of
+from shipwrightd.reports.throughput import TOTALS
 
 ROWS = 20  # issues, and last failures, without a limit
 
@@ -34,10 +35,6 @@ FROM pipeline_runs AS r INDEXED BY pipeline_runs_issue
 WHERE r.issue = :issue AND s.ended_epoch >= :since AND s.ended_epoch < :until
     AND s.status IN ('success', 'failed') AND (:stage IS NULL OR s.stage = :stage)
 GROUP BY s.stage"""
-
-FINISHED = """
-SELECT count(*) FROM run_outcomes
-WHERE ended_epoch >= :since AND ended_epoch < :until AND (:issue IS NULL OR issue = :issue)"""
 
 # Each failed attempt and each failed run, newest first, with the fields of Failure but the error, whether the stage
 # succeeded in this run later, whether it was tried again, and whether `last` leaves the run out for its attempts. Later
@@ -176,7 +173,8 @@ def collect(db: apsw.Connection, question: Question) -> Failures:
     ]
     by_issue = [IssueFailures(*counts) for counts in counted(attempts, runs, ISSUE)]
     named = [one for one in by_issue if one.issue is not None]
-    finished, all_tried = db.execute(FINISHED, values).get, sum(tried.values())
+    ((finished, *_),) = db.execute(TOTALS, values)
+    all_tried = sum(tried.values())
     return Failures(
         finished_runs=finished,
         failed_runs=len(runs),

@@ -14,22 +14,21 @@ from typing import Any, NamedTuple
 import apsw
 import orjson
 
+from shipwrightd.reports import distinct
 from shipwrightd.reports.question import Question, QuestionError
 
 TYPES = ("failure", "decision", "pattern", "baseline", "architecture", "global_pattern", "learning")
 USUAL_LIMIT = 20  # of each list
 
-# The columns of an entry between repo_hash and present, as its fields are named.
+# The columns of memory_entries, as the fields of an entry are named.
 COLUMNS = (
-    *("entry_type", "section", "name", "root_cause", "fix", "stage", "frequency", "seen_count"),
-    *("first_seen", "last_seen"),
+    *("id", "repo_hash", "entry_type", "section", "name", "root_cause", "fix", "stage", "frequency", "seen_count"),
+    *("frequency_base", "first_seen", "last_seen", "present", "extra"),
 )
 
 # Entries of type ?1 and section ?2, of repositories ?3 (JSON) and stage ?4, or any; ?5 of them after ?6, in order ?7.
 ENTRIES = """
-SELECT m.id, repo_hash, entry_type, section, pattern, root_cause, fix, stage, frequency, seen_count,
-    first_seen, last_seen, present, extra
-FROM json_each(?3) AS j CROSS JOIN memory_entries AS m INDEXED BY memory_entries_repo_hash_entry_type
+SELECT m.* FROM json_each(?3) AS j CROSS JOIN memory_entries AS m INDEXED BY memory_entries_repo_hash_entry_type
     ON repo_hash = j.value AND entry_type = ?1
 WHERE section = ?2 AND (?4 IS NULL OR stage = ?4)
 ORDER BY iif(?7 = 'file', repo_hash, NULL), iif(?7 = 'file', m.id, NULL),
@@ -44,8 +43,7 @@ PIECE = re.compile(r'"([^"]*)"?(\**)|([^\s"]+)')
 # ?1 the words, ?2 type, ?3 repositories as JSON, ?4 stage; ?5 of them after ?6. The text of an entry weighs most,
 # then what is known about it. Sorted by FTS5 itself, so that snippets are made for the page only.
 MATCHES = """
-SELECT m.id, m.repo_hash, m.entry_type, m.section, m.pattern, m.root_cause, m.fix, m.stage, m.frequency, m.seen_count,
-    m.first_seen, m.last_seen, m.present, m.extra, snippet(memory_search, -1, '[', ']', '…', 16), rank
+SELECT m.*, snippet(memory_search, -1, '[', ']', '…', 16), rank
 FROM memory_search CROSS JOIN memory_entries AS m ON m.id = memory_search.rowid
 WHERE memory_search MATCH ?1 AND rank MATCH 'bm25(4.0, 2.0, 2.0, 1.0, 1.0)' AND (?2 IS NULL OR m.entry_type = ?2)
     AND m.repo_hash IN (SELECT value FROM json_each(?3)) AND (?4 IS NULL OR m.stage = ?4)
@@ -56,17 +54,10 @@ WHERE memory_search MATCH ?1 AND (?2 IS NULL OR m.entry_type = ?2)
     AND m.repo_hash IN (SELECT value FROM json_each(?3)) AND (?4 IS NULL OR m.stage = ?4)"""
 
 # Repositories: the hash of the remote's address, and the name that patterns.json gives it.
-# One step in the index for each hash.
-REPOS = """
-WITH RECURSIVE hashes (hash) AS (
-    SELECT min(repo_hash) FROM memory_entries
-    UNION ALL
-    SELECT (SELECT min(repo_hash) FROM memory_entries WHERE repo_hash > hashes.hash) FROM hashes WHERE hash IS NOT NULL
-)
-SELECT hash, (
-    SELECT extra ->> '$.value' FROM memory_entries INDEXED BY memory_entries_repo_hash_entry_type
-    WHERE repo_hash = hash AND entry_type = 'pattern' AND section = '' AND pattern = 'repo' ORDER BY id DESC LIMIT 1)
-FROM hashes WHERE hash IS NOT NULL"""
+HASHES = "SELECT min(repo_hash) FROM memory_entries WHERE repo_hash >= ?"
+NAME = """
+SELECT extra ->> '$.value' FROM memory_entries INDEXED BY memory_entries_repo_hash_entry_type
+WHERE repo_hash = ? AND entry_type = 'pattern' AND section = '' AND pattern = 'repo' ORDER BY id DESC LIMIT 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +175,8 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
     """
     if question.type is not None and question.type not in TYPES:
         raise QuestionError(f"--type {question.type}: one of {', '.join(TYPES)}")
-    known = {hash_: None if name is None else str(name) for hash_, name in db.execute(REPOS)}
+    names = ((hash_, db.execute(NAME, (hash_,)).get) for hash_ in distinct(db, HASHES))
+    known = {hash_: None if name is None else str(name) for hash_, name in names}
     repos = orjson.dumps(list(known) if question.repo is None else repos_matching(question.repo, known)).decode()
     narrowed = (question.type, repos, question.stage)
     limit = USUAL_LIMIT if question.limit is None else question.limit
@@ -215,17 +207,18 @@ def collect(db: apsw.Connection, question: Question) -> Memory:
 
 def made(kind: type[Entry], row: Iterable[Any], names: Mapping[str, str | None], **more: object) -> Entry:
     """Return a row of ENTRIES or MATCHES as an entry of a kind, with the name of its repository."""
-    id_, repo_hash, *texts, present, text = row
-    values = {"id": id_, "repo_hash": repo_hash, "repo": names.get(repo_hash), "present": bool(present)}
-    values |= zip(COLUMNS, texts, strict=True)
-    values |= {"root_cause": values["root_cause"] or None, "fix": values["fix"] or None}
-    loaded = orjson.loads(text) if text else None
+    values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+    loaded = orjson.loads(values["extra"]) if values["extra"] else None
     extra: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
     applied, resolved = extra.get("times_fix_applied"), extra.get("times_fix_resolved")
     effectiveness = None
     if isinstance(applied, int) and isinstance(resolved, int | None) and applied > 0:
         effectiveness = round(100 * (resolved or 0) / applied, 2)
     values |= {
+        "repo": names.get(values["repo_hash"]),
+        "root_cause": values["root_cause"] or None,
+        "fix": values["fix"] or None,
+        "present": bool(values["present"]),
         "value": extra["value"] if list(extra) == ["value"] else extra or None,
         **{name: extra.get(name) for name in ("category", "type", "detail", "last_outcome_at")},
         "fix_suggested": extra.get("times_fix_suggested"),

@@ -145,13 +145,6 @@ def days_of(question: Question, known: Collection[str]) -> list[str]:
     return [(begin + dt.timedelta(days=at)).isoformat() for at in range((end - begin).days + 1)]
 
 
-def length_s(question: Question, first: int | None) -> int:
-    """Return the seconds from the period's beginning, or from `first` if it has none, to its end."""
-    since = question.period.since
-    begin = first if since is None else since
-    return 0 if begin is None else max(question.end - begin, 0)
-
-
 def unit_for(days: Collection[str]) -> str:
     """Return the unit to show these days by: day, week or month."""
     if not days:

@@ -13,6 +13,7 @@ import apsw
 import orjson
 
 from shipwrightd.clock import utc
+from shipwrightd.reports import distinct
 from shipwrightd.reports.costs import Sum, breakdown
 from shipwrightd.reports.question import DAY_S, Question, percent_of
 
@@ -21,14 +22,7 @@ HIGH_S, MEDIUM_S = 600, 300  # a longer mean has this impact; the dashboard's li
 OFTEN_PERCENT = 25
 BOTTLENECKS = 5
 
-# One step in the index for each name.
-NAMES = """
-WITH RECURSIVE names (stage) AS (
-    SELECT min(stage) FROM pipeline_stages
-    UNION ALL
-    SELECT (SELECT min(stage) FROM pipeline_stages WHERE stage > names.stage) FROM names WHERE stage IS NOT NULL
-)
-SELECT stage FROM names WHERE stage IS NOT NULL"""
+NAMES = "SELECT min(stage) FROM pipeline_stages WHERE stage >= ?"
 FIRST = """
 SELECT min((SELECT min(ended_epoch) FROM pipeline_stages WHERE stage = value AND ended_epoch >= 0))
 FROM json_each(?)"""
@@ -207,7 +201,7 @@ def collect(db: apsw.Connection, question: Question) -> Stages:
 
 def names_of(db: apsw.Connection) -> list[str]:
     """Return the names of all stages with an attempt."""
-    return [name for (name,) in db.execute(NAMES)]
+    return list(distinct(db, NAMES))
 
 
 def second_half(begin: int, end: int) -> int:

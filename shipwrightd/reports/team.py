@@ -19,7 +19,8 @@ IDLE_S = 120
 STALE_S = DAY_S  # after that the dashboard hides it
 
 SESSIONS = """
-SELECT id, developer, machine, hostname, platform, last_heartbeat_ms, daemon_running, daemon_pid, active_jobs, queued
+SELECT id, developer, machine, hostname, platform, last_heartbeat_ms, daemon_running IS 1,
+    iif(typeof(daemon_pid) = 'integer', daemon_pid, NULL), active_jobs, queued
 FROM sessions
 WHERE present AND (?1 IS NULL OR developer = ?1 OR id = ?1)
 ORDER BY last_heartbeat_ms DESC, id"""
@@ -166,32 +167,16 @@ def collect(db: apsw.Connection, question: Question) -> Team:
 
 
 def _session(row: tuple[Any, ...], counts: dict[str, int], now: int) -> Session:
-    name, developer, machine, hostname, platform, heartbeat_ms, running, pid, active_jobs, queued = row
-    silent = silence(heartbeat_ms, now)
+    *machine, heartbeat_ms, running, pid, active_jobs, queued = row
+    last_seen = utc(heartbeat_ms / 1000) if isinstance(heartbeat_ms, int | float) and heartbeat_ms > 0 else None
+    silent = None if last_seen is None else max(0.0, round(now - heartbeat_ms / 1000, 3))
     jobs, issues = (value if isinstance(value, list) else [] for value in map(_parsed, (active_jobs, queued)))
-    return Session(
-        id=name,
-        developer=developer,
-        machine=machine,
-        hostname=hostname,
-        platform=platform,
-        presence=presence(silent),
-        last_seen=None if silent is None else utc(heartbeat_ms / 1000),
-        silent_s=silent,
-        stale=silent is None or silent > STALE_S,
-        daemon_running=running == 1,
-        daemon_pid=pid if isinstance(pid, int) else None,
-        active_jobs=[_job(value) for value in jobs if isinstance(value, dict)],
-        queued=[value for value in issues if value.__class__ in {int, str} and value != ""],
-        events_24h=counts.get(name, 0),
-    )
-
-
-def silence(heartbeat_ms: object, now: int) -> float | None:
-    """Return the seconds since a heartbeat, at least 0; None if disconnected, and for a value that is not a time."""
-    if not isinstance(heartbeat_ms, int | float) or heartbeat_ms <= 0 or utc(heartbeat_ms / 1000) is None:
-        return None
-    return max(0.0, round(now - heartbeat_ms / 1000, 3))
+    stale = silent is None or silent > STALE_S
+    active = [_job(value) for value in jobs if isinstance(value, dict)]
+    waiting = [value for value in issues if value.__class__ in {int, str} and value != ""]
+    seen = (presence(silent), last_seen, silent, stale)
+    fields = (*machine, *seen, bool(running), pid, active, waiting, counts.get(machine[0], 0))
+    return Session(*fields)
 
 
 def presence(silent_s: float | None) -> str:
@@ -219,21 +204,15 @@ def _job(value: dict[str, Any]) -> Job:
 def this_machine(db: apsw.Connection, now: int) -> ThisMachine:
     """Return what the files of this machine say."""
     state = db.execute(DAEMON).fetchone()
-    pid, started_at, last_poll, config = state or (None, None, None, None)
+    *process, config = state or (None, None, None, None)
     settings = _parsed(config)
     figures = map(settings.get, ("poll_interval", "max_parallel")) if isinstance(settings, dict) else (None, None)
     interval_s, parallel = (value if value.__class__ in {int, float} else None for value in figures)
-    return ThisMachine(
-        daemon_known=state is not None,
-        pid=pid,
-        started_at=started_at,
-        last_poll=last_poll,
-        poll_interval_s=interval_s,
-        max_parallel=parallel,
-        jobs=[RunningJob(*row) for row in db.execute(JOBS, (now,))],
-        queue=[QueuedItem(*row) for row in db.execute(QUEUE)],
-        heartbeats=[Heartbeat(*row) for row in db.execute(HEARTBEATS, (now,))],
-    )
+    jobs = [RunningJob(*row) for row in db.execute(JOBS, (now,))]
+    queue = [QueuedItem(*row) for row in db.execute(QUEUE)]
+    heartbeats = [Heartbeat(*row) for row in db.execute(HEARTBEATS, (now,))]
+    fields = (state is not None, *process, interval_s, parallel, jobs, queue, heartbeats)
+    return ThisMachine(*fields)
 
 
 def rows(answer: Team) -> Iterable[dict[str, Any]]:

@@ -5,13 +5,13 @@ with the finished runs of the period.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import apsw
 
 from shipwrightd.clock import utc
-from shipwrightd.reports.question import DAY_S, HOUR_S, Period, Question, days_of, length_s, percent_of
+from shipwrightd.reports.question import DAY_S, HOUR_S, Question, days_of, percent_of
 
 # :since <= end < :until; :issue an issue or NULL.
 DAYS = """
@@ -87,7 +87,7 @@ def collect(db: apsw.Connection, question: Question) -> Throughput:
     days = {day: Day(day, runs, good, runs - good) for day, runs, good in db.execute(DAYS, values)}
     ((finished, successful, first, mean_s),) = db.execute(TOTALS, values)
     first = first if question.period.since is None else question.period.since
-    length = length_s(question, first)
+    length = 0 if first is None else max(question.end - first, 0)
     best = max(days.values(), key=lambda day: day.successful, default=None)
     return Throughput(
         finished=finished,
@@ -111,19 +111,15 @@ def trend(db: apsw.Connection, question: Question, first: int | None) -> Trend |
     if first is None or question.end <= first:
         return None
     middle = (first + question.end) // 2
-    older = half(db, question, Period(first, middle), middle)
-    newer = half(db, question, Period(middle, question.period.until), question.end)
+    halves = []
+    for start, end, until in ((first, middle, middle), (middle, question.end, question.period.until)):
+        ((finished, successful, *_),) = db.execute(TOTALS, question.values | {"since": start, "until": until})
+        halves.append(Half(utc(start), utc(end), finished, successful, _rate(finished, end - start, DAY_S)))
+    older, newer = halves
     change = None
     if older.per_day and newer.per_day is not None:
         change = round(100 * (newer.per_day / older.per_day - 1), 4)
     return Trend(older, newer, change)
-
-
-def half(db: apsw.Connection, question: Question, period: Period, end: int) -> Half:
-    """Return what ended in half of the question's period; `end` is its end as people mean it."""
-    start = period.since or 0
-    ((finished, successful, *_),) = db.execute(TOTALS, replace(question, period=period).values)
-    return Half(utc(start), utc(end), finished, successful, _rate(finished, end - start, DAY_S))
 
 
 def _rate(number: int, seconds: int, unit_s: int) -> float | None:

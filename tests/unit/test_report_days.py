@@ -6,7 +6,7 @@ import pytest
 from projection import NOON
 from reports import DAY, question
 
-from shipwrightd.reports.question import days_of, idle_together, length_s, stretch_of, unit_for
+from shipwrightd.reports.question import days_of, idle_together, stretch_of, unit_for
 
 
 def test_a_period_has_each_of_its_days() -> None:
@@ -32,13 +32,6 @@ def test_without_a_beginning_days_begin_with_the_first_found() -> None:
 
 def test_of_a_century_only_the_days_found_are_told() -> None:
     assert days_of(question(NOON, days=20_000), {"2026-01-04", "1971-02-03"}) == ["1971-02-03", "2026-01-04"]
-
-
-def test_a_period_lasts_until_now() -> None:
-    assert length_s(question(NOON, days=2, until=NOON + DAY), None) == 2 * DAY
-    assert length_s(question(NOON, days=2, until=NOON - DAY), None) == 2 * DAY
-    assert length_s(question(NOON, days=None), NOON - 60) == 60
-    assert length_s(question(NOON, days=None), None) == 0
 
 
 @pytest.mark.parametrize(("last", "unit"), [("2026-04-02", "day"), ("2026-04-03", "week"), ("2027-10-07", "month")])

@@ -86,8 +86,7 @@ class Page:
     def listing(self, items: Iterable[Any], columns: Mapping[str, Field]) -> None:
         """Write a table of items, one field under each title."""
         shown = {title: field for title, field in columns.items() if field is not None}
-        rows = [[_field(item, field) for field in shown.values()] for item in items]
-        self.table(list(shown), rows)
+        self.table(list(shown), [[_field(item, field) for field in shown.values()] for item in items])
 
     def by_time(self, figures: Mapping[str, Sequence[float]], formats: Mapping[str, Callable[[float], Cell]]) -> None:
         """Write the figures of days by day, week or month, the first figure with a bar; `formats` is by title.

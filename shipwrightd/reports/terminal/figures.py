@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from shipwrightd.reports.dora import COLUMNS, GRADES
+from shipwrightd.reports.dora import GRADES, MEASURES
 from shipwrightd.reports.question import HOUR_S, idle_together, stretch_of
 from shipwrightd.reports.terminal import STYLES, idle_cell, minute_of
 from shipwrightd.table import gap_of
@@ -39,7 +39,7 @@ def dora(answer: Dora, page: Page) -> None:
     """Write the four measures with grades and weekly ticks, then the weeks."""
     period = answer.period
     page.heading("Delivery", f"{number(period.deploys)} successful runs, {number(period.failures)} failed")
-    measures = {name: getattr(period, name) for name in COLUMNS}
+    measures = {name: getattr(period, name) for name in MEASURES}
     lines = [
         (name.replace("_", " ").capitalize(), _value(one, duration), one.grade or "-", number(one.samples))
         for name, one in measures.items()
@@ -73,7 +73,7 @@ def _weeks(answer: Dora, page: Page) -> None:
     rows: list[list[Cell]] = []
     for day, count in shown:
         week = weeks[day]
-        graded = [_graded(getattr(week, name), wide=wide) for name in COLUMNS]
+        graded = [_graded(getattr(week, name), wide=wide) for name in MEASURES]
         cells = [*[week.deploys, week.failures] * counts, *graded] if day in active else "-" * len(titles)
         rows.append([idle_cell(day, count, "week"), *cells])
     page.heading("By week", about if wide else f"{about}; {', '.join(f'{grade[0]} {grade}' for grade in GRADES)}")

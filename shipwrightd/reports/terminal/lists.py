@@ -73,7 +73,7 @@ def runs(answer: Runs, page: Page) -> None:
     wide = page.width >= WIDE
     columns: dict[str, Field] = {
         ">ID": lambda run: str(run.id),
-        ">ISSUE": lambda run: _text(run.issue),
+        ">ISSUE": lambda run: "-" if run.issue is None else str(run.issue),
         "~STATUS": lambda run: (
             f"failed: {run.failed_stage}" if run.failed_stage else run.status,
             STYLES.get(run.status, ""),
@@ -96,14 +96,10 @@ def _cents(cost: float | None) -> str:
     return money(cost) if cost is None or 0 < abs(cost) < CENT else f"${cost:,.2f}"
 
 
-def _text(value: object) -> str:
-    return "-" if value is None or value == "" else str(value)
-
-
 def _run(run: Run, detail: Detail, page: Page) -> None:
     page.heading(f"Run {run.id}", "without an issue" if run.issue is None else f"issue {run.issue}")
     for name, value in _facts(run, detail).items():
-        if value not in ("", "-"):
+        if value not in (None, "", "-"):
             page.line(f"{name:<{NAME_CELLS}}{value}")
     page.line()
     if detail.attempts:
@@ -122,30 +118,29 @@ def _last(title: str, items: Sequence[object], columns: Mapping[str, Field], pag
         page.listing(shown, {"AT": "at", "STAGE": "stage", **columns})
 
 
-def _facts(run: Run, detail: Detail) -> dict[str, str]:
+def _facts(run: Run, detail: Detail) -> dict[str, object]:
     facts, events = detail.facts, detail.events
-    started = run.started_at or "-"
     tokens = f"{number(facts.input_tokens)} in, {number(facts.output_tokens)} out"
     counted = "" if events.count is None else f", {number(events.count)} of them with its issue"
     passed = f"{run.stages_passed} of {run.stages} passed, {number(run.attempts)} attempts"
     return {
-        **{name: getattr(run, name) or "" for name in ("status", "goal", "template", "model", "machine")},
-        "started": started if facts.start_seen else f"{started}, estimated: its start is not in the journal",
-        "ended": run.ended_at or "",
+        **{name: getattr(run, name) for name in ("status", "goal", "template", "model", "machine")},
+        "started": (run.started_at or "-") + ", estimated: its start is not in the journal" * (not facts.start_seen),
+        "ended": run.ended_at,
         "took": duration(run.duration_s),
         "running for": duration(run.running_s),
         "stages": passed if run.stages else "",
         "failed at": " ".join(filter(None, (run.failed_stage, run.error_class and f"({run.error_class})"))),
         "cost": f"{money(run.cost_usd)} {COST_SOURCES.get(run.cost_source or '', '')}".strip(),
         "tokens": tokens if facts.input_tokens or facts.output_tokens else "",
-        "iterations": _text(facts.iterations),
-        "self-heals": _text(facts.self_heal_count),
-        "complexity": _text(facts.complexity),
-        "paused before": facts.paused_stage or "",
+        "iterations": facts.iterations,
+        "self-heals": facts.self_heal_count,
+        "complexity": facts.complexity,
+        "paused before": facts.paused_stage,
         "reaped": f"{facts.reaped_at} {facts.reap_result or ''}".strip() if facts.reaped_at else "",
-        "killed": facts.killed_at or "",
-        "pull request": run.pr_url or "",
-        "next run": _text(facts.next_run_id),
+        "killed": facts.killed_at,
+        "pull request": run.pr_url,
+        "next run": facts.next_run_id,
         "events": f"{events.first_id} to {events.last_id}{counted}",
     }
 
@@ -296,15 +291,13 @@ def _sessions(sessions: list[Session], page: Page) -> None:
         "~QUEUE": dimmed(lambda one: _queue([str(item) for item in one.queued])),
     }
     page.listing(sessions, columns)
-    jobs = [(session, job) for session in sessions for job in session.active_jobs]
+    jobs = [
+        (session.id, issue_label(job.issue), job.stage or "-", shortened(job.title or "", TITLE_LENGTH))
+        for session in sessions
+        for job in session.active_jobs
+    ]
     if jobs:
-        page.table(
-            ["DEVELOPER", "ISSUE", "STAGE", "~TITLE"],
-            [
-                (session.id, issue_label(job.issue), job.stage or "-", shortened(job.title or "", TITLE_LENGTH))
-                for session, job in jobs
-            ],
-        )
+        page.table(["DEVELOPER", "ISSUE", "STAGE", "~TITLE"], jobs)
 
 
 def _queue(items: list[str]) -> str:
@@ -376,17 +369,15 @@ def _counts(answer: Memory, page: Page) -> None:
 
 def _failure(one: Failure) -> str:
     """Return the text of a failure with its cause and fix."""
-    parts = [_short(one.name)]
-    if one.root_cause:
-        parts.append(f"cause: {_short(one.root_cause)}")
-    if one.fix:
-        parts.append(f"fix: {_short(one.fix)}")
-    if one.fix_effectiveness_percent is not None:
-        resolved = f"{one.fix_resolved or 0} of {one.fix_applied} times"
-        parts.append(f"fix helped {resolved} ({one.fix_effectiveness_percent:g} %)")
-    if not one.present:
-        parts.append(GONE)
-    return " | ".join(parts)
+    helped = one.fix_effectiveness_percent
+    parts = (
+        _short(one.name),
+        f"cause: {_short(one.root_cause)}" if one.root_cause else "",
+        f"fix: {_short(one.fix)}" if one.fix else "",
+        "" if helped is None else f"fix helped {one.fix_resolved or 0} of {one.fix_applied} times ({helped:g} %)",
+        "" if one.present else GONE,
+    )
+    return " | ".join(filter(None, parts))
 
 
 def _repo(one: Entry) -> str:
