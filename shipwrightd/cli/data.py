@@ -15,20 +15,18 @@ from shipwrightd.cli.options import Db, Home, Json, Since, Until, damage_named, 
 from shipwrightd.cli.report import byte_output, open_database
 from shipwrightd.clock import utc
 from shipwrightd.errors import ConfigError
-from shipwrightd.export import EVENTS, TABLES, Form, Wish, columns, pour
+from shipwrightd.export import EVENTS, TABLES, Form, Wish, pour
 from shipwrightd.reports.question import QuestionError, moment
 from shipwrightd.text import as_json as dump
 from shipwrightd.text import size_of, visible, warn, width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     import apsw
 
-    from shipwrightd.export import Column, Writer
-
-    WriterMaker = Callable[[BinaryIO, str, Sequence[Column]], Writer]
+    from shipwrightd.export import Write
 
 STDOUT = "-"
 LAST = (1 << 63) - 1  # the largest integer of SQLite
@@ -66,10 +64,10 @@ def export(
         wish = _wish(table, since, until)
         if form is Form.PARQUET and out == STDOUT and sys.stdout.isatty():
             raise QuestionError("--format parquet cannot be shown on a terminal: name a file with --out")
-        make = _writer(form)  # loaded before there is a file: an interrupt while a library loads can get lost
+        write = _writer(form)  # loaded before there is a file: an interrupt while a library loads can get lost
         target = None if out == STDOUT else destination(out, force=force, home=places.home, database=places.db)
         with _snapshot(places.db) as opened, _output(target, form, force=force) as sink:
-            count = pour(opened, wish, make(sink, table, columns(opened, table)))
+            count = pour(opened, wish, write, sink)
     if target is not None:
         warn(f"{count:,} {'row' if count == 1 else 'rows'} of {table} in {target}")
     elif not count:
@@ -117,20 +115,18 @@ def _snapshot(path: Path) -> Iterator[apsw.Connection]:
             raise explained(path, error) from error
 
 
-def _writer(form: Form) -> WriterMaker:
-    """Return what creates the writer of a format. Raises ConfigError without pyarrow."""
+def _writer(form: Form) -> Write:
+    """Return what writes a format. Raises ConfigError without pyarrow."""
     if form is Form.PARQUET:
         try:
-            from shipwrightd.export.parquet import Parquet
+            from shipwrightd.export.parquet import parquet
         except ImportError as error:
             hint = "pip install 'shipwrightd[parquet]', or choose another --format"
             raise ConfigError("Parquet needs pyarrow, which is not installed", hint=hint) from error
-        return Parquet
+        return parquet
     from shipwrightd.export import text
 
-    if form is Form.CSV:
-        return text.Csv
-    return text.JsonLines if form is Form.JSONL else text.JsonArray
+    return {Form.CSV: text.csv, Form.JSONL: text.json_lines, Form.JSON: text.json_array}[form]
 
 
 @contextlib.contextmanager
@@ -163,11 +159,10 @@ def backup(
 
     target = destination(file, force=force, home=places.home, database=places.db)
     with _interrupted_by_signals():
-        done = back_up(places.db, target, force=force)
-    content = done.content
-    what = f"{size_of(done.size)}, schema {content.schema}, {content.events:,} events"
+        content = back_up(places.db, target, force=force)
+    what = f"{size_of(target.stat().st_size)}, schema {content.schema}, {content.events:,} events"
     newest = f", the newest of {visible(content.newest)}" if content.newest else ""
-    print(f"{visible(str(done.path))}: {what}{newest}; checked")
+    print(f"{visible(str(target))}: {what}{newest}; checked")
 
 
 quarantine = typer.Typer(

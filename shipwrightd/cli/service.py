@@ -11,7 +11,7 @@ import typer
 from shipwrightd import config
 from shipwrightd.cli.options import Db, Home, Json, check_home, examples, existing_home
 from shipwrightd.errors import FOUND, ConfigError, UnavailableError
-from shipwrightd.service import plan
+from shipwrightd.service import carry_out, plan
 from shipwrightd.text import as_json as dump
 from shipwrightd.text import visible
 
@@ -72,7 +72,7 @@ def install(
     existed = at.path.exists()
     steps = plan.install(at, wanted, start_now=start)
     _print(steps)
-    plan.carry_out(steps)
+    carry_out(steps)
     print(f"{('updated' if existed else 'installed') if steps else 'unchanged'}: {visible(str(at.path))}")
     _print_advice(at, places)
 
@@ -117,7 +117,7 @@ def uninstall(
     steps = plan.uninstall(at)
     _print(steps)
     if not dry_run:
-        plan.carry_out(steps)
+        carry_out(steps)
         print(f"{'removed' if steps else 'not installed'}: {visible(str(at.path))}")
 
 
@@ -127,7 +127,7 @@ def _declare(action: str, text: str) -> None:
     def command(*, system: System = False) -> None:
         steps = plan.control(plan.place(system=system), action)
         _print(steps)
-        plan.carry_out(steps)
+        carry_out(steps)
 
     app.command(action, help=text)(command)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.config import files as config_files
-from shipwrightd.config.keys import KEYS, NAMES, PLACES, Key, RefusedError, Text, nearest, refusal, unknown
+from shipwrightd.config.keys import KEYS, NAMES, PLACES, SHOWN, Key, Text, as_toml, perhaps, unknown
 from shipwrightd.errors import ConfigError
 from shipwrightd.text import visible
 
@@ -85,11 +85,12 @@ def locate(home: str | None = None, db: str | None = None, env: Mapping[str, str
     Raises ConfigError for an invalid path, and for a settings file that may name them and cannot be read.
     Other settings are not checked: a reader does not need them.
     """
-    layers = _command_line_and_environment({"home": home, "db": db}, env)
-    known = {name for layer in layers for name in layer.values}
-    files = [] if known >= {"home", "db"} else [config_files.read(path) for path in config_files.paths(env)]
+    flags = {"home": home, "db": db}
+    known = {value.key for value in _given(flags, env)}
+    files = [] if known >= flags.keys() else [config_files.read(path) for path in config_files.paths(env)]
     problems = [problem for file in files for problem in _unusable(file)]
-    found = {key.name: _pick(key, (*layers, *map(_Layer.of, files)), problems) for key in PLACES}
+    given = _given(flags, env, files)
+    found = {key.name: _pick(key, given, problems) for key in PLACES}
     if problems:
         raise ConfigError("; ".join(problems), hint=HINT)
     return _places(found)
@@ -128,9 +129,11 @@ def resolve(flags: Mapping[str, object] | None = None, env: Mapping[str, str] = 
     `flags` has the values from the command line, None for those not given.
     """
     files = [config_files.read(path) for path in config_files.paths(env)]
-    problems = [problem for file in files for problem in _problems(file)]
-    layers = (*_command_line_and_environment(flags or {}, env), *map(_Layer.of, files))
-    found = {key.name: _pick(key, layers, problems) for key in KEYS}
+    problems = []
+    for file in files:
+        problems += [*_unusable(file), *(unknown(name, file.path) for name in file.table if name not in NAMES)]
+    given = _given(flags or {}, env, files)
+    found = {key.name: _pick(key, given, problems) for key in KEYS}
     try:
         places = _places(found)
     except ConfigError as error:
@@ -143,18 +146,9 @@ def resolve(flags: Mapping[str, object] | None = None, env: Mapping[str, str] = 
 
 def strays(env: Mapping[str, str]) -> list[str]:
     """Return messages about variables that look like a setting but are none."""
-    known = {key.variable: key.name for key in KEYS}
+    known = [key.variable for key in KEYS]
     named = sorted(name for name in env if name.startswith("SHIPWRIGHTD_") and name not in known)
-    alike = {name: nearest(name, tuple(known)) for name in named}
-    return [f"{name} is not a setting" + (f", perhaps {alike[name]}" if alike[name] else "") for name in named]
-
-
-def _problems(file: File) -> Iterable[str]:
-    """Yield the problems of a file apart from its values."""
-    yield from _unusable(file)
-    for name in file.table:
-        if name not in NAMES:
-            yield unknown(name, file.path)
+    return [f"{name} is not a setting{perhaps(name, known)}" for name in named]
 
 
 def _unusable(file: File) -> Iterable[str]:
@@ -165,51 +159,34 @@ def _unusable(file: File) -> Iterable[str]:
         yield f"settings are not read from a file that other users can write to: {file.open_to}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """Values from one place."""
-
-    kind: str
-    values: Mapping[str, object]
-    path: str = ""
-
-    @classmethod
-    def of(cls, file: File) -> _Layer:
-        """Return the settings in a file; none if other users can write to it."""
-        return cls("file", {} if file.open_to else file.table, str(file.path))
-
-    def name(self, key: Key) -> str:
-        """Return the flag, the variable or the path of a value."""
-        if self.kind == "file":
-            return self.path
-        return key.variable if self.kind == "environment" else key.spelled(self.values[key.name])
-
-    def place(self, key: Key) -> str:
-        """Return the same for a message."""
-        return f"{key.name} in {self.path}" if self.kind == "file" else self.name(key)
+def _given(flags: Mapping[str, object], env: Mapping[str, str], files: Iterable[File] = ()) -> list[Value]:
+    """Return all values as they were given, the strongest first; an empty variable counts as none."""
+    given = []
+    for key in KEYS:
+        if (flag := flags.get(key.name)) is not None:
+            spelled = key.flag.replace("--", "--no-", 1) if flag is False else key.flag
+            given.append(Value(key.name, Text(flag) if isinstance(flag, str) else flag, "flag", spelled))
+        if variable := env.get(key.variable):
+            given.append(Value(key.name, Text(variable), "environment", key.variable))
+    for file in files:
+        if not file.open_to:
+            given += [Value(name, value, "file", str(file.path)) for name, value in file.table.items()]
+    return given
 
 
-def _command_line_and_environment(flags: Mapping[str, object], env: Mapping[str, str]) -> tuple[_Layer, _Layer]:
-    """Return the values of the command line and of the environment; an empty variable counts as none."""
-    written = {k: Text(v) if isinstance(v, str) else v for k, v in flags.items() if v is not None}
-    variables = {key.name: Text(env[key.variable]) for key in KEYS if env.get(key.variable)}
-    return _Layer("flag", written), _Layer("environment", variables)
-
-
-def _pick(key: Key, layers: Iterable[_Layer], problems: list[str]) -> Value:
+def _pick(key: Key, given: Iterable[Value], problems: list[str]) -> Value:
     """Return the strongest valid value, and add the problems of all values."""
-    picked: Value | None = None
-    for layer in layers:
-        if key.name not in layer.values:
+    valid = []
+    for value in given:
+        if value.key != key.name:
             continue
-        raw = layer.values[key.name]
         try:
-            value = key.parse(raw)
-        except RefusedError:
-            problems.append(refusal(key, layer.place(key), raw))
-            continue
-        picked = picked or Value(key.name, value, layer.kind, layer.name(key))
-    return picked or Value(key.name, getattr(DEFAULTS, key.name, None), "default")
+            valid.append(replace(value, value=key.parse(value.value)))
+        except (ValueError, OverflowError):
+            place = f"{key.name} in {value.name}" if value.kind == "file" else value.name
+            shown = "not valid" if key.secret else visible(as_toml(value.value))[:SHOWN]
+            problems.append(f"{place} is {shown}, allowed: {key.allowed}")
+    return valid[0] if valid else Value(key.name, getattr(DEFAULTS, key.name, None), "default")
 
 
 def _places(found: Mapping[str, Value]) -> Config:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BELOW = Path("shipwrightd") / "config.toml"
-SYSTEM = Path("/etc") / BELOW
 FILE_BYTES = 1 << 20  # a larger file is not a settings file
 
 
@@ -36,23 +35,12 @@ def paths(env: Mapping[str, str]) -> list[Path]:
     The user's, then those of `$XDG_CONFIG_DIRS` (default `/etc/xdg`, as the XDG base directory
     specification says), then `/etc`; the same on macOS.
     """
-    own = _folder(env.get("XDG_CONFIG_HOME", "")) or _home_config(env)
-    listed = (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
-    shared = [folder / BELOW for folder in map(_folder, listed) if folder]
-    return list(dict.fromkeys([*([own / BELOW] if own else []), *shared, SYSTEM]))
-
-
-def _folder(text: str) -> Path | None:
-    """Return an absolute path; the specification says to ignore relative ones."""
-    return Path(text) if text.startswith("/") else None
-
-
-def _home_config(env: Mapping[str, str]) -> Path | None:
-    try:
-        home = Path(env["HOME"]) if env.get("HOME") else Path("~").expanduser()
-    except RuntimeError:  # a user without a home has no settings file
-        return None
-    return home / ".config" if home.is_absolute() else None
+    own = env.get("XDG_CONFIG_HOME", "")
+    if not own.startswith("/"):  # the specification says to ignore relative paths
+        home = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - stays "~" for a user without a home
+        own = f"{home}/.config"
+    folders = [own, *(env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"), "/etc"]
+    return list(dict.fromkeys(Path(folder) / BELOW for folder in folders if folder.startswith("/")))
 
 
 def read(path: Path) -> File:
@@ -75,18 +63,14 @@ def read(path: Path) -> File:
 
 
 def _content(path: Path) -> tuple[bytes, os.stat_result]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe must not block
-    try:
-        found = os.fstat(fd)
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(0, "it is a folder", str(path))
+    # A named pipe must not block.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "it is not a regular file", str(path))
+            raise OSError(0, "it is not a regular file")
         if found.st_size > FILE_BYTES:
-            raise OSError(0, f"it is larger than {FILE_BYTES} bytes", str(path))
-        return os.read(fd, FILE_BYTES), found
-    finally:
-        os.close(fd)
+            raise OSError(0, f"it is larger than {FILE_BYTES} bytes")
+        return file.read(FILE_BYTES), found
 
 
 def writers(path: Path, found: os.stat_result, user: int) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from shipwrightd.text import visible
 
@@ -14,6 +17,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 SECONDS = (0.1, 60.0)  # range of rescan_s and settle_s
 HOOK_AFTER_S = (0.0, 86_400.0)
 SWITCH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+ADDRESS = re.compile(r"(?:\[(?=[^]]*:)[:.-]*[0-9A-Za-z][0-9A-Za-z:.-]*\]|[.-]*[0-9A-Za-z][0-9A-Za-z.-]*):([0-9]+)")
 LAST_PORT = 65_535
 SHOWN = 500  # characters of a refused value
 
@@ -24,10 +28,6 @@ class Text(str):
     __slots__ = ()
 
 
-class RefusedError(ValueError):
-    """The value is not allowed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Key:
     """One setting."""
@@ -35,7 +35,7 @@ class Key:
     name: str
     flag: str  # of `run`
     allowed: str
-    parse: Callable[[object], object]  # raises RefusedError
+    parse: Callable[[object], object]  # raises ValueError or OverflowError for a value that is not allowed
     secret: bool = False  # its value appears in no message
 
     @property
@@ -43,35 +43,28 @@ class Key:
         """Return the environment variable that sets it."""
         return f"SHIPWRIGHTD_{self.name.upper()}"
 
-    def spelled(self, flag_value: object) -> str:
-        """Return the flag that gives a value: `--no-...` for a switch that is off."""
-        return self.flag.replace("--", "--no-", 1) if flag_value is False else self.flag
-
 
 def _path(value: object) -> str:
     """Return a path; in a file it must be absolute."""
-    whole = isinstance(value, str) and value and "\0" not in value
-    if not whole or not (isinstance(value, Text) or str(value).startswith(("/", "~"))):
-        raise RefusedError
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    if not isinstance(value, Text) and not value.startswith(("/", "~")):
+        raise ValueError
     return str(value)
 
 
 def _level(value: object) -> str:
     if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
-        raise RefusedError
+        raise ValueError
     return value.lower()
 
 
 def _between(least: float, most: float) -> Callable[[object], float]:
     def number(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, Text | int | float):
-            raise RefusedError
-        try:
-            found = float(value)
-        except (ValueError, OverflowError):
-            raise RefusedError from None
-        if not least <= found <= most:  # nan is not
-            raise RefusedError
+            raise ValueError  # noqa: TRY004 - as any other wrong value
+        if not least <= (found := float(value)) <= most:  # nan is not
+            raise ValueError
         return found
 
     return number
@@ -82,20 +75,14 @@ def _switch(value: object) -> bool:
         return value
     if isinstance(value, Text) and value.lower() in SWITCH:
         return SWITCH[value.lower()]
-    raise RefusedError
+    raise ValueError
 
 
 def _address(value: object) -> str:
     """Return HOST:PORT, an IPv6 host in brackets, or an empty text for off."""
-    if not isinstance(value, str):
-        raise RefusedError
-    host, colon, port = value.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    named = bool(bare) and bare.isascii() and bare.replace(":", "").replace(".", "").replace("-", "").isalnum()
-    bracketed = (":" in bare) == (bare is not host)
-    counted = port.isascii() and port.isdecimal() and int(port[:6]) <= LAST_PORT
-    if value and not (colon and named and bracketed and counted):
-        raise RefusedError
+    found = ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    if value != "" and not (found and int(found[1]) <= LAST_PORT):
+        raise ValueError
     return str(value)
 
 
@@ -103,31 +90,21 @@ def _command(value: object) -> tuple[str, ...]:
     """Return a command and its arguments, empty for none."""
     import shlex  # noqa: PLC0415 - seldom needed
 
-    if isinstance(value, Text):
-        try:
-            value = shlex.split(value)
-        except ValueError:  # an unclosed quotation
-            raise RefusedError from None
-    if not isinstance(value, list) or not all(isinstance(word, str) and "\0" not in word for word in value):
-        raise RefusedError
-    if value and not value[0]:
-        raise RefusedError
-    return tuple(value)
+    words = shlex.split(value) if isinstance(value, Text) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) and "\0" not in word for word in words):
+        raise ValueError
+    if words[:1] == [""]:
+        raise ValueError
+    return tuple(words)
 
 
 def _url(value: object) -> str:
     """Return an http or https URL with a host, or an empty text for none."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - seldom needed
-
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
-        raise RefusedError
-    try:
-        parts = urlsplit(value)
-        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        raise RefusedError from None
-    if value and not whole:
-        raise RefusedError
+        raise ValueError
+    parts = urlsplit(value)
+    if value and not (parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0):
+        raise ValueError
     return str(value)
 
 
@@ -156,32 +133,23 @@ KEYS = (
 NAMES = tuple(key.name for key in KEYS)
 
 
-def refusal(key: Key, place: str, value: object) -> str:
-    """Return what is wrong with a value and what is allowed."""
-    shown = "not valid" if key.secret else visible(as_toml(value))[:SHOWN]
-    return f"{place} is {shown}, allowed: {key.allowed}"
-
-
 def unknown(name: str, path: object) -> str:
     """Return that a name in a file is not a setting, and which one may be meant."""
-    alike = nearest(name, NAMES)
-    perhaps = f", perhaps {alike}" if alike else ""
-    return f"unknown setting {visible(name)[:SHOWN]} in {path}{perhaps} (known: {', '.join(NAMES)})"
+    shown = visible(name)[:SHOWN]
+    return f"unknown setting {shown} in {path}{perhaps(name, NAMES)} (known: {', '.join(NAMES)})"
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
-    """Return the most similar name, or an empty text."""
+def perhaps(name: str, names: Sequence[str]) -> str:
+    """Return the most similar name as the end of a message, empty if none is similar."""
     import difflib  # noqa: PLC0415 - seldom needed
 
-    return next(iter(difflib.get_close_matches(name, names, n=1)), "")
+    return "".join(f", perhaps {similar}" for similar in difflib.get_close_matches(name, names, n=1))
 
 
 def as_toml(value: object) -> str:
     """Return a value in TOML."""
     if isinstance(value, bool | str | list | tuple | dict):
-        import json  # noqa: PLC0415 - seldom needed; TOML writes these alike
-
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, ensure_ascii=False, default=str)  # TOML writes these alike
     return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -192,8 +160,6 @@ def masked(key: str, value: object) -> object:
     """
     if key != "hook_url" or not value:
         return value
-    from urllib.parse import urlsplit  # noqa: PLC0415 - seldom needed
-
     parts = urlsplit(str(value))
     user = "***@" if parts.username is not None or parts.password is not None else ""
     host = parts.netloc.rpartition("@")[2]

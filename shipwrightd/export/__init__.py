@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import apsw
+
+    # Writes rows of a table in one format.
+    Write = Callable[[Iterable["Row"], BinaryIO, str, Sequence["Column"]], None]
 
 EVENTS: Final = "events"
 FIRST: Final = -(1 << 63)
@@ -39,16 +42,6 @@ class Column:
 
     name: str
     type: str  # INTEGER | REAL | TEXT | BLOB
-
-
-class Writer(Protocol):
-    """Writes one row after the other, then the end."""
-
-    def row(self, row: Row) -> None:
-        """Write a row; it may be buffered."""
-
-    def end(self) -> None:
-        """Write what is buffered, and the end of the format."""
 
 
 # ?1 the first, ?2 the last second of the period, NULL for all rows; tables without times take neither.
@@ -127,10 +120,15 @@ def rows(db: apsw.Connection, wish: Wish) -> Iterator[Row]:
     return db.execute(TABLES[wish.table], (first, last))
 
 
-def pour(db: apsw.Connection, wish: Wish, writer: Writer) -> int:
-    """Write all rows, and the end; return their number. For one consistent snapshot the caller opens a transaction."""
+def pour(db: apsw.Connection, wish: Wish, write: Write, out: BinaryIO) -> int:
+    """Write all rows; return their number. For one consistent snapshot the caller opens a transaction."""
     count = 0
-    for count, row in enumerate(rows(db, wish), 1):  # noqa: B007 - the last one
-        writer.row(row)
-    writer.end()
+
+    def counted() -> Iterator[Row]:
+        nonlocal count
+        for count, row in enumerate(rows(db, wish), 1):  # noqa: B007 - the last one
+            yield row
+
+    write(counted(), out, wish.table, columns(db, wish.table))
+    out.flush()
     return count

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 STEP_PAGES: Final = 1_024  # 8 MiB; interrupts are handled between two steps
 PROGRESS_STEPS: Final = 100_000  # of SQLite's virtual machine, some milliseconds; likewise
 
-EVENTS = "SELECT count(*) FROM events"
-CHECKPOINTS = "SELECT count(*) FROM checkpoints"
-NEWEST = "SELECT ts FROM events ORDER BY ts_epoch DESC LIMIT 1"
+COUNTS = """
+SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM checkpoints),
+    (SELECT ts FROM events ORDER BY ts_epoch DESC LIMIT 1)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,8 @@ class Content:
     newest: str | None  # time of the newest event, as written
 
 
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """A checked copy."""
-
-    path: Path
-    size: int  # bytes
-    content: Content
-
-
-def back_up(database: Path, target: Path, *, force: bool) -> Backup:
-    """Copy the database to `target`, and check the copy before it gets that name.
+def back_up(database: Path, target: Path, *, force: bool) -> Content:
+    """Copy the database to `target`, check the copy before it gets that name, and return its content.
 
     Raises PathError if the copy cannot be written, DatabaseError if it fails the check.
     """
@@ -60,8 +51,7 @@ def back_up(database: Path, target: Path, *, force: bool) -> Backup:
             except apsw.Error as error:
                 raise explained(database, error) from error
         check(temporary, content, database)
-        size = temporary.stat().st_size
-    return Backup(target, size, content)
+    return content
 
 
 def _copy(source: apsw.Connection, path: Path) -> Content:
@@ -81,9 +71,8 @@ def _copy(source: apsw.Connection, path: Path) -> Content:
 
 
 def _content(db: apsw.Connection) -> Content:
-    application, schema = db.execute("PRAGMA application_id").get, migrate.version(db)
-    events, checkpoints, newest = db.execute(EVENTS).get, db.execute(CHECKPOINTS).get, db.execute(NEWEST).get
-    return Content(application, schema, events, checkpoints, newest)
+    (counts,) = db.execute(COUNTS)
+    return Content(db.execute("PRAGMA application_id").get, migrate.version(db), *counts)
 
 
 def check(path: Path, content: Content, database: Path) -> None:

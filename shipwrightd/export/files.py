@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipwrightd.database import ownership
+from shipwrightd.database import fsync_folder, ownership
 from shipwrightd.database.lock import lock_path
 from shipwrightd.errors import PathError
 
@@ -33,18 +33,16 @@ def new_file(target: Path, *, force: bool) -> Iterator[Path]:
     Without `force` an existing file is never replaced. Raises PathError if the file cannot be created or moved.
     """
     _clear_away(target.parent)
-    temporary = target.with_name(
-        f".shipwrightd-{secrets.token_hex(8)}"
-    )  # before anything else, as an interrupt may come at any time
-    lock = -1
+    # Named before anything else, as an interrupt may come at any time.
+    temporary, lock = target.with_name(f".shipwrightd-{secrets.token_hex(8)}"), -1
     try:
         lock = os.open(temporary, NEW, 0o600)
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
-        _sync(temporary)
+        os.fsync(lock)
         _place(temporary, target, force=force)
-        _sync(target.parent)
+        fsync_folder(target.parent)
     except OSError as error:
         raise PathError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
@@ -73,14 +71,6 @@ def _is_abandoned(path: Path) -> bool:
     finally:
         os.close(handle)
     return True
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _place(temporary: Path, target: Path, *, force: bool) -> None:

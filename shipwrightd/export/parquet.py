@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from shipwrightd.export.journal_lines import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from shipwrightd.export import Column, Row
 
@@ -25,7 +25,7 @@ GROUP_ROWS: Final = 65_536
 GROUP_BYTES: Final = 32 << 20  # of text and bytes; only a single longer row takes more
 MISFIT: Final = "misfit"
 ARROW: Final = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string(), "BLOB": pa.binary()}
-PYTHON: Final[dict[str, type]] = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
+PYTHON: Final = dict(zip(ARROW.values(), (int, float, str, bytes), strict=True))
 
 
 class _Sink(io.RawIOBase):
@@ -47,58 +47,46 @@ class _Sink(io.RawIOBase):
         return True
 
 
-class Parquet:
-    """Row groups of bounded size, one table."""
+def parquet(rows: Iterable[Row], out: BinaryIO, _table: str, columns: Sequence[Column]) -> None:
+    """Write one table in row groups of bounded size."""
+    types = [(column.name, "TEXT" if column.name == "issue" else column.type) for column in columns]
+    schema = pa.schema([*(pa.field(name, ARROW[kind]) for name, kind in types), pa.field(MISFIT, pa.string())])
+    writer = pq.ParquetWriter(_Sink(out), schema, compression="zstd")
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += sum([len(value) for value in row if value.__class__ is str or value.__class__ is bytes])
+        if size >= GROUP_BYTES or len(group) >= GROUP_ROWS:
+            writer.write_table(_arrow_table(group, schema))
+            group.clear()
+            size = 0
+    if group:
+        writer.write_table(_arrow_table(group, schema))
+    writer.close()
 
-    def __init__(self, out: BinaryIO, _table: str, columns: Sequence[Column]) -> None:
-        """Write the file header."""
-        self._names = [column.name for column in columns]
-        self._types = ["TEXT" if column.name == "issue" else column.type for column in columns]
-        fields = [pa.field(name, ARROW[kind]) for name, kind in zip(self._names, self._types, strict=True)]
-        self._schema = pa.schema([*fields, pa.field(MISFIT, pa.string())])
-        self._out = out
-        self._writer = pq.ParquetWriter(_Sink(out), self._schema, compression="zstd")
-        self._rows: list[Row] = []
-        self._size = 0
 
-    def row(self, row: Row) -> None:
-        """Buffer a row; write the buffered rows when they fill a row group."""
-        self._rows.append(row)
-        self._size += sum([len(value) for value in row if value.__class__ is str or value.__class__ is bytes])
-        if self._size >= GROUP_BYTES or len(self._rows) >= GROUP_ROWS:
-            self._write()
+def _arrow_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    misfits: list[dict[str, Any]] = [{} for _ in rows]
+    arrays = []
+    for values, field in zip(zip(*rows, strict=True), schema, strict=False):  # the last field is MISFIT
+        arrays.append(pa.array(_fit(field, list(values), misfits), field.type))
+    text = [orjson.dumps(misfit).decode() if misfit else None for misfit in misfits]
+    return pa.Table.from_arrays([*arrays, pa.array(text, pa.string())], schema=schema)
 
-    def end(self) -> None:
-        """Write what is buffered, and the footer."""
-        self._write()
-        self._writer.close()
-        self._out.flush()
 
-    def _write(self) -> None:
-        if not self._rows:
-            return
-        misfits: list[dict[str, Any]] = [{} for _ in self._rows]
-        arrays = []
-        for at, values in enumerate(zip(*self._rows, strict=True)):
-            fitting = self._fit(at, list(values), misfits)
-            arrays.append(pa.array(fitting, self._schema.field(at).type))
-        text = [orjson.dumps(misfit).decode() if misfit else None for misfit in misfits]
-        self._writer.write_table(pa.Table.from_arrays([*arrays, pa.array(text, pa.string())], schema=self._schema))
-        self._rows.clear()
-        self._size = 0
-
-    def _fit(self, at: int, values: list[Any], misfits: list[dict[str, Any]]) -> list[Any]:
-        """Return the values of a column; move those of another type into `misfits`."""
-        name, kind = self._names[at], PYTHON[self._types[at]]
-        if set(map(type, values)) <= {kind, type(None)}:
-            return values
-        if name == "issue":
-            return [value if value is None or isinstance(value, str) else _name(value) for value in values]
-        for number, value in enumerate(values):
-            if value is not None and value.__class__ is not kind:
-                misfits[number][name] = plain(value)
-                values[number] = None
+def _fit(field: pa.Field, values: list[Any], misfits: list[dict[str, Any]]) -> list[Any]:
+    """Return the values of a column; move those of another type into `misfits`."""
+    kind = PYTHON[field.type]
+    if set(map(type, values)) <= {kind, type(None)}:
         return values
+    if field.name == "issue":
+        return [value if value is None or isinstance(value, str) else _name(value) for value in values]
+    for number, value in enumerate(values):
+        if value is not None and value.__class__ is not kind:
+            misfits[number][field.name] = plain(value)
+            values[number] = None
+    return values
 
 
 def _name(issue: object) -> str:

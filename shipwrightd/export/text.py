@@ -1,4 +1,4 @@
-"""Rows as text: JSON lines, a JSON array, CSV, written in chunks of bounded size.
+"""Rows as text: JSON lines, a JSON array, CSV.
 
 JSON: NULL is null, columns of JSON are nested, bytes are base64, events are journal lines. CSV (RFC 4180, but with
 Unix newlines): NULL is an empty field, an empty text is "".
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import orjson
@@ -15,81 +16,36 @@ import orjson
 from shipwrightd.export import EVENTS, journal_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from shipwrightd.export import Column, Row
 
-BUFFER_BYTES: Final = 1 << 18
 JSON_COLUMNS: Final = frozenset({"extra", "detail", "config", "active_jobs", "queued"})
 ODD: Final = frozenset({float, bytes})  # types with values that JSON cannot represent
 _QUOTED: Final = re.compile('[",\r\n]')
 
 
-class _Buffered:
-    """Collects pieces until they are worth a write."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def put(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._size += len(piece)
-        if self._size >= BUFFER_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        self._out.write(b"".join(self._pieces))
-        self._out.flush()
-        self._pieces.clear()
-        self._size = 0
+def json_lines(rows: Iterable[Row], out: BinaryIO, table: str, columns: Sequence[Column]) -> None:
+    """Write one JSON object a line."""
+    encode = encoder(table, columns)
+    for row in rows:  # noqa: FURB122 - what writes to a terminal has no writelines
+        out.write(encode(row) + b"\n")
 
 
-class JsonLines:
-    """One JSON object a line."""
-
-    def __init__(self, out: BinaryIO, table: str, columns: Sequence[Column]) -> None:
-        """Write rows of these columns."""
-        self._out = _Buffered(out)
-        self._encode = encoder(table, columns)
-        self._before = b""
-
-    def row(self, row: Row) -> None:
-        """Write a row."""
-        self._out.put(self._encode(row) + b"\n")
-
-    def end(self) -> None:
-        """Write what is buffered."""
-        self._out.flush()
+def json_array(rows: Iterable[Row], out: BinaryIO, table: str, columns: Sequence[Column]) -> None:
+    """Write one JSON array, an object a line."""
+    encode = encoder(table, columns)
+    before = b""
+    for row in rows:
+        out.write((before or b"[\n") + encode(row))
+        before = b",\n"
+    out.write(b"\n]\n" if before else b"[]\n")
 
 
-class JsonArray(JsonLines):
-    """One JSON array, an object a line."""
-
-    def row(self, row: Row) -> None:
-        """Write a row."""
-        self._out.put((self._before or b"[\n") + self._encode(row))
-        self._before = b",\n"
-
-    def end(self) -> None:
-        """Close the array."""
-        self._out.put(b"\n]\n" if self._before else b"[]\n")
-        super().end()
-
-
-class Csv(JsonLines):
-    """A header line, then one line a row; text with line ends takes several."""
-
-    def __init__(self, out: BinaryIO, table: str, columns: Sequence[Column]) -> None:
-        """Write the header."""
-        super().__init__(out, table, columns)
-        self._encode = _csv_line
-        self.row(tuple(name_of(column) for column in columns))
-
-
-def _csv_line(row: Row) -> bytes:
-    return ",".join([_field(value) for value in row]).encode()
+def csv(rows: Iterable[Row], out: BinaryIO, _table: str, columns: Sequence[Column]) -> None:
+    """Write a header line, then one line a row; text with line ends takes several."""
+    for row in chain([[name_of(column) for column in columns]], rows):  # noqa: FURB122
+        out.write(",".join([_field(value) for value in row]).encode() + b"\n")
 
 
 def name_of(column: Column) -> str:

@@ -13,13 +13,18 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shipwrightd.errors import MissingError, PathError, UnavailableError
 from shipwrightd.text import visible
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 RUN_TIMEOUT_S = 180  # `systemctl restart` waits until the old daemon has stopped and the new one is ready
 RETRY_S = 0.5
 PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
+LINE_OF_ONE = re.compile(r"^ *@([A-Z_]+)@\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,13 @@ class Write:
     def __str__(self) -> str:
         """Return the file as it will be."""
         return f"# {self.path}\n{self.text}"
+
+    def is_due(self) -> bool:
+        """Tell whether the file does not exist or has other content."""
+        try:
+            return self.path.read_text(encoding="utf-8") != self.text
+        except (FileNotFoundError, UnicodeDecodeError):
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,56 +106,55 @@ def template(folder: str, name: str) -> str:
         raise MissingError(f"this installation lacks {base / name}", hint="install shipwrightd again") from error
 
 
-def fill(text: str, values: dict[str, str]) -> str:
+def fill(text: str, values: Mapping[str, str]) -> str:
     """Return a template with each @NAME@ replaced; a line with nothing but an empty value is removed."""
-    lines = (
-        PLACEHOLDER.sub(lambda found: values[found[1]], line)
-        for line in text.splitlines()
-        if not ((only := PLACEHOLDER.fullmatch(line.strip())) and not values[only[1]])
-    )
-    return "\n".join(lines) + "\n"
+    text = LINE_OF_ONE.sub(lambda found: found[0] if values[found[1]] else "", text)
+    return PLACEHOLDER.sub(lambda found: values[found[1]], text)
 
 
 def writable(text: str) -> str:
     """Return the text. PathError for control characters and invalid UTF-8, which no unit or property list can hold."""
-    if text.isascii() and text.isprintable():
-        return text
     if visible(text) != text:
         message = f"{visible(text)} has a control character or invalid UTF-8, which service files do not allow"
         raise PathError(message, hint="rename it, or reach it through a symlink")
     return text
 
 
-def differs(step: Write) -> bool:
-    """Tell whether the file does not exist or has other content."""
+def carry_out(steps: Iterable[Step]) -> None:
+    """Carry out the steps. PathError if a file cannot be changed, UnavailableError for a command that fails."""
     try:
-        return step.path.read_text(encoding="utf-8") != step.text
-    except (FileNotFoundError, UnicodeDecodeError):
-        return True
+        for step in steps:
+            match step:
+                case Write():
+                    step.path.parent.mkdir(parents=True, exist_ok=True)
+                    beside = step.path.with_name(f".{step.path.name}.{os.getpid()}")
+                    beside.touch(mode=0o600)
+                    beside.write_text(step.text, encoding="utf-8")
+                    beside.chmod(step.mode)
+                    beside.replace(step.path)  # the supervisor never reads half a file
+                case Remove():
+                    step.path.unlink(missing_ok=True)
+                case Run():
+                    _run_patiently(step)
+    except PermissionError as error:
+        message = f"cannot change {error.filename}: {error.strerror}"
+        raise PathError(message, hint="for a system service, use sudo") from error
 
 
-def take(step: Step) -> None:
-    """Carry out a step. Raises OSError for files, UnavailableError for commands."""
-    match step:
-        case Write():
-            step.path.parent.mkdir(parents=True, exist_ok=True)
-            beside = step.path.with_name(f".{step.path.name}.{os.getpid()}")
-            beside.touch(mode=0o600)
-            beside.write_text(step.text, encoding="utf-8")
-            beside.chmod(step.mode)
-            beside.replace(step.path)  # the supervisor never reads half a file
-        case Remove():
-            step.path.unlink(missing_ok=True)
-        case Run():
-            deadline = time.monotonic() + step.patience_s
-            while (done := run(step.command)).returncode and time.monotonic() < deadline:
-                time.sleep(RETRY_S)
-            if done.returncode and not step.may_fail:
-                raise failed(step, done)
+def _run_patiently(step: Run) -> None:
+    deadline = time.monotonic() + step.patience_s
+    while (done := run(step.command)).returncode and time.monotonic() < deadline:
+        time.sleep(RETRY_S)
+    if done.returncode and not step.may_fail:
+        output = " ".join((done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").split())
+        option = " --system" if step.command[0] == "systemctl" and "--user" not in step.command else ""
+        raise UnavailableError(f"`{step}` failed: {visible(output)}", hint=f"see `shipwrightd service logs{option}`")
 
 
 def run(command: tuple[str, ...], timeout_s: float = RUN_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
     """Run a command of the supervisor. UnavailableError if it does not exist or does not end in time."""
+    folder = f"/run/user/{os.getuid()}"  # of the user's systemd, which `su` and cron omit
+    known = {"XDG_RUNTIME_DIR": folder} if Path(folder).is_dir() else {}
     try:
         return subprocess.run(
             command,
@@ -153,7 +164,7 @@ def run(command: tuple[str, ...], timeout_s: float = RUN_TIMEOUT_S) -> subproces
             check=False,
             stdin=subprocess.DEVNULL,
             timeout=timeout_s,
-            env=_environment(),
+            env=known | os.environ | {"LC_ALL": "C"},
         )
     except FileNotFoundError as error:
         hint = "start `shipwrightd run` with another supervisor"
@@ -161,17 +172,3 @@ def run(command: tuple[str, ...], timeout_s: float = RUN_TIMEOUT_S) -> subproces
     except subprocess.TimeoutExpired as error:
         message = f"`{' '.join(command)}` did not end within {timeout_s:g} s"
         raise UnavailableError(message, hint="see `shipwrightd service logs`") from error
-
-
-def _environment() -> dict[str, str]:
-    """Return our environment, in English, with the runtime folder of the user's systemd, which `su` and cron omit."""
-    folder = f"/run/user/{os.getuid()}"
-    known = {"XDG_RUNTIME_DIR": folder} if Path(folder).is_dir() else {}
-    return known | os.environ | {"LC_ALL": "C"}
-
-
-def failed(step: Run, done: subprocess.CompletedProcess[str]) -> UnavailableError:
-    """Return the error for a failed command, with its output on one line."""
-    output = " ".join((done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").split())
-    option = " --system" if step.command[0] == "systemctl" and "--user" not in step.command else ""
-    return UnavailableError(f"`{step}` failed: {visible(output)}", hint=f"see `shipwrightd service logs{option}`")

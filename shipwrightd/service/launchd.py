@@ -6,17 +6,16 @@ Written from launchd.plist(5) and launchctl(1), and not tested with launchd itse
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from shipwrightd.service import Run, State, fill, writable
+from shipwrightd.service import Run, fill, writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 LABEL = "local.shipwrightd"
-KIND = "launchd agent"
 FIELDS = {name: re.compile(rf"^\s*{name} = (.+)$", re.MULTILINE) for name in ("state", "pid", "last exit code")}
 UNLOADING_S = 10.0  # `bootout` returns before the agent is unloaded, and until then it cannot be loaded again
 SHOWN_EXIT = ("0", "(never exited)")
@@ -71,24 +70,13 @@ def show(uid: int) -> tuple[str, ...]:
     return ("launchctl", "print", target(uid))
 
 
-def tail(log: str, lines: int, *, follow: bool) -> tuple[str, ...]:
-    """Return the command that prints the log."""
-    return ("tail", "-n", str(lines), *(("-F",) if follow else ()), log)
-
-
-def state(output: str | None, path: Path, *, installed: bool) -> State:
-    """Return the state of the agent from the output of `show`, None if it is not loaded."""
-    if output is None:
-        return State(KIND, path, installed, enabled=False, active="inactive")
+def state(output: str) -> dict[str, Any]:
+    """Return what the output of `launchctl print` says, as fields of a State."""
     fields = {name: found[1].strip() for name, pattern in FIELDS.items() if (found := pattern.search(output))}
-    pid = fields.get("pid", "")
-    code = fields.get("last exit code", "0")
-    return State(
-        kind=KIND,
-        path=path,
-        installed=installed,
-        enabled=True,
-        active="active" if fields.get("state") == "running" else "inactive",
-        pid=int(pid) if pid.isdecimal() else None,
-        result=None if code in SHOWN_EXIT else f"exit code {code}",
-    )
+    pid, code = fields.get("pid", ""), fields.get("last exit code", "0")
+    return {
+        "enabled": True,
+        "active": "active" if fields.get("state") == "running" else "inactive",
+        "pid": int(pid) if pid.isdecimal() else None,
+        "result": None if code in SHOWN_EXIT else f"exit code {code}",
+    }

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwrightd.errors import MissingError, PathError, UnavailableError
-from shipwrightd.service import Remove, Run, State, Step, Write, differs, launchd, run, systemd, take, template
+from shipwrightd.service import Remove, Run, State, Step, Write, launchd, run, systemd, template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,15 @@ class Place:
     def on_macos(self) -> bool:
         """Tell whether launchd is the supervisor."""
         return self.path.suffix == ".plist"
+
+    @property
+    def kind(self) -> str:
+        """Return the name of this kind of service."""
+        return "launchd agent" if self.on_macos else f"systemd {'system' if self.system else 'user'} unit"
+
+    def systemctl(self, *words: str, may_fail: bool = False) -> Run:
+        """Return a command for the manager of the system or of the user."""
+        return Run(("systemctl", *(() if self.system else ("--user",)), *words), may_fail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +88,18 @@ def place(*, system: bool = False, env: Mapping[str, str] = os.environ, platform
 def state(at: Place | None = None) -> State:
     """Return the state of the service at a place, by default the user's. Errors are in its `problem`."""
     at = at or place()
-    kind = launchd.KIND if at.on_macos else systemd.kind(system=at.system)
-    installed = at.path.is_file()
+    found = State(at.kind, at.path, installed=at.path.is_file())
+    show = launchd.show(os.getuid()) if at.on_macos else at.systemctl("show", systemd.UNIT, *systemd.SHOW).command
     try:
-        if at.on_macos:
-            done = run(launchd.show(os.getuid()), ASK_TIMEOUT_S)
-            return launchd.state(None if done.returncode else done.stdout, at.path, installed=installed)
-        done = run(systemd.show(system=at.system), ASK_TIMEOUT_S)
+        done = run(show, ASK_TIMEOUT_S)
     except UnavailableError as error:
-        return State(kind, at.path, installed, problem=error.message)
-    if done.returncode:
-        message = " ".join(done.stderr.split())
-        return State(kind, at.path, installed, problem=message or f"systemctl exited with code {done.returncode}")
-    return systemd.state(done.stdout, at.path, installed=installed, system=at.system)
+        return replace(found, problem=error.message)
+    if not done.returncode:
+        return replace(found, **(launchd if at.on_macos else systemd).state(done.stdout))
+    if at.on_macos:
+        return replace(found, enabled=False, active="inactive")  # it is not loaded
+    message = " ".join(done.stderr.split())
+    return replace(found, problem=message or f"systemctl exited with code {done.returncode}")
 
 
 def reachable(at: Place) -> State:
@@ -101,7 +109,7 @@ def reachable(at: Place) -> State:
         return found
     if at.system:
         hint = "this needs systemd as init; otherwise let your supervisor start `shipwrightd run`"
-    elif systemd.no_bus(found.problem):
+    elif any(sign in found.problem for sign in systemd.NO_BUS):
         hint = (
             "log in directly instead of through su or sudo, or start your systemd at boot: "
             "`sudo loginctl enable-linger $USER`"
@@ -141,36 +149,23 @@ def refuse_hidden(file: Path) -> None:
 def install(at: Place, start: Start, *, start_now: bool) -> list[Step]:
     """Return the steps that are left until the service is installed, enabled and, with `start_now`, running."""
     found = reachable(at)
-    changed = [file for file in files(at, start) if differs(file)]
+    changed = [file for file in files(at, start) if file.is_due()]
+    paths = {file.path for file in changed}
     if at.on_macos:
-        return [*changed, *_load(at, found, changed=bool(changed), start_now=start_now)]
-    steps: list[Step] = [*changed]
-    if any(file.path == SYSUSERS for file in changed):
-        steps.append(Run(("systemd-sysusers", str(SYSUSERS))))
-
-    def systemctl(*words: str) -> None:
-        steps.append(Run(systemd.systemctl(*words, system=at.system)))
-
-    new_unit = any(file.path == at.path for file in changed)
-    if new_unit or found.outdated:
-        systemctl("daemon-reload")
-    if not found.enabled:
-        systemctl("enable", systemd.UNIT)
-    if start_now and not found.running:
-        systemctl("restart", systemd.UNIT)  # also starts one that waits for its next attempt
-    elif new_unit and found.running:
-        systemctl("restart", systemd.UNIT)
-    return steps
-
-
-def _load(at: Place, found: State, *, changed: bool, start_now: bool) -> tuple[Run, ...]:
-    """Return the commands that make launchd use the current agent; loading starts it."""
-    uid = os.getuid()
-    if changed and found.enabled:
-        return (*launchd.unload(uid), *launchd.load(uid, at.path))
-    if not start_now or found.running:
-        return ()
-    return launchd.control("start", uid, at.path, loaded=bool(found.enabled))
+        uid = os.getuid()
+        if changed and found.enabled:
+            return [*changed, *launchd.unload(uid), *launchd.load(uid, at.path)]
+        if not start_now or found.running:
+            return [*changed]
+        return [*changed, *launchd.control("start", uid, at.path, loaded=bool(found.enabled))]
+    restart = at.path in paths if found.running else start_now  # also starts one that waits for its next attempt
+    commands = (
+        (SYSUSERS in paths, Run(("systemd-sysusers", str(SYSUSERS)))),
+        (at.path in paths or found.outdated, at.systemctl("daemon-reload")),
+        (not found.enabled, at.systemctl("enable", systemd.UNIT)),
+        (restart, at.systemctl("restart", systemd.UNIT)),
+    )
+    return [*changed, *(command for needed, command in commands if needed)]
 
 
 def uninstall(at: Place) -> list[Step]:
@@ -182,10 +177,10 @@ def uninstall(at: Place) -> list[Step]:
     if not paths:
         return []
     return [
-        Run(systemd.systemctl("disable", "--now", systemd.UNIT, system=at.system), may_fail=True),
+        at.systemctl("disable", "--now", systemd.UNIT, may_fail=True),
         *map(Remove, paths),
-        Run(systemd.systemctl("daemon-reload", system=at.system)),
-        Run(systemd.systemctl("reset-failed", systemd.UNIT, system=at.system), may_fail=True),
+        at.systemctl("daemon-reload"),
+        at.systemctl("reset-failed", systemd.UNIT, may_fail=True),
     ]
 
 
@@ -197,26 +192,17 @@ def control(at: Place, action: str) -> list[Step]:
         raise MissingError(f"there is no {found.kind} {at.path}", hint=f"run `shipwrightd service install{option}`")
     if at.on_macos:
         return [*launchd.control(action, os.getuid(), at.path, loaded=bool(found.enabled))]
-    return [Run(systemd.systemctl(action, systemd.UNIT, system=at.system))]
-
-
-def carry_out(steps: list[Step]) -> None:
-    """Carry out the steps in order. PathError if a file cannot be written or removed."""
-    for step in steps:
-        try:
-            take(step)
-        except PermissionError as error:
-            message = f"cannot change {error.filename}: {error.strerror}"
-            raise PathError(message, hint="for a system service, use sudo") from error
+    return [at.systemctl(action, systemd.UNIT)]
 
 
 def log_command(at: Place, lines: int, *, follow: bool) -> tuple[str, ...]:
     """Return the command that prints the log. MissingError if there is none yet."""
     if at.log is None:
-        return systemd.journal(lines, follow=follow, system=at.system)
+        unit = f"--unit={systemd.UNIT}" if at.system else f"--user-unit={systemd.UNIT}"
+        return ("journalctl", unit, f"--lines={lines}", "--no-pager", *(("--follow",) if follow else ()))
     if not at.log.exists():
         raise MissingError(f"there is no log {at.log}", hint="run `shipwrightd service install`")
-    return launchd.tail(str(at.log), lines, follow=follow)
+    return ("tail", "-n", str(lines), *(("-F",) if follow else ()), str(at.log))
 
 
 def lingers(user: str) -> bool:

@@ -1,4 +1,4 @@
-"""systemd: the text of the units, the commands that control them, and the meaning of their output. Pure.
+"""systemd: the text of the units and the meaning of what systemctl prints. Pure.
 
 Quoting follows systemd.syntax(7): inside double quotes only a backslash, a
 quote and % are special; with ExecStart=: $ is not special either.
@@ -7,26 +7,17 @@ quote and % are special; with ExecStart=: $ is not special either.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from shipwrightd.service import State, fill, writable
+from shipwrightd.service import fill, writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 UNIT = "shipwrightd.service"
-PROPERTIES = (
-    "LoadState",
-    "UnitFileState",
-    "ActiveState",
-    "MainPID",
-    "ActiveEnterTimestamp",
-    "StatusText",
-    "Result",
-    "NeedDaemonReload",
-)
-SINCE = re.compile(r"#([0-9]{3}) ")  # marks a line for this version of systemd and later
+PROPERTIES = "UnitFileState,ActiveState,MainPID,ActiveEnterTimestamp,StatusText,Result,NeedDaemonReload"
+SHOW = (f"--property={PROPERTIES}", "--timestamp=utc")
+SINCE = re.compile(r"^#([0-9]{3}) (.*\n)", re.MULTILINE)  # marks a line for this version of systemd and later
 NO_BUS = ("Failed to connect to bus", "has not been booted with systemd", "Failed to get D-Bus connection")
 
 
@@ -37,41 +28,17 @@ def quoted(text: str) -> str:
 
 
 def unit(template: str, version: int, command: Sequence[str], more: Mapping[str, str]) -> str:
-    """Return a unit for a version of systemd; `command` starts the daemon, `more` has the other placeholders."""
-    values = {"COMMAND": " ".join(quoted(word) for word in command), **more}
-    return fill(for_version(template, version), values)
+    """Return a unit without the lines that need a later version of systemd.
 
-
-def for_version(template: str, version: int) -> str:
-    """Return the template without the lines that need a later version of systemd, and without the version marks."""
-    kept = []
-    for line in template.splitlines():
-        mark = SINCE.match(line)
-        if mark and int(mark[1]) > version:
-            continue
-        kept.append(line[mark.end() :] if mark else line)
-    return "\n".join(kept) + "\n"
+    `command` starts the daemon, `more` has the other placeholders.
+    """
+    kept = SINCE.sub(lambda found: found[2] if int(found[1]) <= version else "", template)
+    return fill(kept, {"COMMAND": " ".join(map(quoted, command)), **more})
 
 
 def environment(variables: Mapping[str, str]) -> str:
     """Return the lines that set variables."""
     return "\n".join(f"Environment={quoted(f'{name}={value}')}" for name, value in sorted(variables.items()))
-
-
-def systemctl(*words: str, system: bool) -> tuple[str, ...]:
-    """Return a command for the manager of the system or of the user."""
-    return ("systemctl", *(() if system else ("--user",)), *words)
-
-
-def show(*, system: bool) -> tuple[str, ...]:
-    """Return the command that prints the state of the service."""
-    return systemctl("show", UNIT, f"--property={','.join(PROPERTIES)}", "--timestamp=utc", system=system)
-
-
-def journal(lines: int, *, follow: bool, system: bool) -> tuple[str, ...]:
-    """Return the command that prints the log."""
-    unit_option = f"--unit={UNIT}" if system else f"--user-unit={UNIT}"
-    return ("journalctl", unit_option, f"--lines={lines}", "--no-pager", *(("--follow",) if follow else ()))
 
 
 def version(output: str) -> int:
@@ -80,30 +47,16 @@ def version(output: str) -> int:
     return int(found[1]) if found else 0
 
 
-def state(output: str, path: Path, *, installed: bool, system: bool) -> State:
-    """Return the state of the service from the output of `show`."""
+def state(output: str) -> dict[str, Any]:
+    """Return what the output of `systemctl show` says, as fields of a State."""
     fields = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-    pid = fields.get("MainPID", "0")
-    result = fields.get("Result", "success")
-    return State(
-        kind=kind(system=system),
-        path=path,
-        installed=installed,
-        enabled=fields.get("UnitFileState", "").startswith("enabled"),
-        active=fields.get("ActiveState"),
-        pid=int(pid) if pid.isdecimal() and pid != "0" else None,
-        since=fields.get("ActiveEnterTimestamp") or None,
-        said=fields.get("StatusText") or None,
-        result=None if result == "success" else result,
-        outdated=fields.get("NeedDaemonReload") == "yes",
-    )
-
-
-def kind(*, system: bool) -> str:
-    """Return the name of this kind of service."""
-    return "systemd system unit" if system else "systemd user unit"
-
-
-def no_bus(message: str) -> bool:
-    """Tell whether a command failed because no manager is running."""
-    return any(sign in message for sign in NO_BUS)
+    pid, result = fields.get("MainPID", "0"), fields.get("Result", "success")
+    return {
+        "enabled": fields.get("UnitFileState", "").startswith("enabled"),
+        "active": fields.get("ActiveState"),
+        "pid": int(pid) if pid.isdecimal() and pid != "0" else None,
+        "since": fields.get("ActiveEnterTimestamp") or None,
+        "said": fields.get("StatusText") or None,
+        "result": None if result == "success" else result,
+        "outdated": fields.get("NeedDaemonReload") == "yes",
+    }

@@ -37,16 +37,12 @@ def restore(world: World, copy: Path) -> None:
 def test_backup_is_one_private_file_with_all_rows(books: Books, database: Path, tmp_path: Path) -> None:
     books.events(event("x", 0), event("x", 60))
     done = back_up(database, tmp_path / "copy.db", force=False)
-    copy = open_reader(done.path)
+    copy = open_reader(tmp_path / "copy.db")
 
-    assert (done.content.events, done.content.schema) == (
-        2,
-        copy.execute("SELECT max(version) FROM schema_version").get,
-    )
+    assert (done.events, done.schema) == (2, copy.execute("SELECT max(version) FROM schema_version").get)
     assert copy.execute("SELECT * FROM events").fetchall() == books.rows("SELECT * FROM events")
     copy.close()
-    assert done.path.stat().st_mode & 0o777 == 0o600
-    assert done.size == done.path.stat().st_size
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
 
 
 def test_nothing_but_the_copy_is_left_beside_it(database: Path, tmp_path: Path) -> None:
@@ -78,10 +74,10 @@ def test_rows_that_come_meanwhile_are_all_or_none_of_a_batch_in_it(
     after = books.rows(COUNT)[0]
     ended.set()
     writer.join()
-    copy = open_reader(done.path)
+    copy = open_reader(tmp_path / "copy.db")
 
-    assert before <= done.content.events == copy.execute(COUNT).get < after
-    assert done.content.events % 50 == 0
+    assert before <= done.events == copy.execute(COUNT).get < after
+    assert done.events % 50 == 0
     copy.close()
 
 
@@ -117,7 +113,7 @@ def test_backup_beside_a_writing_daemon_is_whole_and_can_be_run(tmp_path: Path) 
         for number in range(5):
             world.append(500)
             done = back_up(world.db_path, tmp_path / "copy.db", force=number > 0)
-            assert 3_000 <= done.content.events <= world.written
+            assert 3_000 <= done.events <= world.written
         daemon.kill()
     world.rotate()
     world.append(10)
@@ -148,14 +144,14 @@ def test_copy_that_does_not_hold_the_same_is_refused(books: Books, database: Pat
     books.events(event("x", 0))
     done = back_up(database, tmp_path / "copy.db", force=False)
 
-    backup.check(done.path, done.content, database)
+    backup.check(tmp_path / "copy.db", done, database)
     for other in (
-        replace(done.content, events=2),
-        replace(done.content, checkpoints=1),
-        replace(done.content, schema=1),
+        replace(done, events=2),
+        replace(done, checkpoints=1),
+        replace(done, schema=1),
     ):
         with pytest.raises(DatabaseError, match="content differs from the database"):
-            backup.check(done.path, other, database)
+            backup.check(tmp_path / "copy.db", other, database)
 
 
 def test_database_without_tables_has_nothing_to_back_up(tmp_path: Path) -> None:

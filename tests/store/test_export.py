@@ -13,17 +13,17 @@ import pytest
 from projection import Books, completed, entry, event, spent, started
 
 from shipwrightd.database import open_reader, transaction
-from shipwrightd.export import TABLES, TIMED, Form, Wish, columns, pour
-from shipwrightd.export.text import Csv, JsonArray, JsonLines
+from shipwrightd.export import TABLES, TIMED, Form, Wish, columns, pour, text
+from shipwrightd.export.text import json_array, json_lines
 from shipwrightd.reports.question import QuestionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import apsw
 
-    from shipwrightd.export import Writer
+    from shipwrightd.export import Write
 
 # What only the program itself has a use for.
 INTERNAL = {
@@ -37,7 +37,7 @@ ADD_PIECE = """
 INSERT INTO quarantine (source, offset, length, reason, raw, seen_at)
 VALUES ('events.jsonl', 0, 3, 'not_json', ?, '2026-01-05T12:00:00Z')"""
 ADD_GAP = "INSERT INTO gaps (source, reason, detected_at, detail) VALUES ('events.jsonl', ?, '2026-01-05T12:00:00Z', ?)"
-ENCODED: dict[Form, Callable[..., Writer]] = {Form.JSONL: JsonLines, Form.JSON: JsonArray, Form.CSV: Csv}
+ENCODED: dict[Form, Write] = {Form.JSONL: json_lines, Form.JSON: json_array, Form.CSV: text.csv}
 
 
 @pytest.fixture
@@ -50,29 +50,16 @@ def reader(database: Path) -> Iterator[apsw.Connection]:
 def export(db: apsw.Connection, form: Form, wish: Wish) -> bytes:
     """Return what an export writes."""
     out = io.BytesIO()
-    named = columns(db, wish.table)
-    writer = ENCODED[form](out, wish.table, named)
-    count = pour(db, wish, writer)
+    count = pour(db, wish, ENCODED[form], out)
     assert count == len(list(pour_rows(db, wish)))
     return out.getvalue()
 
 
 def pour_rows(db: apsw.Connection, wish: Wish) -> list[Any]:
     """Return the rows themselves, through a writer that keeps them."""
-
-    class Keep:
-        def __init__(self) -> None:
-            self.kept: list[Any] = []
-
-        def row(self, row: Any) -> None:
-            self.kept.append(row)
-
-        def end(self) -> None:
-            pass
-
-    keep = Keep()
-    pour(db, wish, keep)
-    return keep.kept
+    kept: list[Any] = []
+    pour(db, wish, lambda rows, *_: kept.extend(rows), io.BytesIO())
+    return kept
 
 
 def test_every_table_can_be_exported_or_is_internal(reader: apsw.Connection) -> None:
@@ -92,10 +79,10 @@ def test_no_statement_sorts_so_that_rows_flow(reader: apsw.Connection, name: str
 @pytest.mark.parametrize("form", [Form.JSONL, Form.JSON, Form.CSV])
 @pytest.mark.parametrize("name", TABLES)
 def test_empty_table_is_a_whole_answer(reader: apsw.Connection, name: str, form: Form) -> None:
-    text = export(reader, form, Wish(name)).decode()
+    found = export(reader, form, Wish(name)).decode()
     head = ",".join(column.name for column in columns(reader, name)).replace(",raw,", ",raw_base64,") + "\n"
 
-    assert text == {Form.JSONL: "", Form.JSON: "[]\n", Form.CSV: head}[form]
+    assert found == {Form.JSONL: "", Form.JSON: "[]\n", Form.CSV: head}[form]
 
 
 def test_rows_have_the_columns_of_the_table(books: Books, reader: apsw.Connection) -> None:
@@ -140,12 +127,12 @@ def test_columns_of_json_are_json_where_they_can_be(database: Path, reader: apsw
 def test_csv_keeps_text_as_it_is_and_tells_nothing_from_empty(books: Books, reader: apsw.Connection) -> None:
     odd = 'a,"b"\r\nc\rd\ne \u00e9'
     books.events(event("x", 0, stage="", model=odd), event("x", 1))
-    text = export(reader, Form.CSV, Wish("events")).decode()
-    first, second = csv.DictReader(io.StringIO(text, newline=""))
+    found = export(reader, Form.CSV, Wish("events")).decode()
+    first, second = csv.DictReader(io.StringIO(found, newline=""))
 
     assert (first["model"], first["stage"], second["stage"]) == (odd, "", "")
-    assert ',7,"",,' in text
-    assert ",7,,," in text
+    assert ',7,"",,' in found
+    assert ",7,,," in found
 
 
 def test_number_that_json_has_not_is_text(database: Path, reader: apsw.Connection) -> None:
@@ -232,7 +219,7 @@ def test_memory_does_not_grow_with_the_rows(books: Books, reader: apsw.Connectio
 
     def peak() -> int:
         tracemalloc.start()
-        pour(reader, Wish("events"), JsonArray(Nowhere(), "events", []))  # type: ignore[arg-type]
+        pour(reader, Wish("events"), json_array, Nowhere())  # type: ignore[arg-type]
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -249,19 +236,12 @@ def test_export_is_of_one_moment(books: Books, reader: apsw.Connection) -> None:
     books.events(*(event("x", at) for at in range(2_000)))
     books.entries(entry(0))
 
-    class Growing:
-        def __init__(self) -> None:
-            self.count = 0
-
-        def row(self, _: Any) -> None:
-            self.count += 1
-            if self.count == 1:
+    def grow(rows: Iterable[Any], *_: Any) -> None:
+        for count, _row in enumerate(rows):
+            if count == 0:
                 books.events(spent(5), event("x", 9))
 
-        def end(self) -> None:
-            pass
-
     with reader:
-        assert pour(reader, Wish("events"), Growing()) == 2_000
+        assert pour(reader, Wish("events"), grow, io.BytesIO()) == 2_000
         assert len(pour_rows(reader, Wish("cost_entries"))) == 1
     assert len(pour_rows(reader, Wish("events"))) == 2_002

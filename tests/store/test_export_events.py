@@ -13,7 +13,7 @@ from shipwrightd.daemon.catch_up import backfill
 from shipwrightd.database import open_reader, open_writer
 from shipwrightd.export import Wish, pour
 from shipwrightd.export.journal_lines import line
-from shipwrightd.export.text import JsonLines
+from shipwrightd.export.text import json_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,7 +111,7 @@ def exported_again(path: Path, folder: Path) -> Path:
     home.mkdir()
     db = open_reader(path)
     with (home / "events.jsonl").open("wb") as file:
-        pour(db, Wish("events"), JsonLines(file, "events", []))
+        pour(db, Wish("events"), json_lines, file)
     db.close()
     backfill(home, home / "again.db")
     return home / "again.db"

@@ -35,10 +35,10 @@ def reader(database: Path) -> Iterator[apsw.Connection]:
 
 def file_of(db: apsw.Connection, table: str) -> Any:
     """Return the Parquet file that an export of the table makes."""
-    from shipwrightd.export.parquet import Parquet  # noqa: PLC0415 - needs pyarrow
+    from shipwrightd.export.parquet import parquet  # noqa: PLC0415 - needs pyarrow
 
     out = io.BytesIO()
-    pour(db, Wish(table), Parquet(out, table, columns(db, table)))
+    pour(db, Wish(table), parquet, out)
     return pq.ParquetFile(io.BytesIO(out.getvalue()))
 
 

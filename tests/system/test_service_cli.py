@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shipwrightd.service import Remove, Run, Step, Write, plan
+from shipwrightd.service import Remove, Run, Step, Write, carry_out, plan
 from shipwrightd.service.launchd import LABEL
 
 pytestmark = pytest.mark.system
@@ -168,7 +168,7 @@ class Mac:
     def take(self, steps: list[Step]) -> list[str]:
         """Take the steps and return what they were in short."""
         self._launchctl.with_name("launchctl.told").write_text("")
-        plan.carry_out(steps)
+        carry_out(steps)
         return [step.command[1] if isinstance(step, Run) else type(step).__name__ for step in steps]
 
     def told(self) -> list[str]:

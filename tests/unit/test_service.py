@@ -169,7 +169,6 @@ def test_launchctl_is_told_in_its_own_words() -> None:
     assert words("restart", 501, path, loaded=True) == ["launchctl kickstart -k gui/501/local.shipwrightd"]
     assert words("stop", 501, path, loaded=True) == ["launchctl kill SIGTERM gui/501/local.shipwrightd"]
     assert launchd.show(501) == ("launchctl", "print", "gui/501/local.shipwrightd")
-    assert launchd.tail("/log", 50, follow=True) == ("tail", "-n", "50", "-F", "/log")
 
 
 RUNS = """gui/501/local.shipwrightd = {
@@ -184,14 +183,9 @@ ENDED = "gui/501/local.shipwrightd = {\n\tstate = not running\n\tlast exit code 
 
 
 def test_what_launchctl_prints_is_understood() -> None:
-    path = Path("/a.plist")
-
-    runs = launchd.state(RUNS, path, installed=True)
-    assert (runs.running, runs.enabled, runs.pid, runs.result) == (True, True, 4711, None)
-    ended = launchd.state(ENDED, path, installed=True)
-    assert (ended.running, ended.enabled, ended.pid, ended.result) == (False, True, None, "exit code 78: EX_CONFIG")
-    unknown = launchd.state(None, path, installed=False)
-    assert (unknown.running, unknown.enabled, unknown.installed) == (False, False, False)
+    assert launchd.state(RUNS) == {"enabled": True, "active": "active", "pid": 4711, "result": None}
+    ended = {"enabled": True, "active": "inactive", "pid": None, "result": "exit code 78: EX_CONFIG"}
+    assert launchd.state(ENDED) == ended
 
 
 # -- asking systemd
@@ -202,8 +196,8 @@ def test_what_systemctl_shows_is_understood() -> None:
         "Result=success\nMainPID=12\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
         "StatusText=following: a=b\nActiveEnterTimestamp=Thu 2026-11-26 08:04:27 UTC\nNeedDaemonReload=yes\n"
     )
-    assert systemd.state(answer, Path("/u"), installed=True, system=False) == State(
-        kind="systemd user unit",
+    assert State("", Path("/u"), installed=True, **systemd.state(answer)) == State(
+        kind="",
         path=Path("/u"),
         installed=True,
         enabled=True,
@@ -213,13 +207,14 @@ def test_what_systemctl_shows_is_understood() -> None:
         said="following: a=b",
         outdated=True,
     )
-    failed = systemd.state("Result=exit-code\nMainPID=0\nActiveState=failed", Path("/u"), installed=True, system=True)
-    assert (failed.running, failed.enabled, failed.pid, failed.result) == (False, False, None, "exit-code")
+    failed = systemd.state("Result=exit-code\nMainPID=0\nActiveState=failed")
+    said = (failed["active"], failed["enabled"], failed["pid"], failed["result"])
+    assert said == ("failed", False, None, "exit-code")
     assert systemd.version("systemd 252 (252.38-1~deb12u1)\n+PAM") == 252
     assert systemd.version("") == 0
 
 
-def test_the_log_is_asked_for_where_it_is() -> None:
+def test_the_log_is_asked_for_where_it_is(tmp_path: Path) -> None:
     unit = Path("/etc/systemd/system/shipwrightd.service")
     assert plan.log_command(plan.Place(unit, system=True), 5, follow=True) == (
         "journalctl", "--unit=shipwrightd.service", "--lines=5", "--no-pager", "--follow",
@@ -227,6 +222,8 @@ def test_the_log_is_asked_for_where_it_is() -> None:
     assert plan.log_command(plan.Place(unit), 5, follow=False) == (
         "journalctl", "--user-unit=shipwrightd.service", "--lines=5", "--no-pager",
     )  # fmt: skip
+    agent = plan.Place(Path("/a.plist"), log=tmp_path)
+    assert plan.log_command(agent, 50, follow=True) == ("tail", "-n", "50", "-F", str(tmp_path))
 
 
 # -- where it belongs
