@@ -163,7 +163,7 @@ class CatchUp:
         if not more:  # an open file can be read where its folder cannot, so only now nothing is in the way
             self._note(name, journal.problem)
             for other in journal.source.siblings:
-                reason = journal.refused.get(other)
+                reason = journal.refused().get(other)
                 self._note(other, reason and f"cannot read {other}: {reason}")
 
     def _note(self, name: str, error: str | None) -> None:

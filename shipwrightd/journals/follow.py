@@ -35,7 +35,7 @@ from shipwrightd.journals.records import Records, decode_all
 from shipwrightd.journals.settle import Clocks, Settling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import apsw
@@ -87,6 +87,7 @@ class File(Records):
         self.retire_at = math.inf  # monotonic seconds
         self.settling = Settling(clocks)
         self.quiet: tuple[int, int] | None = None  # size and mtime when there was nothing to read
+        self.error: OSError | None = None  # why it cannot be read
 
     @property
     def named(self) -> bool:
@@ -102,9 +103,9 @@ class Journal:
         self.names = frozenset((source.name, *source.siblings))
         self.settle_s = settle_s
         self.stop: Callable[[], bool] = lambda: False  # asked between the chunks of a batch, which ends early on yes
-        self.refused: dict[str, str] = {}  # rotated files that cannot be read, and why
         self.problem: str | None = None  # what the database lacks of a file that was compared
         self._paths = source.files(home)
+        self._refused: dict[str, str] = {}  # rotated files that cannot be opened, and why
         self._files: list[File] = []  # oldest first
         self._seen: list[tuple[int, ...]] | None = None  # what was at the paths when they were opened
         self._round = 0  # of discovery
@@ -128,25 +129,34 @@ class Journal:
             return time.time() - self._paths[-1].stat().st_mtime
         return 0.0
 
+    def refused(self) -> dict[str, str]:
+        """Return the rotated files that cannot be read, and why."""
+        failing = ((self._paths[int(file.rank)].name, file.error) for file in self._files if file.named and file.error)
+        return self._refused | {name: error.strerror or str(error) for name, error in failing}
+
     def poll(self, db: apsw.Connection, now: Now) -> Polled:
-        """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either."""
+        """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either.
+
+        An error of one file stops no other one; that of a rotated file is in `refused`.
+        """
         self._clocks.compare(now)
-        failed: OSError | None = None
         for file in list(self._files):
             try:
-                polled = self._read(db, file, now) if self._is_readable(file, now) else None
+                if self._is_readable(file, now):
+                    polled = self._read(db, file, now)
+                    file.error = None
+                    if polled is not None:
+                        return polled
             except OSError as error:  # of one file; the others may be read all the same
-                failed = failed or error
-                continue
-            if polled is not None:
-                return polled
+                file.error = error
         if self._discover(db):
             return Polled(more=True)
         polled = self._place_next(db, now)
         if not polled.more:
             self._retire(db, now)
-            if failed is not None:
-                raise failed
+            for file in self._files:
+                if file.error is not None and (self._is_at_path(file) or not file.named):
+                    raise file.error
         return polled
 
     # -- reading
@@ -176,6 +186,8 @@ class Journal:
             return None
         try:
             if chunk is None:
+                if file.quiet != (info.st_size, info.st_mtime_ns):
+                    file.retire_at = math.inf
                 file.quiet = info.st_size, info.st_mtime_ns
                 self._check_end(db, file)
                 return None
@@ -209,9 +221,10 @@ class Journal:
 
     def _is_final(self, file: File, now: Now) -> bool:
         """Tell whether no more lines will come, so that an open record is decided as it is."""
+        settled = file.settling.is_settled(os.fstat(file.fd), self.settle_s, now)
         if self._is_at_path(file):
-            return file.settling.is_settled(os.fstat(file.fd), self.settle_s, now)
-        return all(other.placed for other in self._files)  # else the rest may be in one of them
+            return settled
+        return settled and all(other.placed or other.error for other in self._files)  # else the rest may be in one
 
     def _is_at_path(self, file: File) -> bool:
         return file.named and file.rank == len(self._paths) - 1
@@ -229,7 +242,7 @@ class Journal:
         Asked after reading, so that what was copied and emptied meanwhile is seen.
         """
         self._discover(db)
-        older = [other for other in self._files if other.rank < file.rank and not other.placed]
+        older = [other for other in self._files if other.rank < file.rank and not other.placed and not other.error]
         return any(os.fstat(other.fd).st_size for other in older)
 
     def _store(self, db: apsw.Connection, file: File, chunk: Chunk | None, now: Now) -> Polled:
@@ -274,7 +287,12 @@ class Journal:
                 info = os.fstat(fd)
                 if (info.st_dev, info.st_ino) not in known:
                     fresh.append(File(fd, self.source.origin, self._clocks))
-                    self._resume(fresh[-1], remembered)
+                    with _noted(fresh[-1]):
+                        self._resume(fresh[-1], remembered)
+        except BaseException:
+            for file in fresh:
+                file.close()
+            raise
         finally:
             for fd in set(files.values()) - {file.fd for file in fresh}:
                 os.close(fd)
@@ -282,7 +300,7 @@ class Journal:
             for file in fresh:
                 file.close()
             raise refused[self._paths[-1]]
-        self.refused = {path.name: error.strerror or str(error) for path, error in refused.items()}
+        self._refused = {path.name: error.strerror or str(error) for path, error in refused.items()}
         self._seen = [_stat(path) for path in self._paths]
         self._arrange(fresh)
         if self._seen != seen or any(error.errno not in LASTING for error in refused.values()):
@@ -291,8 +309,7 @@ class Journal:
 
     def _resume(self, file: File, remembered: list[Generation]) -> None:
         """Go on from the checkpoint of a file that is known exactly: by its inode, and the anchor in its place."""
-        device, inode = file.identity
-        same = [row for row in remembered if (row.place.device, row.place.inode) == (device, inode)]
+        same = [row for row in remembered if same_file(file.fd, row.place)]
         file.written_over = any(row.place.offset for row in same)
         for row in sorted(same, key=lambda row: -row.place.offset):
             position = resume_at(file.fd, row.place) if row.state != "replaced" else None
@@ -303,7 +320,7 @@ class Journal:
                 return
 
     def _arrange(self, fresh: list[File]) -> None:
-        """Sort the files by their paths; those that lost their name stay before what came after them.
+        """Sort the files by tpredecessor paths; those that lost tpredecessor name stay before what came after them.
 
         A new file at a rotated name may be a copy of what came before, or have been at the journal's path since:
         when they were last written to tells. Only the order of reading depends on that.
@@ -318,6 +335,7 @@ class Journal:
                 file.rank, file.left = order[file.identity], math.inf
             else:
                 if file.named:
+                    file.retire_at = math.inf
                     file.left, written_ns = self._round, os.fstat(file.fd).st_mtime_ns
                     later = (other.rank for other in fresh if os.fstat(other.fd).st_mtime_ns > written_ns)
                     next_rank = min((next_rank, *later))
@@ -334,7 +352,7 @@ class Journal:
                 continue
             file.retire_at = min(file.retire_at, now.monotonic + GRACE_S)
             surplus = not file.named and len(nameless) - nameless.index(file) > MAX_NAMELESS
-            if now.monotonic < file.retire_at and not surplus:
+            if (now.monotonic < file.retire_at and not surplus) or file.undecided:
                 continue
             if (rest := file.unfinished()) and file.generation is not None:
                 with transaction(db):
@@ -351,14 +369,14 @@ class Journal:
 
     def _place_next(self, db: apsw.Connection, now: Now) -> Polled:
         """Find out how far the oldest file is stored of which that is not known."""
-        wait_s = min(
-            (self.settle_s for file in self._files if file.placed and file.named and file.undecided), default=None
-        )
+        wait_s = self.settle_s if any(file.placed and file.undecided for file in self._files) else None
         blocked = False
         for file in list(self._files):
             if file.placed or (blocked and (file.named or file.generation is None)):
                 continue
-            polled = self._place(db, file, now)
+            polled = Polled()
+            with _noted(file):
+                polled = self._place(db, file, now)
             if polled.more:
                 return polled
             if polled.wait_s is not None and not blocked:  # newer ones come after it, but for one that lost its name
@@ -430,27 +448,29 @@ class Journal:
         """Store what is new before the last known line of a file, and where reading it goes on, in one transaction."""
         at_path = self._is_at_path(file)
         before = self._files[: self._files.index(file)]
-        heir = before[-1] if before and before[-1].placed and not before[-1].named else None
+        predecessor = before[-1] if before and before[-1].placed and not before[-1].named else None
         with durable(db), transaction(db):  # what was read of another file may be nowhere else now
             batch = store.BatchWriter(db, self.source, now)
-            if heir is not None:
-                self._rescue(batch, heir, heir.leftover(), known)
+            if predecessor is not None:
+                self._rescue(batch, predecessor, predecessor.leftover(), known)
             self._rescue(batch, file, file.torn_off, known)
             here = store.current_generation(db, self.source.name)
             newest = at_path or here is None or known.ends or same_file(file.fd, here.place)
-            newest |= here is not None and any(other.generation == here.id for other in before)
+            if here is not None and not newest:
+                kept = [other for other in self._files if other.generation == here.id]
+                newest = kept[0] in before if kept else known.sure
             if gap:
                 offset = here.place.offset if here else 0
                 batch.gap("no_overlap", {"old_offset": offset, "new_size": os.fstat(file.fd).st_size})
-            self._store_unknown(batch, file, known)
             number = self._remember(db, file, known, "current" if newest else "rotated")
+            self._store_unknown(batch, number, known)
             if here is not None and here.id != number and (newest or gap):
                 store.set_state(db, here.id, "rotated")
             named = [other.generation for other in self._files if other.named and other is not file]
             store.replace_others(db, self.source.name, [*named, number] if file.named else named)
             batch.finish(number if newest else None, rearranged=at_path and known.rearranged)
-        if heir is not None:
-            heir.skip_leftover()
+        if predecessor is not None:
+            predecessor.skip_leftover()
         file.generation = number
         file.torn_off = b""
         file.restart_at(known.position, known.count)
@@ -470,7 +490,7 @@ class Journal:
             offset += len(left) - len(half)
             batch.quarantine(old.generation, [Quarantined(offset, len(half), "unterminated", half)])
 
-    def _store_unknown(self, batch: store.BatchWriter, file: File, known: Known) -> None:
+    def _store_unknown(self, batch: store.BatchWriter, generation: int, known: Known) -> None:
         lines = known.lines[: known.count]
         if all(lines):
             return
@@ -480,7 +500,7 @@ class Journal:
                 break
             if not all(lines[first:end]):
                 batch.add_rows(group.rows, group.salvaged)
-                batch.quarantine(file.generation, group.rejected)
+                batch.quarantine(generation, group.rejected)
 
     def _remember(self, db: apsw.Connection, file: File, known: Known, state: str) -> int:
         """Write the checkpoint and the line hashes of a file; what it held before it was written over stays known."""
@@ -500,6 +520,17 @@ class Journal:
         hashes = known.hashes[: known.count] if known.lines else known.hashes
         store.add_line_hashes(db, number, known.count - len(hashes), hashes.tobytes())
         return number
+
+
+@contextlib.contextmanager
+def _noted(file: File) -> Iterator[None]:
+    """Keep the OSError of a file that cannot be read; the others may be read all the same."""
+    try:
+        yield
+    except OSError as error:
+        file.error = error
+    else:
+        file.error = None
 
 
 def _stat(path: Path) -> tuple[int, ...]:

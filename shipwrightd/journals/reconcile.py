@@ -14,7 +14,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate, compress, islice, pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from shipwrightd.decoding import row_hash
 from shipwrightd.decoding.events import JOURNAL, decode_lines
@@ -104,6 +104,17 @@ class _Groups:
     pruned: list[tuple[int, int]] = field(default_factory=list)  # first line and number of lines
     stored: Counter[int] = field(default_factory=Counter)  # copies in the database that no known line accounts for
     quarantined: Counter[bytes] = field(default_factory=Counter)
+
+    def take(self, group: _Group) -> bool:
+        """Take the rows and bytes of a group from those that are stored, all or none."""
+        rows, raw = Counter(group.hashes), Counter(group.raw)
+        if any(self.stored[row] < times for row, times in rows.items()):
+            return False
+        if any(self.quarantined[piece] < times for piece, times in raw.items()):
+            return False
+        self.stored.subtract(rows)
+        self.quarantined.subtract(raw)
+        return True
 
 
 def reconcile(
@@ -238,9 +249,7 @@ def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, begi
         if any(groups.stored[mark] == here[mark] == 1 for mark in once):
             _ask_database(db, source, known, 0, START)
         return
-    stored = [
-        group for group in groups.open if _take(group.hashes, groups.stored) and _take(group.raw, groups.quarantined)
-    ]
+    stored = [group for group in groups.open if groups.take(group)]
     marks = {mark for group in stored for mark in group.hashes}
     enough = len(marks) >= SURE_LINES or (len(marks) > 1 and 2 * len(marks) > len(here))
     # Equal records may be new ones; but not all of the file is new when one that occurs once is stored.
@@ -252,16 +261,6 @@ def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, begi
     for first, count in groups.pruned:  # these stay away, but not what is written again behind all that is known
         if first < known.last:
             known.lines[first : first + count] = b"\1" * count
-
-
-def _take(wanted: Sequence[Any], stored: Counter[Any]) -> bool:
-    """Take all of some hashes or bytes from those that are stored, or none."""
-    needed = Counter(wanted)
-    if any(stored[one] < count for one, count in needed.items()):
-        return False
-    for one, count in needed.items():
-        stored[one] -= count
-    return True
 
 
 def _open_groups(db: apsw.Connection, source: JournalSource, known: Known, begin: int, position: Position) -> _Groups:

@@ -11,13 +11,16 @@ import signal
 import tempfile
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import apsw
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from world import Follower, World, doubles, line, seq_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CURRENT = "generations WHERE state = 'current' AND source = 'events.jsonl'"
 ALIKE_ROWS = "events WHERE type = 'test.alike'"
@@ -151,6 +154,14 @@ class JournalMachine(RuleBasedStateMachine):
             numbers = {seq for text in self._at_path() if (seq := seq_of(text))}
             self.opened = numbers & self.before or numbers or self.opened
 
+    @contextlib.contextmanager
+    def _what_goes(self) -> Iterator[None]:
+        """Note when lines leave the files and nothing is left of what was read, or may be read when they have left."""
+        before = self._standing()
+        yield
+        if before - self._standing() and not set(self.world.stored()) & self._standing():
+            self.replaced = self.alike_cut = True
+
     def _finish_half(self) -> None:
         if self.half and self.world.events.exists():
             with self.world.events.open("ab") as file:
@@ -183,7 +194,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(keep=st.integers(1, 60), late=st.integers(0, 5))
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def trim(self, keep: int, late: int) -> None:
-        late = 0 if self.raced else late
+        late = late if not self.raced and self.world.events.read_bytes()[-1:] in {b"", b"\n"} else 0
         first = self.raced or self.world.written + 1
         kept = [seq for text in self.world.in_file()[-keep:] if (seq := seq_of(text)) is not None]
         if (self.raced or late) and sum(seq < first for seq in kept) < LEAST:
@@ -192,7 +203,8 @@ class JournalMachine(RuleBasedStateMachine):
             self.raced = first
             self.out_of_reach |= set(range(self.world.written + 1, self.world.written + late + 1))
         self._note_cut(keep)
-        self.world.trim(keep, late=late)
+        with self._what_goes():
+            self.world.trim(keep, late=late)
 
     @rule(keep=st.integers(LEAST, 60), looks=st.booleans())
     @precondition(lambda self: self.world.events.exists() and not self.half)
@@ -212,10 +224,8 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def rotate(self) -> None:
-        oldest = self.world.home / "events.jsonl.3"
-        falls_off = oldest.exists() and oldest.stat().st_size > 0
-        self.world.rotate()
-        self.replaced |= falls_off and not set(self.world.stored()) & self._standing()
+        with self._what_goes():
+            self.world.rotate()
 
     @rule()
     @precondition(lambda self: self.world.events.exists() and not self.half)
