@@ -95,3 +95,19 @@ def mounted(folder: Path, *what: str) -> Iterator[None]:
 def unmount(folder: Path) -> None:
     """Take a file system away though a daemon has files of it open."""
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def make_unreadable(file: int, folder: Path) -> None:
+    """Have the engine's own descriptor of a file answer each read with an error, as when it is stale."""
+    own = next(int(fd) for fd in os.listdir("/dev/fd") if _is(int(fd), file))  # noqa: PTH208
+    other = os.open(folder, os.O_RDONLY)
+    os.dup2(other, own)
+    os.close(other)
+
+
+def _is(fd: int, other: int) -> bool:
+    """Tell whether another descriptor is of the same file."""
+    try:
+        return fd != other and os.path.samestat(os.fstat(fd), os.fstat(other))
+    except OSError:
+        return False

@@ -455,10 +455,7 @@ class Journal:
                 self._rescue(batch, predecessor, predecessor.leftover(), known)
             self._rescue(batch, file, file.torn_off, known)
             here = store.current_generation(db, self.source.name)
-            newest = at_path or here is None or known.ends or same_file(file.fd, here.place)
-            if here is not None and not newest:
-                kept = [other for other in self._files if other.generation == here.id]
-                newest = kept[0] in before if kept else known.sure
+            newest = here is None or self._is_newest(file, known, here)
             if gap:
                 offset = here.place.offset if here else 0
                 batch.gap("no_overlap", {"old_offset": offset, "new_size": os.fstat(file.fd).st_size})
@@ -475,6 +472,13 @@ class Journal:
         file.torn_off = b""
         file.restart_at(known.position, known.count)
         file.placed, file.quiet = True, None
+
+    def _is_newest(self, file: File, known: Known, here: Generation) -> bool:
+        """Tell whether a file comes after the current one, or holds what was read of that one."""
+        if self._is_at_path(file) or known.ends or same_file(file.fd, here.place):
+            return True
+        kept = [other for other in self._files if other.generation == here.id]
+        return self._files.index(kept[0]) < self._files.index(file) if kept else known.of_newest
 
     def _rescue(self, batch: store.BatchWriter, old: File, left: bytes, known: Known) -> None:
         """Store what was read of a file and not decided, unless it is what another one goes on with."""

@@ -65,7 +65,8 @@ class Known:
     count: int = 0  # lines before it
     sure: bool = False  # no chance: the file continues or repeats what was read
     inside: bool = False  # it ends with a known line that others follow in a remembered file
-    ends: bool = False  # it holds the last line that was read of the newest file
+    of_newest: bool = False  # it holds lines of the newest file
+    ends: bool = False  # the last one that was read of that file as well
     rearranged: bool = False  # lines were removed or moved other than by a trim
     torn: dict[int, int] = field(default_factory=dict)  # bytes of a line that are one that was read, without newline
 
@@ -189,6 +190,7 @@ def _ask_remembered(
         top = max(found.pairs)
         if top + 1 < len(history):
             inner.add(found.last)
+        known.of_newest |= generation is newest
         known.ends |= generation is newest and top == len(history) - 1
         left = known.unknown()
         if not left:

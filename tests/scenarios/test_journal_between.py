@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from obstacles import make_unreadable
 from world import Follower, World, doubles, line
 
 from shipwrightd import clock
@@ -203,22 +204,6 @@ def test_late_lines_are_read_though_another_file_that_left_the_path_cannot_be(wo
     assert "cannot read events.jsonl" in follower.catch_up.errors["events.jsonl"]
     follower.close()
     assert sorted(world.stored()) == list(range(1, world.written + 1))
-
-
-def make_unreadable(file: int, folder: Path) -> None:
-    """Have the engine's own descriptor of a file answer each read with an error, as when it is stale."""
-    own = next(int(fd) for fd in os.listdir("/dev/fd") if _is(int(fd), file))  # noqa: PTH208
-    other = os.open(folder, os.O_RDONLY)
-    os.dup2(other, own)
-    os.close(other)
-
-
-def _is(fd: int, other: int) -> bool:
-    """Tell whether another descriptor is of the same file."""
-    try:
-        return fd != other and os.path.samestat(os.fstat(fd), os.fstat(other))
-    except OSError:
-        return False
 
 
 def test_the_new_file_is_read_though_the_open_one_cannot_be_any_more(world: World, tmp_path: Path) -> None:
