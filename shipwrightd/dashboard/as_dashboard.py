@@ -6,6 +6,7 @@ They follow the functions of the same name in server.ts: what is added up, in wh
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from shipwrightd.dashboard import events as journal
@@ -144,12 +145,11 @@ def throughput_trend(db: apsw.Connection, request: Request) -> Answer:
 
 def failure_heatmap(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/metrics/failure-heatmap."""
-    heatmap: dict[str, dict[str, int]] = {}
+    heatmap: dict[str, Counter[str]] = {}
     for event in journal.since(db, (STAGE_FAILED,), NAN):
         stage = text(event["stage"]) if truthy(event.get("stage")) else "unknown"
         if day := day_of(event):
-            days = heatmap.setdefault(stage, {})
-            days[day] = days.get(day, 0) + 1
+            heatmap.setdefault(stage, Counter())[day] += 1
     return {"heatmap": heatmap}
 
 
@@ -170,40 +170,37 @@ def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/costs/breakdown."""
     sums: dict[str, dict[str, Any]] = {"stage": {}, "model": {}, "issue": {}}
     spent: Any = 0
-    for event in journal.since(db, MONEY, request.cutoff(request.period(7))):
-        cost = cost_of(event)
-        if number(cost) <= 0:
-            continue
+    for event, cost in _paid(db, request, request.period(7)):
         spent = plus(spent, cost)
         for key, part in sums.items():
             named = event.get(key)
             if truthy(named) or key != "issue":
                 name = text(named) if truthy(named) else "unknown"
                 part[name] = plus(part.get(name) or 0, cost)
+    issues = sums["issue"]
+    for name in list(issues):
+        key = text(parse_int(name))  # under which the dashboard looks up what it rounds
+        issues[key] = cents(issues.get(key, NAN))
     return {
         "byStage": {name: cents(cost) for name, cost in sums["stage"].items()},
         "byModel": {name: cents(cost) for name, cost in sums["model"].items()},
-        "byIssue": _rounded_issues(sums["issue"]),
+        "byIssue": issues,
         "total": cents(spent),
     }
 
 
-def _rounded_issues(issues: dict[str, Any]) -> dict[str, Any]:
-    """Return the rounded cost of each issue; the dashboard looks it up under parseInt of the issue."""
-    for name in list(issues):
-        key = text(parse_int(name))
-        issues[key] = cents(issues.get(key, NAN))
-    return issues
+def _paid(db: apsw.Connection, request: Request, days: float) -> Iterator[tuple[Event, Any]]:
+    """Yield the events of the last `days` days that cost something, with their cost."""
+    for event in journal.since(db, MONEY, request.cutoff(days)):
+        if number(cost := cost_of(event)) > 0:
+            yield event, cost
 
 
 def costs_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/costs/trend."""
     period = request.period(30)
     sums: dict[str, Any] = dict.fromkeys(request.days(period), 0)
-    for event in journal.since(db, MONEY, request.cutoff(period)):
-        cost = cost_of(event)
-        if number(cost) <= 0:
-            continue
+    for event, cost in _paid(db, request, period):
         if (day := day_of(event)) in sums:
             sums[day] = plus(sums[day], cost)
     return daily(sums, "cost")

@@ -36,7 +36,7 @@ WHERE stage = ?1 AND ended_epoch >= ?2 AND ended_epoch <= ?3 AND status = 'succe
 HAVING count(*) > 0"""
 # The dashboard's heatmap has no period, so this reads the index of all attempts at a stage.
 FAILED = """
-SELECT stage, date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*)
+SELECT date(ended_epoch / 86400 * 86400, 'unixepoch'), count(*)
 FROM pipeline_stages WHERE stage = ? AND status = 'failed' AND ended_epoch IS NOT NULL
 GROUP BY ended_epoch / 86400"""
 
@@ -45,37 +45,29 @@ def history(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/history."""
     totals: list[tuple[Any, ...]] = db.execute(TOTALS).fetchall()
     runs, good, took = totals[0]
-    day_ago = request.now - DAY_S
+    now, days = request.now, request.dora_period()
+    period = Period(max(now - days * DAY_S, 0), now + 1)  # the second `now` included
+    recent = dora.sums(db, period, now + 1, max(now + 1, 1)).get(0, dora.Sums())
     return {
         "success_rate": percent(good, runs) or 0,
         "avg_duration_s": rounded(took),
-        "throughput_per_hour": cents(db.execute(GOOD_SINCE, (day_ago, request.now)).get / 24),
+        "throughput_per_hour": cents(db.execute(GOOD_SINCE, (now - DAY_S, now)).get / 24),
         "total_completed": good,
         "total_failed": runs - good,
-        "stage_durations": {row[0]: rounded(row[2]) for row in attempts(db, request, math.nan, request.now)},
-        "daily_counts": daily_counts(db, request),
-        "dora_grades": grades(db, request.now, request.dora_period()),
+        "stage_durations": {row[0]: rounded(row[2]) for row in attempts(db, request, math.nan, now)},
+        "daily_counts": [
+            {"date": day, "completed": completed, "failed": failed}
+            for day, (completed, failed) in by_day(db, request, 7).items()
+        ],
+        "dora_grades": measures(recent, days),
     }
 
 
-def daily_counts(db: apsw.Connection, request: Request) -> list[Answer]:
-    """Return successful and failed runs of each of the last seven days."""
-    counts = by_day(db, request, 7)
-    days = [(day, *counts.get(day, (0, 0))) for day in request.days(7)]
-    return [{"date": day, "completed": good, "failed": bad} for day, good, bad in days]
-
-
 def by_day(db: apsw.Connection, request: Request, period: float) -> dict[str, tuple[int, int]]:
-    """Return successful and failed runs by day, for the last `period` days."""
-    first = (request.now // DAY_S - max(period, 1) + 1) * DAY_S
-    return {day: (good, bad) for day, good, bad in db.execute(BY_DAY, (first, request.now))}
-
-
-def grades(db: apsw.Connection, now: int, days: int) -> Grades:
-    """Return the measures of the last `days` days, the second `now` included."""
-    since = now - days * DAY_S
-    runs = dora.sums(db, Period(max(since, 0), now + 1), now + 1, max(now + 1, 1)).get(0, dora.Sums())
-    return measures(runs, days)
+    """Return the successful and failed runs of each of the last `period` days."""
+    days = dict.fromkeys(request.days(period), (0, 0))
+    first = (request.now // DAY_S - len(days) + 1) * DAY_S
+    return days | {day: (good, bad) for day, good, bad in db.execute(BY_DAY, (first, request.now))}
 
 
 def measures(runs: Sums, days: int) -> Grades:
@@ -133,18 +125,14 @@ def bottlenecks(db: apsw.Connection, request: Request) -> Answer:
 
 def throughput_trend(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/metrics/throughput-trend: successful runs an hour on each whole day."""
-    days = request.days(period := request.period(30))
-    counts = by_day(db, request, period) if days else {}
-    return daily({day: counts.get(day, (0, 0))[0] / 24 for day in days}, "throughput")
+    days = by_day(db, request, request.period(30))
+    return daily({day: good / 24 for day, (good, _) in days.items()}, "throughput")
 
 
 def failure_heatmap(db: apsw.Connection, _request: Request) -> Answer:
     """Answer /api/metrics/failure-heatmap: failed attempts by stage and day, each once."""
-    heatmap: dict[str, dict[str, int]] = {}
-    for name in names_of(db):
-        for stage, day, count in db.execute(FAILED, (name,)):
-            heatmap.setdefault(stage, {})[day] = count
-    return {"heatmap": heatmap}
+    stages = {name: dict(db.execute(FAILED, (name,))) for name in names_of(db)}
+    return {"heatmap": {name: days for name, days in stages.items() if days}}
 
 
 def costs_breakdown(db: apsw.Connection, request: Request) -> Answer:

@@ -63,17 +63,23 @@ ORDER BY m.id"""
 
 def team(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/team: developers with a heartbeat of the last day, latest first."""
-    return _team(_developers(db, request.now * 1000))
+    developers = _developers(db, request.now * 1000)
+    return {
+        "developers": developers,
+        "total_online": sum(developer["_presence"] == "online" for developer in developers),
+        "total_active_pipelines": sum(len(developer["active_jobs"] or ()) for developer in developers),
+        "total_queued": sum(len(developer["queued"] or ()) for developer in developers),
+    }
 
 
 def team_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
     """Answer /api/team as the dashboard does. Raises FailsError for a developer without lists of jobs."""
-    developers = _developers(db, request.now * 1000)
-    for developer in developers:
+    answer = team(db, request)
+    for developer in answer["developers"]:
         for key in LISTS:
             if developer[key] is None:
                 raise FailsError(f"a developer has no list {key}")
-    return _team(developers)
+    return answer
 
 
 def _developers(db: apsw.Connection, now_ms: int) -> list[Answer]:
@@ -90,15 +96,6 @@ def _developers(db: apsw.Connection, now_ms: int) -> list[Answer]:
 
 def _json(text: str | None, absent: Any) -> Any:  # noqa: ANN401 - any JSON
     return absent if text is None else json.loads(text)
-
-
-def _team(developers: list[Answer]) -> Answer:
-    return {
-        "developers": developers,
-        "total_online": sum(developer["_presence"] == "online" for developer in developers),
-        "total_active_pipelines": sum(len(developer["active_jobs"] or ()) for developer in developers),
-        "total_queued": sum(len(developer["queued"] or ()) for developer in developers),
-    }
 
 
 def queue(db: apsw.Connection, _request: Request) -> Answer:

@@ -80,6 +80,7 @@ OF_ISSUE = "SELECT * FROM events WHERE issue = ?1 AND origin = 'events.jsonl' OR
 LIMIT, MOST = 50, 200
 TEAM_EVENTS = 100
 
+# Of the issues that the daemon works on, the only ones the dashboard knows.
 ACTIVE_TITLES = (
     "SELECT CAST(issue AS TEXT), title FROM daemon_jobs WHERE present AND title <> '' ORDER BY started_at, id"
 )
@@ -230,7 +231,7 @@ def activity_as_dashboard(db: apsw.Connection, request: Request) -> Answer:
     else:
         events = list(events)
         length = len(events)
-    return _page(request, events, length, active_titles(db))
+    return _page(request, events, length, dict(db.execute(ACTIVE_TITLES)))
 
 
 def _seen_as_dashboard(db: apsw.Connection, kind: str | None, issue: int | None) -> Iterator[Event]:
@@ -246,11 +247,6 @@ def _seen_as_dashboard(db: apsw.Connection, kind: str | None, issue: int | None)
             issue is None or is_number(event.get("issue"), issue)
         ):
             yield event
-
-
-def active_titles(db: apsw.Connection) -> dict[str, str]:
-    """Return the titles of the issues that the daemon works on, the only ones the dashboard knows."""
-    return dict(db.execute(ACTIVE_TITLES))
 
 
 def _has_type(value: object, kind: str) -> bool:
@@ -291,7 +287,8 @@ def activity(db: apsw.Connection, request: Request) -> Answer:
     )
     ids = (id_ for _, matching in search(db, question, newest(db) + 1) for id_ in matching)
     events = (read(row) for id_ in ids for row in db.execute(BY_ID, (id_,)))
-    return _page(request, events, _count(db, question), {**dict(db.execute(KNOWN_TITLES)), **active_titles(db)})
+    titles = dict(db.execute(KNOWN_TITLES)) | dict(db.execute(ACTIVE_TITLES))
+    return _page(request, events, _count(db, question), titles)
 
 
 def _count(db: apsw.Connection, question: Question) -> int:

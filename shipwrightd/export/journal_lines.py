@@ -71,12 +71,7 @@ def _head(row: Row, first: dict[str, Any] | None) -> dict[str, Any]:
     """Return the columns to write; `first` has the first value of their keys in extra, None if it cannot be parsed."""
     head = {}
     for key, column in zip(KEYS, row[1:10], strict=True):
-        if first is None:
-            head[key] = _written(key, column)
-        elif key not in first:
-            if column is not None:
-                head[key] = _written(key, column)
-        elif not _gives(key, first[key], column):
+        if first is None or (not _gives(key, first[key], column) if key in first else column is not None):
             head[key] = _written(key, column)
     return head
 

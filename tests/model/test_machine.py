@@ -194,7 +194,10 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(keep=st.integers(1, 60), late=st.integers(0, 5))
     @precondition(lambda self: self.world.events.exists() and not self.half)
     def trim(self, keep: int, late: int) -> None:
-        late = late if not self.raced and self.world.events.read_bytes()[-1:] in {b"", b"\n"} else 0
+        torn = self.world.events.read_bytes()[-1:] not in {b"", b"\n"}
+        if torn and keep < LEAST:
+            return
+        late = 0 if self.raced or torn else late
         first = self.raced or self.world.written + 1
         kept = [seq for text in self.world.in_file()[-keep:] if (seq := seq_of(text)) is not None]
         if (self.raced or late) and sum(seq < first for seq in kept) < LEAST:
