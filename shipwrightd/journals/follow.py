@@ -141,14 +141,12 @@ class Journal:
         """
         self._clocks.compare(now)
         for file in list(self._files):
-            try:
-                if self._is_readable(file, now):
-                    polled = self._read(db, file, now)
-                    file.error = None
-                    if polled is not None:
-                        return polled
-            except OSError as error:  # of one file; the others may be read all the same
-                file.error = error
+            polled = None
+            if file.placed:
+                with _noted(file):
+                    polled = self._read(db, file, now) if self._is_readable(file, now) else None
+            if polled is not None:
+                return polled
         if self._discover(db):
             return Polled(more=True)
         polled = self._place_next(db, now)
@@ -162,8 +160,6 @@ class Journal:
     # -- reading
 
     def _is_readable(self, file: File, now: Now) -> bool:
-        if not file.placed:
-            return False
         info = os.fstat(file.fd)
         grown = info.st_size != file.compared_bytes
         if not grown and not file.settled:
@@ -320,7 +316,7 @@ class Journal:
                 return
 
     def _arrange(self, fresh: list[File]) -> None:
-        """Sort the files by tpredecessor paths; those that lost tpredecessor name stay before what came after them.
+        """Sort the files by their paths; those that lost their name stay before what came after them.
 
         A new file at a rotated name may be a copy of what came before, or have been at the journal's path since:
         when they were last written to tells. Only the order of reading depends on that.
