@@ -86,7 +86,7 @@ class CatchUp:
             journal.close()
 
     def set_settle(self, settle_s: float) -> None:
-        """Change how long a rewritten file must rest before it is read."""
+        """Change how many seconds a rewritten file must be unchanged before it is read."""
         for journal in self.journals:
             journal.settle_s = settle_s
 

@@ -335,7 +335,7 @@ class Block:
 
 def scan(fd: int) -> Iterator[Block]:
     """Hash a file's complete lines from its beginning. Raises ChangedError if it changes under us."""
-    reader = Reader(fd, Position(0, b""))
+    reader = Reader(fd, START)
     while (lines := reader.read()) is not None:
         if isinstance(lines, Giant):
             yield Block(array("Q", lines.digest), [lines.length + 1])
