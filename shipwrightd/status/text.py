@@ -133,7 +133,7 @@ def _sources(sources: Sequence[Source], width: int) -> str:
 
 
 def _behind(members: Sequence[Source]) -> str:
-    if not all(member.readable for member in members):
+    if any(not member.readable or (member.error and member.kind is None) for member in members):
         return "unreadable"
     if not any(member.present for member in members):
         return "no file"

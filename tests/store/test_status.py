@@ -313,6 +313,7 @@ def test_source_that_was_never_stored_shows_its_error(home: Path, database: Path
 
     assert (only(status).source, only(status).error) == ("budget.json", "is no JSON")
     assert status.problems == ["the daemon is not running", "the disk is full", "budget.json: is no JSON"]
+    assert re.search(r"^budget\.json +unreadable ", status_text(status, 80), re.MULTILINE)
 
 
 def held(database: Path, **fields: object) -> WriterLock:
