@@ -51,7 +51,7 @@ BATCH_LINES = 50_000 - 8_192  # a last chunk comes on top
 BATCH_BYTES = 15 << 20  # likewise a last chunk of up to 17 MiB: 32 MiB at most in one transaction
 AHEAD_BYTES = 256 << 10  # a chunk of this size makes it worth to decode the next one in a second thread
 GRACE_S = 600.0  # how long a file without a name is still read for late writers
-LASTING = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EEXIST, errno.ELOOP}  # until mode or file change
+LASTING = {errno.EINVAL, errno.EEXIST, errno.ELOOP}  # tried again only when another file is at the path
 MAX_NAMELESS = 8  # such files kept open; the oldest is closed first
 
 
