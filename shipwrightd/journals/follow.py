@@ -30,7 +30,7 @@ from shipwrightd.journals.lines import (
     same_file,
 )
 from shipwrightd.journals.match import SURE_LINES, contains
-from shipwrightd.journals.reconcile import groups_of, missing_at_end, newest_of, reconcile
+from shipwrightd.journals.reconcile import groups_of, missing_at_end, newest_of, only, reconcile
 from shipwrightd.journals.records import Records, decode_all
 from shipwrightd.journals.settle import Clocks, Settling
 
@@ -492,15 +492,15 @@ class Journal:
 
     def _store_unknown(self, batch: store.BatchWriter, generation: int, known: Known) -> None:
         lines = known.lines[: known.count]
-        if all(lines):
+        if all(lines) and not known.missing:
             return
         for first, group in groups_of(self.source, known):
-            end = first + group.count
             if first >= known.count:
                 break
-            if not all(lines[first:end]):
-                batch.add_rows(group.rows, group.salvaged)
-                batch.quarantine(generation, group.rejected)
+            new = only(group, known.missing[first]) if first in known.missing else group
+            if new is not group or not all(lines[first : first + group.count]):
+                batch.add_rows(new.rows, new.salvaged)
+                batch.quarantine(generation, new.rejected)
 
     def _remember(self, db: apsw.Connection, file: File, known: Known, state: str) -> int:
         """Write the checkpoint and the line hashes of a file; what it held before it was written over stays known."""

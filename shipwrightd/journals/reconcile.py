@@ -11,7 +11,7 @@ import os
 import re
 from array import array
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import accumulate, compress, islice, pairwise
 from typing import TYPE_CHECKING, Final
@@ -69,6 +69,7 @@ class Known:
     ends: bool = False  # the last one that was read of that file as well
     rearranged: bool = False  # lines were removed or moved other than by a trim
     torn: dict[int, int] = field(default_factory=dict)  # bytes of a line that are one that was read, without newline
+    missing: dict[int, Counter[int | bytes]] = field(default_factory=dict)  # of groups stored in part, by first line
 
     def unknown(self) -> set[int]:
         """Return the hashes of the lines that are not known."""
@@ -94,6 +95,12 @@ class _Group:
     hashes: list[int]  # of its rows
     raw: list[bytes]  # its bytes for quarantine
     timed: bool  # each row has a time
+    missing: Counter[int | bytes] = field(default_factory=Counter)  # hashes and bytes that are not stored
+
+    @property
+    def stored(self) -> list[int]:
+        """Return the hashes of the rows that are stored."""
+        return [row for row in self.hashes if not self.missing[row]]
 
 
 @dataclass(slots=True)
@@ -103,19 +110,24 @@ class _Groups:
     open: list[_Group] = field(default_factory=list)
     epochs: set[int | None] = field(default_factory=set)
     pruned: list[tuple[int, int]] = field(default_factory=list)  # first line and number of lines
-    stored: Counter[int] = field(default_factory=Counter)  # copies in the database that no known line accounts for
-    quarantined: Counter[bytes] = field(default_factory=Counter)
+    stored: Counter[int | bytes] = field(default_factory=Counter)  # in the database, and not of a known line
 
     def take(self, group: _Group) -> bool:
-        """Take the rows and bytes of a group from those that are stored, all or none."""
-        rows, raw = Counter(group.hashes), Counter(group.raw)
-        if any(self.stored[row] < times for row, times in rows.items()):
+        """Take of what is stored what a group holds; tell whether a row was, or bytes of a group without rows."""
+        group.missing = self._missing(group.hashes)
+        if group.hashes and not group.stored:
             return False
-        if any(self.quarantined[piece] < times for piece, times in raw.items()):
-            return False
-        self.stored.subtract(rows)
-        self.quarantined.subtract(raw)
-        return True
+        group.missing += self._missing(group.raw)
+        return group.missing.total() < len(group.hashes) + len(group.raw)
+
+    def _missing(self, items: Sequence[int | bytes]) -> Counter[int | bytes]:
+        missing: Counter[int | bytes] = Counter()
+        for item in items:
+            if self.stored[item] > 0:
+                self.stored[item] -= 1
+            else:
+                missing[item] += 1
+        return missing
 
 
 def reconcile(
@@ -140,7 +152,7 @@ def reconcile(
     known = Known(fd, bytearray(b"\1" * file.lines).ljust(len(hashes), b"\0"), hashes, sure=bool(file.lines))
     trimmed, inner = _ask_remembered(db, remembered, known, sizes, intact=intact)
     _find_torn(db, remembered, known, sizes)
-    if (known.sure or not intact) and not all(known.lines):
+    if not all(known.lines) and (known.sure or not intact or _begins_as_stored(db, source, fd)):
         begin = known.last + 1 if trimmed else 0
         _ask_database(db, source, known, begin, position_at(fd, sum(islice(sizes, begin))))
     known.count = known.last + 1
@@ -252,13 +264,15 @@ def _ask_database(db: apsw.Connection, source: JournalSource, known: Known, begi
             _ask_database(db, source, known, 0, START)
         return
     stored = [group for group in groups.open if groups.take(group)]
-    marks = {mark for group in stored for mark in group.hashes}
+    marks = {mark for group in stored for mark in group.stored}
     enough = len(marks) >= SURE_LINES or (len(marks) > 1 and 2 * len(marks) > len(here))
     # Equal records may be new ones; but not all of the file is new when one that occurs once is stored.
-    moved = any(group.timed and all(here[mark] == 1 for mark in group.hashes) for group in stored)
+    moved = any(group.timed and all(here[mark] == 1 for mark in group.stored) for group in stored)
     for group in stored:
         if (group.timed and moved) or enough or known.sure:
             known.lines[group.first : group.first + group.count] = b"\1" * group.count
+            if group.missing:
+                known.missing[group.first] = group.missing
     known.sure |= enough
     for first, count in groups.pruned:  # these stay away, but not what is written again behind all that is known
         if first < known.last:
@@ -276,7 +290,7 @@ def _open_groups(db: apsw.Connection, source: JournalSource, known: Known, begin
         if all(known.lines[first : first + count]):
             for row in kept:
                 held[row[1]].append(row_hash(row))
-            groups.quarantined.subtract(raw)
+            groups.stored.subtract(raw)
         elif kept or raw:
             known.lines[first : first + count] = bytes(count)
             timed = bool(kept) and all(row[1] is not None for row in kept)
@@ -284,11 +298,19 @@ def _open_groups(db: apsw.Connection, source: JournalSource, known: Known, begin
             groups.epochs.update(row[1] for row in kept)
         elif group.rows:
             groups.pruned.append((first, count))
-    groups.stored = Counter(map(row_hash, store.events_at(db, source.name, groups.epochs)))
+    groups.stored.update(map(row_hash, store.events_at(db, source.name, groups.epochs)))
     for epoch in groups.epochs:
         groups.stored.subtract(held.get(epoch, ()))
-    groups.quarantined.update(store.quarantined(db, source.name))
+    groups.stored.update(store.quarantined(db, source.name))
     return groups
+
+
+def _begins_as_stored(db: apsw.Connection, source: JournalSource, fd: int) -> bool:
+    """Tell whether several of a file's first records are stored, so that it holds in other bytes what was read."""
+    first = next(records(fd, source.origin), None)
+    here = {row_hash(row): row[1] for row in first.rows if row[1] is not None} if first else {}
+    there = set(map(row_hash, store.events_at(db, source.name, set(here.values()))))
+    return len(there & here.keys()) >= SURE_LINES
 
 
 def groups_of(
@@ -315,6 +337,21 @@ def groups_of(
             yield first, decode_all([lines[0][torn:], *lines[1:]], source.origin, offset + torn) if torn else group
             first += group.count
             offset += group.size
+
+
+def only(group: Chunk, missing: Counter[int | bytes]) -> Chunk:
+    """Return of a group what is missing in the database."""
+    left = missing.copy()
+    rows, rejected = [], []
+    for row in group.rows:
+        if left[row_hash(row)] > 0:
+            left[row_hash(row)] -= 1
+            rows.append(row)
+    for piece in group.rejected:
+        if left[piece.raw] > 0:
+            left[piece.raw] -= 1
+            rejected.append(piece)
+    return replace(group, rows=rows, rejected=rejected, salvaged=sum(row[10] for row in rows))
 
 
 def _reconcile_large(db: apsw.Connection, fd: int, remembered: Sequence[Generation]) -> Known:

@@ -184,3 +184,25 @@ def test_a_journal_that_is_back_when_the_other_was_rotated_brings_nothing_again(
         follower.settle()
         follower.close()
     assert_each_once(world)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("change", [(b"\n", b"\r\n"), (b'":', b'": ')])
+def test_another_formatting_beside_a_copy_stores_nothing_twice(
+    world: World, follower: Follower, change: tuple[bytes, bytes], *, in_place: bool
+) -> None:
+    world.append(30)
+    follower.settle()
+    before = world.events.read_bytes()
+    (world.home / "events.jsonl.1").write_bytes(before)
+    follower.settle()
+
+    if in_place:
+        world.events.write_bytes(before.replace(*change))
+    else:
+        world.replace(before.replace(*change))
+    world.append(2)
+    follower.settle()
+
+    assert world.stored() == list(range(1, 33))
+    assert world.query("SELECT count(*) FROM gaps") == [(0,)]

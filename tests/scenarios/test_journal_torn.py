@@ -182,3 +182,51 @@ def test_a_record_that_another_was_glued_to_is_known_wherever_it_is_read_again(
     prune(world.home, world.db_path, YOUNGEST)
     assert world.query("SELECT * FROM events") == stored[:17] + stored[20:]
     assert verify(world.home, world.db_path) == []
+
+
+def fragments(lines: list[bytes], cut: int) -> dict[str, list[bytes]]:
+    """Return a journal with pieces of its sixth line in places where a writer that died may leave them."""
+    piece = lines[5][:cut]
+    return {
+        "alone": [*lines[:5], piece + b"\n", *lines[5:]],
+        "glued": [*lines[:5], piece, *lines[5:]],
+        "first": [piece + b"\n", *lines],
+        "first, glued": [piece, *lines],
+        "twice": [*lines[:5], piece + b"\n", *lines[5:9], piece, *lines[9:]],
+    }
+
+
+@pytest.mark.parametrize("cut", [1, 8, 26, 50])
+@pytest.mark.parametrize(
+    ("place", "spaced"),
+    [
+        ("alone", True),
+        ("first", True),
+        *((each, False) for each in ("alone", "glued", "first", "first, glued", "twice")),
+    ],
+)
+def test_a_piece_of_a_line_before_a_known_one_is_kept_and_the_known_one_not_again(
+    world: World, follower: Follower, place: str, cut: int, *, spaced: bool
+) -> None:
+    lines = [text.replace(b'":', b'": ') if spaced else text for text in world.lines(20)]
+    world.replace(b"".join(lines))
+    follower.settle()
+
+    world.replace(b"".join(fragments(lines, cut)[place]))
+    follower.settle()
+
+    assert sorted(world.stored()) == list(range(1, 21))
+    pieces = [bytes(raw).strip() for (raw,) in world.query("SELECT raw FROM quarantine")]  # type: ignore[call-overload]
+    assert pieces == [lines[5][:cut].strip()] * (2 if place == "twice" else 1)
+    assert verify(world.home, world.db_path) == []
+
+
+def test_a_record_behind_a_piece_that_is_kept_already_is_not_stored_again(world: World, follower: Follower) -> None:
+    lines = world.lines(20)
+    world.replace(b"".join(fragments(lines, 26)["alone"]))
+    follower.settle()
+
+    world.replace(b"".join(fragments(lines, 26)["alone"]).replace(b"\n", b"\r\n"))
+    follower.settle()
+
+    assert world.stored() == list(range(1, 21))
