@@ -68,8 +68,9 @@ def guarded(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has what it wanted
         return PIPE_CLOSED
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return complain(f"{where}{error.strerror or error}", errors.PathError.exit_code)
+        where = f"cannot use {error.filename}: " if error.filename else ""
+        hint = " - check its owner, mode and medium" if error.filename else ""
+        return complain(f"{where}{error.strerror or error}{hint}", errors.PathError.exit_code)
     except Exception as error:
         code = database_trouble(error)
         if not code:
