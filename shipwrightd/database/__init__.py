@@ -237,7 +237,7 @@ def explained(path: Path, error: apsw.Error) -> ShipwrightdError:
     message = f"cannot read the database {path}: {error}"
     if isinstance(error, apsw.SQLError):
         return DatabaseError(message, hint="`shipwrightd migrate` brings it up to date")
-    return PathError(message, hint="check space, and owner and mode of the file, its -wal and its folder, or read a copy")
+    return PathError(message, hint="check space, owner and mode of the file, its -wal and folder, or read a copy")
 
 
 @contextlib.contextmanager
