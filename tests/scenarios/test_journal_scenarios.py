@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from world import Follower, World, doubles, line
+from world import SETTLE_S, Follower, World, doubles, line
 
 from shipwrightd.journals.lines import scan
 
@@ -404,8 +404,10 @@ def test_a_file_written_over_in_place_with_an_edit_is_waited_for(world: World, f
     follower.settle()
     lines = world.events.read_bytes().splitlines(keepends=True)
     lines[40] = lines[40].replace(b"test.tick", b"edited.by.hand")
+    follower.catch_up.set_settle(60.0)  # however long this process is kept waiting
     world.events.write_bytes(b"".join(lines[20:41]))  # half of it is there
     follower.look()
+    follower.catch_up.set_settle(SETTLE_S)
     with world.events.open("ab") as file:
         file.write(b"".join(lines[41:]))
     follower.settle()
