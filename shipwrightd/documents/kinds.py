@@ -74,6 +74,11 @@ class Kind:
         match = re.fullmatch(expression, path)
         return "".join(match.groups()) if match else None
 
+    def scopes(self, path: str) -> dict[Part, tuple[str, ...]]:
+        """Return the values that select the rows of each part, for the document at a path."""
+        name = self.name_in(path) or ""
+        return {part: tuple(name if value == NAME else value for value in part.scope) for part in self.parts}
+
 
 def kind_of(path: str) -> Kind | None:
     """Return the kind of the document at a path below the home, None if no such document is read."""
@@ -91,8 +96,7 @@ def parse_document(path: str, raw: bytes | None) -> Parsed:
         if raw is None:
             return parsed
         raise ValueError(f"{path} is not a known document")
-    name = kind.name_in(path) or ""
-    scopes = {part: tuple(name if value == NAME else value for value in part.scope) for part in kind.parts}
+    scopes = kind.scopes(path)
     if raw is None:
         parsed.keyed = [Keyed(part.table, scope, {}) for part, scope in scopes.items() if part.cap is None]
         return parsed

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from shipwrightd.decoding import Quarantined
 from shipwrightd.decoding.values import HASH_BYTES, DocumentError
 from shipwrightd.documents.fields import Bad, Keyed, List, Parsed
-from shipwrightd.documents.kinds import parse_document
+from shipwrightd.documents.kinds import kind_of, parse_document
 from shipwrightd.documents.lists import Remembered, is_gap, new_entries, remember
 from shipwrightd.journals.store import add_gap, add_quarantine
 from shipwrightd.projections.costs import add_entries
@@ -298,6 +298,14 @@ class _Writer:
         self.outcome.records += len(new)
         self.outcome.changed += len(plan) - len(new)
         self.outcome.known += len(keyed.rows) - sum(change.present for change in plan)
+
+
+def count_rows(db: apsw.Connection, path: str) -> int:
+    """Return how many rows the tables hold of a document, whatever its file holds; 0 for a path of no kind."""
+    kind = kind_of(path)
+    scopes = kind.scopes(path).items() if kind else ()
+    tables = (((LIST_TABLES if part.cap is not None else KEYED_TABLES)[part.table], scope) for part, scope in scopes)
+    return sum(1 for table, scope in tables for _ in db.execute(table.load, scope))
 
 
 def count_stored(db: apsw.Connection, part: List) -> Counter[bytes]:

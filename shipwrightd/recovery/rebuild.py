@@ -24,7 +24,7 @@ from shipwrightd.database import DAMAGE, SIGNAL_STEPS, migrate, transaction
 from shipwrightd.decoding import Quarantined, row_hash
 from shipwrightd.documents import Documents
 from shipwrightd.documents.snapshot import Document, Torn, read_document
-from shipwrightd.documents.store import ingest_document
+from shipwrightd.documents.store import count_rows, ingest_document
 from shipwrightd.errors import DamagedError, DatabaseError, MissingError, PathError
 from shipwrightd.journals import JOURNALS
 from shipwrightd.journals import store as journal_store
@@ -385,6 +385,8 @@ def _reread_documents(db: apsw.Connection, home: Path, salvaged: Salvage, now: s
     damaged = {table: store.LISTS[table] for table in store.LISTS if not salvaged.is_whole({table})}
     sources = {source for source, _ in damaged.values()}
     expected = {table: db.execute(extent).get[0] for table, (_, extent) in damaged.items()}
+    counts = [(name, count_rows(db, name)) for (name,) in db.execute(store.DOCUMENTS)]
+    db.executemany(store.SET_RECORDS, counts)  # what is read again is counted again
     last = db.execute(store.MAX_QUARANTINE).get
     db.executemany(store.FORGET_LISTS, [(source,) for source in sources])
     for name in Documents(home).names(db) if damaged else ():

@@ -145,6 +145,8 @@ COUNT_GAP = "UPDATE checkpoints SET gaps = gaps + 1 WHERE source = ?"
 # A document whose bytes are unlike any that were stored is compared with the tables again.
 STALE = b"\0"
 SET_STALE = "UPDATE checkpoints SET digest = ?1 WHERE kind = 'document' AND digest IS NOT NULL"
+DOCUMENTS = "SELECT source FROM checkpoints WHERE kind = 'document'"
+SET_RECORDS = "UPDATE checkpoints SET records = ?2 WHERE source = ?1"
 # Without the hashes of its entries a list is compared with its rows.
 FORGET_LISTS = "UPDATE checkpoints SET entries = NULL WHERE source = ?1 OR source GLOB ?1 || '/*'"
 # The tables of lists: the document or folder that each is read from; how many rows it should have, by the checkpoint or

@@ -201,3 +201,17 @@ def test_rows_of_a_list_that_only_the_database_had_are_told(past: Past) -> None:
     recovery = past.heal()
     assert recovery["lost"] == before - len(past.rows(COSTS)) > 0
     assert past.rows(LOST) == [("costs.json",)]
+
+
+def test_documents_that_are_read_again_are_counted_once(past: Past) -> None:
+    """Else the next recovery would miss the rows that were counted twice."""
+    counted = "SELECT source, records FROM checkpoints WHERE kind = 'document' ORDER BY source"
+    before = dict(past.rows(counted))
+    for table in ("cost_entries", "sessions", "memory_entries"):
+        past.write(past.pages(table)[0], garbage(PAGE))
+    past.heal()
+    backfill(past.world.home, past.path)
+    assert dict(past.rows(counted)) == before | {"costs.json": len(past.rows(COSTS))}
+
+    past.write(1, bytes(PAGE))
+    assert past.heal()["lost"] == 0
