@@ -164,7 +164,11 @@ class Journal:
         grown = info.st_size != file.compared_bytes
         if not grown and not file.settled:
             file.settled = not file.inside and file.settling.is_settled(info, self.settle_s, now)
-        if grown and not (file.settled and file.position.offset):
+        longer = file.quiet is not None and info.st_size > file.quiet[0]
+        copied = (
+            longer and file.named and not self._is_at_path(file)
+        )  # perhaps: a copy of the journal over an older one
+        if grown and (copied or not (file.settled and file.position.offset)):
             file.placed = False  # what it grew by may be stored already
             return False
         return file.quiet != (info.st_size, info.st_mtime_ns) or file.undecided

@@ -145,3 +145,28 @@ def test_late_lines_of_a_removed_file_are_read_while_the_new_one_is_empty(tmp_pa
         follower.look()
         assert world.stored() == list(range(1, 14))
     follower.close()
+
+
+@pytest.mark.parametrize("seen_first", [False, True])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_copy_of_the_journal_over_an_older_copy_of_it_stores_nothing_twice(
+    tmp_path: Path, *, restarts: bool, seen_first: bool
+) -> None:
+    world = World(tmp_path)
+    follower = Follower(world)
+    copy = world.home / "events.jsonl.1"
+    for at in range(3):
+        world.append(20)
+        os.utime(world.events, (at, at))
+        if seen_first:
+            follower.settle()
+        copy.write_bytes(world.events.read_bytes())
+        os.utime(copy, (at, at))  # long ago, so that neither is still being written
+        if restarts:
+            follower.restart()
+        follower.settle()
+    with copy.open("ab") as late:
+        late.write(b"".join(world.lines(2)))
+    follower.settle()
+    follower.close()
+    assert world.stored() == list(range(1, 63))
