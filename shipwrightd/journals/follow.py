@@ -164,10 +164,8 @@ class Journal:
         grown = info.st_size != file.compared_bytes
         if not grown and not file.settled:
             file.settled = not file.inside and file.settling.is_settled(info, self.settle_s, now)
-        longer = file.quiet is not None and info.st_size > file.quiet[0]
-        copied = (
-            longer and file.named and not self._is_at_path(file)
-        )  # perhaps: a copy of the journal over an older one
+        # What a rotated file grows by may be no late line but a copy of the journal over an older one.
+        copied = file.quiet is not None and info.st_size > file.quiet[0] and file.named and not self._is_at_path(file)
         if grown and (copied or not (file.settled and file.position.offset)):
             file.placed = False  # what it grew by may be stored already
             return False
