@@ -141,10 +141,14 @@ class Journal:
         """
         self._clocks.compare(now)
         for file in list(self._files):
-            polled = None
-            if file.placed:
-                with _noted(file):
-                    polled = self._read(db, file, now) if self._is_readable(file, now) else None
+            if not file.placed:
+                continue
+            try:
+                polled = self._read(db, file, now) if self._is_readable(file, now) else None
+            except OSError as error:  # of one file; the others may be read all the same
+                file.error = error
+                continue
+            file.error = None
             if polled is not None:
                 return polled
         if self._discover(db):
@@ -165,7 +169,8 @@ class Journal:
         if not grown and not file.settled:
             file.settled = not file.inside and file.settling.is_settled(info, self.settle_s, now)
         # What a rotated file grows by may be no late line but a copy of the journal over an older one.
-        copied = file.quiet is not None and info.st_size > file.quiet[0] and file.named and not self._is_at_path(file)
+        rotated = file.rank < len(self._paths) - 1 and file.named
+        copied = rotated and file.quiet is not None and info.st_size > file.quiet[0]
         if grown and (copied or not (file.settled and file.position.offset)):
             file.placed = False  # what it grew by may be stored already
             return False
