@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from versions import Rearranged, Stored, model_record, read_alone
+from versions import Rearranged, Stored, model_record, read_alone, seq_in
 from world import World, line
 
 from shipwrightd.maintenance.verify import verify
@@ -175,3 +175,32 @@ def test_equal_records_are_stored_as_often_as_one_version_holds_them_and_not_mor
         most = Counter(record.seq for record in written(found))
         assert (sorted(least - stored), sorted(stored - most)) == ([], []), "lost, doubled"
         assert world.query("SELECT count(*) FROM quarantine") == [(0,)]
+
+
+@st.composite
+def with_pieces(draw: st.DrawFn) -> list[list[bytes]]:
+    """Draw versions of records of one line, with pieces of such lines before some, on their own or glued."""
+    texts = []
+    for version in draw(versions(equal=False)):
+        lines = [line(record.seq) for record in version]
+        for _ in range(draw(st.integers(0, 3))):
+            at = draw(st.integers(0, len(lines) - 1))
+            piece = lines[at][: draw(st.integers(1, 60))]  # without its number
+            lines[at] = piece + draw(st.sampled_from([b"", b"\n"])) + lines[at]
+        texts.append(lines)
+    return texts
+
+
+@WAYS
+@settings(max_examples=EXAMPLES)
+@given(found=with_pieces())
+def test_pieces_of_lines_make_no_record_stored_twice_or_not_at_all(found: list[list[bytes]], *, live: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        journal = Rearranged(world, live=live)
+        for lines in found:
+            journal.put(lines)
+        journal.close()
+        wanted = Counter({seq_in(text) for lines in found for text in lines})
+        stored = Counter(world.stored())
+        assert (sorted(wanted - stored), sorted(stored - wanted)) == ([], []), "lost, doubled"
