@@ -92,7 +92,11 @@ def _is_private_group(uid: int, gid: int) -> bool:
 def open_private(path: Path) -> int:
     """Open a file, or create it, for its owner only whatever the umask; never blocks on a pipe. Raises OSError."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
-    os.fchmod(fd, FILE_MODE)
+    try:
+        os.fchmod(fd, FILE_MODE)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
