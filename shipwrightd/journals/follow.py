@@ -105,7 +105,7 @@ class Journal:
         self.stop: Callable[[], bool] = lambda: False  # asked between the chunks of a batch, which ends early on yes
         self.problem: str | None = None  # what the database lacks of a file that was compared
         self._paths = source.files(home)
-        self._refused: dict[str, str] = {}  # rotated files that cannot be opened, and why
+        self._refused: dict[str, OSError] = {}  # rotated files that cannot be opened
         self._files: list[File] = []  # oldest first
         self._seen: list[tuple[int, ...]] | None = None  # what was at the paths when they were opened
         self._round = 0  # of discovery
@@ -131,8 +131,8 @@ class Journal:
 
     def refused(self) -> dict[str, str]:
         """Return the rotated files that cannot be read, and why."""
-        failing = ((self._paths[int(file.rank)].name, file.error) for file in self._files if file.named and file.error)
-        return self._refused | {name: error.strerror or str(error) for name, error in failing}
+        failing = {self._paths[int(file.rank)].name: file.error for file in self._files if file.named and file.error}
+        return {name: error.strerror or str(error) for name, error in (self._refused | failing).items()}
 
     def poll(self, db: apsw.Connection, now: Now) -> Polled:
         """Store at most one batch of what is new. Raises OSError and apsw.Error; nothing is lost by either.
@@ -282,11 +282,12 @@ class Journal:
         if seen == self._seen:
             return False
         files, refused = open_files(self._paths)
+        hidden = refused.get(self._paths[-1])
         fresh: list[File] = []
         try:
             known = {file.identity for file in self._files}
             remembered = store.generations(db, self.source.name)
-            for fd in files.values():
+            for fd in files.values() if hidden is None else ():
                 info = os.fstat(fd)
                 if (info.st_dev, info.st_ino) not in known:
                     fresh.append(File(fd, self.source.origin, self._clocks))
@@ -299,11 +300,9 @@ class Journal:
         finally:
             for fd in set(files.values()) - {file.fd for file in fresh}:
                 os.close(fd)
-        if self._paths[-1] in refused:
-            for file in fresh:
-                file.close()
-            raise refused[self._paths[-1]]
-        self._refused = {path.name: error.strerror or str(error) for path, error in refused.items()}
+        if hidden is not None:
+            raise hidden
+        self._refused = {path.name: error for path, error in refused.items()}
         self._seen = [_stat(path) for path in self._paths]
         self._arrange(fresh)
         if self._seen != seen or any(error.errno not in LASTING for error in refused.values()):

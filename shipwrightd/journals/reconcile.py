@@ -342,15 +342,13 @@ def groups_of(
 def only(group: Chunk, missing: Counter[int | bytes]) -> Chunk:
     """Return of a group what is missing in the database."""
     left = missing.copy()
-    rows, rejected = [], []
-    for row in group.rows:
-        if left[row_hash(row)] > 0:
-            left[row_hash(row)] -= 1
-            rows.append(row)
-    for piece in group.rejected:
-        if left[piece.raw] > 0:
-            left[piece.raw] -= 1
-            rejected.append(piece)
+
+    def is_missing(item: int | bytes) -> bool:
+        left[item] -= 1
+        return left[item] >= 0
+
+    rows = [row for row in group.rows if is_missing(row_hash(row))]
+    rejected = [piece for piece in group.rejected if is_missing(piece.raw)]
     return replace(group, rows=rows, rejected=rejected, salvaged=sum(row[10] for row in rows))
 
 
